@@ -1,0 +1,1 @@
+"""The depth behind the stages: types, settings, learning, privacy, voting and reporting."""

@@ -1,0 +1,90 @@
+"""Every way in which Fedward stops on purpose: what happened, what to do, and the process's exit code.
+
+Parsers of bytes from outside raise only these; anything else that reaches the command line is a bug (exit code 1).
+`docs/errors.md` has a section for each code.
+"""
+
+from typing import ClassVar
+
+
+class FedwardError(Exception):
+    """A stop with a reason.
+
+    Args:
+        what: One sentence: what happened, and where.
+        remedy: One sentence: what the reader can do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+class UsageError(FedwardError):
+    """A setting, option or value is unknown, of the wrong type or out of range; or the output folder is in use."""
+
+    exit_code = 2
+
+
+class DataError(FedwardError):
+    """Images are missing, unreadable, of one class only, or of too few patients."""
+
+    exit_code = 3
+
+
+class BudgetError(FedwardError):
+    """A hospital would pass its privacy budget."""
+
+    exit_code = 4
+
+
+class EncryptionError(FedwardError):
+    """A key, context or ciphertext is malformed, of other parameters, or does not decode exactly."""
+
+    exit_code = 5
+
+
+class LedgerError(FedwardError):
+    """The ledger cannot be reached, or the contract refused a transaction.
+
+    Args:
+        what: One sentence: what happened, and where.
+        remedy: One sentence: what the reader can do about it.
+        reason: Name of the contract's custom error, where it refused; empty where the ledger was not reached.
+    """
+
+    exit_code = 6
+
+    def __init__(self, what: str, remedy: str, reason: str = "") -> None:
+        super().__init__(what, remedy)
+        self.reason = reason
+
+
+class VerificationError(FedwardError):
+    """Evidence contradicts the ledger: a hash, signature or re-computed value differs."""
+
+    exit_code = 7
+
+
+class EvidenceError(FedwardError):
+    """Nothing contradicts the ledger, but evidence that a full verification needs is missing."""
+
+    exit_code = 8
+
+
+class QuorumError(FedwardError):
+    """Fewer hospitals than required can take part."""
+
+    exit_code = 9
+
+
+class ResourceError(FedwardError):
+    """The machine lacks something: the disk is full, a port is taken."""
+
+    exit_code = 10

@@ -1,0 +1,54 @@
+"""Files that are whole or not there: written to a temporary name, flushed to the disk, then renamed."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from fedward.errors import ResourceError
+
+
+def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Args:
+        path: Where to; its folder must exist.
+        content: The whole content.
+        mode: Permission bits; 0o600 for secrets.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(
+            f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
+        ) from error
+
+
+def sha256(content: bytes) -> bytes:
+    """The 32 bytes of a content's SHA-256."""
+    return hashlib.sha256(content).digest()
+
+
+def merkle_root(leaves: list[bytes]) -> bytes:
+    """Binary Merkle root of 32-byte leaf hashes.
+
+    Leaves and inner nodes are hashed under different prefixes, so that no inner node can pose as a leaf
+    (RFC 6962, Laurie, Langley and Kasper 2013); an odd node moves up unchanged. The number of leaves is bound
+    by the length that a commitment carries beside the root.
+    """
+    if not leaves:
+        return sha256(b"")
+    level = [sha256(b"\x00" + leaf) for leaf in leaves]
+    while len(level) > 1:
+        pairs = [sha256(b"\x01" + left + right) for left, right in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]

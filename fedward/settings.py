@@ -1,0 +1,306 @@
+"""Settings: one frozen dataclass a stage, filled from `[tool.flwr.app.config]` of pyproject.toml.
+
+The defaults live in that file and nowhere else. Nothing is guessed: an unknown key names its closest known one,
+and a wrong type or range names the TOML key.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from fedward.errors import UsageError
+
+Scalar = bool | int | float | str
+Table = dict[str, dict[str, Scalar]]
+
+PROJECT_FILE = Path(__file__).resolve().parent.parent / "pyproject.toml"
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number, both included unless `above` is set (then the lower one is not)."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        number = float(value)
+        if (number > self.low if self.above else number >= self.low) and number <= self.high:
+            return None
+        lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        return f"must be {lower} and at most {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The only values that a text may take."""
+
+    values: tuple[str, ...]
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        return None if value in self.values else f"must be one of {', '.join(self.values)}"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the images come from and how they are shared out."""
+
+    source: str
+    finding: str
+    hospitals: Annotated[int, Between(1, 128)]
+    partition: Annotated[str, OneOf(("iid", "dirichlet", "by-column"))]
+    alpha: Annotated[float, Between(0, 1e6, above=True)]
+    column: str
+    image_size: Annotated[int, Between(16, 512)]
+    val_share: Annotated[float, Between(0, 0.5, above=True)]
+    test_share: Annotated[float, Between(0, 0.5, above=True)]
+    max_bad_share: Annotated[float, Between(0, 1)]
+    synthetic_images: Annotated[int, Between(60, 1_000_000)]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which architecture is trained, and from which weights."""
+
+    name: Annotated[str, OneOf(("cnn", "densenet121"))]
+    weights: str
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How each hospital trains, and for how many rounds."""
+
+    seed: Annotated[int, Between(0, 2**31 - 1)]
+    rounds: Annotated[int, Between(1, 10_000)]
+    local_epochs: Annotated[int, Between(1, 1_000)]
+    batch_size: Annotated[int, Between(1, 4_096)]
+    learning_rate: Annotated[float, Between(0, 10, above=True)]
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """What is clipped, and how much noise is added before anything leaves a hospital."""
+
+    mode: Annotated[str, OneOf(("none", "update"))]
+    clip_norm: Annotated[float, Between(0, 1e6, above=True)]
+    noise_multiplier: Annotated[float, Between(0, 1e6, above=True)]
+    delta: Annotated[float, Between(0, 0.1, above=True)]
+
+
+@dataclass(frozen=True)
+class EncryptionSettings:
+    """The public range of an update's coordinates, and how finely it is divided."""
+
+    value_range: Annotated[float, Between(0, 1e6, above=True)]
+    field_bits: Annotated[int, Between(8, 20)]
+    max_summands: Annotated[int, Between(2, 1_000)]
+
+
+@dataclass(frozen=True)
+class LedgerSettings:
+    """The contract's rules for a round."""
+
+    chain_id: Annotated[int, Between(1, 2**31 - 1)]
+    min_included: Annotated[int, Between(1, 128)]
+    reject_quorum: Annotated[int, Between(0, 128)]
+    min_votes: Annotated[int, Between(0, 128)]
+    submission_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
+    voting_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
+
+
+@dataclass(frozen=True)
+class VotingSettings:
+    """When a candidate model is clearly worse than the one it would replace."""
+
+    tolerance: Annotated[float, Between(0, 100)]
+    z_score: Annotated[float, Between(0, 100)]
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """Settings that change how long a run takes, and nothing else."""
+
+    clients_at_once: Annotated[int, Between(0, 1_024)]
+    poll_interval_s: Annotated[float, Between(0, 60, above=True)]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where this run keeps its files and finds its ledger; filled in by the command that starts it."""
+
+    folder: str
+    rpc_url: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of them, a table a stage."""
+
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    privacy: PrivacySettings
+    encryption: EncryptionSettings
+    ledger: LedgerSettings
+    voting: VotingSettings
+    speed: SpeedSettings
+    run: RunSettings
+
+    def digest(self) -> bytes:
+        """32 bytes that change with any setting that carries a guarantee or changes a result.
+
+        Speed and the run's own paths are left out, so that hospitals on different machines agree.
+        """
+        guaranteed = {name: table for name, table in to_tables(self).items() if name not in ("speed", "run")}
+        return hashlib.sha256(json.dumps(guaranteed, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def default_tables() -> Table:
+    """The defaults, as they stand in pyproject.toml."""
+    with PROJECT_FILE.open("rb") as file:
+        tables: Table = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
+    return tables
+
+
+def to_tables(settings: Settings) -> Table:
+    """The settings as nested tables with the TOML's own keys."""
+    return {
+        table.name: {
+            key.replace("_", "-"): value for key, value in dataclasses.asdict(getattr(settings, table.name)).items()
+        }
+        for table in dataclasses.fields(settings)
+    }
+
+
+def from_tables(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Check complete nested tables and freeze them.
+
+    Args:
+        tables: One mapping a table, keys in kebab-case; every key must be there.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    hints = get_type_hints(Settings)
+    for name in tables:
+        if name not in hints:
+            raise _unknown(name, list(hints))
+    return Settings(**{name: _table(name, table_type, tables.get(name, {})) for name, table_type in hints.items()})
+
+
+def from_run_config(flat: Mapping[str, Scalar]) -> Settings:
+    """Settings from Flower's run config, whose keys are flattened to `table.key`."""
+    tables: Table = {}
+    for dotted, value in flat.items():
+        table, _, key = dotted.partition(".")
+        tables.setdefault(table, {})[key] = value
+    return from_tables(tables)
+
+
+def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Settings:
+    """Settings in the order of precedence: defaults, then a TOML file, then overrides from first to last.
+
+    Args:
+        config_file: A TOML file with the same tables as the defaults, as few or as many as wanted.
+        overrides: Pairs of `table.key` and value. Texts are read as the type that the key has.
+
+    Raises:
+        UsageError: the file cannot be read, or a key or value is wrong.
+    """
+    tables = default_tables()
+    if config_file is not None:
+        for table, values in _read_toml(config_file).items():
+            if not isinstance(values, dict):
+                raise UsageError(
+                    f"{config_file}: '{table}' stands outside any table.", "Put it below a header such as [training]."
+                )
+            for key, value in values.items():
+                _set(tables, f"{table}.{key}", value)
+    for dotted, value in overrides:
+        _set(tables, dotted, value)
+    return from_tables(tables)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file, or say why not."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UsageError(
+            f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
+
+
+def _set(tables: Table, dotted: str, value: Scalar) -> None:
+    """Replace one value, reading a text as the type of the default it replaces."""
+    table, _, key = dotted.partition(".")
+    known = [f"{name}.{known_key}" for name, values in tables.items() for known_key in values]
+    if dotted not in known:
+        raise _unknown(dotted, known)
+    default = tables[table][key]
+    tables[table][key] = _parse(dotted, value, type(default)) if isinstance(value, str) else value
+
+
+def _parse(dotted: str, text: str, wanted: type) -> Scalar:
+    """Read a text as bool, int, float or str."""
+    if wanted is str:
+        return text
+    if wanted is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if wanted in (int, float):
+            return wanted(text)  # type: ignore[no-any-return]
+    except ValueError:
+        pass
+    raise _wrong(dotted, text, f"must be {_TYPE_WORDS[wanted]}")
+
+
+def _table(name: str, table_type: type, values: Mapping[str, Any]) -> Any:
+    """Check one table against its dataclass and build it."""
+    hints = get_type_hints(table_type, include_extras=True)
+    keys = {field_name.replace("_", "-"): field_name for field_name in hints}
+    for key in values:
+        if key not in keys:
+            raise _unknown(f"{name}.{key}", [f"{name}.{known}" for known in keys])
+    missing = [key for key in keys if key not in values]
+    if missing:
+        raise UsageError(f"The setting {name}.{missing[0]} is missing.", "Take pyproject.toml's tables as they are.")
+    return table_type(**{keys[key]: _checked(f"{name}.{key}", value, hints[keys[key]]) for key, value in values.items()})
+
+
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _checked(dotted: str, value: Any, hint: Any) -> Scalar:
+    """Check one value's type and range; a whole number passes for a float."""
+    wanted, rules = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        raise _wrong(dotted, value, f"must be {_TYPE_WORDS[wanted]}")
+    for rule in rules:
+        problem = rule.problem(value)
+        if problem:
+            raise _wrong(dotted, value, problem)
+    return value  # type: ignore[no-any-return]
+
+
+def _wrong(dotted: str, value: object, problem: str) -> UsageError:
+    return UsageError(f"The setting {dotted} is {value!r} but {problem}.", f"Change it with --set {dotted}=VALUE.")
+
+
+def _unknown(name: str, known: list[str]) -> UsageError:
+    closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")
