@@ -56,7 +56,7 @@ class DataSettings:
 
     source: str
     finding: str
-    hospitals: Annotated[int, Between(1, 128)]
+    hospitals: Annotated[int, Between(2, 128)]
     partition: Annotated[str, OneOf(("iid", "dirichlet", "by-column"))]
     alpha: Annotated[float, Between(0, 1e6, above=True)]
     column: str
@@ -102,7 +102,6 @@ class EncryptionSettings:
 
     value_range: Annotated[float, Between(0, 1e6, above=True)]
     field_bits: Annotated[int, Between(8, 20)]
-    max_summands: Annotated[int, Between(2, 1_000)]
 
 
 @dataclass(frozen=True)
