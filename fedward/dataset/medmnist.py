@@ -1,0 +1,107 @@
+"""MedMNIST `.npz` files: `{train,val,test}_{images,labels}`; no patient ids."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.dataset.folders import is_negative
+from fedward.dataset.records import SPLITS, Entry, Listing
+from fedward.errors import DataError
+
+MAX_UNPACKED_BYTES = 16 * 2**30
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+# The two sets of chest X-rays number their labels; these are the names that the MedMNIST paper gives.
+_CHEST_NAMES = (
+    "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
+    "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia",
+)  # fmt: skip
+_KNOWN_NAMES = {"pneumoniamnist": ("normal", "pneumonia"), "chestmnist": _CHEST_NAMES}
+
+
+def list_medmnist(source: Path) -> Listing:
+    """List the images of a MedMNIST file; any of the three splits may be missing.
+
+    Raises:
+        DataError: it is damaged, or is another kind of .npz file.
+    """
+    images, labels, names = [], [], []
+    arrays = _load(source)
+    for split in SPLITS:
+        if f"{split}_images" not in arrays and f"{split}_labels" not in arrays:
+            continue
+        split_images, split_labels = _checked(source, split, arrays)
+        images.append(split_images)
+        labels.append(split_labels)
+        names += [(split, row) for row in range(len(split_images))]
+    if not names:
+        raise _not_medmnist(source, "it has no train_images, val_images or test_images")
+    if len({(part.shape[1:], part.dtype) for part in images}) > 1 or len({part.shape[1] for part in labels}) > 1:
+        raise _not_medmnist(source, "its splits have different shapes")
+    pixels, codes = np.concatenate(images), np.concatenate(labels)
+    classes, shown = _classes(source, codes)
+    entries = tuple(
+        Entry(f"{split}[{row}]", shown[index], patient="", split=split) for index, (split, row) in enumerate(names)
+    )
+    negatives = [name for name in classes if is_negative(name)]
+    return Listing(
+        layout="MedMNIST",
+        entries=entries,
+        classes=classes,
+        negative=negatives[0] if len(negatives) == 1 else "",
+        exclusive=codes.shape[1] == 1,
+        pixels=pixels,
+    )
+
+
+def _load(source: Path) -> dict[str, NDArray[np.generic]]:
+    """The six arrays, those that are there; nothing is unpickled, and nothing unpacks into all of memory."""
+    wanted = {f"{split}_{part}" for split in SPLITS for part in ("images", "labels")}
+    try:
+        with zipfile.ZipFile(source) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED_BYTES:
+                raise _not_medmnist(source, f"it unpacks to more than {MAX_UNPACKED_BYTES // 2**30} GiB")
+        with np.load(source, allow_pickle=False) as file:
+            return {name: file[name] for name in wanted & set(file.files)}
+    except _DAMAGE as error:
+        raise _not_medmnist(source, "it is damaged or no .npz file") from error
+
+
+def _checked(
+    source: Path, split: str, arrays: dict[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+    """One split's images and labels, shapes and types as MedMNIST has them."""
+    images, labels = arrays.get(f"{split}_images"), arrays.get(f"{split}_labels")
+    if images is None or labels is None:
+        raise _not_medmnist(source, f"{split}_images or {split}_labels is missing")
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3) or images.dtype.kind not in "uif":
+        raise _not_medmnist(source, f"{split}_images are not images in two dimensions")
+    if labels.ndim == 1:
+        labels = labels[:, None]
+    if labels.ndim != 2 or labels.dtype.kind not in "uib" or len(labels) != len(images) or not labels.shape[1]:
+        raise _not_medmnist(source, f"{split}_labels does not fit {split}_images")
+    return images, labels.astype(np.int64)
+
+
+def _classes(source: Path, codes: NDArray[np.int64]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Names of the classes, and which of them each image shows."""
+    stem = source.name.split(".")[0].split("_")[0].lower()
+    known = _KNOWN_NAMES.get(stem, ())
+    if codes.shape[1] == 1:
+        values = sorted(set(codes[:, 0].tolist()))
+        if len(values) > 100:
+            raise _not_medmnist(source, f"its labels take {len(values)} values")
+        fits = all(0 <= value < len(known) for value in values)
+        names = {value: known[value] if fits else str(value) for value in values}
+        return tuple(names[value] for value in values), [(names[value],) for value in codes[:, 0].tolist()]
+    if not np.isin(codes, (0, 1)).all():
+        raise _not_medmnist(source, "its labels are neither one class nor findings of 0 and 1")
+    columns = known if len(known) == codes.shape[1] else tuple(f"finding-{i}" for i in range(codes.shape[1]))
+    return columns, [tuple(columns[column] for column in np.flatnonzero(row)) for row in codes]
+
+
+def _not_medmnist(source: Path, problem: str) -> DataError:
+    return DataError(f"{source} cannot be read as a MedMNIST file: {problem}.", "Download it again, or check --data.")
