@@ -1,0 +1,94 @@
+"""For every layout that the planner makes: sums stay inside, and decode exactly under noise as large as is accepted."""
+
+import math
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fedward.errors import EncryptionError
+from fedward.packing import (
+    SLOTS,
+    WRONG_DECODE_BOUND,
+    PackingPlan,
+    largest_coordinate,
+    pack,
+    plan_packing,
+    quantize,
+    unpack,
+)
+from fedward.settings import EncryptionSettings
+
+
+def plan_or_none(parameters: int, summands: int, field_bits: int, span: float = 1.0) -> PackingPlan | None:
+    try:
+        return plan_packing(parameters, summands, EncryptionSettings(span, field_bits), span)
+    except EncryptionError:
+        return None
+
+
+@given(summands=st.integers(1, 1000), field_bits=st.integers(8, 20), span=st.floats(1e-6, 1e6))
+def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> None:
+    plan = plan_or_none(1, summands, field_bits, span)
+    assume(plan is not None)
+    assert plan is not None
+    assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
+    assert plan.levels + plan.summands <= plan.largest_field_sum
+    # A coordinate and its largest sum are whole numbers that a double holds exactly, and fit half of the prime.
+    largest = largest_coordinate(field_bits, 2) * 2**plan.scale_bits
+    assert math.log2(largest) + 0.5 <= 58
+    assert largest_coordinate(field_bits, 2) < 2**53
+    assert 0 < plan.residual_bound(1) <= plan.residual_bound(summands) <= 0.5
+
+
+@given(
+    weights=st.lists(st.integers(1, 10**6), min_size=1, max_size=63),
+    field_bits=st.integers(8, 20),
+    span=st.sampled_from([1e-3, 0.1, 1.0, 7.0]),
+    absent=st.integers(0, 10**6),
+    seed=st.integers(0, 2**32),
+)
+def test_no_sum_leaves_its_field(weights: list[int], field_bits: int, span: float, absent: int, seed: int) -> None:
+    """The worst case: every hospital at the edge of the range, or beyond, on the same side."""
+    plan = plan_or_none(8, len(weights), field_bits, span)
+    assume(plan is not None)
+    assert plan is not None
+    rng = np.random.default_rng(seed)
+    delta = np.array([1, -1, 1e9, -1e9, 0.999999, -0.999999, 1e-9, 0], dtype=np.float32) * np.float32(span)
+    total = sum(weights) + absent
+    sums = sum(quantize(delta, weight, total, plan, rng).values for weight in weights)
+    assert np.abs(sums).max() <= plan.largest_field_sum
+
+
+@given(
+    data=st.data(),
+    layout=st.sampled_from([(1, 30, 22), (2, 8, 40), (2, 18, 22), (2, 20, 18), (3, 12, 22), (3, 13, 19), (4, 10, 18)]),
+    edge=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_fields_survive_packing_and_noise(
+    data: st.DataObject, layout: tuple[int, int, int], edge: bool, seed: int
+) -> None:
+    """Noise with the law's own tails, cut at the accepted bound; every number of fields a coordinate."""
+    fields_per_coordinate, field_bits, scale_bits = layout
+    plan = PackingPlan(10**6, 5, 1.0, field_bits, scale_bits, fields_per_coordinate)
+    count = data.draw(st.integers(0, plan.parameters_per_chunk))
+    rng = np.random.default_rng(seed)
+    bound = plan.largest_field_sum
+    fields = rng.choice([-bound, bound], count) if edge else rng.integers(-bound, bound, count, endpoint=True)
+    law = plan.residual_deviation(5) / math.sqrt(2)
+    noise = np.clip(rng.laplace(0, law, (2, SLOTS)), -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5))
+    slots = pack(fields, plan) + (noise[0] + 1j * noise[1]) * 2.0**plan.scale_bits
+    np.testing.assert_array_equal(unpack(slots, count, plan, 5), fields)
+
+
+@given(seed=st.integers(0, 2**32), magnitude=st.floats(0, 300), fields=st.integers(-5, 20_000))
+def test_unpacking_anything_raises_only_our_error(seed: int, magnitude: float, fields: int) -> None:
+    rng = np.random.default_rng(seed)
+    plan = plan_packing(10**6, 5, EncryptionSettings(1.0, 18), 1.0)
+    slots = (rng.normal(size=SLOTS) + 1j * rng.normal(size=SLOTS)) * 10.0**magnitude
+    try:
+        sums = unpack(slots, fields, plan, 5)
+    except EncryptionError:
+        return
+    assert not sums.any()

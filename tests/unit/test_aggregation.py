@@ -1,0 +1,140 @@
+"""The encrypted sum against its plaintext twin, bit for bit, and the aggregates that are refused."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encryption import SecretContext, decrypt, encrypt
+from fedward.aggregation import aggregate, aggregate_plain, apply_update
+from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
+from fedward.files import merkle_root, sha256, write_atomic
+from fedward.packing import dequantize, plan_packing, quantize
+from fedward.settings import EncryptionSettings
+from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
+
+EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
+PLAN = plan_packing(40_000, 5, EncryptionSettings(1.0, 18), 1.0)
+WEIGHTS = (100, 7, 33, 250, 1)
+DELTAS = np.random.default_rng(0).normal(0, 0.2, (5, PLAN.parameters)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def secret() -> SecretContext:
+    return SecretContext.generate()
+
+
+def store_update(folder: Path, index: int, chunks: tuple[bytes, ...]) -> VerifiedUpdate:
+    files = []
+    for chunk in chunks:
+        files.append(folder / sha256(chunk).hex())
+        write_atomic(files[-1], chunk)
+    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), WEIGHTS[index])
+
+
+@pytest.fixture(scope="module")
+def updates(secret: SecretContext, tmp_path_factory: pytest.TempPathFactory) -> list[VerifiedUpdate]:
+    folder = tmp_path_factory.mktemp("ciphertexts")
+    return [
+        store_update(
+            folder,
+            index,
+            encrypt(
+                PrivateUpdate(delta, EVENT), weight, sum(WEIGHTS), PLAN, secret.public, np.random.default_rng(index)
+            ).chunks,
+        )
+        for index, (delta, weight) in enumerate(zip(DELTAS, WEIGHTS, strict=True))
+    ]
+
+
+def test_final_weights_equal_the_plaintext_twin_bit_for_bit(
+    secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path
+) -> None:
+    """Rounds with all five hospitals, then with three, then with one."""
+    encrypted = plain = np.random.default_rng(9).normal(0, 1, PLAN.parameters).astype(np.float32)
+    for members in ((0, 1, 2, 3, 4), (4, 0, 2), (1,)):
+        result = aggregate([updates[index] for index in members], secret.public.add, tmp_path)
+        chunks = (file.read_bytes() for file in result.chunk_files)
+        sums = decrypt(chunks, PLAN, secret, len(members))
+        twin = aggregate_plain(
+            [quantize(DELTAS[i], WEIGHTS[i], sum(WEIGHTS), PLAN, np.random.default_rng(i)).values for i in members]
+        )
+        np.testing.assert_array_equal(sums, twin)
+        included = sum(WEIGHTS[index] for index in members)
+        encrypted = apply_update(encrypted, dequantize(sums, PLAN, included, sum(WEIGHTS)))
+        plain = apply_update(plain, dequantize(twin, PLAN, included, sum(WEIGHTS)))
+        assert encrypted.tobytes() == plain.tobytes()
+        mean = sum(DELTAS[i].astype(np.float64) * WEIGHTS[i] for i in members) / included
+        slack = (len(members) + 1) * PLAN.resolution * sum(WEIGHTS) / included
+        clipped = np.abs(DELTAS).max() <= PLAN.value_range
+        assert clipped
+        np.testing.assert_allclose(dequantize(sums, PLAN, included, sum(WEIGHTS)), mean, atol=slack, rtol=0)
+
+
+def test_order_does_not_matter(secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path) -> None:
+    results = {
+        aggregate(order, secret.public.add, tmp_path) for order in itertools.permutations((updates[0], *updates[2:4]))
+    }
+    assert len(results) == 1
+    result = results.pop()
+    assert result.included == (0, 2, 3)
+    names = [bytes.fromhex(file.name) for file in result.chunk_files]
+    assert names == [sha256(file.read_bytes()) for file in result.chunk_files]
+    assert result.aggregate_hash == merkle_root(names)
+    assert len(names) == PLAN.chunks
+
+
+def test_memory_holds_two_chunks_at_a_time(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
+    """`add` sees running sum and one update's chunk, hospital after hospital within one position."""
+    calls = []
+
+    def add(left: bytes, right: bytes) -> bytes:
+        calls.append((sha256(left).hex(), sha256(right).hex()))
+        return left
+
+    aggregate(updates, add, tmp_path)
+    expected = [
+        (row[0].name, file.name) for row in zip(*(u.chunk_files for u in updates), strict=True) for file in row[1:]
+    ]
+    assert calls == expected
+
+
+def test_updates_that_cannot_be_added_are_refused(
+    secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path
+) -> None:
+    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], 7)
+    empty = VerifiedUpdate(updates[1].hospital, 1, (), 7)
+    for wrong in ([updates[0], short], [empty], [updates[0], empty]):
+        with pytest.raises(EncryptionError, match="chunks cannot be added"):
+            aggregate(wrong, secret.public.add, tmp_path)
+    with pytest.raises(QuorumError):
+        aggregate([], secret.public.add, tmp_path)
+    with pytest.raises(VerificationError, match="twice"):
+        aggregate([updates[0], updates[0]], secret.public.add, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_or_missing_chunk_file_is_found(secret: SecretContext, tmp_path: Path) -> None:
+    public = secret.public
+    chunks = encrypt(PrivateUpdate(DELTAS[0], EVENT), 1, 1, PLAN, public, np.random.default_rng(0)).chunks
+    update = store_update(tmp_path, 0, chunks)
+    content = bytearray(chunks[2])
+    content[-1] ^= 1
+    update.chunk_files[2].write_bytes(content)
+    with pytest.raises(VerificationError, match="no longer has the hash"):
+        aggregate([update], public.add, tmp_path)
+    update.chunk_files[2].unlink()
+    with pytest.raises(ResourceError, match="could not be read"):
+        aggregate([update], public.add, tmp_path)
+
+
+def test_malformed_chunk_is_refused_by_the_addition(secret: SecretContext, tmp_path: Path) -> None:
+    pair = [store_update(tmp_path, index, (bytes([index]) * 100,)) for index in range(2)]
+    with pytest.raises(EncryptionError, match="100 bytes"):
+        aggregate(pair, secret.public.add, tmp_path)
+
+
+def test_apply_update_refuses_another_shape() -> None:
+    with pytest.raises(EncryptionError, match="does not fit"):
+        apply_update(np.zeros(3, np.float32), np.zeros(4))

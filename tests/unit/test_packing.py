@@ -1,0 +1,174 @@
+"""Plans that fit and plans that are refused; whole numbers in and out of fields and slots, without any encryption."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fedward.errors import EncryptionError
+from fedward.packing import (
+    SLOTS,
+    WRONG_DECODE_BOUND,
+    PackingPlan,
+    dequantize,
+    pack,
+    plan_packing,
+    quantize,
+    unpack,
+    value_range,
+)
+from fedward.settings import EncryptionSettings, load
+
+EXACT = EncryptionSettings(value_range=1.0, field_bits=18)
+
+
+def plan_of(parameters: int = 1000, summands: int = 5, field_bits: int = 18, span: float = 1.0) -> PackingPlan:
+    return plan_packing(parameters, summands, EncryptionSettings(span, field_bits), span)
+
+
+def test_default_layout_is_the_published_one() -> None:
+    plan = plan_packing(500_000, 5, load().encryption, 1.0)
+    assert plan.parameters_per_chunk == 16_384
+    assert plan.chunks == 31
+    assert plan.bytes_per_parameter < 8.14
+    assert (plan.ring_degree, plan.coefficient_modulus_bits) == (8192, (60, 60))
+    assert plan.resolution == pytest.approx(1.0 / (2**17 - 1 - 5))
+    assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
+
+
+def test_noise_law_matches_the_measured_scales() -> None:
+    """Of FACTS: 2^-40 needs scale 2^17 at 5 summands, 2^18 at 16, 2^19 at 64, 2^21 at 1,000."""
+    for summands, scale_bits in ((5, 17), (16, 18), (64, 19), (1000, 21)):
+        PackingPlan(1, summands, 1.0, 16, scale_bits)
+        with pytest.raises(EncryptionError, match="garble"):
+            PackingPlan(1, summands, 1.0, 16, scale_bits - 1)
+
+
+@pytest.mark.parametrize("summands", [1, 5, 64, 128, 1000])
+def test_default_field_fits_any_roster(summands: int) -> None:
+    assert plan_of(summands=summands).wrong_decode_probability <= WRONG_DECODE_BOUND
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parameters": 0}, "parameters"),
+        ({"summands": 0}, "hospitals"),
+        ({"span": float("inf")}, "inf"),
+        ({"span": float("nan")}, "nan"),
+        ({"span": -1.0}, "-1"),
+        ({"field_bits": 8, "summands": 64}, "half its range"),
+        ({"field_bits": 20, "summands": 64}, "garble"),
+        ({"field_bits": 30}, "do not fit"),
+        ({"field_bits": 60}, "no layout"),
+    ],
+)
+def test_plan_refuses_what_does_not_fit(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(EncryptionError, match=message):
+        plan_of(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", [{"scale_bits": 23}, {"ring_degree": 4096}, {"coefficient_modulus_bits": (40, 40)}])
+def test_plan_cannot_be_made_by_hand_either(changes: dict[str, int]) -> None:
+    with pytest.raises(EncryptionError):
+        dataclasses.replace(plan_of(), **changes)  # type: ignore[arg-type]
+
+
+def test_value_range_comes_from_the_settings() -> None:
+    encryption = EncryptionSettings(value_range=0.25, field_bits=18)
+    privacy = dataclasses.replace(load().privacy, mode="none", clip_norm=2.0, noise_multiplier=0.5)
+    assert value_range(encryption, privacy) == 0.25
+    assert value_range(encryption, dataclasses.replace(privacy, mode="update")) == 2.0 * (1 + 6 * 0.5)
+
+
+def test_saturation_is_cut_to_the_public_range_and_counted() -> None:
+    plan = plan_of(parameters=5, summands=1)
+    delta = np.array([1.0, -1.0, 1.5, -100.0, 0.0], dtype=np.float32)
+    quantized = quantize(delta, 7, 7, plan, np.random.default_rng(0))
+    assert quantized.saturated == 2
+    np.testing.assert_array_equal(quantized.values, plan.levels * np.array([1, -1, 1, -1, 0]))
+
+
+def test_rounding_is_unbiased() -> None:
+    """Mean of 200,000 roundings: within 6 standard errors (at most 0.5 / sqrt(n)) of the value; seeded."""
+    plan = plan_of(parameters=200_000)
+    for value in (3.3e-5, -3.3e-5, 0.123456, 1e-9):
+        delta = np.full(plan.parameters, value, dtype=np.float32)
+        values = quantize(delta, 3, 10, plan, np.random.default_rng(1)).values
+        expected = float(np.float32(value)) / plan.resolution * 0.3
+        assert abs(values.mean() - expected) <= 6 * 0.5 / np.sqrt(plan.parameters)
+        assert set(np.unique(values)) <= {np.floor(expected), np.floor(expected) + 1}
+
+
+def test_rounding_follows_the_seed() -> None:
+    plan = plan_of()
+    delta = np.random.default_rng(0).normal(0, 0.1, plan.parameters).astype(np.float32)
+    first, again, other = (quantize(delta, 1, 2, plan, np.random.default_rng(seed)).values for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_update_that_is_not_finite_is_refused(bad: float) -> None:
+    delta = np.zeros(1000, dtype=np.float32)
+    delta[17] = bad
+    with pytest.raises(EncryptionError, match="1 of 1000 coordinates"):
+        quantize(delta, 1, 1, plan_of(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("weight", "total"), [(0, 5), (-1, 5), (6, 5), (1, 2**53)])
+def test_weight_out_of_range_is_refused(weight: int, total: int) -> None:
+    with pytest.raises(EncryptionError, match="weight"):
+        quantize(np.zeros(1000, np.float32), weight, total, plan_of(), np.random.default_rng(0))
+    with pytest.raises(EncryptionError, match="shape"):
+        quantize(np.zeros(999, np.float32), 1, 1, plan_of(), np.random.default_rng(0))
+
+
+def test_dequantize_gives_the_weighted_mean_of_the_included() -> None:
+    """Three of four hospitals arrive; the fourth's weight is divided out."""
+    plan = plan_of(parameters=4000, summands=4)
+    rng = np.random.default_rng(2)
+    weights = [100, 20, 3]
+    deltas = [rng.uniform(-1, 1, plan.parameters).astype(np.float32) for _ in weights]
+    sums = sum(quantize(d, w, 500, plan, rng).values for d, w in zip(deltas, weights, strict=True))
+    mean = dequantize(np.asarray(sums), plan, 123, 500)
+    expected = sum(d.astype(np.float64) * w for d, w in zip(deltas, weights, strict=True)) / 123
+    assert mean.dtype == np.float64
+    np.testing.assert_allclose(mean, expected, atol=3 * plan.resolution * 500 / 123, rtol=0)
+
+
+@pytest.mark.parametrize(("included", "total"), [(0, 5), (6, 5)])
+def test_dequantize_refuses_impossible_weights(included: int, total: int) -> None:
+    with pytest.raises(EncryptionError, match="included weight"):
+        dequantize(np.zeros(3, np.int64), plan_of(parameters=3), included, total)
+
+
+def test_pack_refuses_what_does_not_fit_the_layout() -> None:
+    plan = plan_of()
+    for fields in (np.array([plan.largest_field_sum + 1]), np.zeros(plan.parameters_per_chunk + 1, dtype=np.int64)):
+        with pytest.raises(EncryptionError, match="does not fit"):
+            pack(fields, plan)
+
+
+def test_unpack_refuses_what_no_honest_sum_contains() -> None:
+    plan = plan_of()
+    fields = np.arange(-500, 500)
+    good = pack(fields, plan)
+    np.testing.assert_array_equal(unpack(good, 1000, plan, 5), fields)
+    step = 2.0**plan.scale_bits
+    half = 2.0 ** (plan.field_bits - 1)
+    first = np.zeros(SLOTS, dtype=np.complex128)
+    first[0] = 1
+    for bad, message in (
+        (good + 0.3 * step * first, "off whole numbers"),
+        (good + (1 + 1j) * 2.5 * plan.residual_deviation(5) * step, "off whole numbers"),
+        (good - (half - 500) * step * first, "field is out of its bounds"),
+        (good + half * 2 * half * step * first, "coordinate is out of its bounds"),
+        (good + 1j * step * first, "padding"),
+        (good * np.nan, "no chunk"),
+        (good[:-1], "no chunk"),
+    ):
+        with pytest.raises(EncryptionError, match=message):
+            unpack(bad, 1000, plan, 5)
+    with pytest.raises(EncryptionError, match="updates is outside"):
+        unpack(good, 1000, plan, 6)
