@@ -84,6 +84,10 @@ class QuorumError(FedwardError):
     exit_code = 9
 
 
+class HospitalFailedError(FedwardError):
+    """A hospital says that it could not do its part of a round; the round goes on without it."""
+
+
 class ResourceError(FedwardError):
     """The machine lacks something: the disk is full, a port is taken."""
 

@@ -28,9 +28,38 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise ResourceError(
-            f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a log and flush it to the disk before returning.
+
+    What a crash left of an earlier line is removed first, and a write that fails is taken back.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    try:
+        with path.open("ab+") as file:
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            try:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, whole)
+                raise
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The whole lines of a log; empty where it is not there. A line that a crash cut short is left out."""
+    if not path.exists():
+        return []
+    return path.read_bytes().decode(errors="replace").split("\n")[:-1]
 
 
 def sha256(content: bytes) -> bytes:
@@ -52,3 +81,9 @@ def merkle_root(leaves: list[bytes]) -> bytes:
         pairs = [sha256(b"\x01" + left + right) for left, right in zip(level[::2], level[1::2], strict=False)]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]
+
+
+def _not_written(path: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
+    )

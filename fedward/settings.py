@@ -157,9 +157,11 @@ class Settings:
     def digest(self) -> bytes:
         """32 bytes that change with any setting that carries a guarantee or changes a result.
 
-        Speed and the run's own paths are left out, so that hospitals on different machines agree.
+        What each hospital has of its own is left out, so that all of them agree: where its data lies and how a
+        simulation shares it out, speed, and the run's own paths.
         """
-        guaranteed = {name: table for name, table in to_tables(self).items() if name not in ("speed", "run")}
+        guaranteed = {name: table for name, table in to_tables(self).items() if name not in ("data", "speed", "run")}
+        guaranteed["data"] = {"finding": self.data.finding, "image-size": self.data.image_size}
         return hashlib.sha256(json.dumps(guaranteed, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
@@ -229,6 +231,17 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     return from_tables(tables)
 
 
+def replace(settings: Settings, dotted: str, value: Scalar) -> Settings:
+    """The same settings but for one value.
+
+    Raises:
+        UsageError: there is no such setting, or the value is wrong.
+    """
+    tables = to_tables(settings)
+    _set(tables, dotted, value)
+    return from_tables(tables)
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file, or say why not."""
     try:
@@ -260,7 +273,7 @@ def _parse(dotted: str, text: str, wanted: type) -> Scalar:
         return text.lower() == "true"
     try:
         if wanted in (int, float):
-            return wanted(text)  # type: ignore[no-any-return]
+            return wanted(text)
     except ValueError:
         pass
     raise _wrong(dotted, text, f"must be {_TYPE_WORDS[wanted]}")
@@ -276,7 +289,9 @@ def _table(name: str, table_type: type, values: Mapping[str, Any]) -> Any:
     missing = [key for key in keys if key not in values]
     if missing:
         raise UsageError(f"The setting {name}.{missing[0]} is missing.", "Take pyproject.toml's tables as they are.")
-    return table_type(**{keys[key]: _checked(f"{name}.{key}", value, hints[keys[key]]) for key, value in values.items()})
+    return table_type(
+        **{keys[key]: _checked(f"{name}.{key}", value, hints[keys[key]]) for key, value in values.items()}
+    )
 
 
 _TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -1,0 +1,57 @@
+# The words used in CONTRIBUTING and .ci/run. PYTHON=python3.13 chooses another interpreter for .venv.
+PYTHON ?= python3
+PY = .venv/bin/python
+
+.PHONY: help setup demo test unit contract end-to-end lint format contracts lock clean
+
+help:
+	@echo "make setup       install everything into .venv (about five minutes the first time)"
+	@echo "make demo        simulate five hospitals on generated images, ends with a table"
+	@echo "make test        all tests"
+	@echo "make unit | contract | end-to-end   a part of them"
+	@echo "make lint        formatting, style and types"
+	@echo "make contracts   compile the contract (needs Node.js)"
+	@echo "make lock        resolve requirements.in again (needs uv)"
+
+setup:
+	@sh setup/make_venv.sh $(PYTHON)
+
+demo: setup
+	$(PY) main.py simulate
+
+test: setup
+	$(PY) -m pytest
+
+unit: setup
+	$(PY) -m pytest tests/unit tests/property tests/architecture
+
+contract: setup
+	$(PY) -m pytest tests/contract tests/integration
+
+end-to-end: setup
+	$(PY) -m pytest tests/end_to_end
+
+lint: setup
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy .
+
+format: setup
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+contracts/node_modules: contracts/package.json contracts/package-lock.json
+	cd contracts && npm ci --no-audit --no-fund
+	@touch contracts/node_modules
+
+contracts: contracts/node_modules
+	cd contracts && node compile.mjs
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  requirements.in -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  setup/requirements-build.in -o setup/requirements-build.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules

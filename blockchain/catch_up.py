@@ -1,0 +1,137 @@
+"""How a hospital comes from the model on its disk to the model that the ledger says is in force.
+
+Nothing that the server sends is believed: an aggregate counts only if its hash is the one recorded on the ledger,
+and the hospital's own chain of base ids must arrive at the one that the contract computed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from blockchain.fold import next_base_id
+from blockchain.ledger import Ledger
+from blockchain.records import RoundOpening, RoundPhase, RoundRecord
+from encryption import SecretContext, decrypt
+from fedward.aggregation import apply_update
+from fedward.errors import VerificationError
+from fedward.files import merkle_root, sha256
+from fedward.hospital import Candidate, HospitalFolder
+from fedward.packing import PackingPlan, dequantize, plan_packing, value_range
+from fedward.settings import Settings
+from fedward.types import GlobalModel, Vector
+
+
+class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
+    """The hospital was away and needs the aggregates of these rounds before it can go on."""
+
+    def __init__(self, rounds: Sequence[int]) -> None:
+        super().__init__(f"rounds {list(rounds)}")
+        self.rounds = tuple(rounds)
+
+
+def hospital_plan(opening: RoundOpening, settings: Settings, parameters: int) -> PackingPlan:
+    """The packing of a round; it follows from settings and roster alone, so that all hospitals agree."""
+    largest = value_range(settings.encryption, settings.privacy)
+    return plan_packing(parameters, len(opening.roster), settings.encryption, largest)
+
+
+def candidate_model(
+    model: GlobalModel,
+    chunks: Sequence[bytes],
+    round_index: int,
+    ledger: Ledger,
+    secret: SecretContext,
+    settings: Settings,
+) -> Vector:
+    """Stage 8, decrypt: the weights that a round's aggregate makes of the model in force.
+
+    Args:
+        model: The model that the round started from.
+        chunks: The aggregate's ciphertexts, as handed out by the server.
+        round_index: The round.
+        ledger: Where the aggregate's hash, its included weight and the roster are recorded.
+        secret: The consortium's key.
+        settings: The packing follows from them.
+
+    Raises:
+        VerificationError: these are not the ciphertexts that the ledger recorded.
+        EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
+    """
+    opening, record = ledger.opening(round_index), ledger.round(round_index)
+    if merkle_root([sha256(chunk) for chunk in chunks]) != record.aggregate_hash:
+        raise VerificationError(
+            f"The aggregate of round {round_index} is not the one on the ledger.", "Ask the server for it again."
+        )
+    plan = hospital_plan(opening, settings, len(model.weights))
+    sums = decrypt(chunks, plan, secret, len(record.included))
+    return apply_update(model.weights, dequantize(sums, plan, record.included_weight, opening.enrolled_total))
+
+
+def catch_up(
+    folder: HospitalFolder,
+    ledger: Ledger,
+    secret: SecretContext,
+    settings: Settings,
+    base_id: bytes,
+    aggregates: Mapping[int, Sequence[bytes]],
+) -> GlobalModel:
+    """Bring the hospital's model to a base id, over every round accepted since.
+
+    Args:
+        folder: The hospital's folder; its model is replaced round by round.
+        ledger: Tells what was accepted.
+        secret: The consortium's key.
+        settings: The packing follows from them.
+        base_id: Where to arrive: what the contract computed for the round at hand.
+        aggregates: Ciphertexts by round, as far as they were sent.
+
+    Returns:
+        The model in force.
+
+    Raises:
+        MissingAggregates: accepted rounds whose aggregates are neither here nor on the disk as a candidate.
+        VerificationError: the ledger's history does not lead from the hospital's model to the base id.
+    """
+    model, candidate = folder.load_model(), folder.load_candidate()
+    if model.base_id == base_id:
+        return model
+    ahead = _accepted_since(ledger, model.base_id)
+    missing = [index for index in ahead if index not in aggregates and not _is_of(candidate, ledger.round(index))]
+    if missing:
+        raise MissingAggregates(missing)
+    for index in ahead:
+        record = ledger.round(index)
+        if candidate and _is_of(candidate, record):
+            weights = candidate.weights
+        else:
+            weights = candidate_model(model, aggregates[index], index, ledger, secret, settings)
+        model = GlobalModel(weights, next_base_id(model.base_id, record))
+        folder.save_model(model)
+        if model.base_id == base_id:
+            return model
+    raise _history_differs()
+
+
+def _is_of(candidate: Candidate | None, record: RoundRecord) -> bool:
+    """Whether a candidate kept on disk is what a round accepted."""
+    return candidate is not None and candidate.aggregate_hash == record.aggregate_hash
+
+
+def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:
+    """The rounds accepted since a model came into force, oldest first.
+
+    Raises:
+        VerificationError: no round ever started from that model.
+    """
+    accepted: list[int] = []
+    for index in range(ledger.latest_round(), 0, -1):
+        if ledger.round(index).phase is RoundPhase.ACCEPTED:
+            accepted.insert(0, index)
+        if ledger.opening(index).base_id == base_id:
+            return accepted
+    raise _history_differs()
+
+
+def _history_differs() -> VerificationError:
+    return VerificationError(
+        "The ledger's history does not lead from this hospital's model to the model in force.",
+        "Compare this hospital's checkpoints with the others': the ledger may have been rewritten.",
+    )

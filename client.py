@@ -1,0 +1,185 @@
+"""A hospital's side of a round: train -> privatize -> encrypt -> commit, then decrypt -> detect -> vote -> evaluate.
+
+Flower calls `take_part` when a round opens and `judge` when its aggregate is on the ledger. Both work on the
+hospital's own folder and check what they are told against the ledger; nothing is remembered in the process, which
+several hospitals may share.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from blockchain.catch_up import MissingAggregates, candidate_model, catch_up, hospital_plan
+from blockchain.identity import Identity
+from blockchain.ledger import Ledger
+from blockchain.signatures import Verdict, commit, sign_vote
+from data_preprocessing import load_partition
+from encryption import PublicContext, SecretContext, encrypt
+from fedward import wire
+from fedward.backdoor.detectors import Inspection, configured_detectors, detect
+from fedward.errors import EncryptionError, FedwardError
+from fedward.evaluation import histogram
+from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
+from fedward.model import Classifier, ModelSpec, shared_classifier
+from fedward.privacy import PrivacyLedger, privatize
+from fedward.seeding import public_rng
+from fedward.settings import Settings, from_run_config
+from fedward.timing import Stopwatch
+from fedward.training import train
+from fedward.types import DetectorReport, GlobalModel, Partition, Vector
+from fedward.voting import accepts, evidence_hash, report_bytes
+
+app = ClientApp()
+
+
+@app.train()
+def take_part(message: Message, context: Context) -> Message:
+    """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
+    try:
+        hospital = Hospital.open(context)
+        submission = make_submission(hospital, wire.read_round(message), wire.read_aggregates(message))
+        return Message(wire.submission_to_records(submission), reply_to=message)
+    except MissingAggregates as missing:
+        return wire.missing_reply(message, missing.rounds)
+    except FedwardError as error:
+        return wire.failure_reply(message, error)
+
+
+@app.evaluate()
+def judge(message: Message, context: Context) -> Message:
+    """Answer an aggregate with a signed vote and validation counts, or with the reason why not."""
+    try:
+        hospital = Hospital.open(context)
+        ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
+        return Message(wire.ballot_to_records(ballot), reply_to=message)
+    except MissingAggregates as missing:
+        return wire.missing_reply(message, missing.rounds)
+    except FedwardError as error:
+        return wire.failure_reply(message, error)
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """What one message is answered with; read from the hospital's disk each time."""
+
+    folder: HospitalFolder
+    membership: Membership
+    settings: Settings
+    partition: Partition
+    identity: Identity
+    secret: SecretContext
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, context: Context) -> "Hospital":
+        """Find this node's folder and read it."""
+        settings = from_run_config(context.run_config)
+        folder = HospitalFolder(_folder_path(settings, context))
+        membership = folder.membership()
+        identity = Identity.load(folder.identity)
+        return cls(
+            folder,
+            membership,
+            settings,
+            load_partition(folder.partition),
+            identity,
+            SecretContext.from_bytes(folder.secret_key.read_bytes()),
+            Ledger.attach(settings.run.rpc_url, membership.contract, identity),
+        )
+
+    @property
+    def public(self) -> PublicContext:
+        """The public half of the consortium's key."""
+        return self.secret.public
+
+    def classifier(self) -> Classifier:
+        """This process's classifier of the right shape, with whatever weights it last had."""
+        spec = ModelSpec(self.settings.model.name, self.settings.data.image_size, len(self.partition.findings))
+        return shared_classifier(spec)
+
+
+def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Submission:
+    """Stages 2 to 5. A round that was already answered is answered with the same bytes again."""
+    settings, clock = hospital.settings, Stopwatch()
+    stored = hospital.folder.load_submission(round_index)
+    if stored:
+        return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
+    opening = hospital.ledger.opening(round_index)
+    model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
+    plan = hospital_plan(opening, settings, len(model.weights))
+    rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
+
+    with clock.measure("train"):
+        update = train(hospital.partition, model, hospital.classifier(), settings.training, round_index)
+    with clock.measure("privatize"):
+        private = privatize(update, settings.privacy)
+        PrivacyLedger(hospital.folder.privacy_record).charge(round_index, private.event)
+    with clock.measure("encrypt"):
+        weight = hospital.membership.weight
+        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding)
+    with clock.measure("commit"):
+        signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
+        hospital.folder.save_submission(signed, encrypted.chunks)
+    report = wire.TrainingReport(update.loss, encrypted.saturated)
+    return wire.Submission(signed, encrypted.chunks, report, clock.seconds)
+
+
+def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Ballot:
+    """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
+    settings, clock = hospital.settings, Stopwatch()
+    opening, record = hospital.ledger.opening(round_index), hospital.ledger.round(round_index)
+    model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
+
+    with clock.measure("decrypt"):
+        weights, reports = _decrypt(hospital, model, round_index, aggregates)
+    current, proposed = Scorer(hospital, model.weights), Scorer(hospital, weights)
+    with clock.measure("detect"):
+        inspection = Inspection(hospital.partition.val, current, proposed)
+        reports += detect(inspection, configured_detectors(settings.voting))
+    with clock.measure("vote"):
+        content = report_bytes(round_index, reports)
+        hospital.folder.save_report(round_index, content)
+        hospital.folder.save_candidate(Candidate(round_index, record.aggregate_hash, weights))
+        verdict = Verdict(accepts(reports), weights_digest(weights), evidence_hash(content))
+        signed = sign_vote(verdict, record, hospital.ledger, hospital.identity)
+    with clock.measure("evaluate"):
+        images = hospital.partition.val
+        counts = histogram(proposed(images.pixels()), images.labels)
+    return wire.Ballot(signed, counts, clock.seconds)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model as a function of pixels, on this process's shared classifier."""
+
+    hospital: Hospital
+    weights: Vector
+
+    def __call__(self, pixels: Vector) -> Vector:
+        """Logits of pixels."""
+        classifier = self.hospital.classifier()
+        classifier.set_weights(self.weights)
+        return classifier.logits(pixels)
+
+
+def _decrypt(
+    hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
+) -> tuple[Vector, tuple[DetectorReport, ...]]:
+    """The candidate's weights; the weights in force and a report where the aggregate does not decode."""
+    chunks = aggregates.get(round_index, ())
+    try:
+        weights = candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
+    except EncryptionError as error:
+        return model.weights, (DetectorReport("decode", True, 1.0, str(error)),)
+    return weights, ()
+
+
+def _folder_path(settings: Settings, context: Context) -> Path:
+    """Where this node's hospital keeps its files; a simulated node is told its number only."""
+    own = context.node_config.get("hospital-folder")
+    if own:
+        return Path(str(own))
+    number = int(context.node_config["partition-id"]) + 1
+    return Path(settings.run.folder) / "hospitals" / f"hospital-{number}"

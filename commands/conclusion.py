@@ -1,0 +1,155 @@
+"""The end of a run: every hospital's model compared, the test split scored, summary, curves and model written."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from blockchain.catch_up import MissingAggregates, catch_up, hospital_plan
+from blockchain.ledger import Ledger
+from commands import console
+from data_preprocessing import load_partition
+from encryption import SecretContext
+from encryption import summarize as summarize_encryption
+from fedward import settings as setting
+from fedward.errors import VerificationError
+from fedward.evaluation import Metrics, evaluate
+from fedward.hospital import weights_digest
+from fedward.model import Classifier
+from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
+from fedward.privacy import PrivacyLedger, epsilon
+from fedward.reporting import RunFacts, plot_learning_curves, summarize, write_summary
+from fedward.run_folder import RunFolder, RunRecord
+from fedward.settings import Settings
+from fedward.timing import Stopwatch
+from fedward.types import ImageSet, PrivacyEvent, Vector
+
+
+def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
+    """Write what a finished run leaves behind; returns what `summary.json` holds.
+
+    Args:
+        folder: The run's folder; all rounds are decided.
+        ledger: Its ledger.
+        clock: What was measured before the rounds.
+        started: `time.perf_counter()` at the beginning.
+
+    Raises:
+        VerificationError: the hospitals ended with different models.
+    """
+    record, rounds = folder.load_record(), folder.rounds()
+    settings = setting.from_tables(record.settings)
+    if rounds and all(entry["phase"] == "rejected" for entry in rounds):
+        console.warn("Every round was rejected, so the model is the initial one: see hospitals/*/reports.")
+    weights = _final_weights(folder, record, ledger, settings)
+    card = _card(record, settings, rounds)
+    classifier = Classifier(card.spec, settings.training.seed)
+    classifier.set_weights(weights)
+    save_model(folder.model, classifier, card)
+    test = _score(folder, record, classifier, card.threshold)
+    plot_learning_curves(folder.path / "learning_curves.png", rounds)
+    for entry in rounds:
+        clock.add(entry["timing_s"])
+    facts = RunFacts(
+        run_id=record.run_id,
+        hospitals=len(record.roster),
+        model={
+            "name": card.name,
+            "parameters": record.parameters,
+            "weights_sha256": weights_digest(weights).hex(),
+        },
+        rounds=rounds,
+        test=test,
+        privacy=_privacy(folder, record, settings),
+        encryption=_encryption(ledger, record, settings),
+        ledger=_ledger_facts(ledger, settings),
+        seconds=clock.seconds | {"total": time.perf_counter() - started},
+    )
+    summary = summarize(facts)
+    write_summary(folder.summary, summary)
+    return summary
+
+
+def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
+    """Bring every hospital to the model in force, and compare them."""
+    digests, weights = {}, np.zeros(0, np.float32)
+    for member in record.roster:
+        hospital = folder.hospital(member.hospital)
+        secret = SecretContext.from_bytes(hospital.secret_key.read_bytes())
+        base_id = ledger.base_id()
+        try:
+            weights = catch_up(hospital, ledger, secret, settings, base_id, {}).weights
+        except MissingAggregates as missing:
+            aggregates = {index: folder.load_aggregate(index) for index in missing.rounds}
+            weights = catch_up(hospital, ledger, secret, settings, base_id, aggregates).weights
+        digests[member.hospital] = weights_digest(weights)
+        head = ledger.head()
+        hospital.save_checkpoint(ledger.latest_round(), head.height, head.block_hash, head.ledger_head)
+    if len(set(digests.values())) > 1:
+        shown = ", ".join(f"{hospital} {digest.hex()[:8]}" for hospital, digest in digests.items())
+        raise VerificationError(f"The hospitals ended with different models: {shown}.", "Do not use any of them.")
+    return weights
+
+
+def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:
+    """The model's card; its threshold is the one calibrated in the last accepted round."""
+    thresholds = [entry["threshold"] for entry in rounds if entry["phase"] == "accepted"]
+    return ModelCard(
+        format_version=FORMAT_VERSION,
+        name=settings.model.name,
+        findings=record.findings,
+        class_names=record.class_names,
+        image_size=settings.data.image_size,
+        threshold=thresholds[-1] if thresholds else 0.5,
+        settings_digest=record.settings_digest,
+        seed=settings.training.seed,
+        val_share=settings.data.val_share,
+        test_share=settings.data.test_share,
+    )
+
+
+def _score(folder: RunFolder, record: RunRecord, classifier: Classifier, threshold: float) -> Metrics | None:
+    """The model on all hospitals' test images together; None where there is none."""
+    parts = [load_partition(folder.hospital(member.hospital).partition).test for member in record.roster]
+    pooled = ImageSet(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.patients for part in parts]),
+    )
+    return evaluate(pooled, classifier.logits(pooled.pixels()), threshold) if len(pooled) else None
+
+
+def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
+    """Mode, unit and the largest epsilon that any hospital has spent."""
+    spent: list[list[PrivacyEvent]] = [
+        PrivacyLedger(folder.hospital(member.hospital).privacy_record).spent() for member in record.roster
+    ]
+    epsilons = [value for value in map(epsilon, spent) if value is not None]
+    units = {event.unit for events in spent for event in events if event.mode != "none"}
+    return {
+        "mode": settings.privacy.mode,
+        "unit": units.pop() if units else None,
+        "epsilon": max(epsilons) if epsilons else None,
+        "delta": settings.privacy.delta if epsilons else None,
+    }
+
+
+def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[str, Any]:
+    """Facts of the packing that was used, with the size that the hospitals committed to."""
+    latest = ledger.latest_round()
+    plan = hospital_plan(ledger.opening(latest), settings, record.parameters)
+    committed = [int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted", latest)]
+    return dict(summarize_encryption(plan, max(committed)))
+
+
+def _ledger_facts(ledger: Ledger, settings: Settings) -> dict[str, Any]:
+    """Where the ledger stands at the end."""
+    head = ledger.head()
+    return {
+        "chain_id": settings.ledger.chain_id,
+        "contract": ledger.contract,
+        "height": head.height,
+        "head": head.ledger_head.hex(),
+        "submissions": ledger.submission_count(),
+        "votes": ledger.vote_count(),
+    }

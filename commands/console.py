@@ -1,0 +1,58 @@
+"""Where the commands write: data to stdout, everything else to stderr."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fedward.progress import Progress as Report
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+verbose = False
+
+
+def error(text: str) -> None:
+    """Say why the program stops."""
+    err.print(f"[bold red]Error:[/] {_plain(text)}", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Say what the reader should know, and go on."""
+    err.print(f"[bold yellow]Warning:[/] {_plain(text)}", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Say what is happening."""
+    err.print(_plain(text), soft_wrap=True)
+
+
+def data(value: Any) -> None:
+    """Print a result for programs, as JSON."""
+    print(json.dumps(value, indent=2))
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """A progress bar on stderr, as the callback that work reports to."""
+    with progress() as shown:
+        task = shown.add_task(title, total=None)
+
+        def report(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield report
+
+
+def progress() -> Progress:
+    """An empty progress display on stderr; it stays silent where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err)
+
+
+def _plain(text: str) -> str:
+    """Brackets in a text are no markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,71 @@
+"""`main.py info`: the effective settings, and what they do and do not protect."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tomli_w
+import typer
+from rich.table import Table
+
+from commands import console
+from commands.simulate import parse_assignment
+from fedward import settings as setting
+from fedward.privacy import epsilon, expected_event
+from fedward.run_folder import RunFolder
+from fedward.settings import Settings, to_tables
+
+
+def info(
+    run: Annotated[Path | None, typer.Argument(help="A run folder; without it, the settings of a new run.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="A setting.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the effective settings, and what is and is not protected."""
+    if run is not None:
+        settings = setting.from_tables(RunFolder(run).load_record().settings)
+    else:
+        settings = setting.load(config, *(parse_assignment(text) for text in assignments or ()))
+    tables, protection = to_tables(settings), protections(settings)
+    if as_json:
+        console.data({"settings": tables, "settings_digest": settings.digest().hex(), "protection": protection})
+        return
+    console.out.print(tomli_w.dumps(tables).strip(), markup=False)
+    table = Table(title="\nWhat is and is not protected", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for what, how in protection.items():
+        table.add_row(what, how)
+    console.out.print(table)
+
+
+def protections(settings: Settings) -> dict[str, str]:
+    """What these settings protect, by whom and what against, in one sentence each."""
+    return {
+        "Images": "never leave the hospital that holds them.",
+        "Updates, from the server": "encrypted (CKKS, 128 bits); the server never holds a key.",
+        "Updates, from other hospitals": "not protected against a hospital that gets hold of another's ciphertexts: "
+        "the consortium shares one key.",
+        "Patients, from the model": _privacy_sentence(settings),
+        "The history": "every update, aggregate and vote is committed on the ledger; one operator could still withhold "
+        "or rewrite it unless hospitals keep their checkpoints.",
+        "The aggregate": "its hash proves that all hospitals got the same sum; only adding the ciphertexts again proves "
+        "that it is the right one.",
+        "The model, from backdoors": "each hospital votes by its own validation images; a trigger that none of them "
+        "shows can pass, and voting hospitals can be outvoted.",
+        "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "
+        "histograms are shared without noise.",
+    }
+
+
+def _privacy_sentence(settings: Settings) -> str:
+    """What differential privacy holds under these settings."""
+    if settings.privacy.mode == "none":
+        return "not protected: privacy.mode is none, so the model may remember single images."
+    spent = epsilon([expected_event(settings.privacy)] * settings.training.rounds)
+    return (
+        f"differential privacy for the unit '{expected_event(settings.privacy).unit}': epsilon {spent:.3g} at delta "
+        f"{settings.privacy.delta:g} after {settings.training.rounds} rounds."
+    )

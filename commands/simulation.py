@@ -1,0 +1,134 @@
+"""A simulated run from beginning to end: prepare, federate, conclude."""
+
+import secrets
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from blockchain.founding import create_parties, found_consortium
+from blockchain.ledger import Ledger
+from blockchain.node import RunningNode, start_node
+from commands import console
+from commands.conclusion import conclude
+from commands.watching import watch
+from data_preprocessing import PreparedData, preprocess, save_partition
+from fedward import settings as setting
+from fedward.files import write_atomic
+from fedward.flower import FlowerSimulation
+from fedward.hospital import weights_digest
+from fedward.model import Classifier, ModelSpec
+from fedward.run_folder import RunFolder, RunRecord
+from fedward.settings import Settings, to_tables
+from fedward.timing import Stopwatch
+
+PACKAGES = ("flwr", "keras", "numpy", "py-evm", "pyfhel", "tensorflow", "tensorflow-cpu", "web3")
+
+
+def simulate_new(path: Path, settings: Settings) -> dict[str, Any]:
+    """Start a run in a new folder and see it through; returns what `summary.json` holds.
+
+    Raises:
+        FedwardError: of any kind. Everything that was started is stopped. What was finished is kept; a run that
+            fails before its first round leaves nothing.
+    """
+    clock, started = Stopwatch(), time.perf_counter()
+    RunFolder(path).check_unused()
+    with clock.measure("preprocess"), console.bar("Reading images") as report:
+        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+    with ExitStack() as stack:
+        folder = RunFolder.create(path.resolve())
+        stack.enter_context(folder.locked())
+        try:
+            node = _prepare(folder, settings, data)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        stack.enter_context(node)
+        _federate(folder, settings, node)
+        return conclude(folder, _ledger(folder, node), clock, started)
+
+
+def simulate_further(folder: RunFolder) -> dict[str, Any]:
+    """Continue a run that was interrupted, with the settings in its folder.
+
+    Raises:
+        EvidenceError: the folder holds no run.
+        FedwardError: as for a new run.
+    """
+    clock, started = Stopwatch(), time.perf_counter()
+    folder = RunFolder(folder.path.resolve())
+    settings = setting.from_tables(folder.load_record().settings)
+    with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
+        _federate(folder, settings, node)
+        return conclude(folder, _ledger(folder, node), clock, started)
+
+
+def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> RunningNode:
+    """Everything before the first round: keys, ledger, initial weights, every hospital's folder, `run.json`."""
+    parties = create_parties(folder, [partition.hospital for partition in data.partitions])
+    for partition in data.partitions:
+        save_partition(folder.hospital(partition.hospital).partition, partition)
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
+    initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
+    node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses())
+    try:
+        ledger, roster = found_consortium(folder, parties, data.partitions, settings, node.url, initial)
+        write_atomic(folder.path / "manifest.json", data.manifest_json())
+        write_atomic(folder.path / "preprocessing.json", data.report_json())
+        folder.save_record(
+            RunRecord(
+                run_id=folder.path.name,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions=_versions(),
+                settings=to_tables(settings),
+                settings_digest=settings.digest().hex(),
+                initial_model_digest=weights_digest(initial).hex(),
+                findings=data.findings,
+                class_names=data.class_names,
+                parameters=len(initial),
+                contract=ledger.contract,
+                roster=roster,
+            )
+        )
+    except BaseException:
+        node.stop()
+        raise
+    return node
+
+
+def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
+    """Run Flower until the server has finished, showing what happens; stop all its processes in any case."""
+    settings = setting.replace(settings, "run.folder", str(folder.path))
+    settings = setting.replace(settings, "run.rpc-url", node.url)
+    folder.progress.unlink(missing_ok=True)
+    # Not in the run folder: sockets of Ray and Flower do not bear long paths.
+    home = Path(tempfile.mkdtemp(prefix="fedward-"))
+    try:
+        flower = FlowerSimulation.start(home, settings, folder.path / "flower.log")
+        try:
+            watch(folder, flower, settings)
+        finally:
+            flower.stop()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _ledger(folder: RunFolder, node: RunningNode) -> Ledger:
+    """The run's ledger, to read from."""
+    return Ledger.attach(node.url, folder.load_record().contract, None)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # tensorflow or tensorflow-cpu, whichever this machine has
+            continue
+    return found

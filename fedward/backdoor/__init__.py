@@ -1,0 +1,1 @@
+"""Backdoors in candidate models: what a hospital looks for before it votes."""

@@ -1,0 +1,94 @@
+"""Stage 9, detect: what a hospital finds in a candidate with nothing but its own validation images.
+
+A detector is a frozen dataclass whose fields are its options.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.evaluation import losses
+from fedward.settings import VotingSettings
+from fedward.types import DetectorReport, ImageSet, Vector
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a detector sees.
+
+    Attributes:
+        images: The hospital's validation images.
+        current: Logits of the model in force, of pixels; float32, shapes (n, h, w, 1) -> (n, findings).
+        candidate: Logits of the candidate, likewise.
+    """
+
+    images: ImageSet
+    current: Callable[[Vector], Vector]
+    candidate: Callable[[Vector], Vector]
+
+
+class Detector(Protocol):
+    """Looks at a candidate model and says whether it should be rejected."""
+
+    name: ClassVar[str]
+
+    def inspect(self, inspection: Inspection) -> DetectorReport:
+        """Judge the candidate."""
+        ...
+
+
+@dataclass(frozen=True)
+class ValidationLoss:
+    """Rejects a candidate whose validation loss is clearly worse than that of the model in force.
+
+    The same images are scored by both models, so their losses are compared in pairs: the mean rise must pass
+    `tolerance` by `z_score` standard errors. Each class counts the same, whatever the hospital's label skew.
+
+    Attributes:
+        tolerance: Rise of the mean loss (nats) that is never called worse.
+        z_score: Standard errors above the tolerance at which a rise is clear.
+    """
+
+    name: ClassVar[str] = "validation-loss"
+
+    tolerance: float
+    z_score: float
+
+    def inspect(self, inspection: Inspection) -> DetectorReport:
+        """Compare the two models' losses image by image."""
+        images, pixels = inspection.images, inspection.images.pixels()
+        if len(images) < 2:
+            return DetectorReport(self.name, False, 0.0, "Too few validation images to judge by.")
+        candidate = inspection.candidate(pixels)
+        if not np.isfinite(candidate).all():
+            return DetectorReport(self.name, True, float("inf"), "The candidate's scores are not finite numbers.")
+        rise = losses(candidate, images.labels) - losses(inspection.current(pixels), images.labels)
+        mean, error = _balanced_mean(rise, images.labels)
+        score = (mean - self.tolerance) / max(error, 1e-12)
+        evidence = f"Mean validation loss changed by {mean:+.4f} (standard error {error:.4f}, {len(images)} images)."
+        return DetectorReport(self.name, score > self.z_score, score, evidence)
+
+
+def configured_detectors(settings: VotingSettings) -> tuple[Detector, ...]:
+    """The detectors that every hospital of the consortium runs."""
+    return (ValidationLoss(settings.tolerance, settings.z_score),)
+
+
+def detect(inspection: Inspection, detectors: tuple[Detector, ...]) -> tuple[DetectorReport, ...]:
+    """Let every detector judge the candidate."""
+    return tuple(detector.inspect(inspection) for detector in detectors)
+
+
+def _balanced_mean(values: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:
+    """Mean over the two classes of their own means, and its standard error; plain with several findings."""
+    if labels.shape[1] == 1:
+        groups = [members for members in (values[labels[:, 0] == 0], values[labels[:, 0] == 1]) if len(members)]
+    else:
+        groups = [values]
+    # A group of one says nothing of its own spread: take that of all values.
+    variances = [(members if len(members) > 1 else values).var(ddof=1) / len(members) for members in groups]
+    means = [members.mean() for members in groups]
+    return float(np.mean(means)), float(np.sqrt(np.sum(variances)) / len(groups))

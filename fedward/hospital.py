@@ -1,0 +1,203 @@
+"""What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
+
+hospital.json  identity/  partition.npz  secret_key.ckks  public_context.ckks
+model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
+"""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedward.errors import EvidenceError
+from fedward.files import append_line, read_lines, sha256, write_atomic
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
+
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a hospital knows of its consortium before the first round.
+
+    Attributes:
+        hospital: Its own name.
+        contract: The ledger's address, as agreed outside of any message.
+        weight: Its enrolled example count.
+    """
+
+    hospital: HospitalId
+    contract: Address
+    weight: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A decrypted model that was voted on and is not yet known to be accepted.
+
+    Attributes:
+        round_index: The round it came from.
+        aggregate_hash: 32 bytes; the aggregate it came from.
+        weights: float32, shape (parameters,).
+    """
+
+    round_index: int
+    aggregate_hash: bytes
+    weights: Vector
+
+
+class HospitalFolder:
+    """Reads and writes one hospital's folder; every file is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity = path / "identity"
+        self.partition = path / "partition.npz"
+        self.secret_key = path / "secret_key.ckks"
+        self.public_context = path / "public_context.ckks"
+        self.privacy_record = path / "privacy.jsonl"
+
+    @classmethod
+    def create(cls, path: Path) -> "HospitalFolder":
+        """Make the folder, readable by its owner only."""
+        path.mkdir(parents=True, mode=0o700)
+        return cls(path)
+
+    def join(self, membership: Membership) -> None:
+        """Write down which consortium this hospital belongs to."""
+        write_atomic(self.path / "hospital.json", json.dumps(asdict(membership), indent=2).encode())
+
+    def membership(self) -> Membership:
+        """Which consortium this hospital belongs to.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        path = self.path / "hospital.json"
+        try:
+            return Membership(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(path, error) from error
+
+    def save_model(self, model: GlobalModel) -> None:
+        """Replace the model in force."""
+        base_id = np.frombuffer(model.base_id, np.uint8)
+        write_atomic(self.path / "model.npz", _npz(weights=model.weights, base_id=base_id), PRIVATE)
+
+    def load_model(self) -> GlobalModel:
+        """The model in force.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        arrays = _read_npz(self.path / "model.npz", ("weights", "base_id"))
+        return GlobalModel(arrays["weights"].astype(np.float32), arrays["base_id"].tobytes())
+
+    def save_candidate(self, candidate: Candidate) -> None:
+        """Keep a candidate until the ledger says what became of its round."""
+        content = _npz(
+            weights=candidate.weights,
+            round_index=np.int64(candidate.round_index),
+            aggregate_hash=np.frombuffer(candidate.aggregate_hash, np.uint8),
+        )
+        write_atomic(self.path / "candidate.npz", content, PRIVATE)
+
+    def load_candidate(self) -> Candidate | None:
+        """The last candidate, or None."""
+        path = self.path / "candidate.npz"
+        if not path.exists():
+            return None
+        arrays = _read_npz(path, ("weights", "round_index", "aggregate_hash"))
+        return Candidate(
+            int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), arrays["weights"].astype(np.float32)
+        )
+
+    def save_submission(self, signed: SignedCommitment, chunks: Sequence[bytes]) -> None:
+        """Keep what is about to leave, so that a retry resends the same bytes; older rounds' are removed."""
+        outbox = self.path / "outbox"
+        folder = outbox / _round_name(signed.commitment.round_index)
+        shutil.rmtree(outbox, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        for index, chunk in enumerate(chunks):
+            write_atomic(folder / f"{index:06d}", chunk, PRIVATE)
+        # Written last: a folder without it is a submission that never left.
+        write_atomic(folder / "commitment.json", _commitment_json(signed))
+
+    def load_submission(self, round_index: int) -> tuple[SignedCommitment, list[bytes]] | None:
+        """What was sent, or about to be sent, in this round; None when nothing was."""
+        folder = self.path / "outbox" / _round_name(round_index)
+        if not (folder / "commitment.json").exists():
+            return None
+        signed = _read_commitment(folder / "commitment.json")
+        return signed, [path.read_bytes() for path in sorted(folder.glob("[0-9]*"))]
+
+    def save_report(self, round_index: int, content: bytes) -> None:
+        """Keep the detector reports that this hospital's vote rests on."""
+        (self.path / "reports").mkdir(exist_ok=True)
+        write_atomic(self.path / "reports" / f"{_round_name(round_index)}.json", content)
+
+    def save_checkpoint(self, round_index: int, height: int, block_hash: bytes, ledger_head: bytes) -> None:
+        """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed."""
+        checkpoint = {
+            "round": round_index,
+            "height": height,
+            "block_hash": block_hash.hex(),
+            "ledger_head": ledger_head.hex(),
+        }
+        append_line(self.path / "checkpoints.jsonl", json.dumps(checkpoint))
+
+    def checkpoints(self) -> list[dict[str, int | str]]:
+        """All remembered points, oldest first."""
+        return [json.loads(line) for line in read_lines(self.path / "checkpoints.jsonl")]
+
+
+def weights_digest(weights: Vector) -> bytes:
+    """SHA-256 of the weights as little-endian float32."""
+    return sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+
+
+def _round_name(round_index: int) -> str:
+    return f"round-{round_index:04d}"
+
+
+def _npz(**arrays: np.ndarray | np.generic) -> bytes:
+    """Arrays as the bytes of an uncompressed npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read named arrays, or say that the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> EvidenceError:
+    return EvidenceError(f"{path} is missing or damaged ({error}).", "Restore it from a backup, or join anew.")
+
+
+def _commitment_json(signed: SignedCommitment) -> bytes:
+    values = asdict(signed.commitment)
+    as_text = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
+    return json.dumps({"commitment": as_text, "signature": signed.signature.hex()}, indent=2).encode()
+
+
+def _read_commitment(path: Path) -> SignedCommitment:
+    try:
+        stored = json.loads(path.read_bytes())
+        values = stored["commitment"]
+        hashes = ("ledger_head", "base_id", "context_fingerprint", "update_root")
+        values |= {name: bytes.fromhex(values[name]) for name in hashes}
+        values["event"] = PrivacyEvent(**values["event"])
+        return SignedCommitment(Commitment(**values), bytes.fromhex(stored["signature"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error

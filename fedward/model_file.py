@@ -1,0 +1,108 @@
+"""`model.keras`: a Keras file with one more zip member that says how to read images for it."""
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedward.errors import DataError, ResourceError
+from fedward.model import Classifier, ModelSpec, load_network, save_network
+from fedward.types import Vector
+
+CARD = "fedward.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `evaluate` and `predict` must know of a model.
+
+    Attributes:
+        format_version: Of this card.
+        name: Architecture.
+        findings: Names of the outputs.
+        class_names: Names of the classes in the training data.
+        image_size: Height and width of the input in pixels.
+        threshold: Score from which on an image is called positive.
+        settings_digest: Of the settings that it was trained under, hexadecimal.
+        seed, val_share, test_share: What an own split of the same data follows from.
+    """
+
+    format_version: int
+    name: str
+    findings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_size: int
+    threshold: float
+    settings_digest: str
+    seed: int
+    val_share: float
+    test_share: float
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's shape."""
+        return ModelSpec(self.name, self.image_size, len(self.findings))
+
+
+def save_model(path: Path, classifier: Classifier, card: ModelCard) -> None:
+    """Write network and card; the file is whole or not there.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    # Keras insists on the ending, so the temporary name keeps it.
+    temporary = path.with_name(f".part.{os.getpid()}.{path.name}")
+    try:
+        save_network(classifier, temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(CARD, json.dumps(asdict(card), indent=2))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(
+            f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
+        ) from error
+
+
+def load_card(path: Path) -> ModelCard:
+    """Read a model's card.
+
+    Raises:
+        DataError: the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            values = json.loads(archive.read(CARD))
+        card = ModelCard(
+            **{**values, "findings": tuple(values["findings"]), "class_names": tuple(values["class_names"])}
+        )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} is missing, damaged or no model of Fedward.", "Name a run folder or its model.keras."
+        ) from error
+    if card.format_version != FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format version {card.format_version}, this Fedward reads {FORMAT_VERSION}.",
+            "Use the Fedward that wrote it.",
+        )
+    return card
+
+
+def load_logits(path: Path, pixels: Vector) -> Vector:
+    """Logits of a saved model.
+
+    Args:
+        path: A model file.
+        pixels: float32, shape (n, height, width, 1), values in [0, 1].
+
+    Raises:
+        DataError: the file is damaged or does not take such images.
+    """
+    try:
+        network = load_network(path)
+        logits: Vector = network.predict(pixels, batch_size=256, verbose=0)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged or does not take these images: {error}.", "Train it anew.") from error
+    return logits

@@ -1,0 +1,128 @@
+"""What a finished run leaves for people and programs: `summary.json`, the learning curves, and one table."""
+
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from fedward.evaluation import Metrics
+from fedward.files import write_atomic
+from fedward.timing import STAGES
+
+mpl.use("Agg")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run measured, gathered from ledger, hospitals and log; `summary.json` is made of nothing else.
+
+    Attributes:
+        run_id: The run folder's name.
+        hospitals: How many took part.
+        model: name, parameters, weights_sha256.
+        rounds: One dict of metrics a round, as in `metrics.jsonl`.
+        test: Metrics on the pooled test split, or None where there is none.
+        privacy: mode, unit, epsilon, delta.
+        encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
+        ledger: chain_id, contract, height, head, submissions, votes.
+        seconds: Wall seconds by stage, and `total`.
+    """
+
+    run_id: str
+    hospitals: int
+    model: dict[str, Any]
+    rounds: list[dict[str, Any]]
+    test: Metrics | None
+    privacy: dict[str, Any]
+    encryption: dict[str, Any]
+    ledger: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def summarize(facts: RunFacts) -> dict[str, Any]:
+    """The content of `summary.json`; every key is always there."""
+    phases = Counter(entry["phase"] for entry in facts.rounds)
+    scores = facts.test.as_dict() if facts.test else {}
+    rejections = sum(len(entry["rejections"]) for entry in facts.rounds)
+    return {
+        "run_id": facts.run_id,
+        "hospitals": facts.hospitals,
+        "model": facts.model,
+        "rounds": {"opened": len(facts.rounds)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
+        "test": {"n": scores.get("n", 0)}
+        | {key: scores.get(key) for key in ("accuracy", "auc", "precision", "recall", "f1")},
+        "privacy": facts.privacy,
+        "encryption": facts.encryption,
+        "ledger": facts.ledger | {"rejections": rejections},
+        "timing_s": {stage: round(facts.seconds.get(stage, 0.0), 3) for stage in (*STAGES, "total")},
+    }
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`."""
+    write_atomic(path, json.dumps(summary, indent=2).encode())
+
+
+def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
+    """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss_axes, auc_axes = figure.subplots(1, 2)
+    for key, label in (("train_loss", "training, mean of hospitals"), ("val_loss", "validation, pooled")):
+        _draw(loss_axes, rounds, key, label)
+    _draw(auc_axes, rounds, "val_auc", "validation, pooled")
+    for axes, title in ((loss_axes, "Cross-entropy"), (auc_axes, "AUC")):
+        rejected = [entry["round"] for entry in rounds if entry["phase"] == "rejected"]
+        for index in rejected:
+            axes.axvline(index, color="tab:red", alpha=0.25, label="rejected" if index == rejected[0] else None)
+        axes.set_title(title)
+        axes.set_xlabel("Round")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomic(path, buffer.getvalue())
+
+
+def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str) -> None:
+    """Draw one figure of every round that has it."""
+    points = [(entry["round"], entry[key]) for entry in rounds if entry[key] is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+
+
+def final_table(summary: dict[str, Any], folder: Path) -> Table:
+    """The one table at the end of `simulate`."""
+    rounds, test, privacy = summary["rounds"], summary["test"], summary["privacy"]
+    encryption, ledger = summary["encryption"], summary["ledger"]
+    budget = "none" if privacy["epsilon"] is None else f"epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g}"
+    table = Table(title=f"Run {summary['run_id']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in (
+        ("Hospitals", str(summary["hospitals"])),
+        ("Rounds", ", ".join(f"{rounds[key]} {key}" for key in ("opened", "accepted", "rejected", "aborted"))),
+        ("Model", f"{summary['model']['name']}, {summary['model']['parameters']:,} parameters"),
+        ("Test images", str(test["n"])),
+        ("Test AUC", _figure(test["auc"])),
+        ("Test accuracy", _figure(test["accuracy"])),
+        ("Precision / recall / F1", " / ".join(_figure(test[key]) for key in ("precision", "recall", "f1"))),
+        ("Privacy", f"{privacy['mode']} ({budget}, unit: {privacy['unit'] or 'none'})"),
+        ("Encryption", f"CKKS, {encryption['bytes_per_parameter']:.2f} bytes a parameter, exact sums"),
+        ("Ledger", f"{ledger['submissions']} submissions, {ledger['votes']} votes, {ledger['rejections']} rejections"),
+        ("Time", f"{summary['timing_s']['total']:.1f} s"),
+        ("Folder", str(folder)),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

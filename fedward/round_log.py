@@ -1,0 +1,97 @@
+"""What the server tells of a round: every event as it happens, and one line of metrics at its end."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fedward.errors import FedwardError
+from fedward.evaluation import ScoreHistogram
+from fedward.run_folder import RunFolder
+from fedward.timing import Stopwatch
+from fedward.types import Address, Rejection
+from fedward.wire import Ballot, Submission
+
+
+class RoundLog:
+    """Gathers one round's figures and writes them to the run folder.
+
+    Attributes:
+        clock: Seconds by stage, of the server and summed over the hospitals.
+        rejections: Updates and votes that were set aside, with their reasons.
+    """
+
+    def __init__(self, run: RunFolder, round_index: int) -> None:
+        self.clock = Stopwatch()
+        self.rejections: list[Rejection] = []
+        self._run = run
+        self._round_index = round_index
+        self._names = {member.address: member.hospital for member in run.load_record().roster}
+        self._train_losses: list[float] = []
+        self._saturated = 0
+        self._submitted: list[Address] = []
+        self._verdicts: dict[Address, bool] = {}
+        self._failures: list[str] = []
+        self._histogram: ScoreHistogram | None = None
+        self._tell("opened")
+
+    def submitted(self, hospital: Address, submission: Submission) -> None:
+        """An update was verified and will be added."""
+        self._submitted.append(hospital)
+        self.clock.add(submission.seconds)
+        if submission.report:
+            self._train_losses.append(submission.report.loss)
+            self._saturated += submission.report.saturated
+        self._tell("submitted", hospital=self._name(hospital), done=len(self._submitted))
+
+    def rejected(self, rejection: Rejection) -> None:
+        """An update or a vote was set aside."""
+        self.rejections.append(rejection)
+        self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
+
+    def failed(self, node: int, error: FedwardError) -> None:
+        """A hospital could not do its part."""
+        self._failures.append(str(error))
+        self._tell("hospital-failed", node=str(node), what=error.what, remedy=error.remedy)
+
+    def voted(self, ballot: Ballot) -> None:
+        """A vote is on the ledger."""
+        vote = ballot.signed.vote
+        self._verdicts[vote.hospital] = vote.accept
+        self.clock.add(ballot.seconds)
+        self._histogram = ballot.histogram if self._histogram is None else self._histogram + ballot.histogram
+        self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
+
+    def waiting(self, what: str, deadline: int) -> None:
+        """Some hospitals are missing, so the ledger's deadline has to pass."""
+        self._tell("waiting", what=what, deadline=deadline)
+
+    def finish(self, phase: str, height: int, ledger_head: bytes) -> None:
+        """Write the round's line of metrics; height and 32 bytes of ledger head are those after the round."""
+        counts = self._histogram
+        metrics = {
+            "round": self._round_index,
+            "phase": phase,
+            "submitted": len(self._submitted),
+            "rejections": [asdict(rejection) for rejection in self.rejections],
+            "failures": self._failures,
+            "accepts": sum(self._verdicts.values()),
+            "rejects": len(self._verdicts) - sum(self._verdicts.values()),
+            "train_loss": sum(self._train_losses) / len(self._train_losses) if self._train_losses else None,
+            "val_n": counts.n if counts else 0,
+            "val_loss": counts.loss() if counts else None,
+            "val_auc": counts.auc() if counts else None,
+            "threshold": counts.threshold() if counts else None,
+            "saturated": self._saturated,
+            "height": height,
+            "ledger_head": ledger_head.hex(),
+            "timing_s": self.clock.seconds,
+        }
+        self._run.log_round(metrics)
+        self._tell(
+            "closed", **{key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
+        )
+
+    def _name(self, address: Address) -> str:
+        return self._names.get(address, address or "unknown")
+
+    def _tell(self, event: str, **details: Any) -> None:
+        self._run.log_progress(event, round=self._round_index, **details)

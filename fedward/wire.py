@@ -1,0 +1,363 @@
+"""What travels in Flower's messages, and how replies are taken one at a time.
+
+Ciphertexts go as opaque byte arrays, which Flower sends in chunks. A reply is data: a hospital that failed says so
+in it, and a reply that cannot be read raises `VerificationError`, never anything else.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+
+from fedward.errors import FedwardError, VerificationError
+from fedward.evaluation import BINS, ScoreHistogram
+from fedward.types import (
+    Address,
+    Commitment,
+    PrivacyEvent,
+    SignedCommitment,
+    SignedVote,
+    Vote,
+)
+
+CIPHERTEXT = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A hospital's reply to the opening of a round."""
+
+    signed: SignedCommitment
+    chunks: tuple[bytes, ...]
+    report: "TrainingReport | None"
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a hospital tells of its training; absent when an earlier submission is sent again.
+
+    Attributes:
+        loss: Mean training loss of the last epoch.
+        saturated: Coordinates that were cut to the public value range.
+    """
+
+    loss: float
+    saturated: int
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A hospital's reply to an aggregate."""
+
+    signed: SignedVote
+    histogram: ScoreHistogram
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A hospital that could not do its part, in its own words."""
+
+    what: str
+    remedy: str
+    exit_code: int
+
+
+def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
+    """Serialized ciphertexts, in order, as arrays of bytes."""
+    arrays = {
+        f"{index:06d}": Array(dtype="uint8", shape=(len(chunk),), stype=CIPHERTEXT, data=chunk)
+        for index, chunk in enumerate(chunks)
+    }
+    return ArrayRecord(arrays)
+
+
+def record_to_chunks(record: ArrayRecord) -> tuple[bytes, ...]:
+    """The ciphertexts of a record, in order."""
+    return tuple(record[name].data for name in sorted(record))
+
+
+Aggregates = dict[int, tuple[bytes, ...]]  # by round, as the server hands them out; to be checked against the ledger
+AGGREGATE = "aggregate-"
+
+
+def round_records(round_index: int, aggregates: Aggregates) -> RecordDict:
+    """What the server sends: a round, and the aggregates that the receiver needs for it."""
+    content = RecordDict({"round": ConfigRecord({"index": round_index})})
+    for index, chunks in aggregates.items():
+        content[f"{AGGREGATE}{index}"] = chunks_to_record(chunks)
+    return content
+
+
+def read_round(message: Message) -> int:
+    """Which round a message is about.
+
+    Raises:
+        VerificationError: it does not say.
+    """
+    return _Fields(message.content, "round").whole("index")
+
+
+def read_aggregates(message: Message) -> Aggregates:
+    """The aggregates that came with a message.
+
+    Raises:
+        VerificationError: one of them has no proper name.
+    """
+    aggregates = {}
+    for name in message.content.array_records:
+        index = name.removeprefix(AGGREGATE)
+        if not index.isdecimal():
+            raise _malformed(f"has an unknown record {name!r}")
+        aggregates[int(index)] = _chunks(message.content, name)
+    return aggregates
+
+
+def submission_to_records(submission: Submission) -> RecordDict:
+    """A submission as a message's content."""
+    commitment, event = submission.signed.commitment, submission.signed.commitment.event
+    values: dict[str, ConfigRecordValues] = {
+        "chain-id": commitment.chain_id,
+        "contract": commitment.contract,
+        "round": commitment.round_index,
+        "hospital": commitment.hospital,
+        "ledger-head": commitment.ledger_head,
+        "base-id": commitment.base_id,
+        "context-fingerprint": commitment.context_fingerprint,
+        "update-root": commitment.update_root,
+        "update-bytes": commitment.update_bytes,
+        "weight": commitment.weight,
+        "mode": event.mode,
+        "unit": event.unit,
+        "sampling-rate": event.sampling_rate,
+        "noise-multiplier": event.noise_multiplier,
+        "steps": event.steps,
+        "clip-norm": event.clip_norm,
+        "delta": event.delta,
+        "signature": submission.signed.signature,
+    }
+    return RecordDict(
+        {
+            "commitment": ConfigRecord(values),
+            "chunks": chunks_to_record(submission.chunks),
+            "report": MetricRecord(asdict(submission.report) if submission.report else {}),
+            "seconds": MetricRecord({**submission.seconds}),
+        }
+    )
+
+
+def records_to_submission(records: RecordDict) -> Submission:
+    """Read a submission.
+
+    Raises:
+        VerificationError: a part is missing or of the wrong type.
+    """
+    values = _Fields(records, "commitment")
+    event = PrivacyEvent(
+        mode=values.text("mode"),
+        unit=values.text("unit"),
+        sampling_rate=values.number("sampling-rate"),
+        noise_multiplier=values.number("noise-multiplier"),
+        steps=values.whole("steps"),
+        clip_norm=values.number("clip-norm"),
+        delta=values.number("delta"),
+    )
+    commitment = Commitment(
+        chain_id=values.whole("chain-id"),
+        contract=Address(values.text("contract")),
+        round_index=values.whole("round"),
+        hospital=Address(values.text("hospital")),
+        ledger_head=values.content("ledger-head", 32),
+        base_id=values.content("base-id", 32),
+        context_fingerprint=values.content("context-fingerprint", 32),
+        update_root=values.content("update-root", 32),
+        update_bytes=values.whole("update-bytes"),
+        weight=values.whole("weight"),
+        event=event,
+    )
+    told = _Fields(records, "report")
+    return Submission(
+        signed=SignedCommitment(commitment, values.content("signature", 65)),
+        chunks=_chunks(records, "chunks"),
+        report=TrainingReport(told.number("loss"), told.whole("saturated")) if told else None,
+        seconds=_Fields(records, "seconds").all_numbers(),
+    )
+
+
+def ballot_to_records(ballot: Ballot) -> RecordDict:
+    """A ballot as a message's content."""
+    vote = ballot.signed.vote
+    values: dict[str, ConfigRecordValues] = {
+        "chain-id": vote.chain_id,
+        "contract": vote.contract,
+        "round": vote.round_index,
+        "hospital": vote.hospital,
+        "aggregate-hash": vote.aggregate_hash,
+        "accept": vote.accept,
+        "candidate-digest": vote.candidate_digest,
+        "evidence-hash": vote.evidence_hash,
+        "signature": ballot.signed.signature,
+    }
+    counts: dict[str, ConfigRecordValues] = {
+        "positives": ballot.histogram.positives.astype("<i8").tobytes(),
+        "negatives": ballot.histogram.negatives.astype("<i8").tobytes(),
+        "loss-sum": ballot.histogram.loss_sum,
+        "n": ballot.histogram.n,
+    }
+    return RecordDict(
+        {"vote": ConfigRecord(values), "counts": ConfigRecord(counts), "seconds": MetricRecord({**ballot.seconds})}
+    )
+
+
+def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
+    """Read a ballot.
+
+    Args:
+        records: A message's content.
+        findings: Number of findings that the histograms must have.
+
+    Raises:
+        VerificationError: a part is missing or of the wrong type.
+    """
+    values, counts = _Fields(records, "vote"), _Fields(records, "counts")
+    vote = Vote(
+        chain_id=values.whole("chain-id"),
+        contract=Address(values.text("contract")),
+        round_index=values.whole("round"),
+        hospital=Address(values.text("hospital")),
+        aggregate_hash=values.content("aggregate-hash", 32),
+        accept=values.whole("accept") == 1,
+        candidate_digest=values.content("candidate-digest", 32),
+        evidence_hash=values.content("evidence-hash", 32),
+    )
+    size = findings * BINS * 8
+    positives, negatives = (
+        np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
+    )
+    return Ballot(
+        signed=SignedVote(vote, values.content("signature", 65)),
+        histogram=ScoreHistogram(positives, negatives, counts.number("loss-sum"), counts.whole("n")),
+        seconds=_Fields(records, "seconds").all_numbers(),
+    )
+
+
+def failure_reply(request: Message, error: FedwardError) -> Message:
+    """A hospital's reply when it cannot do its part."""
+    values: dict[str, ConfigRecordValues] = {"what": error.what, "remedy": error.remedy, "exit-code": error.exit_code}
+    return Message(RecordDict({"failure": ConfigRecord(values)}), reply_to=request)
+
+
+def read_failure(message: Message) -> Failure | None:
+    """Why a hospital failed, or None when it did not."""
+    if message.has_error():
+        return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1)
+    if "failure" not in message.content:
+        return None
+    values = _Fields(message.content, "failure")
+    return Failure(values.text("what"), values.text("remedy"), values.whole("exit-code"))
+
+
+def missing_reply(request: Message, rounds: Sequence[int]) -> Message:
+    """A hospital's reply when it was away and needs the aggregates of earlier rounds first."""
+    return Message(RecordDict({"missing": ConfigRecord({"rounds": list(rounds)})}), reply_to=request)
+
+
+def read_missing(message: Message) -> tuple[int, ...]:
+    """The rounds whose aggregates a hospital asks for; empty when it does not.
+
+    Raises:
+        VerificationError: the list is malformed.
+    """
+    if message.has_error() or "missing" not in message.content:
+        return ()
+    return _Fields(message.content, "missing").wholes("rounds")
+
+
+FollowUp = Callable[[Message], Message | None]  # what to send instead of handing a reply out, if anything
+
+
+def exchange(
+    grid: Grid, messages: Sequence[Message], poll_interval_s: float, timeout_s: float, follow_up: FollowUp
+) -> Iterator[Message]:
+    """Send messages and hand out the replies one at a time, as they come.
+
+    Only the replies of one poll are in memory at once, and a short poll costs no idle seconds; Flower's own
+    `send_and_receive` waits three seconds between polls and returns all replies together.
+
+    Args:
+        grid: Flower's connection.
+        messages: One for each node.
+        poll_interval_s: Seconds between polls.
+        timeout_s: Replies that come later are not waited for.
+        follow_up: May answer a reply with another message, whose reply is then waited for in its place.
+    """
+    waiting = {message_id for message_id in grid.push_messages(messages) if message_id}
+    deadline = time.monotonic() + timeout_s
+    while waiting and time.monotonic() < deadline:
+        for reply in grid.pull_messages(waiting):
+            waiting.discard(reply.metadata.reply_to_message_id)
+            answer = follow_up(reply)
+            if answer is None:
+                yield reply
+            else:
+                waiting.update(message_id for message_id in grid.push_messages([answer]) if message_id)
+        if waiting:
+            time.sleep(poll_interval_s)
+
+
+class _Fields:
+    """Typed access to one record of a message from outside."""
+
+    def __init__(self, records: RecordDict, name: str) -> None:
+        if name not in records or not isinstance(records[name], ConfigRecord | MetricRecord):
+            raise _malformed(f"has no record {name!r}")
+        self._values = dict(records[name].items())
+        self._name = name
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def _get(self, key: str, wanted: tuple[type, ...]) -> object:
+        value = self._values.get(key)
+        if not isinstance(value, wanted):
+            raise _malformed(f"has no proper {self._name}.{key}")
+        return value
+
+    def text(self, key: str) -> str:
+        return str(self._get(key, (str,)))
+
+    def whole(self, key: str) -> int:
+        return int(self._get(key, (int,)))  # type: ignore[call-overload, no-any-return]
+
+    def wholes(self, key: str) -> tuple[int, ...]:
+        values = self._get(key, (list,))
+        if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
+            raise _malformed(f"has no list of numbers in {self._name}.{key}")
+        return tuple(values)
+
+    def number(self, key: str) -> float:
+        return float(self._get(key, (int, float)))  # type: ignore[arg-type]
+
+    def content(self, key: str, size: int) -> bytes:
+        value = self._get(key, (bytes,))
+        if not isinstance(value, bytes) or len(value) != size:
+            raise _malformed(f"has no {size} bytes in {self._name}.{key}")
+        return value
+
+    def all_numbers(self) -> dict[str, float]:
+        return {key: self.number(key) for key in self._values}
+
+
+def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
+    record = records.get(name)
+    if not isinstance(record, ArrayRecord):
+        raise _malformed(f"has no arrays {name!r}")
+    return record_to_chunks(record)
+
+
+def _malformed(problem: str) -> VerificationError:
+    return VerificationError(f"A message {problem}.", "Run the same version of Fedward at every hospital.")

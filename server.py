@@ -1,0 +1,222 @@
+"""The server's side of a round: open -> verify -> aggregate -> close, then pass on the aggregate and count the votes.
+
+It holds ciphertexts, the public context and its own Ethereum key. It cannot decrypt: nothing here imports, reads or
+receives a secret key or a model.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from blockchain.identity import Identity
+from blockchain.ledger import Ledger
+from blockchain.records import RoundOpening, RoundPhase
+from blockchain.verification import verify
+from encryption import PublicContext
+from fedward import wire
+from fedward.aggregation import aggregate
+from fedward.errors import FedwardError, HospitalFailedError, LedgerError, QuorumError, VerificationError
+from fedward.privacy import expected_event
+from fedward.round_log import RoundLog
+from fedward.run_folder import RunFolder
+from fedward.settings import Settings, from_run_config
+from fedward.types import UNKNOWN_ADDRESS, EncryptedAggregate, NodeId, Rejection, StoredUpdate, VerifiedUpdate
+
+app = ServerApp()
+
+CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first round
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Lead rounds until as many as the settings ask for have been decided."""
+    settings = from_run_config(context.run_config)
+    run = RunFolder(Path(settings.run.folder))
+    try:
+        server = Server.open(grid, run, settings)
+        while server.decided_rounds() < settings.training.rounds:
+            lead_round(server)
+        run.log_progress("finished")
+    except FedwardError as error:
+        run.log_progress("failed", what=error.what, remedy=error.remedy, exit_code=error.exit_code)
+        raise
+
+
+@dataclass
+class Server:
+    """What the server works with; everything that must outlast it is on the ledger or in the run folder."""
+
+    grid: Grid
+    run: RunFolder
+    settings: Settings
+    ledger: Ledger
+    public: PublicContext
+    nodes: tuple[NodeId, ...]
+    findings: int
+
+    @classmethod
+    def open(cls, grid: Grid, run: RunFolder, settings: Settings) -> "Server":
+        """Read the run folder, reach the ledger and wait for the hospitals."""
+        record = run.load_record()
+        ledger = Ledger.attach(settings.run.rpc_url, record.contract, Identity.load(run.server))
+        public = PublicContext.from_bytes(run.public_context.read_bytes())
+        nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
+        return cls(grid, run, settings, ledger, public, nodes, len(record.findings))
+
+    def decided_rounds(self) -> int:
+        """Rounds that ended as accepted or rejected; a round that a crash interrupted is aborted and not counted."""
+        latest = self.ledger.latest_round()
+        if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
+            self.ledger.abort_round(latest, "interrupted")
+        phases = [self.ledger.round(index).phase for index in range(1, latest + 1)]
+        return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases)
+
+    def finish(self, log: RoundLog, phase: str) -> None:
+        """Write down how a round ended, and where the ledger then stood."""
+        head = self.ledger.head()
+        log.finish(phase, head.height, head.ledger_head)
+
+    def message(self, kind: str, node: int, round_index: int, needed: Sequence[int]) -> Message:
+        """Tell a node about a round, with the aggregates of the rounds that it needs for it."""
+        aggregates = {index: self.run.load_aggregate(index) for index in needed}
+        content = wire.round_records(round_index, aggregates)
+        return Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index))
+
+    def ask(self, kind: str, round_index: int, needed: Sequence[int], timeout_s: float) -> Iterator[Message]:
+        """Send all nodes the same message and hand out their replies one at a time.
+
+        A hospital that was away says which aggregates it misses, and is asked again with them, once.
+        """
+        asked_again: set[int] = set()
+
+        def follow_up(reply: Message) -> Message | None:
+            node, missing = reply.metadata.src_node_id, wire.read_missing(reply)
+            accepted = [index for index in missing if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
+            if not accepted or node in asked_again:
+                return None
+            asked_again.add(node)
+            return self.message(kind, node, round_index, [*accepted, *needed])
+
+        messages = [self.message(kind, node, round_index, needed) for node in self.nodes]
+        yield from wire.exchange(self.grid, messages, self.settings.speed.poll_interval_s, timeout_s, follow_up)
+
+
+def lead_round(server: Server) -> None:
+    """One round, stage by stage. A bad update or ballot is set aside and logged; the round goes on without it.
+
+    Raises:
+        QuorumError: too few updates were accepted; the round is aborted.
+    """
+    opening = server.ledger.open_round()
+    log = RoundLog(server.run, opening.round_index)
+    updates = collect_updates(server, opening, log)
+    if len(updates) < server.settings.ledger.min_included:
+        server.ledger.abort_round(opening.round_index, "quorum lost")
+        server.finish(log, "aborted")
+        raise QuorumError(
+            f"Round {opening.round_index} got {len(updates)} valid updates of {len(opening.roster)} hospitals, "
+            f"{server.settings.ledger.min_included} are needed.",
+            "See the rejections above, mend those hospitals and continue with --resume.",
+        )
+    with log.clock.measure("aggregate"):
+        total = aggregate(updates, server.public.add, server.run.ciphertexts)
+        server.run.save_round(opening.round_index, total.chunk_files, {u.hospital: u.chunk_files for u in updates})
+    close_submissions(server, opening, total, log)
+    collect_votes(server, opening, log)
+    phase = decide(server, opening, log)
+    server.finish(log, phase.name.lower())
+
+
+def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
+    """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
+    event = expected_event(server.settings.privacy)
+    updates = []
+    for reply in server.ask(MessageType.TRAIN, opening.round_index, (), server.settings.ledger.submission_timeout_s):
+        try:
+            submission = wire.records_to_submission(_content(reply))
+        except HospitalFailedError as failed:
+            log.failed(reply.metadata.src_node_id, failed)
+            continue
+        except VerificationError as error:
+            log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
+            continue
+        with log.clock.measure("verify"):
+            stored = StoredUpdate(
+                hospital=submission.signed.commitment.hospital,
+                chunk_files=tuple(server.run.store_ciphertext(chunk) for chunk in submission.chunks),
+                signed=submission.signed,
+            )
+            verdict = verify(stored, opening, event, server.ledger, server.public.check_ciphertext)
+        if isinstance(verdict, Rejection):
+            log.rejected(verdict)
+        else:
+            updates.append(verdict)
+            log.submitted(verdict.hospital, submission)
+    return updates
+
+
+def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAggregate, log: RoundLog) -> None:
+    """Record the aggregate's hash; before the deadline the contract takes it only if everybody has submitted."""
+    if server.ledger.round(opening.round_index).submissions < len(opening.roster):
+        wait_until(opening.submission_deadline, log, "submissions")
+    reasons = {rejection.hospital: rejection.reason for rejection in log.rejections}
+    server.ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, reasons)
+
+
+def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
+    """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
+    needed = (opening.round_index,)
+    for reply in server.ask(MessageType.EVALUATE, opening.round_index, needed, server.settings.ledger.voting_timeout_s):
+        try:
+            ballot = wire.records_to_ballot(_content(reply), server.findings)
+            server.ledger.cast_vote_for(ballot.signed)
+        except HospitalFailedError as failed:
+            log.failed(reply.metadata.src_node_id, failed)
+        except (VerificationError, LedgerError) as error:
+            log.rejected(Rejection(UNKNOWN_ADDRESS, "InvalidVote", str(error)))
+        else:
+            log.voted(ballot)
+
+
+def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
+    """Let the contract count the votes; before the deadline it does so only if everybody has voted."""
+    record = server.ledger.round(opening.round_index)
+    if record.accepts + record.rejects < len(opening.roster):
+        wait_until(record.voting_deadline, log, "votes")
+    return server.ledger.finalize_round(opening.round_index)
+
+
+def wait_until(deadline: int, log: RoundLog, what: str) -> None:
+    """Sleep until a deadline of the ledger (Unix seconds) has passed."""
+    log.waiting(what, deadline)
+    time.sleep(max(0.0, deadline + 1 - time.time()))
+
+
+def _content(reply: Message) -> RecordDict:
+    """The records of a reply, or the hospital's own failure as an error."""
+    failure = wire.read_failure(reply)
+    if failure:
+        raise HospitalFailedError(failure.what, failure.remedy)
+    return reply.content
+
+
+def _wait_for_nodes(grid: Grid, expected: int, minimum: int) -> tuple[NodeId, ...]:
+    """The connected nodes, once all are there; those that are, when time is up.
+
+    Raises:
+        QuorumError: fewer than the minimum have connected in time.
+    """
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    nodes = tuple(NodeId(node) for node in grid.get_node_ids())
+    while len(nodes) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+        nodes = tuple(NodeId(node) for node in grid.get_node_ids())
+    if len(nodes) < minimum:
+        raise QuorumError(
+            f"{len(nodes)} of {expected} hospitals have connected, {minimum} are needed.", "Start the others and retry."
+        )
+    return nodes
