@@ -1,0 +1,1 @@
+"""The ledger: an embedded Ethereum node, the contract's client, signatures and their verification."""

@@ -1,0 +1,379 @@
+"""The embedded chain: py-evm under Cancun rules, one writer, waiting transactions packed into one block."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rlp
+from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.chains.base import MiningChain
+from eth.exceptions import HeaderNotFound, TransactionNotFound, UnrecognizedTransactionType
+from eth.vm.forks.cancun import CancunVM
+from eth.vm.forks.cancun.state import CancunState, CancunTransactionExecutor
+from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
+from eth.vm.spoof import SpoofTransaction
+from eth_keys.exceptions import BadSignature
+from eth_keys.exceptions import ValidationError as KeyValidationError
+from eth_utils import ValidationError, to_canonical_address
+
+from blockchain.store import ChainStore, StoredLog
+from fedward.errors import LedgerError
+from fedward.types import Address
+
+GAS_LIMIT = 30_000_000
+BASE_FEE_WEI = 7  # where the base fee of blocks that are at most half full comes to rest
+FUNDED_WEI = 10**24
+MAX_WAITING = 4_096
+NONCE_PATIENCE_S = 5.0
+BLOB_TYPE = 3
+
+_CHAIN_ID_KEY = b"fedward:chain-id"
+
+Clock = Callable[[], float]
+
+
+class TransactionRefusedError(Exception):
+    """A transaction that cannot enter any block, and why, in the words that Ethereum clients expect."""
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """A message to run without a transaction.
+
+    Attributes:
+        sender: 20 bytes.
+        to: 20 bytes, or empty to create a contract.
+        data: Input.
+        value: Wei.
+        gas: Limit, at most `GAS_LIMIT`.
+    """
+
+    sender: bytes
+    to: bytes
+    data: bytes
+    value: int
+    gas: int
+
+
+@dataclass(frozen=True)
+class MinedTransaction:
+    """A transaction with its place in the chain."""
+
+    transaction: SignedTransactionAPI
+    block: BlockAPI
+    index: int
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A transaction that is not in a block yet, and what became of it."""
+
+    transaction: SignedTransactionAPI
+    done: bool = False
+    refusal: str = ""
+
+
+class _CheckedExecutor(CancunTransactionExecutor):  # type: ignore[misc]
+    """Cancun's rules, less a second and third recovery of the signer: `submit` recovered it already (5 ms each)."""
+
+    def validate_transaction(self, transaction: SignedTransactionAPI) -> None:
+        if transaction.gas < transaction.intrinsic_gas:
+            raise ValidationError(f"intrinsic gas too low: have {transaction.gas}, want {transaction.intrinsic_gas}")
+        self.vm_state.validate_transaction(transaction)
+
+
+class _CheckedState(CancunState):  # type: ignore[misc]
+    """State on which checked transactions run."""
+
+    transaction_executor_class = _CheckedExecutor
+
+
+class _CheckedVM(CancunVM):  # type: ignore[misc]
+    """The machine that builds blocks; what it builds, py-evm's own CancunVM accepts."""
+
+    _state_class = _CheckedState
+
+
+class EmbeddedChain:
+    """A whole chain on one disk.
+
+    Args:
+        folder: Where the store lies; made where missing.
+        chain_id: The chain's id; an existing folder must have the same.
+        funded: Accounts that a new chain gives `FUNDED_WEI`; an existing chain keeps its own.
+        clock: Seconds since 1970; the timestamps of new blocks follow it.
+
+    Raises:
+        LedgerError: the folder holds a chain of another id.
+        ResourceError: the folder is in use or cannot be written.
+
+    Guarantees:
+        1. When `submit` returns, the transaction's block is on the disk.
+        2. A transaction signed for another chain never enters.
+    """
+
+    def __init__(self, folder: Path, chain_id: int, funded: Sequence[Address], clock: Clock = time.time) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.chain_id = chain_id
+        self._clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._waiting: list[_Waiting] = []
+        self._store = ChainStore(folder / "chain.sqlite")
+        chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, _CheckedVM),), chain_id=chain_id)
+        try:
+            if _CHAIN_ID_KEY in self._store:
+                self._check_chain_id(folder)
+            else:
+                with self._store.transaction():
+                    self._store[_CHAIN_ID_KEY] = str(chain_id).encode()
+                    chain_class.from_genesis(self._store, self._genesis(), _balances(funded))
+            self._chain = chain_class(self._store)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """Stop taking transactions and let go of the store."""
+        with self._changed:
+            self._store.close()
+
+    def _check_chain_id(self, folder: Path) -> None:
+        """Refuse to go on with somebody else's chain."""
+        stored = int(self._store[_CHAIN_ID_KEY])
+        if stored != self.chain_id:
+            raise LedgerError(
+                f"The chain in {folder} has id {stored}, not {self.chain_id}.",
+                f"Start it with --set ledger.chain-id={stored}, or choose another folder.",
+            )
+
+    def _genesis(self) -> dict[str, int | bytes]:
+        """Header fields of block 0."""
+        return {"gas_limit": GAS_LIMIT, "timestamp": int(self._clock()), "base_fee_per_gas": BASE_FEE_WEI}
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def submit(self, raw: bytes) -> bytes:
+        """Take a signed transaction and return its hash once it is in a block on the disk.
+
+        Whoever comes while a block is being built waits for the next one, which takes all that wait.
+
+        Raises:
+            TransactionRefusedError: it is malformed, for another chain, already known, unpayable or out of order.
+            ResourceError: the disk is full.
+        """
+        transaction = self._decode(raw)
+        entry = _Waiting(transaction)
+        deadline = time.monotonic() + NONCE_PATIENCE_S
+        with self._changed:
+            self._check_new(transaction)
+            self._waiting.append(entry)
+            try:
+                self._mine_waiting()
+                while not entry.done and time.monotonic() < deadline:
+                    self._changed.wait(max(0.0, deadline - time.monotonic()))
+                if not entry.done:
+                    raise TransactionRefusedError("nonce too high: transactions before it are missing")
+            finally:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
+        if entry.refusal:
+            raise TransactionRefusedError(entry.refusal)
+        return bytes(transaction.hash)
+
+    def _decode(self, raw: bytes) -> SignedTransactionAPI:
+        """Read a transaction and recover its sender, outside the lock."""
+        try:
+            transaction = CancunTransactionBuilder.decode(raw)
+            if transaction.type_id == BLOB_TYPE:
+                raise TransactionRefusedError("transaction type not supported: blobs")
+            if transaction.chain_id != self.chain_id:
+                raise TransactionRefusedError(
+                    f"invalid chain id: have {transaction.chain_id}, want {self.chain_id}"
+                    if transaction.chain_id is not None
+                    else "only replay-protected (EIP-155) transactions are taken"
+                )
+            _ = transaction.sender
+        except (rlp.exceptions.RLPException, UnrecognizedTransactionType, IndexError, TypeError, ValueError) as error:
+            raise TransactionRefusedError(f"malformed transaction: {error}") from error
+        except (ValidationError, BadSignature, KeyValidationError) as error:
+            raise TransactionRefusedError(f"invalid transaction: {error}") from error
+        return transaction
+
+    def _check_new(self, transaction: SignedTransactionAPI) -> None:
+        """Refuse what is known, spent or too much."""
+        known = any(entry.transaction.hash == transaction.hash for entry in self._waiting)
+        if known or self.find_transaction(transaction.hash) is not None:
+            raise TransactionRefusedError("already known")
+        nonce = self.state().get_nonce(transaction.sender)
+        if transaction.nonce < nonce:
+            raise TransactionRefusedError(f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}")
+        if transaction.gas > GAS_LIMIT:
+            raise TransactionRefusedError(f"exceeds block gas limit of {GAS_LIMIT}")
+        if len(self._waiting) >= MAX_WAITING:
+            raise TransactionRefusedError("txpool is full")
+
+    def _mine_waiting(self) -> None:
+        """Put all that can run into blocks until none is left that can; needs the lock."""
+        while self._mine_block():
+            pass
+        self._changed.notify_all()
+
+    def _mine_block(self) -> bool:
+        """Build, check and store one block of waiting transactions; False where none can run."""
+        header = self._next_header()
+        vm = self._chain.get_vm(header)
+        taken: list[_Waiting] = []
+        receipts: list[ReceiptAPI] = []
+        refused: list[_Waiting] = []
+        with self._store.transaction():
+            for entry in sorted(self._waiting, key=lambda waiting: int(waiting.transaction.nonce)):
+                expected = vm.state.get_nonce(entry.transaction.sender)
+                if entry.transaction.nonce > expected or header.gas_used + entry.transaction.gas > header.gas_limit:
+                    continue
+                try:
+                    receipt, _ = vm.apply_transaction(header, entry.transaction)
+                except ValidationError as error:
+                    entry.refusal = _refusal(entry.transaction, expected, error)
+                    refused.append(entry)
+                    continue
+                header = vm.add_receipt_to_header(header, receipt)
+                taken.append(entry)
+                receipts.append(receipt)
+            if taken:
+                self._seal_block(vm, header, [entry.transaction for entry in taken], receipts)
+        for entry in taken + refused:
+            entry.done = True
+            self._waiting.remove(entry)
+        return bool(taken)
+
+    def _seal_block(
+        self,
+        vm: CancunVM,
+        header: BlockHeaderAPI,
+        transactions: Sequence[SignedTransactionAPI],
+        receipts: Sequence[ReceiptAPI],
+    ) -> None:
+        """Complete a block, validate it as any other node would, and store it with its events."""
+        filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, transactions, receipts)
+        block = vm.mine_block(filled).block
+        self._chain.persist_block(block)
+        position, logs = 0, []
+        for index, (transaction, receipt) in enumerate(zip(transactions, receipts, strict=True)):
+            for log in receipt.logs:
+                topics = tuple(topic.to_bytes(32, "big") for topic in log.topics)
+                place = (block.number, position, bytes(transaction.hash), index)
+                logs.append(StoredLog(*place, bytes(log.address), topics, bytes(log.data)))
+                position += 1
+        self._store.add_logs(logs)
+
+    def _next_header(self) -> BlockHeaderAPI:
+        """Header of the block to come; its time follows the clock, but is always after its parent's."""
+        head = self._chain.get_canonical_head()
+        timestamp = max(head.timestamp + 1, int(self._clock()))
+        return self._chain.create_header_from_parent(head, timestamp=timestamp, gas_limit=GAS_LIMIT)
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def head(self) -> BlockHeaderAPI:
+        """The last block's header."""
+        with self._changed:
+            return self._chain.get_canonical_head()
+
+    def next_header(self) -> BlockHeaderAPI:
+        """Header under which a transaction sent now would run."""
+        with self._changed:
+            return self._next_header()
+
+    def block_by_number(self, number: int) -> BlockAPI | None:
+        """A block, or None."""
+        with self._changed:
+            try:
+                return self._chain.get_canonical_block_by_number(number)
+            except HeaderNotFound:
+                return None
+
+    def block_by_hash(self, block_hash: bytes) -> BlockAPI | None:
+        """A block, or None."""
+        with self._changed:
+            try:
+                return self._chain.get_block_by_hash(block_hash)
+            except (HeaderNotFound, ValidationError):
+                return None
+
+    def receipts(self, block: BlockAPI) -> tuple[ReceiptAPI, ...]:
+        """Receipts of a block's transactions."""
+        with self._changed:
+            return tuple(block.get_receipts(self._chain.chaindb))
+
+    def find_transaction(self, transaction_hash: bytes) -> MinedTransaction | None:
+        """A transaction that is in a block, or None."""
+        with self._changed:
+            try:
+                number, index = self._chain.get_canonical_transaction_index(transaction_hash)
+            except TransactionNotFound:
+                return None
+            block = self._chain.get_canonical_block_by_number(number)
+            return MinedTransaction(block.transactions[index], block, index)
+
+    def find_logs(
+        self, blocks: tuple[int, int], addresses: Sequence[bytes], topics: Sequence[Sequence[bytes]], limit: int
+    ) -> list[StoredLog]:
+        """Events; see `ChainStore.find_logs`."""
+        with self._changed:
+            return self._store.find_logs(blocks, addresses, topics, limit)
+
+    def state(self, header: BlockHeaderAPI | None = None) -> StateAPI:
+        """Accounts and storage after a block, after the last one by default; for reading only, needs the lock."""
+        at = self._chain.get_canonical_head() if header is None else header
+        return self._chain.get_vm(at).state
+
+    def read_account(self, address: bytes, header: BlockHeaderAPI) -> tuple[int, int, bytes]:
+        """Balance in wei, nonce and code of an account after a block."""
+        with self._changed:
+            state = self.state(header)
+            return state.get_balance(address), state.get_nonce(address), bytes(state.get_code(address))
+
+    def read_storage(self, address: bytes, slot: int, header: BlockHeaderAPI) -> int:
+        """One storage word of a contract after a block."""
+        with self._changed:
+            return int(self.state(header).get_storage(address, slot))
+
+    def call(self, request: CallRequest, header: BlockHeaderAPI) -> tuple[ComputationAPI, int]:
+        """Run a message on the state and under the time of a header; nothing is kept.
+
+        Returns:
+            The computation, and the gas it took before refunds, the transaction's own cost included.
+        """
+        with self._changed:
+            vm = self._chain.get_vm(header.copy(base_fee_per_gas=0))
+            unsigned = vm.create_unsigned_transaction(
+                nonce=vm.state.get_nonce(request.sender),
+                gas_price=0,
+                gas=request.gas,
+                to=request.to,
+                value=request.value,
+                data=request.data,
+            )
+            transaction = SpoofTransaction(unsigned, from_=request.sender)
+            computation = vm.state.costless_execute_transaction(transaction)
+            return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
+
+
+def _balances(funded: Sequence[Address]) -> dict[bytes, dict[str, object]]:
+    """Genesis accounts."""
+    return {
+        to_canonical_address(address): {"balance": FUNDED_WEI, "nonce": 0, "code": b"", "storage": {}}
+        for address in funded
+    }
+
+
+def _refusal(transaction: SignedTransactionAPI, expected_nonce: int, error: ValidationError) -> str:
+    """py-evm's reason in the words that clients look for."""
+    if transaction.nonce < expected_nonce:
+        return f"nonce too low: next nonce {expected_nonce}, tx nonce {transaction.nonce}"
+    text = str(error)
+    if "afford" in text or "balance" in text or "funds" in text:
+        return f"insufficient funds for gas * price + value: {text}"
+    return text

@@ -1,0 +1,245 @@
+"""One Ethereum node, spoken to over HTTP through web3; every way in which it can fail is a `LedgerError`."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from eth_abi.exceptions import DecodingError, EncodingError
+from hexbytes import HexBytes
+from requests.adapters import HTTPAdapter
+from web3 import HTTPProvider, Web3
+from web3.contract import Contract
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError, Web3ValidationError
+from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import FilterParams, LogReceipt, TxParams, TxReceipt
+
+from blockchain.artifact import load_artifact
+from blockchain.identity import Identity
+from fedward.errors import LedgerError
+from fedward.types import Address
+
+TIMEOUT_S = 60.0
+RECEIPT_TIMEOUT_S = 300.0
+RECEIPT_POLL_S = 0.05
+FEE_AGE_S = 10.0
+NONCE_TRIES = 8
+LOG_PAGE_BLOCKS = 2_000
+SPARE_GAS = 20_000  # what storage that others fill between estimate and block can add to a call
+
+_ALREADY_SENT = ("already known", "alreadyknown", "known transaction", "already imported", "nonce too low")
+
+
+class Connection:
+    """Calls, transactions and events of the update ledger's contract on one node.
+
+    Safe to use from several threads; transactions of one connection go out one after the other.
+
+    Args:
+        url: Where the node answers JSON-RPC.
+        contract: The contract's address; None before it is deployed.
+
+    Raises:
+        LedgerError: the node does not answer.
+    """
+
+    def __init__(self, url: str, contract: Address | None) -> None:
+        self.url = url
+        self._session = requests.Session()
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        provider = HTTPProvider(url, request_kwargs={"timeout": TIMEOUT_S}, session=self._session)
+        self._web3 = Web3(provider)
+        self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # proof-of-authority nodes use more
+        self._contract = self._bind(contract) if contract else None
+        self._sending = threading.Lock()
+        self._fees: tuple[float, int, int] = (0.0, 0, 0)
+        with self._reaching():
+            self.chain_id = int(self._web3.eth.chain_id)
+
+    def close(self) -> None:
+        """Close the connections to the node."""
+        self._session.close()
+
+    def _bind(self, address: Address) -> Contract:
+        """The contract's interface at an address."""
+        return self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=load_artifact().abi)
+
+    @property
+    def contract(self) -> Contract:
+        """The contract."""
+        if self._contract is None:
+            raise LedgerError("No contract has been deployed yet.", "Deploy one first.")
+        return self._contract
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def call(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
+        """Result of one of the contract's views after a block.
+
+        Raises:
+            LedgerError: the node does not answer, or the contract refused.
+        """
+        with self._reaching():
+            return self.contract.functions[function](*arguments).call(block_identifier=block)
+
+    def code(self) -> bytes:
+        """The code at the contract's address."""
+        with self._reaching():
+            return bytes(self._web3.eth.get_code(self.contract.address))
+
+    def latest_block(self) -> tuple[int, bytes]:
+        """Height and hash of the last block."""
+        with self._reaching():
+            block = self._web3.eth.get_block("latest")
+            return int(block["number"]), bytes(block["hash"])
+
+    def logs(self, topics: Sequence[bytes | None] = ()) -> Iterator[LogReceipt]:
+        """The contract's events in the order of the chain.
+
+        Args:
+            topics: Wanted values by place; None: any.
+        """
+        last, _ = self.latest_block()
+        wanted = [None if topic is None else HexBytes(topic) for topic in topics]
+        for first in range(0, last + 1, LOG_PAGE_BLOCKS):
+            with self._reaching():
+                page = self._web3.eth.get_logs(
+                    FilterParams(
+                        address=self.contract.address,
+                        fromBlock=first,
+                        toBlock=min(last, first + LOG_PAGE_BLOCKS - 1),
+                        topics=wanted,
+                    )
+                )
+            yield from page
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def deploy(self, identity: Identity, *arguments: Any) -> Address:
+        """Deploy the contract and use it from here on; returns its address."""
+        artifact = load_artifact()
+        with self._reaching():
+            factory = self._web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+            data = factory.constructor(*arguments).data_in_transaction
+        receipt = self._send(identity, TxParams({"data": data}), "The deployment of the contract")
+        address = Address(str(receipt["contractAddress"]))
+        self._contract = self._bind(address)
+        return address
+
+    def transact(self, identity: Identity, function: str, *arguments: Any) -> TxReceipt:
+        """Run one of the contract's functions in a transaction; returns its receipt once it is in a block.
+
+        Raises:
+            LedgerError: the node does not answer, or the contract refused; then nothing was recorded, and `reason`
+                names the contract's custom error.
+        """
+        with self._reaching():
+            data = self.contract.encode_abi(function, list(arguments))
+        fields = TxParams({"to": self.contract.address, "data": data})
+        return self._send(identity, fields, f"The ledger's {function}")
+
+    def _send(self, identity: Identity, fields: TxParams, what: str) -> TxReceipt:
+        """Try a transaction without recording it, then sign, send and wait for it."""
+        fields = fields | TxParams({"from": Web3.to_checksum_address(identity.address), "value": Web3.to_wei(0, "wei")})
+        with self._sending, self._reaching():
+            gas = self._web3.eth.estimate_gas(fields, "pending")
+            for _ in range(NONCE_TRIES):
+                transaction_hash = self._broadcast(identity, fields, gas * 5 // 4 + SPARE_GAS)
+                if transaction_hash is not None:
+                    break
+            else:
+                raise LedgerError(
+                    f"{what} could not be sent: another process keeps using the account {identity.address}.",
+                    "Give each process an account of its own.",
+                )
+            receipt = self._web3.eth.wait_for_transaction_receipt(transaction_hash, RECEIPT_TIMEOUT_S, RECEIPT_POLL_S)
+            if receipt["status"] != 1:
+                self._web3.eth.call(fields, receipt["blockNumber"])  # raises with the reason, as a rule
+                raise LedgerError(f"{what} failed in block {receipt['blockNumber']}.", "Look at the round and retry.")
+        return receipt
+
+    def _broadcast(self, identity: Identity, fields: TxParams, gas: int) -> HexBytes | None:
+        """Sign and send under the next nonce; None where somebody else took that nonce first."""
+        base_fee, tip = self._current_fees()
+        nonce = self._web3.eth.get_transaction_count(Web3.to_checksum_address(identity.address), "pending")
+        signed = identity.sign_transaction(
+            {
+                **{name: value for name, value in fields.items() if name != "from"},
+                "type": 2,
+                "chainId": self.chain_id,
+                "nonce": nonce,
+                "gas": gas,
+                "maxFeePerGas": 2 * base_fee + tip,
+                "maxPriorityFeePerGas": tip,
+            }
+        )
+        try:
+            return self._web3.eth.send_raw_transaction(signed.raw_transaction)
+        except Web3RPCError as error:
+            if not any(words in str(error).lower() for words in _ALREADY_SENT):
+                raise
+        try:  # web3 repeats a request whose answer was lost: then it is ours that is known
+            self._web3.eth.get_transaction(signed.hash)
+        except TransactionNotFound:
+            return None
+        return signed.hash
+
+    def _current_fees(self) -> tuple[int, int]:
+        """Gas price and tip in wei, asked for again after a while."""
+        asked, price, tip = self._fees
+        if time.monotonic() - asked > FEE_AGE_S or not asked:
+            price, tip = int(self._web3.eth.gas_price), int(self._web3.eth.max_priority_fee)
+            self._fees = (time.monotonic(), price, tip)
+        return price, tip
+
+    # ---- failing ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn every failure of the node, the way to it or the contract into a `LedgerError`."""
+        try:
+            yield
+        except requests.RequestException as error:
+            raise LedgerError(
+                f"The ledger node at {self.url} cannot be reached: {_shortly(error)}.",
+                "Start the node, or correct run.rpc-url.",
+            ) from error
+        except ContractLogicError as error:
+            raise _refused(error) from error
+        except Web3RPCError as error:
+            message = (error.rpc_response or {}).get("error", {}).get("message", str(error))
+            raise LedgerError(
+                f"The ledger node at {self.url} refused a request: {message}.",
+                "Check the account's funds and that the node belongs to this ledger.",
+            ) from error
+        except (DecodingError, EncodingError, Web3ValidationError, TypeError) as error:
+            raise LedgerError(
+                f"A value does not fit the contract at {self.url}: {_shortly(error)}.",
+                "Check the values, and that this address holds this version's contract.",
+            ) from error
+        except (Web3Exception, ValueError, KeyError) as error:
+            raise LedgerError(
+                f"The ledger node at {self.url} gave no usable answer: {_shortly(error)}.",
+                "Check that run.rpc-url is an Ethereum JSON-RPC endpoint.",
+            ) from error
+
+
+def _refused(error: ContractLogicError) -> LedgerError:
+    """The contract's own reason for refusing a call."""
+    data = error.data
+    if isinstance(data, dict):
+        data = data.get("data")
+    raw = bytes.fromhex(data[2:]) if isinstance(data, str) and data.startswith("0x") else b""
+    name, fields = load_artifact().describe_error(raw)
+    detail = f"{name} ({fields})" if name else str(error.message or error)
+    return LedgerError(f"The contract refused: {detail}.", "Nothing was recorded; see docs/errors.md.", name)
+
+
+def _shortly(error: Exception) -> str:
+    """The first line of an error, without its full stop."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")

@@ -1,0 +1,97 @@
+"""What the ledger says about rounds, as values."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from fedward.types import Address
+
+
+class RoundPhase(Enum):
+    """Where a round stands; it only ever moves to a later one, and the last three are final."""
+
+    OPEN = 1
+    VOTING = 2
+    ACCEPTED = 3
+    REJECTED = 4
+    ABORTED = 5
+
+
+class LedgerHead(NamedTuple):
+    """One moment of the ledger: block height, block hash (32 bytes) and running hash over all events (32 bytes)."""
+
+    height: int
+    block_hash: bytes
+    ledger_head: bytes
+
+
+@dataclass(frozen=True)
+class RosterEntry:
+    """A hospital that takes part in a round.
+
+    Attributes:
+        index: Its place on the roster, from 0; it never changes.
+        address: Its account.
+        weight: Its enrolled example count.
+    """
+
+    index: int
+    address: Address
+    weight: int
+
+
+@dataclass(frozen=True)
+class RoundOpening:
+    """What was fixed when a round was opened.
+
+    Attributes:
+        round_index: From 1.
+        ledger_head: 32 bytes; the running hash right after the opening.
+        base_id: 32 bytes; the model that the round starts from.
+        context_fingerprint: 32 bytes; the key that updates are encrypted under.
+        roster: Who takes part.
+        enrolled_total: Sum of their weights.
+        submission_deadline: Unix seconds; the last at which an update is taken.
+    """
+
+    round_index: int
+    ledger_head: bytes
+    base_id: bytes
+    context_fingerprint: bytes
+    roster: tuple[RosterEntry, ...]
+    enrolled_total: int
+    submission_deadline: int
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """Where a round stands, and what came of it.
+
+    Attributes:
+        round_index: From 1.
+        phase: Where it stands.
+        base_id: 32 bytes; the model that it started from.
+        aggregate_hash: 32 bytes; zeros until submissions are closed.
+        included: Places on the roster whose updates are in the aggregate.
+        included_weight: Sum of their weights.
+        enrolled_total: Sum of all weights at the opening.
+        submissions, accepts, rejects: Numbers of hospitals.
+        reject_quorum, min_votes: The round's rules, resolved at its opening.
+        submission_deadline, voting_deadline: Unix seconds, the last at which either is taken; the latter 0 until
+            submissions are closed.
+    """
+
+    round_index: int
+    phase: RoundPhase
+    base_id: bytes
+    aggregate_hash: bytes
+    included: tuple[int, ...]
+    included_weight: int
+    enrolled_total: int
+    submissions: int
+    accepts: int
+    rejects: int
+    reject_quorum: int
+    min_votes: int
+    submission_deadline: int
+    voting_deadline: int

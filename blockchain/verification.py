@@ -1,0 +1,126 @@
+"""Stage 6, verify: an update counts only if the contract accepted its commitment and all of it is here."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from blockchain.ledger import Ledger
+from blockchain.records import RoundOpening
+from fedward.errors import EncryptionError, LedgerError
+from fedward.files import merkle_root, sha256
+from fedward.types import PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
+
+
+def verify(
+    stored: StoredUpdate,
+    opening: RoundOpening,
+    promised: PrivacyEvent,
+    ledger: Ledger,
+    check_chunk: Callable[[bytes], None],
+) -> VerifiedUpdate | Rejection:
+    """Check an update as it came from outside; whatever is wrong with it becomes a `Rejection`, never an error.
+
+    In this order:
+    1. The sender is on the round's roster and is who signed the commitment, which is for this round.
+    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one a round.
+       From here on it is on record, so that a bad update behind a good signature counts as submitted.
+    3. The declared privacy event is what the settings promise.
+    4. Every chunk hashes to its name, and length and Merkle root are the committed ones.
+    5. Every chunk is a ciphertext of the right kind.
+
+    Args:
+        stored: The update.
+        opening: The open round.
+        promised: The privacy event that the settings call for. For mode "sample", sampling rate and steps depend on
+            the hospital's data and are not compared.
+        ledger: Where the commitment is recorded.
+        check_chunk: Raises `EncryptionError` where bytes are no ciphertext under the round's key.
+
+    Raises:
+        LedgerError: the ledger cannot be reached: that is no fault of the update's.
+
+    Guarantees:
+        1. A `VerifiedUpdate` is only returned for a commitment that the contract accepted in this very call, so that
+           no hospital is counted twice.
+    """
+    commitment = stored.signed.commitment
+    entry = next((entry for entry in opening.roster if entry.address == stored.hospital), None)
+    if entry is None:
+        return _reject(stored, "NotOnRoster", f"{stored.hospital} does not take part in round {opening.round_index}")
+    if commitment.hospital != stored.hospital:
+        return _reject(stored, "WrongSender", f"the commitment is {commitment.hospital}'s")
+    if commitment.round_index != opening.round_index:
+        return _reject(stored, "WrongRound", f"the commitment is for round {commitment.round_index}")
+    try:
+        ledger.submit_for(stored.signed)
+    except LedgerError as error:
+        if not error.reason:
+            raise
+        return _reject(stored, error.reason, error.what.rstrip("."))
+    return (
+        _check_event(stored, promised)
+        or _check_hashes(stored)
+        or _check_ciphertexts(stored, check_chunk)
+        or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, commitment.weight)
+    )
+
+
+def _check_event(stored: StoredUpdate, promised: PrivacyEvent) -> Rejection | None:
+    """Compare what was declared with what was promised."""
+    declared = stored.signed.commitment.event
+    if promised.mode == "sample":
+        promised = replace(promised, sampling_rate=declared.sampling_rate, steps=declared.steps)
+    if declared == promised:
+        return None
+    return _reject(stored, "WrongPrivacyEvent", f"it declares {declared}, the settings promise {promised}")
+
+
+def _check_hashes(stored: StoredUpdate) -> Rejection | None:
+    """Compare the chunks on the disk with the commitment."""
+    commitment = stored.signed.commitment
+    leaves, total = [], 0
+    for position, path in enumerate(stored.chunk_files):
+        try:
+            leaf, length = _hash_file(path)
+        except OSError as error:
+            return _reject(stored, "ChunkMismatch", f"chunk {position} could not be read: {error.strerror}")
+        if leaf.hex() != path.name:
+            return _reject(stored, "ChunkMismatch", f"chunk {position} is not what its name {path.name} says")
+        leaves.append(leaf)
+        total += length
+    if total != commitment.update_bytes:
+        return _reject(stored, "ChunkMismatch", f"{total} bytes are here, {commitment.update_bytes} were committed")
+    root = merkle_root(leaves)
+    if root != commitment.update_root:
+        return _reject(
+            stored, "ChunkMismatch", f"the chunks have root {root.hex()}, committed was {commitment.update_root.hex()}"
+        )
+    return None
+
+
+def _check_ciphertexts(stored: StoredUpdate, check_chunk: Callable[[bytes], None]) -> Rejection | None:
+    """Let the encryption look at each chunk, once more against its hash, for the disk is not trusted twice."""
+    for position, path in enumerate(stored.chunk_files):
+        try:
+            content = path.read_bytes()
+            if sha256(content).hex() != path.name:
+                return _reject(stored, "ChunkMismatch", f"chunk {position} changed while it was read")
+            check_chunk(content)
+        except OSError as error:
+            return _reject(stored, "ChunkMismatch", f"chunk {position} could not be read: {error.strerror}")
+        except EncryptionError as error:
+            return _reject(stored, "MalformedCiphertext", f"chunk {position}: {error.what.rstrip('.')}")
+    return None
+
+
+def _hash_file(path: Path) -> tuple[bytes, int]:
+    """SHA-256 and length of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        return digest, file.tell()
+
+
+def _reject(stored: StoredUpdate, reason: str, evidence: str) -> Rejection:
+    """A rejection, with its evidence as a sentence."""
+    return Rejection(stored.hospital, reason, f"{evidence[:1].upper()}{evidence[1:]}.")
