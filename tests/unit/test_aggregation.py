@@ -138,3 +138,10 @@ def test_malformed_chunk_is_refused_by_the_addition(secret: SecretContext, tmp_p
 def test_apply_update_refuses_another_shape() -> None:
     with pytest.raises(EncryptionError, match="does not fit"):
         apply_update(np.zeros(3, np.float32), np.zeros(4))
+
+
+def test_apply_update_rounds_once() -> None:
+    """A mean update that only double precision tells from a tie moves the weight up."""
+    moved = apply_update(np.ones(1, np.float32), np.array([2.0**-24 + 2.0**-50]))
+    assert moved.dtype == np.float32
+    assert moved[0] == np.float32(1 + 2.0**-23)
