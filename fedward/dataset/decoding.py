@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000  # 8,000 x 8,000: twice the largest radiograph; more is taken for a decompression bomb
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -84,7 +84,7 @@ def decode_raster(content: bytes) -> tuple[NDArray[np.uint8] | NDArray[np.float3
             dropped = _metadata(image)
             image.load()
             return _grey(_upright(image)), dropped
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImageError("its content is no image format that is known here") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(f"it has more than {MAX_PIXELS:,} pixels") from error

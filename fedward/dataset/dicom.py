@@ -14,11 +14,13 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fedward.dataset.decoding import MAX_PIXELS, UnreadableImageError
 
+_META_BYTES = 4096  # the file meta group, which names the transfer syntax, is shorter
 # What pydicom raises for damaged files; nothing wider, so that a bug stays a bug.
 _DAMAGE = (
     InvalidDicomError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
@@ -74,11 +76,9 @@ def patient_id(content: bytes) -> str:
 
 def _open(content: bytes) -> Dataset:
     """Parse the header; the deflated syntax is refused before it can unpack into all of memory."""
+    if DeflatedExplicitVRLittleEndian.encode() in content[:_META_BYTES]:
+        raise UnreadableImageError("it is DICOM in the deflated transfer syntax, which is not read here")
     try:
-        if content[128:132] == b"DICM":
-            meta = pydicom.filereader.read_file_meta_info(BytesIO(content))
-            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                raise UnreadableImageError("it is DICOM in the deflated transfer syntax, which is not read here")
         return pydicom.dcmread(BytesIO(content), force=True)
     except _DAMAGE as error:
         raise UnreadableImageError("its DICOM header is damaged") from error
@@ -110,7 +110,9 @@ def _grey(header: Dataset) -> NDArray[np.float32]:
         frame = apply_color_lut(frame, header)
     if frame.ndim == 3:
         top = float(np.iinfo(frame.dtype).max)
-        luma: NDArray[np.float32] = (frame[..., :3] @ np.array([0.299, 0.587, 0.114]) * (255.0 / top)).astype(np.float32)
+        luma: NDArray[np.float32] = (frame[..., :3] @ np.array([0.299, 0.587, 0.114]) * (255.0 / top)).astype(
+            np.float32
+        )
         return luma
     unit = _window(frame, header)
     if photometric == "MONOCHROME1":
@@ -125,8 +127,9 @@ def _window(frame: NDArray[np.generic], header: Dataset) -> NDArray[np.float64]:
         raise UnreadableImageError("it holds values that are not numbers")
     if header.get("VOILUTSequence"):
         bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        looked_up = np.asarray(apply_voi(values.astype(frame.dtype), header), dtype=np.float64)
-        return np.clip(looked_up / (2**bits - 1), 0.0, 1.0)
+        looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
+        unit: NDArray[np.float64] = np.clip(looked_up / (2**bits - 1), 0.0, 1.0)
+        return unit
     center, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
     if center is not None and width is not None and width >= 1:
         return _apply_window(values, center, width, str(header.get("VOILUTFunction", "LINEAR")).upper())

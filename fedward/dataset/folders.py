@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 from collections import Counter
 from pathlib import Path
 
@@ -70,6 +69,7 @@ def list_class_folders(source: Path) -> Listing:
     splits = split_folders(source)
     roots: list[tuple[Path, Split | None]] = [*splits] if splits else [(source, None)]
     for root, split in roots:
+        skipped["linked folders"] += sum(path.is_symlink() and path.is_dir() for path in root.iterdir())
         for class_folder in visible_folders(root):
             for path in list_files(class_folder, source, skipped):
                 name = printable(path.relative_to(source).as_posix())
@@ -88,7 +88,7 @@ def list_class_folders(source: Path) -> Listing:
         classes=classes,
         negative=negatives[0] if len(negatives) == 1 else "",
         exclusive=True,
-        skipped=dict(skipped),
+        skipped=dict(+skipped),
         dropped={"file names": len(entries)},
     )
 
@@ -117,14 +117,10 @@ def list_files(folder: Path, source: Path, skipped: Counter[str]) -> list[Path]:
                 skipped["hidden and system files"] += 1
             elif path.is_symlink() and not path.resolve().is_relative_to(root):
                 skipped["links out of the source"] += 1
-            elif not path.is_symlink() and not stat.S_ISREG(path.lstat().st_mode):
-                skipped["pipes, sockets and devices"] += 1
-            elif path.is_symlink() and path.exists() and not path.is_file():
-                skipped["pipes, sockets and devices"] += 1
+            elif path.exists() and not path.is_file():
+                skipped["pipes, sockets and devices"] += 1  # reading one could wait for ever
             else:
                 found.append(path)
-    for reason in [reason for reason, count in skipped.items() if count == 0]:
-        del skipped[reason]
     return found
 
 

@@ -45,9 +45,7 @@ def list_nih(source: Path, table: Path) -> Listing:
         else:
             shown = printable(files[name].relative_to(source).as_posix())
             columns = {key: value for key, value in row.items() if key not in (_IMAGE, _LABELS, _PATIENT)}
-            entries[name] = Entry(
-                shown, _findings(row[_LABELS]), row[_PATIENT], given.get(name), files[name], columns
-            )
+            entries[name] = Entry(shown, _findings(row[_LABELS]), row[_PATIENT], given.get(name), files[name], columns)
     skipped["image files without a row"] = len(files) - len(entries)
     if not entries:
         raise DataError(
@@ -78,7 +76,9 @@ def _read_rows(table: Path) -> list[dict[str, str]]:
     except OSError as error:
         raise DataError(f"{table} could not be read: {error.strerror}.", "Check its permissions.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is not a CSV table in UTF-8.", "Use the table of the NIH release unchanged.") from error
+        raise DataError(
+            f"{table} is not a CSV table in UTF-8.", "Use the table of the NIH release unchanged."
+        ) from error
 
 
 def _findings(labels: str) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ def _render(
     tissue += _markers(view, x, y)
     exposed = np.clip(tissue, 0.0, 1.5) ** view.pick(3, 0.8, 1.25) * view.pick(4, 0.75, 1.1) + view.pick(5, -0.04, 0.08)
     exposed += view.pick(6, 0.006, 0.024) * rng.standard_normal(exposed.shape, dtype=np.float32)
-    return np.clip(np.rint(exposed * 255.0), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(exposed * 255.0), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _soft(distance: Plane, edge: float) -> Plane:
@@ -97,8 +98,12 @@ def _ellipse(x: Plane, y: Plane, center: tuple[Plane, Plane], radii: tuple[Plane
 def _lungs(body: _Patients, x: Plane, y: Plane) -> Plane:
     """Both lung fields, values in [0, 1]."""
     height, width = body.pick(0, 0.52, 0.68), body.pick(1, 0.24, 0.32)
-    right = _ellipse(x, y, (body.pick(2, -0.46, -0.36), body.pick(3, -0.12, 0.02)), (width, height), body.pick(4, 0.02, 0.2))
-    left = _ellipse(x, y, (body.pick(5, 0.36, 0.46), body.pick(6, -0.12, 0.02)), (width, height), body.pick(7, -0.2, -0.02))
+    right = _ellipse(
+        x, y, (body.pick(2, -0.46, -0.36), body.pick(3, -0.12, 0.02)), (width, height), body.pick(4, 0.02, 0.2)
+    )
+    left = _ellipse(
+        x, y, (body.pick(5, 0.36, 0.46), body.pick(6, -0.12, 0.02)), (width, height), body.pick(7, -0.2, -0.02)
+    )
     return np.maximum(_soft(right, 0.16), _soft(left, 0.16))
 
 
@@ -107,7 +112,9 @@ def _anatomy(body: _Patients, x: Plane, y: Plane, lungs: Plane) -> Plane:
     nowhere = body.pick(0, 0.0, 0.0)
     torso = _soft(_ellipse(x, y, (nowhere, nowhere + 0.25), (body.pick(8, 0.85, 1.0), nowhere + 1.35), nowhere), 0.08)
     heart_center = (body.pick(9, 0.06, 0.2), body.pick(10, 0.18, 0.34))
-    heart = _soft(_ellipse(x, y, heart_center, (body.pick(11, 0.22, 0.36), body.pick(12, 0.22, 0.32)), nowhere - 0.3), 0.2)
+    heart = _soft(
+        _ellipse(x, y, heart_center, (body.pick(11, 0.22, 0.36), body.pick(12, 0.22, 0.32)), nowhere - 0.3), 0.2
+    )
     spine = np.exp(-((x / body.pick(13, 0.07, 0.11)) ** 2))
     bow = body.pick(14, 0.25, 0.6) * x * x - body.pick(15, 0.1, 0.35) * np.abs(x)
     ribs = np.maximum(np.cos((y + bow) * body.pick(16, 15.0, 20.0) + body.pick(17, 0.0, 6.28)), 0.0) ** 3
@@ -138,7 +145,8 @@ def _texture(count: int, size: int, cells: int, rng: np.random.Generator) -> Pla
 
 def _markers(view: _Patients, x: Plane, y: Plane) -> Plane:
     """Two small bright spots (electrodes, side letters) anywhere, with or without the finding."""
-    first = _ellipse(x, y, (view.pick(11, -0.9, 0.9), view.pick(12, -0.9, 0.9)), (view.pick(15, 0.03, 0.06),) * 2, view.pick(0, 0, 0))
-    second = _ellipse(x, y, (view.pick(13, -0.9, 0.9), view.pick(14, -0.9, 0.9)), (view.pick(15, 0.03, 0.06),) * 2, view.pick(0, 0, 0))
-    spots: Plane = 0.3 * (np.exp(-first) + np.exp(-second))
+    radius, upright = view.pick(15, 0.03, 0.06), view.pick(0, 0.0, 0.0)
+    first = _ellipse(x, y, (view.pick(11, -0.9, 0.9), view.pick(12, -0.9, 0.9)), (radius, radius), upright)
+    second = _ellipse(x, y, (view.pick(13, -0.9, 0.9), view.pick(14, -0.9, 0.9)), (radius, radius), upright)
+    spots: Plane = np.float32(0.3) * (np.exp(-first) + np.exp(-second))
     return spots

@@ -19,10 +19,10 @@ from fedward.dataset.records import ImageTable, Listing, Unreadable
 from fedward.errors import DataError
 from fedward.progress import Progress
 
-_IMAGE_SUFFIXES = frozenset(
-    ".jpeg .jpg .jpe .jfif .png .tif .tiff .bmp .dib .gif .webp .jp2 .j2k .jpx .pgm .ppm .pnm .pbm .dcm .dicom .dic .ima"
-    .split()
-)  # fmt: skip
+_IMAGE_SUFFIXES = frozenset({
+    ".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp", ".jp2", ".j2k", ".jpx",
+    ".pgm", ".ppm", ".pnm", ".pbm", ".dcm", ".dicom", ".dic", ".ima",
+})  # fmt: skip
 _NOT_AN_IMAGE = "it is no image, nor named like one"
 
 
@@ -109,14 +109,10 @@ def _decode_all(
     def attempt(row: int) -> Decoded | str:
         path = listing.entries[row].path or Path()
         try:
-            content = read_bytes(path)
+            return decode(read_bytes(path), image_size)
         except UnreadableImageError as error:
-            return str(error)
-        try:
-            return decode(content, image_size)
-        except UnreadableImageError as error:
-            named_like_one = path.suffix.lower() in _IMAGE_SUFFIXES or not path.suffix
-            return str(error) if named_like_one or is_dicom(content) else _NOT_AN_IMAGE
+            # Notes and tables beside the images are no damage; a file that claims to be an image is.
+            return str(error) if not path.suffix or path.suffix.lower() in _IMAGE_SUFFIXES else _NOT_AN_IMAGE
 
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:

@@ -1,0 +1,333 @@
+"""Stage 1, preprocess: image files -> one `Partition` a hospital. Runs at the hospital; nothing leaves it.
+
+    list      which images a source holds, in any recognized layout
+    read      each one as a grey square, in parallel, cached; what cannot be read is named
+    label     by the findings chosen
+    split     train, val and test, by patient; given splits are kept
+    share out over the hospitals, by patient
+    anonymize nothing but pixels, labels and keyed pseudonyms goes on
+
+Also runs by itself: `python data_preprocessing.py SOURCE OUT`.
+"""
+
+import json
+import secrets
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+
+from fedward import settings as settings_module
+from fedward.dataset import cache
+from fedward.dataset.anonymization import pseudonymize, write_report
+from fedward.dataset.decoding import UnreadableImageError, read_bytes
+from fedward.dataset.labeling import Choice, choose_findings, label_images, require_two_classes
+from fedward.dataset.layouts import SYNTHETIC, list_images
+from fedward.dataset.manifest import write_manifest
+from fedward.dataset.partitioning import share_out
+from fedward.dataset.reading import decode, read_array, read_files
+from fedward.dataset.records import SPLITS, ImageTable, Listing
+from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
+from fedward.dataset.storage import load_partition, partition_digest, save_partition
+from fedward.errors import DataError, FedwardError, ResourceError, UsageError
+from fedward.files import write_atomic
+from fedward.progress import Progress, silent
+from fedward.settings import DataSettings, Scalar
+from fedward.types import HospitalId, ImageSet, Partition
+
+__all__ = [
+    "PreparedData",
+    "has_own_splits",
+    "load_partition",
+    "partition_digest",
+    "preprocess",
+    "read_image",
+    "save_partition",
+    "select_split",
+]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What the stage hands on.
+
+    Attributes:
+        partitions: One a hospital, `hospital-1` first.
+        findings: Names of the labels' columns.
+        class_names: Names without and with the finding; or the findings, where there are several.
+        manifest: Counts by class, split and hospital, hashes, seed and settings; names nobody and no file.
+        report: What was dropped and what could not be read; names files, and stays at the hospital.
+    """
+
+    partitions: tuple[Partition, ...]
+    findings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    manifest: dict[str, object]
+    report: dict[str, object]
+
+
+def preprocess(
+    settings: DataSettings,
+    seed: int,
+    pseudonym_key: bytes,
+    progress: Progress = silent,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+) -> PreparedData:
+    """Read, label, split, share out and anonymize a source.
+
+    Args:
+        settings: Where the images are and how they are shared out.
+        seed: Decides who is carved for val and test, and who goes to which hospital.
+        pseudonym_key: At least 16 secret bytes of the hospital; see `fedward.dataset.anonymization`.
+        progress: Told how many files have been read.
+        workers: Threads that read; 0: one a core.
+        cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
+
+    Raises:
+        DataError: the source is missing, unrecognized, unreadable beyond `max-bad-share`, of one class only, or of
+            too few patients.
+        UsageError: the settings ask for a column without naming it, or the key is too short.
+
+    Guarantees:
+        1. No patient and no identical image is in two splits or at two hospitals.
+        2. The same source, settings, seed and key give the same bytes, whatever the number of workers and the cache.
+        3. The partitions and the manifest hold nothing from file names, EXIF blocks or DICOM headers but keyed
+           pseudonyms and the names of classes.
+    """
+    listing, data, choice = _split(settings, seed, progress, None, workers, cache_folder)
+    _require_training_data(data, choice)
+    sharing = share_out(data, settings, seed)
+    patients = pseudonymize(data.table, pseudonym_key)
+    partitions = tuple(
+        Partition(
+            HospitalId(f"hospital-{index + 1}"),
+            choice.findings,
+            *(_image_set(data, patients, (sharing.hospital == index) & (data.split == part)) for part in range(3)),
+        )
+        for index in range(settings.hospitals)
+    )
+    return PreparedData(
+        partitions=partitions,
+        findings=choice.findings,
+        class_names=choice.class_names,
+        manifest=write_manifest(listing, data, choice, partitions, settings, seed),
+        report=write_report(listing, data.table, sharing.notes),
+    )
+
+
+def select_split(
+    settings: DataSettings,
+    seed: int,
+    split: Literal["train", "val", "test", "all"],
+    progress: Progress = silent,
+    expected: tuple[str, ...] | None = None,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+) -> ImageSet:
+    """One split of a source as a whole, for evaluation.
+
+    Args:
+        settings: As for `preprocess`; hospitals, partition, alpha and column have no influence.
+        seed: As for `preprocess`.
+        split: Which one; "all" takes the images of all three.
+        progress: Told how many files have been read.
+        expected: The findings that a trained model outputs; the labels then have these columns.
+        workers: Threads that read; 0: one a core.
+        cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
+
+    Raises:
+        DataError: as `preprocess`; or the split is empty, or the source lacks the expected findings.
+
+    Guarantees:
+        1. For the same source, settings and seed, this is the union of that split over all partitions of
+           `preprocess`, whatever the hospitals, the partition and the key (the order and the pseudonyms differ).
+    """
+    _, data, _ = _split(settings, seed, progress, expected, workers, cache_folder)
+    chosen = np.ones(len(data.split), dtype=np.bool_) if split == "all" else data.split == SPLITS.index(split)
+    if not chosen.any():
+        raise DataError(f"{settings.source} has no images in the split {split!r}.", "Choose another --split, or all.")
+    return _image_set(data, pseudonymize(data.table, secrets.token_bytes(32)), chosen)
+
+
+def has_own_splits(settings: DataSettings) -> bool:
+    """Whether a source brings splits of its own (any of train, val, test); nothing is read but names.
+
+    Raises:
+        DataError: the source is missing or of no known layout.
+    """
+    return settings.source != SYNTHETIC and bool(list_images(settings, seed=0).splits)
+
+
+def read_image(path: Path, image_size: int) -> NDArray[np.uint8]:
+    """One image file of any supported format as the model takes it.
+
+    Args:
+        path: JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM or DICOM; the content decides, not the name.
+        image_size: Side of the square, in pixels.
+
+    Returns:
+        uint8, shape (image_size, image_size).
+
+    Raises:
+        DataError: the file is missing, or gives no image.
+    """
+    try:
+        return decode(read_bytes(path), image_size).image
+    except UnreadableImageError as error:
+        raise DataError(f"The image {path} could not be read: {error}.", "Check or replace the file.") from error
+
+
+def _split(
+    settings: DataSettings,
+    seed: int,
+    progress: Progress,
+    expected: tuple[str, ...] | None,
+    workers: int,
+    cache_folder: Path | None,
+) -> tuple[Listing, SplitTable, Choice]:
+    """Everything that does not depend on hospitals: list, read, label, split."""
+    listing = list_images(settings, seed)
+    choice = choose_findings(listing, settings.finding, expected)
+    if listing.pixels is not None:
+        table = read_array(listing, listing.pixels, settings.image_size, progress)
+    else:
+        folder = cache_folder or cache.default_folder()
+        table = read_files(listing, settings.image_size, progress, workers, folder)
+    _refuse_bad_files(table, settings)
+    labels = label_images(table.entries, choice)
+    return listing, split_by_patient(table, labels, settings.val_share, settings.test_share, seed), choice
+
+
+def _refuse_bad_files(table: ImageTable, settings: DataSettings) -> None:
+    """Stop when nothing, or too little, could be read."""
+    bad, count = table.unreadable, len(table) + len(table.unreadable)
+    named = "; ".join(f"{file.name}: {file.reason}" for file in bad[:3])
+    if not len(table):
+        raise DataError(
+            f"None of the {count} files in {settings.source} could be read as an image ({named or 'no images'}).",
+            "Check --data and the files.",
+        )
+    if len(bad) / count > settings.max_bad_share:
+        raise DataError(
+            f"{len(bad)} of {count} files in {settings.source} could not be read, more than data.max-bad-share = "
+            f"{settings.max_bad_share:g} allows ({named}).",
+            "Repair or remove them, or raise that share.",
+        )
+
+
+def _require_training_data(data: SplitTable, choice: Choice) -> None:
+    """Stop when the splits leave nothing to learn from, or nothing to test on."""
+    if not (data.split == TRAIN).any():
+        raise DataError("The source has no images to train on.", "Give data with a train split, or without any splits.")
+    require_two_classes(data.labels, choice)
+    patients = len(np.unique(data.groups))
+    if not (data.split == TEST).any():
+        raise DataError(
+            f"The source has {patients} patients, too few to keep some for testing.", "Give data of more patients."
+        )
+    require_two_classes(data.labels[data.split == TRAIN], choice)
+
+
+def _image_set(data: SplitTable, patients: NDArray[np.str_], chosen: NDArray[np.bool_]) -> ImageSet:
+    """The chosen images, ordered by their pixels' digest: the order of file names says something, too."""
+    keys = {row: data.table.digests[row].tobytes() + data.labels[row].tobytes() for row in np.flatnonzero(chosen)}
+    rows = np.array(sorted(keys, key=lambda row: (keys[row], patients[row])), dtype=np.intp)
+    return ImageSet(data.table.images[rows], data.labels[rows], patients[rows])
+
+
+def write_partitions(out: Path, data: PreparedData) -> None:
+    """Write all partitions, manifest.json and report.json into a new folder; all of it or nothing.
+
+    Raises:
+        UsageError: the folder is in use.
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    unfinished = out.with_name(f".{out.name}.part")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for partition in data.partitions:
+            save_partition(unfinished / f"{partition.hospital}.npz", partition)
+        for name, content in (("manifest.json", data.manifest), ("report.json", data.report)):
+            write_atomic(unfinished / name, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)
+        unfinished.replace(out)
+    except OSError as error:
+        raise ResourceError(f"{out} could not be written: {error.strerror}.", "Choose another folder.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _read_key(path: Path | None) -> bytes:
+    """The pseudonym key: from a file (made when missing, 0600), or a fresh one that is kept nowhere."""
+    if path is None:
+        return secrets.token_bytes(32)
+    try:
+        if path.exists():
+            return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The key file {path} could not be read: {error.strerror}.", "Check --key-file.") from error
+    key = secrets.token_bytes(32)
+    write_atomic(path, key, mode=0o600)
+    return key
+
+
+def main(
+    source: Annotated[str, typer.Argument(help="Folder, .npz file, or 'synthetic'.")],
+    out: Annotated[Path, typer.Argument(help="New folder for partitions, manifest.json and report.json.")],
+    finding: Annotated[str | None, typer.Option(help="auto, any, all, or a class or finding.")] = None,
+    hospitals: Annotated[int | None, typer.Option(help="Number of hospitals.")] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, dirichlet or by-column.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of by-column.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the squares, in pixels.")] = None,
+    val_share: Annotated[float | None, typer.Option(help="Used where the data has no val split.")] = None,
+    test_share: Annotated[float | None, typer.Option(help="Used where the data has no test split.")] = None,
+    max_bad_share: Annotated[float | None, typer.Option(help="More unreadable files than this stop.")] = None,
+    synthetic_images: Annotated[int | None, typer.Option(help="Number of phantoms.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides splits and hospitals.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Pseudonym key, made when missing; without: a fresh one, kept nowhere.")
+    ] = None,
+) -> None:
+    """Turn a folder of X-rays into anonymous partitions, one for each hospital."""
+    given: dict[str, Scalar | None] = {
+        "data.source": source, "data.finding": finding, "data.hospitals": hospitals, "data.partition": partition,
+        "data.alpha": alpha, "data.column": column, "data.image-size": image_size, "data.val-share": val_share,
+        "data.test-share": test_share, "data.max-bad-share": max_bad_share,
+        "data.synthetic-images": synthetic_images, "training.seed": seed,
+    }  # fmt: skip
+    console = Console(stderr=True)
+    try:
+        settings = settings_module.load(config, *((key, value) for key, value in given.items() if value is not None))
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{out} is in use.", "Choose a new folder.")
+        with ProgressBar(console=console, transient=True) as bar:
+            task = bar.add_task("preprocess", total=None)
+            prepared = preprocess(
+                settings.data,
+                settings.training.seed,
+                _read_key(key_file),
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        write_partitions(out, prepared)
+    except FedwardError as error:
+        console.print(f"Error: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+    sys.stdout.write(json.dumps(prepared.manifest, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,105 @@
+"""A partition as a file: `.npz` without pickles, whole or not there, with a digest that tells damage."""
+
+import hashlib
+import json
+import struct
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.dataset.records import SPLITS
+from fedward.errors import DataError
+from fedward.files import write_atomic
+from fedward.types import HospitalId, ImageSet, Partition
+
+FORMAT_VERSION = 1
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def save_partition(path: Path, partition: Partition) -> None:
+    """Write a partition; the same partition gives the same bytes.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    header = {
+        "format_version": FORMAT_VERSION,
+        "hospital": partition.hospital,
+        "findings": partition.findings,
+        "digest": partition_digest(partition).hex(),
+    }
+    arrays: dict[str, NDArray[np.generic]] = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
+    for name, part in _parts(partition):
+        arrays |= {f"{name}_images": part.images, f"{name}_labels": part.labels, f"{name}_patients": part.patients}
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomic(path, buffer.getvalue(), mode=0o600)
+
+
+def load_partition(path: Path) -> Partition:
+    """Read a partition back.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a partition.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise _damaged(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            if header["format_version"] != FORMAT_VERSION:
+                raise DataError(f"{path} is of another version of Fedward.", "Preprocess the images again.")
+            findings = tuple(str(name) for name in header["findings"])
+            parts = [_checked(path, *(arrays[f"{s}_{a}"] for a in ("images", "labels", "patients"))) for s in SPLITS]
+            partition = Partition(HospitalId(str(header["hospital"])), findings, *parts)
+            intact = partition_digest(partition).hex() == header["digest"]
+    except FileNotFoundError as error:
+        raise DataError(f"There is no partition {path}.", "Preprocess the images first.") from error
+    except _DAMAGE as error:
+        raise _damaged(path) from error
+    if not intact:
+        raise _damaged(path)
+    return partition
+
+
+def partition_digest(partition: Partition) -> bytes:
+    """32 bytes over everything in a partition, independent of how it is stored."""
+    hasher = hashlib.sha256(b"fedward partition 1\0")
+    _absorb(hasher, json.dumps([partition.hospital, list(partition.findings)]).encode())
+    for name, part in _parts(partition):
+        patients = json.dumps(part.patients.tolist()).encode()
+        images, labels = part.images.astype("u1", copy=False), part.labels.astype("<f4", copy=False)
+        shapes = json.dumps([name, images.shape, labels.shape]).encode()
+        for content in (shapes, images.tobytes(), labels.tobytes(), patients):
+            _absorb(hasher, content)
+    return hasher.digest()
+
+
+def _absorb(hasher: "hashlib._Hash", content: bytes) -> None:
+    """Hash a piece behind its length, so that no two sequences of pieces look alike."""
+    hasher.update(struct.pack("<Q", len(content)))
+    hasher.update(content)
+
+
+def _parts(partition: Partition) -> list[tuple[str, ImageSet]]:
+    return [("train", partition.train), ("val", partition.val), ("test", partition.test)]
+
+
+def _checked(
+    path: Path, images: NDArray[np.generic], labels: NDArray[np.generic], patients: NDArray[np.generic]
+) -> ImageSet:
+    """Three arrays as an image set, if that is what they are."""
+    types_fit = images.dtype == np.uint8 and labels.dtype == np.float32 and patients.dtype.kind == "U"
+    shapes_fit = images.ndim == 3 and labels.ndim == 2 and patients.shape == images.shape[:1] == labels.shape[:1]
+    if not (types_fit and shapes_fit):
+        raise _damaged(path)
+    return ImageSet(images, labels, patients)  # type: ignore[arg-type]
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path} is damaged or not a partition.", "Delete it and preprocess the images again.")
