@@ -61,7 +61,7 @@ def found_consortium(
     members = []
     for index, partition in enumerate(partitions):
         identity, weight = parties.hospitals[partition.hospital], len(partition.train)
-        ledger.register(identity.address, weight, identity.x25519_public, dealer=index == 0)
+        ledger.register(identity.address, weight, identity.x25519_public_key, dealer=index == 0)
         members.append(Member(partition.hospital, identity.address, weight))
 
     secret = SecretContext.generate()

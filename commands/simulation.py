@@ -1,5 +1,6 @@
 """A simulated run from beginning to end: prepare, federate, conclude."""
 
+import json
 import secrets
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from data_preprocessing import PreparedData, preprocess, save_partition
 from fedward import settings as setting
 from fedward.files import write_atomic
 from fedward.flower import FlowerSimulation
-from fedward.hospital import weights_digest
+from fedward.hospital import PRIVATE, weights_digest
 from fedward.model import Classifier, ModelSpec
 from fedward.run_folder import RunFolder, RunRecord
 from fedward.settings import Settings, to_tables
@@ -78,8 +79,9 @@ def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> Runni
     node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses())
     try:
         ledger, roster = found_consortium(folder, parties, data.partitions, settings, node.url, initial)
-        write_atomic(folder.path / "manifest.json", data.manifest_json())
-        write_atomic(folder.path / "preprocessing.json", data.report_json())
+        write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
+        # Names unreadable files, so it belongs to the hospitals: not readable by others.
+        write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
         folder.save_record(
             RunRecord(
                 run_id=folder.path.name,

@@ -1,0 +1,79 @@
+"""`main.py evaluate`: how good a trained model is on a folder of images."""
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from commands import console
+from data_preprocessing import has_own_splits, select_split
+from fedward import evaluation
+from fedward import settings as setting
+from fedward.model_file import ModelCard, load_card, load_logits
+from fedward.run_folder import RunFolder
+from fedward.settings import DataSettings
+
+
+class Split(StrEnum):
+    """Which images are scored."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+    ALL = "all"
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder, or a model.keras.")],
+    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'.")],
+    split: Annotated[
+        Split | None, typer.Option(help="Default: test; all where the data brings no splits and is not the run's own.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a trained model on labeled images."""
+    path = model / "model.keras" if model.is_dir() else model
+    card = load_card(path)
+    source, own = _data_settings(model, card, data)
+    chosen = split.value if split else _default_split(source, own)
+    with console.bar("Reading images") as report:
+        images = select_split(source, card.seed, chosen, report, expected=card.findings)
+    metrics = evaluation.evaluate(images, load_logits(path, images.pixels()), card.threshold).as_dict()
+    if as_json:
+        console.data(metrics)
+        return
+    table = Table(title=f"{path} on {data}, split {chosen}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in metrics.items():
+        table.add_row(name, "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.out.print(table)
+
+
+def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSettings, bool]:
+    """Settings to read the data with, and whether it is what the run was trained on.
+
+    The run's own data is read exactly as the run did, so that its own splits come out again.
+    """
+    defaults = dataclasses.replace(
+        setting.load().data,
+        source=source,
+        image_size=card.image_size,
+        val_share=card.val_share,
+        test_share=card.test_share,
+    )
+    if not model.is_dir():
+        return defaults, False
+    trained = setting.from_tables(RunFolder(model).load_record().settings).data
+    same = trained.source == source or (
+        "synthetic" not in (trained.source, source) and Path(trained.source).resolve() == Path(source).resolve()
+    )
+    return (dataclasses.replace(trained, source=source), True) if same else (defaults, False)
+
+
+def _default_split(source: DataSettings, own: bool) -> Literal["test", "all"]:
+    """The test split where there is one."""
+    return "test" if own or has_own_splits(source) else "all"
