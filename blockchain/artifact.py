@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 ARTIFACT_FILE = Path(__file__).resolve().parent.parent / "contracts" / "artifacts" / "UpdateLedger.json"
 

@@ -5,19 +5,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import rlp
-from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.abc import (
+    BlockAPI,
+    BlockHeaderAPI,
+    ComputationAPI,
+    ReceiptAPI,
+    SignedTransactionAPI,
+    StateAPI,
+    VirtualMachineAPI,
+)
 from eth.chains.base import MiningChain
 from eth.exceptions import HeaderNotFound, TransactionNotFound, UnrecognizedTransactionType
-from eth.vm.forks.cancun import CancunVM
-from eth.vm.forks.cancun.state import CancunState, CancunTransactionExecutor
+from eth.typing import AccountDetails, HeaderParams
 from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
 from eth.vm.spoof import SpoofTransaction
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as KeyValidationError
-from eth_utils import ValidationError, to_canonical_address
+from eth_typing import Address as RawAddress
+from eth_typing import BlockNumber, Hash32
+from eth_utils.address import to_canonical_address
+from eth_utils.exceptions import ValidationError
 
+from blockchain.machine import CheckedVM
 from blockchain.store import ChainStore, StoredLog
 from fedward.errors import LedgerError
 from fedward.types import Address
@@ -30,6 +41,7 @@ NONCE_PATIENCE_S = 5.0
 BLOB_TYPE = 3
 
 _CHAIN_ID_KEY = b"fedward:chain-id"
+_SENDER_KEY = b"fedward:sender:"  # recovering a sender again takes 5 ms
 
 Clock = Callable[[], float]
 
@@ -50,8 +62,8 @@ class CallRequest:
         gas: Limit, at most `GAS_LIMIT`.
     """
 
-    sender: bytes
-    to: bytes
+    sender: RawAddress
+    to: RawAddress
     data: bytes
     value: int
     gas: int
@@ -59,11 +71,12 @@ class CallRequest:
 
 @dataclass(frozen=True)
 class MinedTransaction:
-    """A transaction with its place in the chain."""
+    """A transaction with its place in the chain, and the 20 bytes of its sender."""
 
     transaction: SignedTransactionAPI
     block: BlockAPI
     index: int
+    sender: RawAddress
 
 
 @dataclass(eq=False)
@@ -73,27 +86,6 @@ class _Waiting:
     transaction: SignedTransactionAPI
     done: bool = False
     refusal: str = ""
-
-
-class _CheckedExecutor(CancunTransactionExecutor):  # type: ignore[misc]
-    """Cancun's rules, less a second and third recovery of the signer: `submit` recovered it already (5 ms each)."""
-
-    def validate_transaction(self, transaction: SignedTransactionAPI) -> None:
-        if transaction.gas < transaction.intrinsic_gas:
-            raise ValidationError(f"intrinsic gas too low: have {transaction.gas}, want {transaction.intrinsic_gas}")
-        self.vm_state.validate_transaction(transaction)
-
-
-class _CheckedState(CancunState):  # type: ignore[misc]
-    """State on which checked transactions run."""
-
-    transaction_executor_class = _CheckedExecutor
-
-
-class _CheckedVM(CancunVM):  # type: ignore[misc]
-    """The machine that builds blocks; what it builds, py-evm's own CancunVM accepts."""
-
-    _state_class = _CheckedState
 
 
 class EmbeddedChain:
@@ -119,9 +111,10 @@ class EmbeddedChain:
         self.chain_id = chain_id
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
+        self._pool_lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._store = ChainStore(folder / "chain.sqlite")
-        chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, _CheckedVM),), chain_id=chain_id)
+        chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, CheckedVM),), chain_id=chain_id)
         try:
             if _CHAIN_ID_KEY in self._store:
                 self._check_chain_id(folder)
@@ -148,7 +141,7 @@ class EmbeddedChain:
                 f"Start it with --set ledger.chain-id={stored}, or choose another folder.",
             )
 
-    def _genesis(self) -> dict[str, int | bytes]:
+    def _genesis(self) -> dict[str, HeaderParams]:
         """Header fields of block 0."""
         return {"gas_limit": GAS_LIMIT, "timestamp": int(self._clock()), "base_fee_per_gas": BASE_FEE_WEI}
 
@@ -163,24 +156,33 @@ class EmbeddedChain:
             TransactionRefusedError: it is malformed, for another chain, already known, unpayable or out of order.
             ResourceError: the disk is full.
         """
-        transaction = self._decode(raw)
-        entry = _Waiting(transaction)
-        deadline = time.monotonic() + NONCE_PATIENCE_S
-        with self._changed:
-            self._check_new(transaction)
+        entry = _Waiting(self._decode(raw))
+        with self._pool_lock:
+            if len(self._waiting) >= MAX_WAITING:
+                raise TransactionRefusedError("txpool is full")
             self._waiting.append(entry)
-            try:
-                self._mine_waiting()
-                while not entry.done and time.monotonic() < deadline:
-                    self._changed.wait(max(0.0, deadline - time.monotonic()))
-                if not entry.done:
-                    raise TransactionRefusedError("nonce too high: transactions before it are missing")
-            finally:
+        try:
+            self._wait_for_block(entry)
+        finally:
+            with self._pool_lock:
                 if entry in self._waiting:
                     self._waiting.remove(entry)
         if entry.refusal:
             raise TransactionRefusedError(entry.refusal)
-        return bytes(transaction.hash)
+        return bytes(entry.transaction.hash)
+
+    def _wait_for_block(self, entry: _Waiting) -> None:
+        """Build blocks, or wait while somebody else does, until this transaction is in one or refused."""
+        deadline = time.monotonic() + NONCE_PATIENCE_S
+        with self._changed:
+            while not entry.done:
+                try:
+                    while self._mine_block():
+                        pass
+                finally:
+                    self._changed.notify_all()
+                if not entry.done and not self._changed.wait(deadline - time.monotonic()):
+                    raise TransactionRefusedError("nonce too high: transactions before it are missing")
 
     def _decode(self, raw: bytes) -> SignedTransactionAPI:
         """Read a transaction and recover its sender, outside the lock."""
@@ -197,60 +199,54 @@ class EmbeddedChain:
             _ = transaction.sender
         except (rlp.exceptions.RLPException, UnrecognizedTransactionType, IndexError, TypeError, ValueError) as error:
             raise TransactionRefusedError(f"malformed transaction: {error}") from error
-        except (ValidationError, BadSignature, KeyValidationError) as error:
+        except (ValidationError, BadSignature) as error:
             raise TransactionRefusedError(f"invalid transaction: {error}") from error
         return transaction
 
-    def _check_new(self, transaction: SignedTransactionAPI) -> None:
-        """Refuse what is known, spent or too much."""
-        known = any(entry.transaction.hash == transaction.hash for entry in self._waiting)
-        if known or self.find_transaction(transaction.hash) is not None:
-            raise TransactionRefusedError("already known")
-        nonce = self.state().get_nonce(transaction.sender)
-        if transaction.nonce < nonce:
-            raise TransactionRefusedError(f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}")
-        if transaction.gas > GAS_LIMIT:
-            raise TransactionRefusedError(f"exceeds block gas limit of {GAS_LIMIT}")
-        if len(self._waiting) >= MAX_WAITING:
-            raise TransactionRefusedError("txpool is full")
-
-    def _mine_waiting(self) -> None:
-        """Put all that can run into blocks until none is left that can; needs the lock."""
-        while self._mine_block():
-            pass
-        self._changed.notify_all()
-
     def _mine_block(self) -> bool:
-        """Build, check and store one block of waiting transactions; False where none can run."""
+        """Build, check and store one block of waiting transactions; False where none can run. Needs the lock."""
+        with self._pool_lock:
+            waiting = sorted(self._waiting, key=lambda entry: int(entry.transaction.nonce))
+        if not waiting:
+            return False
         header = self._next_header()
         vm = self._chain.get_vm(header)
         taken: list[_Waiting] = []
         receipts: list[ReceiptAPI] = []
-        refused: list[_Waiting] = []
         with self._store.transaction():
-            for entry in sorted(self._waiting, key=lambda waiting: int(waiting.transaction.nonce)):
-                expected = vm.state.get_nonce(entry.transaction.sender)
-                if entry.transaction.nonce > expected or header.gas_used + entry.transaction.gas > header.gas_limit:
+            for entry in waiting:
+                entry.refusal = self._refusal(entry.transaction, vm.state)
+                if entry.refusal or not _runs_next(entry.transaction, vm.state, header):
                     continue
                 try:
                     receipt, _ = vm.apply_transaction(header, entry.transaction)
                 except ValidationError as error:
-                    entry.refusal = _refusal(entry.transaction, expected, error)
-                    refused.append(entry)
+                    entry.refusal = _in_client_words(error)
                     continue
                 header = vm.add_receipt_to_header(header, receipt)
                 taken.append(entry)
                 receipts.append(receipt)
             if taken:
                 self._seal_block(vm, header, [entry.transaction for entry in taken], receipts)
-        for entry in taken + refused:
-            entry.done = True
-            self._waiting.remove(entry)
+        for entry in waiting:
+            entry.done = bool(entry.refusal) or entry in taken
+        with self._pool_lock:
+            self._waiting = [entry for entry in self._waiting if not entry.done]
         return bool(taken)
+
+    def _refusal(self, transaction: SignedTransactionAPI, state: StateAPI) -> str:
+        """Why a transaction can never run; empty where it may."""
+        nonce = state.get_nonce(transaction.sender)
+        if transaction.nonce < nonce:
+            known = self.find_transaction(transaction.hash) is not None
+            return "already known" if known else f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}"
+        if transaction.gas > GAS_LIMIT:
+            return f"exceeds block gas limit: have {transaction.gas}, limit {GAS_LIMIT}"
+        return ""
 
     def _seal_block(
         self,
-        vm: CancunVM,
+        vm: VirtualMachineAPI,
         header: BlockHeaderAPI,
         transactions: Sequence[SignedTransactionAPI],
         receipts: Sequence[ReceiptAPI],
@@ -261,6 +257,7 @@ class EmbeddedChain:
         self._chain.persist_block(block)
         position, logs = 0, []
         for index, (transaction, receipt) in enumerate(zip(transactions, receipts, strict=True)):
+            self._store[_SENDER_KEY + transaction.hash] = transaction.sender
             for log in receipt.logs:
                 topics = tuple(topic.to_bytes(32, "big") for topic in log.topics)
                 place = (block.number, position, bytes(transaction.hash), index)
@@ -290,7 +287,7 @@ class EmbeddedChain:
         """A block, or None."""
         with self._changed:
             try:
-                return self._chain.get_canonical_block_by_number(number)
+                return self._chain.get_canonical_block_by_number(BlockNumber(number))
             except HeaderNotFound:
                 return None
 
@@ -298,7 +295,7 @@ class EmbeddedChain:
         """A block, or None."""
         with self._changed:
             try:
-                return self._chain.get_block_by_hash(block_hash)
+                return self._chain.get_block_by_hash(Hash32(block_hash))
             except (HeaderNotFound, ValidationError):
                 return None
 
@@ -311,11 +308,21 @@ class EmbeddedChain:
         """A transaction that is in a block, or None."""
         with self._changed:
             try:
-                number, index = self._chain.get_canonical_transaction_index(transaction_hash)
+                number, index = self._chain.get_canonical_transaction_index(Hash32(transaction_hash))
             except TransactionNotFound:
                 return None
             block = self._chain.get_canonical_block_by_number(number)
-            return MinedTransaction(block.transactions[index], block, index)
+            return self._mined(block, index)
+
+    def transactions(self, block: BlockAPI) -> list[MinedTransaction]:
+        """All of a block's transactions."""
+        with self._changed:
+            return [self._mined(block, index) for index in range(len(block.transactions))]
+
+    def _mined(self, block: BlockAPI, index: int) -> MinedTransaction:
+        """A transaction of a block with its stored sender."""
+        transaction = block.transactions[index]
+        return MinedTransaction(transaction, block, index, RawAddress(self._store[_SENDER_KEY + transaction.hash]))
 
     def find_logs(
         self, blocks: tuple[int, int], addresses: Sequence[bytes], topics: Sequence[Sequence[bytes]], limit: int
@@ -329,13 +336,13 @@ class EmbeddedChain:
         at = self._chain.get_canonical_head() if header is None else header
         return self._chain.get_vm(at).state
 
-    def read_account(self, address: bytes, header: BlockHeaderAPI) -> tuple[int, int, bytes]:
+    def read_account(self, address: RawAddress, header: BlockHeaderAPI) -> tuple[int, int, bytes]:
         """Balance in wei, nonce and code of an account after a block."""
         with self._changed:
             state = self.state(header)
             return state.get_balance(address), state.get_nonce(address), bytes(state.get_code(address))
 
-    def read_storage(self, address: bytes, slot: int, header: BlockHeaderAPI) -> int:
+    def read_storage(self, address: RawAddress, slot: int, header: BlockHeaderAPI) -> int:
         """One storage word of a contract after a block."""
         with self._changed:
             return int(self.state(header).get_storage(address, slot))
@@ -357,11 +364,11 @@ class EmbeddedChain:
                 data=request.data,
             )
             transaction = SpoofTransaction(unsigned, from_=request.sender)
-            computation = vm.state.costless_execute_transaction(transaction)
+            computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
             return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
 
 
-def _balances(funded: Sequence[Address]) -> dict[bytes, dict[str, object]]:
+def _balances(funded: Sequence[Address]) -> dict[RawAddress, AccountDetails]:
     """Genesis accounts."""
     return {
         to_canonical_address(address): {"balance": FUNDED_WEI, "nonce": 0, "code": b"", "storage": {}}
@@ -369,10 +376,14 @@ def _balances(funded: Sequence[Address]) -> dict[bytes, dict[str, object]]:
     }
 
 
-def _refusal(transaction: SignedTransactionAPI, expected_nonce: int, error: ValidationError) -> str:
+def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: BlockHeaderAPI) -> bool:
+    """Whether it is its sender's turn, and the block has room."""
+    fits = header.gas_used + transaction.gas <= header.gas_limit
+    return fits and transaction.nonce == state.get_nonce(transaction.sender)
+
+
+def _in_client_words(error: ValidationError) -> str:
     """py-evm's reason in the words that clients look for."""
-    if transaction.nonce < expected_nonce:
-        return f"nonce too low: next nonce {expected_nonce}, tx nonce {transaction.nonce}"
     text = str(error)
     if "afford" in text or "balance" in text or "funds" in text:
         return f"insufficient funds for gas * price + value: {text}"

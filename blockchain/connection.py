@@ -14,7 +14,7 @@ from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError, Web3ValidationError
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import FilterParams, LogReceipt, TxParams, TxReceipt
+from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt
 
 from blockchain.artifact import load_artifact
 from blockchain.identity import Identity
@@ -51,7 +51,13 @@ class Connection:
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        provider = HTTPProvider(url, request_kwargs={"timeout": TIMEOUT_S}, session=self._session)
+        provider = HTTPProvider(
+            url,
+            request_kwargs={"timeout": TIMEOUT_S},
+            session=self._session,
+            cache_allowed_requests=True,
+            cacheable_requests={RPCEndpoint("eth_chainId")},  # web3 asks before every transaction
+        )
         self._web3 = Web3(provider)
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # proof-of-authority nodes use more
         self._contract = self._bind(contract) if contract else None
@@ -77,7 +83,7 @@ class Connection:
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def call(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
+    def call(self, function: str, *arguments: Any, block: BlockIdentifier = "latest") -> Any:
         """Result of one of the contract's views after a block.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import DecodingError, EncodingError
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 from blockchain.artifact import load_artifact
 from blockchain.records import RoundRecord

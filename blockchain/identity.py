@@ -1,15 +1,19 @@
 """Who signs: an Ethereum account key, and beside it the X25519 key that consortium keys are sealed to."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from eth_account import Account
 from eth_account.datastructures import SignedTransaction
 from eth_account.messages import SignableMessage
 from eth_account.signers.local import LocalAccount
-from eth_utils import to_checksum_address
+from eth_account.types import TransactionDictType
+from eth_utils.address import to_checksum_address
+from eth_utils.exceptions import ValidationError
 
 from fedward.errors import UsageError
 from fedward.files import write_atomic
@@ -74,7 +78,7 @@ class Identity:
         """Build from 32 bytes each; ValueError where the first is not a valid scalar."""
         try:
             account: LocalAccount = Account.from_key(account_key)
-        except Exception as error:  # eth_keys raises its own kinds, all meaning one thing
+        except ValidationError as error:
             raise ValueError("not a private key") from error
         return cls(
             Address(to_checksum_address(account.address)), X25519PrivateKey.from_private_bytes(sealing_key), account
@@ -89,9 +93,9 @@ class Identity:
         """Sign EIP-191 or EIP-712 data: 65 bytes r, s, v."""
         return bytes(self._account.sign_message(message).signature)
 
-    def sign_transaction(self, fields: dict[str, object]) -> SignedTransaction:
+    def sign_transaction(self, fields: Mapping[str, object]) -> SignedTransaction:
         """Sign a transaction's fields."""
-        return self._account.sign_transaction(fields)
+        return self._account.sign_transaction(cast(TransactionDictType, dict(fields)))
 
 
 def _read_key(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 from web3.types import LogReceipt
 
 from blockchain.artifact import load_artifact
@@ -184,7 +184,8 @@ class Ledger:
             aggregate_hash: 32 bytes; Merkle root of the aggregate's chunk hashes.
             included: Places on the roster whose updates were added.
             reasons: Why the other submitted updates were not, by hospital, in up to 31 ASCII characters; a hospital
-                without one is recorded as "NotVerified", a hospital that is included or has not submitted is passed over.
+                without one is recorded as "NotVerified"; those of hospitals that are included, or have not
+                submitted, are passed over.
         """
         submitted = decode_mask(self._round_fields(round_index)["submittedMask"])
         members = self._connection.call("roster")

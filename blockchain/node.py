@@ -110,7 +110,7 @@ class _Server(ThreadingHTTPServer):
         self._connections_lock = threading.Lock()
         super().__init__(address, _Handler)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
         """Turn connections away when there are too many."""
         with self._connections_lock:
             if len(self._connections) >= MAX_CONNECTIONS:
@@ -134,7 +134,7 @@ class _Server(ThreadingHTTPServer):
             except OSError:
                 _log.debug("A client closed its connection first.")
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
         """A broken connection is the client's matter."""
         _log.debug("A connection from %s broke.", client_address, exc_info=True)
 

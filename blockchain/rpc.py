@@ -8,6 +8,7 @@ from typing import Any
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI
 from eth.exceptions import Revert
+from eth_typing import Address
 
 from blockchain.chain import GAS_LIMIT, CallRequest, EmbeddedChain, TransactionRefusedError
 from blockchain.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
@@ -159,11 +160,14 @@ class RpcService:
         """A block's fields, with whole transactions where the second parameter says so."""
         if block is None:
             return None
-        return block_fields(block, self.chain.chain_id, whole=len(params) > 1 and params[1] is True)
+        if len(params) > 1 and params[1] is True:
+            whole = [transaction_fields(found, self.chain.chain_id) for found in self.chain.transactions(block)]
+            return block_fields(block, whole)
+        return block_fields(block, [hex_bytes(transaction.hash) for transaction in block.transactions])
 
     def _get_transaction_by_hash(self, params: list[Json]) -> Json:
         found = self.chain.find_transaction(_bytes(params, 0, 32))
-        return found and transaction_fields(found.transaction, found.block.header, found.index, self.chain.chain_id)
+        return found and transaction_fields(found, self.chain.chain_id)
 
     def _get_transaction_receipt(self, params: list[Json]) -> Json:
         found = self.chain.find_transaction(_bytes(params, 0, 32))
@@ -175,7 +179,7 @@ class RpcService:
             block = self.chain.block_by_hash(_bytes([query["blockHash"]], 0, 32))
             if block is None:
                 raise RpcError(REFUSED, "unknown block")
-            blocks = (block.number, block.number)
+            blocks = (int(block.number), int(block.number))
         else:
             blocks = (self._number([query.get("fromBlock")], 0), self._number([query.get("toBlock")], 0))
         addresses = [_bytes([item], 0, 20) for item in _choices(query.get("address"))]
@@ -241,8 +245,9 @@ def _bytes(params: list[Json], place: int, length: int | None = None) -> bytes:
     return content
 
 
-def _address(params: list[Json], place: int) -> bytes:
-    return _bytes(params, place, 20)
+def _address(params: list[Json], place: int) -> Address:
+    """A parameter that is an account."""
+    return Address(_bytes(params, place, 20))
 
 
 def _choices(value: Json) -> list[Json]:
@@ -260,8 +265,8 @@ def _call_request(params: list[Json]) -> CallRequest:
     data = fields.get("input", fields.get("data", "0x"))
     gas = int(_text([fields["gas"]], 0, _QUANTITY), 16) if fields.get("gas") else GAS_LIMIT
     return CallRequest(
-        sender=_address([fields["from"]], 0) if fields.get("from") else bytes(20),
-        to=_address([fields["to"]], 0) if fields.get("to") else b"",
+        sender=_address([fields["from"]], 0) if fields.get("from") else Address(bytes(20)),
+        to=_address([fields["to"]], 0) if fields.get("to") else Address(b""),
         data=_bytes([data], 0),
         value=int(_text([fields.get("value", "0x0")], 0, _QUANTITY), 16),
         gas=min(gas, GAS_LIMIT),

@@ -6,7 +6,7 @@ from typing import Any
 import rlp
 from eth._utils.address import generate_contract_address
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from blockchain.chain import MinedTransaction
 from blockchain.store import StoredLog
@@ -14,25 +14,19 @@ from blockchain.store import StoredLog
 Fields = dict[str, Any]
 
 
-def hex_int(number: int) -> str:
-    """A number: 0x and as few digits as it needs."""
-    return hex(number)
+def hex_int(number: int | None) -> str:
+    """A number: 0x and as few digits as it needs; what py-evm leaves open is 0."""
+    return hex(number or 0)
 
 
-def hex_bytes(content: bytes) -> str:
+def hex_bytes(content: bytes | None) -> str:
     """Bytes: 0x and two digits each."""
-    return "0x" + bytes(content).hex()
+    return "0x" + bytes(content or b"").hex()
 
 
-def block_fields(block: BlockAPI, chain_id: int, whole: bool) -> Fields:
+def block_fields(block: BlockAPI, transactions: Sequence[str | Fields]) -> Fields:
     """A block, with its transactions whole or by hash."""
     header = block.header
-    transactions: list[Any] = [hex_bytes(transaction.hash) for transaction in block.transactions]
-    if whole:
-        transactions = [
-            transaction_fields(transaction, header, index, chain_id)
-            for index, transaction in enumerate(block.transactions)
-        ]
     return {
         "number": hex_int(header.block_number),
         "hash": hex_bytes(header.hash),
@@ -59,12 +53,13 @@ def block_fields(block: BlockAPI, chain_id: int, whole: bool) -> Fields:
         "excessBlobGas": hex_int(header.excess_blob_gas),
         "parentBeaconBlockRoot": hex_bytes(header.parent_beacon_block_root),
         "uncles": [],
-        "transactions": transactions,
+        "transactions": list(transactions),
     }
 
 
-def transaction_fields(transaction: SignedTransactionAPI, header: BlockHeaderAPI, index: int, chain_id: int) -> Fields:
+def transaction_fields(found: MinedTransaction, chain_id: int) -> Fields:
     """A transaction in its block."""
+    transaction, header = found.transaction, found.block.header
     fields: Fields = {
         "hash": hex_bytes(transaction.hash),
         "type": hex_int(transaction.type_id or 0),
@@ -72,8 +67,8 @@ def transaction_fields(transaction: SignedTransactionAPI, header: BlockHeaderAPI
         "nonce": hex_int(transaction.nonce),
         "blockHash": hex_bytes(header.hash),
         "blockNumber": hex_int(header.block_number),
-        "transactionIndex": hex_int(index),
-        "from": to_checksum_address(transaction.sender),
+        "transactionIndex": hex_int(found.index),
+        "from": to_checksum_address(found.sender),
         "to": to_checksum_address(transaction.to) if transaction.to else None,
         "value": hex_int(transaction.value),
         "gas": hex_int(transaction.gas),
@@ -83,7 +78,7 @@ def transaction_fields(transaction: SignedTransactionAPI, header: BlockHeaderAPI
         "s": hex_int(transaction.s),
     }
     if transaction.type_id is None:
-        return fields | {"v": hex_int(transaction.v)}
+        return fields | {"v": hex_int(35 + 2 * chain_id + transaction.y_parity)}
     fields |= {
         "v": hex_int(transaction.y_parity),
         "yParity": hex_int(transaction.y_parity),
@@ -119,13 +114,13 @@ def receipt_fields(found: MinedTransaction, receipts: Sequence[ReceiptAPI]) -> F
         )
         for offset, log in enumerate(receipt.logs)
     ]
-    created = None if transaction.to else generate_contract_address(transaction.sender, transaction.nonce)
+    created = None if transaction.to else generate_contract_address(found.sender, transaction.nonce)
     return {
         "transactionHash": hex_bytes(transaction.hash),
         "transactionIndex": hex_int(found.index),
         "blockHash": hex_bytes(header.hash),
         "blockNumber": hex_int(header.block_number),
-        "from": to_checksum_address(transaction.sender),
+        "from": to_checksum_address(found.sender),
         "to": to_checksum_address(transaction.to) if transaction.to else None,
         "cumulativeGasUsed": hex_int(receipt.gas_used),
         "gasUsed": hex_int(receipt.gas_used - before),
@@ -155,7 +150,7 @@ def log_fields(log: StoredLog, block_hash: bytes) -> Fields:
 
 def _price(transaction: SignedTransactionAPI, header: BlockHeaderAPI) -> int:
     """What the sender paid for a unit of gas, in wei."""
-    offered = transaction.max_priority_fee_per_gas + header.base_fee_per_gas
+    offered = transaction.max_priority_fee_per_gas + (header.base_fee_per_gas or 0)
     return int(min(transaction.max_fee_per_gas, offered))
 
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as KeyValidationError
-from eth_utils import ValidationError, to_checksum_address
+from eth_utils.address import to_checksum_address
+from eth_utils.exceptions import ValidationError
 
 from blockchain.encoding import encode_event
 from blockchain.identity import Identity
@@ -176,5 +176,5 @@ def _recover(message: SignableMessage, signature: bytes) -> Address | None:
         return None
     try:
         return Address(to_checksum_address(Account.recover_message(message, signature=signature)))
-    except (BadSignature, KeyValidationError, ValidationError, ValueError):
+    except (BadSignature, ValidationError, ValueError):
         return None

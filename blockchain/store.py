@@ -46,7 +46,7 @@ class StoredLog:
     data: bytes
 
 
-class ChainStore(BaseAtomicDB):  # type: ignore[misc]
+class ChainStore(BaseAtomicDB):
     """py-evm's database on SQLite.
 
     Not safe for concurrent use: the chain above it holds one lock over all calls.
@@ -149,8 +149,8 @@ class ChainStore(BaseAtomicDB):  # type: ignore[misc]
             [*parameters, limit],
         )
         return [
-            StoredLog(*row[:5], topics=tuple(topic for topic in row[5:9] if topic is not None), data=row[9])
-            for row in rows
+            StoredLog(block, position, transaction_hash, index, address, tuple(filter(None, topics)), data)
+            for block, position, transaction_hash, index, address, *topics, data in rows
         ]
 
     # ---- what py-evm asks of a database -------------------------------------------------------------------------
