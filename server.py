@@ -86,8 +86,8 @@ class Server:
         content = wire.round_records(round_index, aggregates)
         return Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index))
 
-    def ask(self, kind: str, round_index: int, needed: Sequence[int], timeout_s: float) -> Iterator[Message]:
-        """Send all nodes the same message and hand out their replies one at a time.
+    def ask(self, kind: str, round_index: int, needed: Sequence[int], deadline: int) -> Iterator[Message]:
+        """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
         A hospital that was away says which aggregates it misses, and is asked again with them, once.
         """
@@ -102,6 +102,7 @@ class Server:
             return self.message(kind, node, round_index, [*accepted, *needed])
 
         messages = [self.message(kind, node, round_index, needed) for node in self.nodes]
+        timeout_s = max(0.0, deadline - time.time())
         yield from wire.exchange(self.grid, messages, self.settings.speed.poll_interval_s, timeout_s, follow_up)
 
 
@@ -135,7 +136,7 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
     event = expected_event(server.settings.privacy)
     updates = []
-    for reply in server.ask(MessageType.TRAIN, opening.round_index, (), server.settings.ledger.submission_timeout_s):
+    for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
         try:
             submission = wire.records_to_submission(_content(reply))
         except HospitalFailedError as failed:
@@ -169,8 +170,9 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
 
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
-    needed = (opening.round_index,)
-    for reply in server.ask(MessageType.EVALUATE, opening.round_index, needed, server.settings.ledger.voting_timeout_s):
+    index = opening.round_index
+    deadline = server.ledger.round(index).voting_deadline
+    for reply in server.ask(MessageType.EVALUATE, index, (index,), deadline):
         try:
             ballot = wire.records_to_ballot(_content(reply), server.findings)
             server.ledger.cast_vote_for(ballot.signed)

@@ -1,0 +1,182 @@
+"""A whole federation in one process: real node, contract, keys, training and encryption; only Flower's wire is replaced.
+
+`LocalGrid` stands where Flower's grid does and calls the hospitals' handlers directly, so that a test can change a
+message on its way, repeat one, or leave a hospital out, and see what server and contract make of it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from flwr.app import Context, Error, Message, MessageType, RecordDict
+from flwr.app.metadata import Metadata
+from flwr.supercore.task_identity import TaskIdentity
+
+import client
+import server
+from blockchain.founding import Parties, create_parties, found_consortium
+from blockchain.ledger import Ledger
+from blockchain.node import RunningNode, start_node
+from data_preprocessing import PreparedData, preprocess, save_partition
+from fedward import settings as setting
+from fedward.hospital import weights_digest
+from fedward.model import Classifier, ModelSpec
+from fedward.run_folder import RunFolder, RunRecord
+from fedward.settings import Scalar, Settings, to_tables
+from fedward.types import Vector
+
+Tamper = Callable[[int, Message], Message | None]  # (node, reply) -> what the server gets; None: nothing arrives
+
+SMALL: tuple[tuple[str, Scalar], ...] = (
+    ("data.synthetic-images", 120),
+    ("data.image-size", 16),
+    ("data.hospitals", 3),
+    ("training.local-epochs", 1),
+    ("ledger.min-included", 2),
+    ("speed.poll-interval-s", 0.01),
+    # A model after one tiny epoch is no better than chance: its validation loss is not what these tests are about.
+    ("voting.tolerance", 100.0),
+)
+
+
+def untouched(_node: int, reply: Message) -> Message:
+    """Change nothing."""
+    return reply
+
+
+class Clock:
+    """Time for the node, which a test can move forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self._ahead
+
+    def move_to(self, moment: float) -> None:
+        self._ahead = max(self._ahead, moment - time.time())
+
+
+class LocalGrid:
+    """The part of Flower's grid that the server uses; node k is hospital k, from 1."""
+
+    def __init__(self, settings: Settings, tamper: Tamper = untouched, absent: frozenset[int] = frozenset()) -> None:
+        # Flower's processes learn who they are when they start; messages cannot be made without.
+        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+        self._settings = settings
+        self.tamper = tamper
+        self.absent = absent
+        self._replies: dict[str, Message] = {}
+        self.requests: list[Message] = []
+
+    def get_node_ids(self) -> list[int]:
+        return list(range(1, self._settings.data.hospitals + 1))
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        names = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            request = _numbered(message, len(self.requests))
+            self.requests.append(request)
+            names.append(request.metadata.message_id)
+            if node in self.absent:
+                gone = Message(Error(3, "the node is gone"), reply_to=request)
+                self._replies[request.metadata.message_id] = gone
+                continue
+            handler = client.take_part if message.metadata.message_type == MessageType.TRAIN else client.judge
+            reply = self.tamper(node, handler(request, hospital_context(self._settings, node)))
+            if reply is not None:
+                self._replies[request.metadata.message_id] = reply
+        return names
+
+    def pull_messages(self, names: Iterable[str]) -> Iterator[Message]:
+        for name in list(names):
+            if name in self._replies:
+                yield self._replies.pop(name)
+
+
+def hospital_context(settings: Settings, node: int) -> Context:
+    """What Flower would tell a simulated node."""
+    flat = {f"{table}.{key}": value for table, values in to_tables(settings).items() for key, value in values.items()}
+    return Context(1, node, {"partition-id": node - 1, "num-partitions": 3}, RecordDict(), flat)
+
+
+def _numbered(message: Message, number: int) -> Message:
+    """Give a message the identity that Flower gives it when it is sent."""
+    sent = message.metadata
+    identity = Metadata(
+        run_id=1,
+        message_id=f"message-{number}",
+        src_node_id=0,
+        dst_node_id=sent.dst_node_id,
+        reply_to_message_id="",
+        group_id=sent.group_id,
+        created_at=sent.created_at,
+        ttl=sent.ttl,
+        message_type=sent.message_type,
+    )
+    return Message(content=message.content, metadata=identity)
+
+
+@dataclass
+class Federation:
+    """A founded consortium whose rounds a test leads one by one."""
+
+    folder: RunFolder
+    settings: Settings
+    node: RunningNode
+    ledger: Ledger
+    parties: Parties
+    data: PreparedData
+    initial: Vector
+    grid: LocalGrid
+
+    def server(self) -> server.Server:
+        """The server, as it is after every start."""
+        return server.Server.open(self.grid, self.folder, self.settings)  # type: ignore[arg-type]
+
+    def lead_round(self) -> dict[str, object]:
+        """Lead one round and return its line of metrics."""
+        server.lead_round(self.server())
+        return self.folder.rounds()[-1]
+
+
+@contextmanager
+def founded(path: Path, *overrides: tuple[str, Scalar]) -> Iterator[Federation]:
+    """A consortium of three small hospitals with generated images, ready for its first round."""
+    settings = setting.load(None, *SMALL, *overrides)
+    folder = RunFolder.create(path)
+    data = preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
+    parties = create_parties(folder, [partition.hospital for partition in data.partitions])
+    for partition in data.partitions:
+        save_partition(folder.hospital(partition.hospital).partition, partition)
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
+    initial = Classifier(spec, settings.training.seed).get_weights()
+    clock = Clock()
+    with (
+        start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), clock=clock) as node,
+        # Nobody waits for a deadline in a test: the node's clock is moved instead.
+        mock.patch("server.wait_until", lambda deadline, _log, _what: clock.move_to(deadline + 2)),
+    ):
+        settings = setting.replace(settings, "run.folder", str(folder.path))
+        settings = setting.replace(settings, "run.rpc-url", node.url)
+        ledger, roster = found_consortium(folder, parties, data.partitions, settings, node.url, initial)
+        folder.save_record(
+            RunRecord(
+                run_id="test",
+                created="",
+                versions={},
+                settings=to_tables(settings),
+                settings_digest=settings.digest().hex(),
+                initial_model_digest=weights_digest(initial).hex(),
+                findings=data.findings,
+                class_names=data.class_names,
+                parameters=len(initial),
+                contract=ledger.contract,
+                roster=roster,
+            )
+        )
+        yield Federation(folder, settings, node, ledger, parties, data, initial, LocalGrid(settings))

@@ -1,0 +1,232 @@
+"""A round as server, contract and hospitals live it, and what each kind of bad update comes to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation import Federation, founded
+from flwr.app import ArrayRecord, Message
+
+import client
+from blockchain.catch_up import catch_up, hospital_plan
+from blockchain.identity import Identity
+from blockchain.records import RoundPhase
+from blockchain.signatures import sign_commitment
+from encryption import SecretContext, decrypt
+from fedward import wire
+from fedward.aggregation import aggregate_plain, apply_update
+from fedward.errors import QuorumError
+from fedward.hospital import weights_digest
+from fedward.model import shared_classifier
+from fedward.packing import dequantize, quantize
+from fedward.privacy import privatize
+from fedward.seeding import public_rng
+from fedward.training import train
+from fedward.types import GlobalModel, HospitalId, Vector
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    with founded(tmp_path / "run") as made:
+        yield made
+
+
+def final_weights(federation: Federation, hospital: str) -> Vector:
+    """A hospital's model after it has taken over what was accepted."""
+    folder = federation.folder.hospital(HospitalId(hospital))
+    secret = SecretContext.from_bytes(folder.secret_key.read_bytes())
+    base_id = federation.ledger.base_id()
+    return catch_up(folder, federation.ledger, secret, federation.settings, base_id, {}).weights
+
+
+def plain_federated_averaging(federation: Federation, rounds: int) -> tuple[Vector, list[np.ndarray]]:
+    """The twin: the same training, privacy and quantization, with integers added in the clear."""
+    settings, weights, sums = federation.settings, federation.initial, []
+    for index in range(1, rounds + 1):
+        opening = federation.ledger.opening(index)
+        plan = hospital_plan(opening, settings, len(weights))
+        quantized = []
+        for partition in federation.data.partitions:
+            spec = client.ModelSpec(settings.model.name, settings.data.image_size, len(partition.findings))
+            model = GlobalModel(weights, b"")
+            update = train(partition, model, shared_classifier(spec), settings.training, index)
+            private = privatize(update, settings.privacy)
+            rng = public_rng("round", settings.training.seed, partition.hospital, index)
+            weight = len(partition.train)
+            quantized.append(quantize(private.delta, weight, opening.enrolled_total, plan, rng).values)
+        sums.append(aggregate_plain(quantized))
+        weights = apply_update(weights, dequantize(sums[-1], plan, opening.enrolled_total, opening.enrolled_total))
+    return weights, sums
+
+
+def test_encrypted_rounds_equal_the_plaintext_twin_bit_for_bit(federation: Federation) -> None:
+    metrics = [federation.lead_round() for _ in range(2)]
+    assert [entry["phase"] for entry in metrics] == ["accepted", "accepted"]
+    assert federation.ledger.submission_count() == federation.ledger.vote_count() == 6
+    expected, sums = plain_federated_averaging(federation, 2)
+    for hospital in ("hospital-1", "hospital-2", "hospital-3"):
+        assert final_weights(federation, hospital).tobytes() == expected.tobytes()
+    secret_file = federation.folder.hospital(HospitalId("hospital-1")).secret_key
+    secret = SecretContext.from_bytes(secret_file.read_bytes())
+    for index, plain in enumerate(sums, start=1):
+        plan = hospital_plan(federation.ledger.opening(index), federation.settings, len(expected))
+        assert np.array_equal(decrypt(federation.folder.load_aggregate(index), plan, secret, 3), plain)
+
+
+def change_chunks(reply: Message, change: dict[str, bytes]) -> Message:
+    """The same reply with some of its chunks replaced."""
+    chunks = dict(reply.content["chunks"])
+    arrays = {
+        name: wire.Array(dtype="uint8", shape=(len(data),), stype=wire.CIPHERTEXT, data=data)
+        for name, data in change.items()
+    }
+    reply.content["chunks"] = ArrayRecord(chunks | arrays)
+    return reply
+
+
+def flip_one_bit(node: int, reply: Message) -> Message:
+    """Hospital 2's first ciphertext arrives with one bit changed."""
+    if node != 2 or "chunks" not in reply.content:
+        return reply
+    data = bytearray(reply.content["chunks"]["000000"].data)
+    data[len(data) // 2] ^= 1
+    return change_chunks(reply, {"000000": bytes(data)})
+
+
+def drop_a_chunk(node: int, reply: Message) -> Message:
+    """Hospital 2's last ciphertext does not arrive."""
+    if node == 2 and "chunks" in reply.content:
+        chunks = dict(reply.content["chunks"])
+        chunks.popitem()
+        reply.content["chunks"] = ArrayRecord(chunks)
+    return reply
+
+
+def signed_by_a_stranger(stranger: Identity) -> "object":
+    """Hospital 2's commitment arrives with another party's signature."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "commitment" in reply.content:
+            submission = wire.records_to_submission(reply.content)
+            forged = sign_commitment(submission.signed.commitment, stranger)
+            reply.content["commitment"]["signature"] = forged.signature
+        return reply
+
+    return tamper
+
+
+def sent_twice(first: dict[int, Message]) -> "object":
+    """Hospital 2's place is taken by a copy of hospital 1's submission."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if "commitment" in reply.content:
+            first[node] = reply
+            if node == 2:
+                reply.content["commitment"] = first[1].content["commitment"]
+                reply.content["chunks"] = first[1].content["chunks"]
+        return reply
+
+    return tamper
+
+
+def meant_for_an_earlier_round(kept: list[Message]) -> "object":
+    """Hospital 2 sends again, in the second round, what it sent in the first."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "commitment" in reply.content:
+            kept.append(reply)
+            reply.content["commitment"] = kept[0].content["commitment"]
+            reply.content["chunks"] = kept[0].content["chunks"]
+        return reply
+
+    return tamper
+
+
+@pytest.mark.parametrize("case", ["bit", "missing chunk", "stranger", "second submission", "closed round"])
+def test_a_bad_update_is_rejected_and_the_round_goes_on_without_it(federation: Federation, case: str, tmp_path: Path) -> None:
+    stranger = Identity.create(tmp_path / "stranger")
+    reasons = {
+        "bit": (flip_one_bit, "ChunkMismatch"),
+        "missing chunk": (drop_a_chunk, "ChunkMismatch"),
+        "stranger": (signed_by_a_stranger(stranger), "WrongSigner"),
+        "second submission": (sent_twice({}), "AlreadySubmitted"),
+        "closed round": (meant_for_an_earlier_round([]), "WrongRound"),
+    }
+    tamper, reason = reasons[case]
+    federation.grid.tamper = tamper  # type: ignore[assignment]
+    if case == "closed round":
+        assert federation.lead_round()["phase"] == "accepted"
+    metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    assert metrics["submitted"] == 2
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == [reason]  # type: ignore[attr-defined]
+    record = federation.ledger.round(federation.ledger.latest_round())
+    assert record.phase is RoundPhase.ACCEPTED
+    assert record.included == (0, 2)
+    first, third = final_weights(federation, "hospital-1"), final_weights(federation, "hospital-3")
+    assert first.tobytes() == third.tobytes()
+    assert weights_digest(first) != weights_digest(federation.initial)
+
+
+def test_the_contract_takes_nothing_for_a_closed_round(federation: Federation) -> None:
+    kept: list[Message] = []
+    federation.grid.tamper = lambda node, reply: kept.append(reply) or reply  # type: ignore[func-returns-value]
+    federation.lead_round()
+    submission = wire.records_to_submission(kept[0].content)
+    with pytest.raises(client.FedwardError, match="RoundNotOpen"):
+        federation.server().ledger.submit_for(submission.signed)
+
+
+def test_losing_the_quorum_stops_the_run_and_leaves_the_model(federation: Federation) -> None:
+    federation.grid.absent = frozenset({2, 3})
+    with pytest.raises(QuorumError) as stopped:
+        federation.lead_round()
+    assert stopped.value.exit_code == 9
+    assert federation.folder.rounds()[-1]["phase"] == "aborted"
+    assert final_weights(federation, "hospital-1").tobytes() == federation.initial.tobytes()
+
+
+def test_a_hospital_that_was_away_catches_up(federation: Federation) -> None:
+    federation.grid.absent = frozenset({3})
+    federation.lead_round()
+    federation.lead_round()
+    federation.grid.absent = frozenset()
+    metrics = federation.lead_round()
+    assert metrics["submitted"] == 3
+    assert final_weights(federation, "hospital-3").tobytes() == final_weights(federation, "hospital-1").tobytes()
+
+
+def test_a_retry_resends_the_same_bytes_and_spends_nothing_more(federation: Federation) -> None:
+    federation.server().ledger.open_round()
+    request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
+    federation.grid.push_messages([request])
+    context = __import__("federation").hospital_context(federation.settings, 1)
+    sent = [wire.records_to_submission(client.take_part(federation.grid.requests[0], context).content) for _ in "ab"]
+    assert sent[0].chunks == sent[1].chunks
+    assert sent[0].signed == sent[1].signed
+    record = federation.folder.hospital(HospitalId("hospital-1")).privacy_record
+    assert len(record.read_text().splitlines()) == 1
+
+
+def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", ("voting.tolerance", 0.0), ("voting.z-score", 0.0)) as federation:
+        hospital = federation.folder.hospital(HospitalId("hospital-1"))
+        before = hospital.load_model().weights
+        # A learning rate that ruins the model: every hospital sees its validation loss rise.
+        federation.grid._settings = client.from_run_config(  # noqa: SLF001 - the hospitals' settings, not the server's
+            hospital_flat(federation, "training.learning-rate", 5.0)
+        )
+        metrics = federation.lead_round()
+        assert metrics["phase"] == "rejected"
+        assert metrics["rejects"] >= 2
+        assert final_weights(federation, "hospital-1").tobytes() == before.tobytes()
+        assert list((hospital.path / "reports").iterdir())
+
+
+def hospital_flat(federation: Federation, dotted: str, value: float) -> dict[str, object]:
+    """The run config with one value changed."""
+    from fedward.settings import replace, to_tables
+
+    tables = to_tables(replace(federation.settings, dotted, value))
+    return {f"{table}.{key}": entry for table, values in tables.items() for key, entry in values.items()}
