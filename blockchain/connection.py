@@ -12,7 +12,16 @@ from hexbytes import HexBytes
 from requests.adapters import HTTPAdapter
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError, Web3ValidationError
+from web3.exceptions import (
+    ContractLogicError,
+    MismatchedABI,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+    Web3TypeError,
+    Web3ValidationError,
+    Web3ValueError,
+)
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt
 
@@ -29,6 +38,7 @@ NONCE_TRIES = 8
 LOG_PAGE_BLOCKS = 2_000
 SPARE_GAS = 20_000  # what storage that others fill between estimate and block can add to a call
 
+_MISFITS = (DecodingError, EncodingError, MismatchedABI, Web3TypeError, Web3ValidationError, Web3ValueError, TypeError)
 _ALREADY_SENT = ("already known", "alreadyknown", "known transaction", "already imported", "nonce too low")
 
 
@@ -222,7 +232,7 @@ class Connection:
                 f"The ledger node at {self.url} refused a request: {message}.",
                 "Check the account's funds and that the node belongs to this ledger.",
             ) from error
-        except (DecodingError, EncodingError, Web3ValidationError, TypeError) as error:
+        except _MISFITS as error:
             raise LedgerError(
                 f"A value does not fit the contract at {self.url}: {_shortly(error)}.",
                 "Check the values, and that this address holds this version's contract.",
