@@ -45,7 +45,8 @@ def evaluate(
     if as_json:
         console.data(metrics)
         return
-    table = Table(title=f"{path} on {data}, split {chosen}", show_header=False, title_justify="left")
+    console.note(f"{path} on {data}, split {chosen}:")
+    table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column()
     for name, value in metrics.items():

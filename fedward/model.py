@@ -5,7 +5,6 @@ averaging them breaks under label skew. Group normalization (Wu and He 2018, "Gr
 """
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
-import tensorflow as tf
-
 from fedward.errors import UsageError
+from fedward.quiet_tensorflow import keras, tf
 from fedward.types import Vector
 
 GROUPS = 8  # of the CNN's normalizations; its narrowest layer has 16 channels
@@ -129,17 +123,6 @@ def shared_classifier(spec: ModelSpec) -> Classifier:
     Whoever uses it sets its weights and starts its optimizer first; it holds nothing of a hospital in between.
     """
     return Classifier(spec)
-
-
-def make_deterministic(threads: int) -> None:
-    """Make training repeatable bit for bit on one machine. Call before the first use of TensorFlow in a process.
-
-    Args:
-        threads: Cores that one operation may use.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
 
 
 def save_network(classifier: Classifier, path: Path) -> None:

@@ -1,0 +1,27 @@
+"""What all tests share: where the real data is, and that nothing is skipped where CI forbids it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_SKIPS = os.environ.get("FEDWARD_NO_SKIPS") == "1"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real X-rays; tests that need it skip with a reason where it is absent."""
+    folder = Path(os.environ.get("FEDWARD_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real X-rays at {folder}; set FEDWARD_DATA")
+    return folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a session that skipped a test which its machine was set up to run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if NO_SKIPS and skipped:
+        reporter.write_line(f"{len(skipped)} tests were skipped although FEDWARD_NO_SKIPS=1", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,216 @@
+"""`main.py simulate` as a user runs it: processes, files, exit codes, and what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.end_to_end
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--hospitals", "3", "--rounds", "2", "--local-epochs", "1", "--set", "data.synthetic-images=240")
+
+SUMMARY_KEYS = {
+    "run_id": None,
+    "hospitals": None,
+    "model": {"name", "parameters", "weights_sha256"},
+    "rounds": {"opened", "accepted", "rejected", "aborted"},
+    "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
+    "privacy": {"mode", "unit", "epsilon", "delta"},
+    "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
+    "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
+    "timing_s": {
+        *("preprocess", "train", "privatize", "encrypt", "commit", "verify"),
+        *("aggregate", "decrypt", "detect", "vote", "evaluate", "total"),
+    },
+}
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def flower_homes(process: "subprocess.Popen[str]") -> set[str]:
+    """The homes that a running simulation's Flower processes carry in their environment."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return {child.environ()["FLWR_HOME"] for child in children if child.environ().get("FLWR_HOME")}
+
+
+def processes_of(homes: set[str]) -> list[psutil.Process]:
+    """All processes of these homes, whoever their parents are by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("FLWR_HOME") in homes:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def read_summary(folder: Path) -> dict[str, dict[str, object]]:
+    summary: dict[str, dict[str, object]] = json.loads((folder / "summary.json").read_text())
+    assert set(summary) == set(SUMMARY_KEYS)
+    for key, inner in SUMMARY_KEYS.items():
+        assert inner is None or set(summary[key]) == inner, key
+    return summary
+
+
+def memory_holds(process: psutil.Process, needle: bytes) -> bool:
+    """Whether a running process has these bytes anywhere in its readable memory of its own."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+    with Path(f"/proc/{process.pid}/mem").open("rb", 0) as memory:
+        for line in maps:
+            low, high = (int(part, 16) for part in line.split()[0].split("-"))
+            # Ray's shared store is gigabytes of holes, and holds nothing but messages.
+            if "r" not in line.split()[1] or "[v" in line or "/dev/shm" in line:
+                continue
+            try:
+                memory.seek(low)
+                if needle in memory.read(high - low):
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "progress.jsonl").exists() and f'"{event}"' in (folder / "progress.jsonl").read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
+
+
+def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    process = start("simulate", *SMALL, "--out", str(first))
+    await_event(first, "submitted", process)
+    key_file = (first / "hospitals" / "hospital-1" / "secret_key.ckks").read_bytes()
+    needle = key_file[-4096:][:64]  # of the secret part, which comes last
+    assert needle not in (first / "server" / "public_context.ckks").read_bytes()
+    homes = flower_homes(process)
+    server = [p for p in processes_of(homes) if "flwr-simulation" in " ".join(p.cmdline())]
+    assert server, "the server's process was not found"
+    assert not any(memory_holds(p, needle) for p in server)
+    # The search does find the key where it is: in the hospitals' processes or the dealer's.
+    assert memory_holds(psutil.Process(), needle)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert "Test AUC" in output
+    assert processes_of(homes) == []
+
+    summary = read_summary(first)
+    assert summary["rounds"] == {"opened": 2, "accepted": 2, "rejected": 0, "aborted": 0}
+    assert summary["ledger"]["submissions"] == summary["ledger"]["votes"] == 6
+    assert all(isinstance(value, float) and value > 0 for value in summary["timing_s"].values())
+    for name in ("metrics.jsonl", "model.keras", "run.json", "manifest.json", "learning_curves.png"):
+        assert (first / name).stat().st_size > 0
+    secrets = [path for path in first.rglob("*") if path.is_file() and key_file in path.read_bytes()]
+    assert {path.parent.parent.name for path in secrets} == {"hospitals"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+    scored = run("evaluate", str(first), "--data", "synthetic", "--json")
+    measured = json.loads(scored.stdout)
+    assert {key: measured[key] for key in summary["test"]} == summary["test"]
+
+    assert run("simulate", *SMALL, "--out", str(second)).returncode == 0
+    assert read_summary(second)["model"]["weights_sha256"] == summary["model"]["weights_sha256"]
+
+
+def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start("simulate", *SMALL, "--out", str(folder))
+    await_event(folder, "closed", process)
+    homes = flower_homes(process)
+    assert homes
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert processes_of(homes) == []
+    again = run("simulate", "--resume", "--out", str(folder))
+    assert again.returncode == 0, again.stderr
+    summary = read_summary(folder)
+    assert summary["rounds"]["accepted"] == 2
+
+
+def test_update_privacy_is_accounted_and_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = run("simulate", *SMALL, "--privacy", "update", "--set", "privacy.noise-multiplier=2.0", "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    privacy = read_summary(folder)["privacy"]
+    assert privacy["mode"] == "update"
+    assert privacy["unit"] == "hospital"
+    assert isinstance(privacy["epsilon"], float)
+    assert 1 < privacy["epsilon"] < 20
+
+
+BAD_INPUT = {
+    "unknown setting": (["--set", "training.round=3"], 2, "training.rounds"),
+    "zero hospitals": (["--hospitals", "0"], 2, "data.hospitals"),
+    "more hospitals than patients": (["--hospitals", "100", "--set", "data.synthetic-images=60"], 3, "patients"),
+    "data path missing": (["--data", "no-such-folder"], 3, "no-such-folder"),
+    "clip norm zero": (["--privacy", "update", "--set", "privacy.clip-norm=0"], 2, "privacy.clip-norm"),
+    "settings file missing": (["--config", "no-such-file.toml"], 2, "no-such-file.toml"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_sentence_with_its_exit_code_and_leaves_nothing(case: str, tmp_path: Path) -> None:
+    arguments, code, named = BAD_INPUT[case]
+    done = run("simulate", *arguments, "--out", str(tmp_path / "run"))
+    assert done.returncode == code, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    done = run("simulate", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "in use" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("node", "--dir", str(tmp_path / "chain"), "--port", port)
+    assert done.returncode == 10
+    assert port in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.netns
+def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+    try:
+        done = run("simulate", *SMALL, "--out", str(disk / "run"))
+        assert done.returncode == 10, done.stderr
+        assert "could not be written" in done.stderr or "No space" in done.stderr
+        left = list((disk / "run").rglob("*.part")) if (disk / "run").exists() else []
+        assert left == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
