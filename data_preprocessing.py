@@ -27,7 +27,7 @@ from rich.progress import Progress as ProgressBar
 from fedward import settings as settings_module
 from fedward.dataset import cache
 from fedward.dataset.anonymization import pseudonymize, write_report
-from fedward.dataset.decoding import UnreadableImageError, read_bytes
+from fedward.dataset.decoding import UnreadableImageError, quiet_decoders, read_bytes
 from fedward.dataset.labeling import Choice, choose_findings, label_images, require_two_classes
 from fedward.dataset.layouts import SYNTHETIC, list_images
 from fedward.dataset.manifest import write_manifest
@@ -180,7 +180,8 @@ def read_image(path: Path, image_size: int) -> NDArray[np.uint8]:
         DataError: the file is missing, or gives no image.
     """
     try:
-        return decode(read_bytes(path), image_size).image
+        with quiet_decoders():
+            return decode(read_bytes(path), image_size).image
     except UnreadableImageError as error:
         raise DataError(f"The image {path} could not be read: {error}.", "Check or replace the file.") from error
 

@@ -1,10 +1,13 @@
 """One file's bytes -> one grey square of uint8. What a file is, its content says, not its name."""
 
+import contextlib
 import hashlib
+import logging
 import struct
+import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +52,26 @@ class Decoded:
     is_dicom: bool
     dropped: Mapping[str, int]
     burned_in: bool
+
+
+@contextlib.contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Silence what decoders say about odd metadata, for they quote it; and make a bomb's warning an error.
+
+    Process-wide while it lasts: to be entered once around all decoding, not in each thread.
+    """
+    loggers = [logging.getLogger(name) for name in ("pydicom", "PIL")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -13,18 +13,19 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fedward.dataset.decoding import MAX_PIXELS, UnreadableImageError
 
 _META_BYTES = 4096  # the file meta group, which names the transfer syntax, is shorter
+
 # What pydicom raises for damaged files; nothing wider, so that a bug stays a bug.
 _DAMAGE = (
-    InvalidDicomError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
-    NotImplementedError, RuntimeError, ArithmeticError, struct.error, zlib.error,
+    InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, KeyError, IndexError, TypeError,
+    AttributeError, OverflowError, NotImplementedError, RuntimeError, ArithmeticError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -32,7 +33,9 @@ def is_dicom(content: bytes) -> bool:
     """Whether bytes are DICOM: by the magic word, or (old files have none) by a plausible first element."""
     if content[128:132] == b"DICM":
         return True
-    return content[:2] in (b"\x02\x00", b"\x08\x00") and content[2:4] < b"\x20\x00" and content[4:6].isalpha()
+    plausible_element = content[:2] in (b"\x02\x00", b"\x08\x00") and content[2:4] < b"\x20\x00"
+    # Then a two-letter type (explicit) or a length below 65,536 (implicit) follows.
+    return plausible_element and (content[4:6].isalpha() or content[6:8] == b"\0\0")
 
 
 def decode_dicom(content: bytes) -> tuple[NDArray[np.float32], str, Counter[str], bool]:
@@ -90,20 +93,18 @@ def _patient(header: Dataset) -> str:
 
 def _reason(header: Dataset) -> str:
     """Tell a damaged file from one whose compression has no decoder here."""
-    meta = getattr(header, "file_meta", None)
-    syntax = meta.get("TransferSyntaxUID") if meta is not None else None
-    if syntax is not None and getattr(syntax, "is_compressed", False):
-        return f"its DICOM pixels are damaged or in a compression that is not read here ({syntax.name})"
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if isinstance(syntax, UID) and syntax.is_transfer_syntax and syntax.is_compressed:
+        known = "" if syntax.is_private or syntax.name == syntax else f" ({syntax.name})"
+        return f"its DICOM pixels are damaged or in a compression that is not read here{known}"
     return "its DICOM pixels are damaged or truncated"
 
 
 def _grey(header: Dataset) -> NDArray[np.float32]:
     """First frame in [0, 255], dense is white."""
-    if "file_meta" not in header or "TransferSyntaxUID" not in header.file_meta:  # files without a preamble
-        header.file_meta = pydicom.dataset.FileMetaDataset()
-        header.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-        if not header.original_encoding[0]:
-            header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    if "TransferSyntaxUID" not in header.file_meta:  # files without a preamble do not say it, but show it
+        implicit = header.original_encoding[0]
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     frame = pixel_array(header, index=0)
     photometric = str(header.PhotometricInterpretation)
     if photometric == "PALETTE COLOR":

@@ -1,7 +1,6 @@
 """All images of a listing, decoded in parallel; what cannot be read is named, never guessed at."""
 
 import os
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +12,15 @@ from PIL import Image
 
 from fedward.dataset import cache
 from fedward.dataset.cache import DecodedFiles
-from fedward.dataset.decoding import Decoded, UnreadableImageError, decode_raster, finish, read_bytes, stretch
+from fedward.dataset.decoding import (
+    Decoded,
+    UnreadableImageError,
+    decode_raster,
+    finish,
+    quiet_decoders,
+    read_bytes,
+    stretch,
+)
 from fedward.dataset.dicom import decode_dicom, is_dicom, patient_id
 from fedward.dataset.records import ImageTable, Listing, Unreadable
 from fedward.errors import DataError
@@ -116,10 +123,7 @@ def _decode_all(
 
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:
-        with warnings.catch_warnings():
-            # Both libraries warn about odd metadata and may quote it; a bomb's warning must stop that file.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with quiet_decoders():
             for row, outcome in enumerate(pool.map(attempt, range(count))):
                 if isinstance(outcome, str):
                     reasons[row] = outcome
@@ -139,8 +143,7 @@ def _decode_all(
 def _patients_again(listing: Listing, cached: DecodedFiles) -> dict[int, str]:
     """Read the DICOM patient ids anew: the cache must not hold them."""
     patients = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_decoders():
         for row in np.flatnonzero(cached.is_dicom):
             try:
                 patients[int(row)] = patient_id(read_bytes(listing.entries[row].path or Path()))

@@ -1,0 +1,74 @@
+"""Partitions on the disk: the same bytes for the same content, and no damage goes unseen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_preprocessing import load_partition, partition_digest, save_partition
+from fedward.errors import DataError
+from fedward.types import HospitalId, ImageSet, Partition
+
+
+def image_set(count: int, seed: int) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
+    labels = rng.integers(0, 2, (count, 1)).astype(np.float32)
+    return ImageSet(images, labels, np.array([f"{row:016x}" for row in range(count)], dtype="<U16"))
+
+
+def partition(findings: tuple[str, ...] = ("opacity",), seed: int = 1) -> Partition:
+    return Partition(HospitalId("hospital-1"), findings, image_set(5, seed), image_set(0, 2), image_set(2, 3))
+
+
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    save_partition(path, partition())
+    back = load_partition(path)
+    assert (back.hospital, back.findings) == ("hospital-1", ("opacity",))
+    for mine, theirs in zip(
+        (back.train, back.val, back.test), (image_set(5, 1), image_set(0, 2), image_set(2, 3)), strict=True
+    ):
+        assert np.array_equal(mine.images, theirs.images)
+        assert np.array_equal(mine.labels, theirs.labels)
+        assert np.array_equal(mine.patients, theirs.patients)
+    assert partition_digest(back) == partition_digest(partition())
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_same_content_same_bytes(tmp_path: Path) -> None:
+    save_partition(tmp_path / "a.npz", partition())
+    save_partition(tmp_path / "b.npz", partition())
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_digest_tells_all_differences() -> None:
+    base = partition()
+    moved = Partition(base.hospital, base.findings, base.train, base.test, base.val)
+    others = [partition(("effusion",)), partition(seed=9), moved]
+    assert len({partition_digest(one) for one in [base, *others]}) == 4
+
+
+def test_every_kind_of_damage_is_a_data_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    save_partition(path, partition())
+    content = path.read_bytes()
+    with pytest.raises(DataError, match="There is no partition"):
+        load_partition(tmp_path / "none.npz")
+    for damaged in (b"", b"text", content[:-30], content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError):
+            load_partition(path)
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(DataError, match="damaged or not a partition"):
+        load_partition(path)
+    np.savez_compressed(path, header=np.zeros(3))
+    with pytest.raises(DataError, match="damaged or not a partition"):
+        load_partition(path)
+
+
+def test_no_pickle_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    np.savez(path, header=np.array([object()], dtype=object))
+    with pytest.raises(DataError):
+        load_partition(path)
