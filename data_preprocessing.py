@@ -228,7 +228,6 @@ def _require_training_data(data: SplitTable, choice: Choice) -> None:
     """Stop when the splits leave nothing to learn from, or nothing to test on."""
     if not (data.split == TRAIN).any():
         raise DataError("The source has no images to train on.", "Give data with a train split, or without any splits.")
-    require_two_classes(data.labels, choice)
     patients = len(np.unique(data.groups))
     if not (data.split == TEST).any():
         raise DataError(

@@ -1,5 +1,6 @@
 """MedMNIST `.npz` files: `{train,val,test}_{images,labels}`; no patient ids."""
 
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,7 +14,11 @@ from fedward.errors import DataError
 
 MAX_UNPACKED_BYTES = 16 * 2**30
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+# What zipfile and NumPy raise for damaged files, found by fuzzing; RuntimeError: "encrypted".
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, OverflowError, MemoryError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 # The two sets of chest X-rays number their labels; these are the names that the MedMNIST paper gives.
 _CHEST_NAMES = (
     "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
@@ -65,9 +70,12 @@ def _load(source: Path) -> dict[str, NDArray[np.generic]]:
             if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED_BYTES:
                 raise _not_medmnist(source, f"it unpacks to more than {MAX_UNPACKED_BYTES // 2**30} GiB")
         with np.load(source, allow_pickle=False) as file:
-            return {name: file[name] for name in wanted & set(file.files)}
+            arrays = {name: file[name] for name in sorted(wanted & set(file.files))}
     except _DAMAGE as error:
         raise _not_medmnist(source, "it is damaged or no .npz file") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # NumPy hands out foreign members as bytes
+        raise _not_medmnist(source, "it is damaged or no .npz file")
+    return arrays
 
 
 def _checked(

@@ -17,7 +17,11 @@ from fedward.files import write_atomic
 from fedward.types import HospitalId, ImageSet, Partition
 
 FORMAT_VERSION = 1
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+# What zipfile, NumPy and json raise for damaged files, found by fuzzing; RuntimeError: "encrypted".
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 def save_partition(path: Path, partition: Partition) -> None:

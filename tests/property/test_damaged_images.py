@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sample_images import CR, dicom, encoded, lookup_table, picture
 
 from data_preprocessing import load_partition, read_image, save_partition
 from fedward.dataset.decoding import UnreadableImageError, quiet_decoders
+from fedward.dataset.medmnist import list_medmnist
 from fedward.dataset.reading import decode
 from fedward.errors import DataError, FedwardError
 from fedward.types import HospitalId, ImageSet, Partition
@@ -30,6 +31,8 @@ SAMPLES = [
     dicom(PICTURE.astype(np.uint16), CR, WindowCenter="100", WindowWidth="50", RescaleSlope="1", RescaleIntercept="0"),
     dicom(PICTURE // 16, CR, VOILUTSequence=[lookup_table(list(range(16)))], implicit=True),
 ]
+
+MEDMNIST_ARRAYS = {"images": PICTURE[None].repeat(4, axis=0), "labels": np.array([[0], [1], [0], [1]], np.uint8)}
 
 
 def attempt(content: bytes) -> None:
@@ -79,6 +82,7 @@ def test_read_image_raises_only_our_own_error(content: bytes) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
+@example(position=9999, value=1)  # marks a member as encrypted
 @settings(max_examples=150, deadline=None)
 def test_altered_partitions_load_unchanged_or_not_at_all(position: int, value: int) -> None:
     part = ImageSet(PICTURE[None], np.ones((1, 1), np.float32), np.array(["0" * 16]))
@@ -95,3 +99,21 @@ def test_altered_partitions_load_unchanged_or_not_at_all(position: int, value: i
             return
     assert np.array_equal(back.train.images, part.images)
     assert back.findings == ("opacity",)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255), st.floats(0.3, 1))
+@settings(max_examples=150, deadline=None)
+def test_altered_medmnist_files_are_listed_or_refused(position: int, value: int, share: float) -> None:
+    arrays = {f"{split}_{part}": array for split in ("train", "test") for part, array in MEDMNIST_ARRAYS.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "set.npz"
+        np.savez(path, allow_pickle=False, **arrays)
+        content = bytearray(path.read_bytes())
+        content[position % len(content)] = value
+        path.write_bytes(content[: int(len(content) * share)] if share < 0.5 else content)
+        try:
+            listing = list_medmnist(path)
+        except DataError:
+            return
+    assert listing.pixels is not None
+    assert len(listing.pixels) == len(listing.entries)

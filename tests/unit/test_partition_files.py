@@ -1,5 +1,6 @@
 """Partitions on the disk: the same bytes for the same content, and no damage goes unseen."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,26 @@ def test_every_kind_of_damage_is_a_data_error(tmp_path: Path) -> None:
         load_partition(path)
     np.savez_compressed(path, header=np.zeros(3))
     with pytest.raises(DataError, match="damaged or not a partition"):
+        load_partition(path)
+
+
+def test_content_that_was_exchanged_is_damage(tmp_path: Path) -> None:
+    """A sound archive whose digest is of other content."""
+    path = tmp_path / "p.npz"
+    save_partition(path, partition())
+    with np.load(path) as arrays:
+        changed = dict(arrays)
+    changed["train_labels"] = 1 - changed["train_labels"]
+    np.savez(path, allow_pickle=False, **changed)
+    with pytest.raises(DataError, match="damaged"):
+        load_partition(path)
+
+
+def test_a_foreign_archive_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header", '{"format_version": 1}')
+    with pytest.raises(DataError, match="damaged"):
         load_partition(path)
 
 

@@ -110,3 +110,15 @@ def test_seed_decides() -> None:
     first, again, other = (share_out(LARGE, settings, seed=seed).hospital for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_iid_differs_by_at_most_one_patient_of_a_class_however_uneven_patients_are() -> None:
+    sizes = np.random.default_rng(3).integers(1, 20, 200)
+    patients = np.repeat(np.arange(200), sizes)
+    data = data_of(patients.tolist(), (patients % 3 == 0).astype(int).tolist())
+    hospital = share_out(data, data_settings("", hospitals=4), seed=1).hospital
+    for part in range(3):
+        for label in (0, 1):
+            chosen = (data.split == part) & (data.labels[:, 0] == label)
+            largest = np.bincount(data.groups[chosen]).max()
+            assert np.ptp(np.bincount(hospital[chosen], minlength=4)) <= largest
