@@ -18,13 +18,18 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     uint256 public constant MAX_ROSTER = 128;
 
     bytes32 private constant _PRIVACY_TYPEHASH = keccak256(
-        "PrivacyEvent(uint8 mode,uint8 unit,uint128 samplingRate,uint128 noiseMultiplier,uint32 steps,uint128 clipNorm,uint128 delta)"
+        "PrivacyEvent(uint8 mode,uint8 unit,uint128 samplingRate,uint128 noiseMultiplier,"
+        "uint32 steps,uint128 clipNorm,uint128 delta)"
     );
     bytes32 private constant _COMMITMENT_TYPEHASH = keccak256(
-        "Commitment(uint32 round,address hospital,bytes32 ledgerHead,bytes32 baseId,bytes32 contextFingerprint,bytes32 updateRoot,uint64 updateBytes,uint32 weight,PrivacyEvent privacy)PrivacyEvent(uint8 mode,uint8 unit,uint128 samplingRate,uint128 noiseMultiplier,uint32 steps,uint128 clipNorm,uint128 delta)"
+        "Commitment(uint32 round,address hospital,bytes32 ledgerHead,bytes32 baseId,bytes32 contextFingerprint,"
+        "bytes32 updateRoot,uint64 updateBytes,uint32 weight,PrivacyEvent privacy)"
+        "PrivacyEvent(uint8 mode,uint8 unit,uint128 samplingRate,uint128 noiseMultiplier,"
+        "uint32 steps,uint128 clipNorm,uint128 delta)"
     );
     bytes32 private constant _VOTE_TYPEHASH = keccak256(
-        "Vote(uint32 round,address hospital,bytes32 aggregateHash,bool accept,bytes32 candidateDigest,bytes32 evidenceHash)"
+        "Vote(uint32 round,address hospital,bytes32 aggregateHash,bool accept,"
+        "bytes32 candidateDigest,bytes32 evidenceHash)"
     );
     bytes32 private constant _TOO_FEW_VOTES = "TooFewVotes";
 
@@ -103,9 +108,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         _places[hospital] = index + 1;
         _activeMask |= _bit(index);
         _enrolledTotal += weight;
-        bytes32 head = _advance(
-            HospitalRegistered.selector, abi.encode(hospital, uint8(index), weight, x25519Key)
-        );
+        bytes32 head = _advance(HospitalRegistered.selector, abi.encode(hospital, uint8(index), weight, x25519Key));
         emit HospitalRegistered(hospital, uint8(index), weight, x25519Key, head);
         if (asDealer) _nameDealer(hospital);
     }
