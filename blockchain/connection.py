@@ -26,6 +26,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt
 
 from blockchain.artifact import load_artifact
+from blockchain.encoding import MISFIT
 from blockchain.identity import Identity
 from fedward.errors import LedgerError
 from fedward.types import Address
@@ -236,6 +237,7 @@ class Connection:
             raise LedgerError(
                 f"A value does not fit the contract at {self.url}: {_shortly(error)}.",
                 "Check the values, and that this address holds this version's contract.",
+                MISFIT,
             ) from error
         except (Web3Exception, ValueError, KeyError) as error:
             raise LedgerError(

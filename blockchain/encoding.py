@@ -12,6 +12,7 @@ MAX_UINT32 = 2**32 - 1
 MODES = ("none", "update", "sample")
 UNITS = ("none", "hospital", "patient", "image")
 MAX_REASON_BYTES = 31
+MISFIT = "MalformedValue"  # reason of a `LedgerError` over a value that no contract call can carry
 
 EncodedEvent = tuple[int, int, int, int, int, int, int]
 
@@ -38,6 +39,7 @@ def encode_decimal(value: float, name: str) -> int:
     raise LedgerError(
         f"The {name} {value!r} cannot be recorded on the ledger.",
         f"Use a number from 0 to 3.4e8 with at most {DECIMALS} decimals.",
+        MISFIT,
     )
 
 
@@ -56,6 +58,7 @@ def encode_event(event: PrivacyEvent) -> EncodedEvent:
         raise LedgerError(
             f"The privacy event {event} cannot be recorded on the ledger.",
             f"Its mode is one of {', '.join(MODES)}, its unit one of {', '.join(UNITS)}, its steps fit 32 bits.",
+            MISFIT,
         )
     return (
         MODES.index(event.mode),

@@ -1,0 +1,236 @@
+"""Stage 6: only what the contract accepted and is wholly present counts; all else is a rejection, on record or not."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consortium import EVENT, FINGERPRINT, WEIGHTS, Chain, Consortium, running_chain
+
+from blockchain.ledger import Ledger
+from blockchain.signatures import sign_commitment
+from blockchain.verification import verify
+from fedward.errors import EncryptionError, LedgerError
+from fedward.files import merkle_root, sha256
+from fedward.types import PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
+
+CHUNKS = (b"one" * 1000, b"two" * 2000, b"three")
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Chain]:
+    with running_chain() as running:
+        yield running
+
+
+@pytest.fixture
+def opened(chain: Chain) -> Iterator[Consortium]:
+    founded = Consortium.found(chain)
+    founded.open_round()
+    yield founded
+    founded.close()
+
+
+def take_all(_chunk: bytes) -> None:
+    """A check that finds nothing."""
+
+
+def take_none(_chunk: bytes) -> None:
+    raise EncryptionError("These are no ciphertexts.", "Send some.")
+
+
+def store(folder: Path, chunks: tuple[bytes, ...] = CHUNKS) -> tuple[Path, ...]:
+    paths = tuple(folder / sha256(chunk).hex() for chunk in chunks)
+    for path, chunk in zip(paths, chunks, strict=True):
+        path.write_bytes(chunk)
+    return paths
+
+
+def stored(opened: Consortium, folder: Path, index: int = 0, **changes: Any) -> StoredUpdate:
+    """An honest update, but for the changes to its commitment."""
+    honest = {"update_root": merkle_root([sha256(chunk) for chunk in CHUNKS]), "update_bytes": sum(map(len, CHUNKS))}
+    signed = opened.signed(index, **{**honest, **changes})
+    return StoredUpdate(opened.hospitals[index].address, store(folder), signed)
+
+
+def check(
+    opened: Consortium,
+    update: StoredUpdate,
+    check_chunk: Callable[[bytes], None] = take_all,
+    promised: PrivacyEvent = EVENT,
+) -> VerifiedUpdate | Rejection:
+    assert opened.opening
+    return verify(update, opened.opening, promised, opened.ledger, check_chunk)
+
+
+def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: str) -> None:
+    assert isinstance(result, Rejection)
+    assert result.reason == reason, result.evidence
+    assert result.hospital == hospital
+    assert result.evidence.endswith(".")
+
+
+def test_an_honest_update_is_verified(opened: Consortium, tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    update = stored(opened, tmp_path, index=1)
+    assert check(opened, update, seen.append) == VerifiedUpdate(
+        opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1]
+    )
+    assert tuple(seen) == CHUNKS
+    assert opened.ledger.round(1).submissions == 1
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_bit_changed_after_signing_is_rejected_but_on_record(
+    opened: Consortium, tmp_path: Path, position: int
+) -> None:
+    update = stored(opened, tmp_path)
+    content = bytearray(update.chunk_files[position].read_bytes())
+    content[-1] ^= 1
+    update.chunk_files[position].write_bytes(content)
+    assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
+    assert opened.ledger.round(1).submissions == 1
+
+
+def altered(update: StoredUpdate, how: str, folder: Path) -> StoredUpdate:
+    """Chunks that are each what their name says, but not together what was committed."""
+    first, second, third = update.chunk_files
+    (extra,) = store(folder, (b"one" * 1000 + b"!",))
+    files = {
+        "dropped": (first, second),
+        "swapped": (second, first, third),
+        "added": (first, second, third, extra),
+        "replaced": (extra, second, third),
+        "doubled": (first, first, second, third),
+        "none": (),
+    }
+    return dataclasses.replace(update, chunk_files=files[how])
+
+
+@pytest.mark.parametrize("how", ["dropped", "swapped", "added", "replaced", "doubled", "none"])
+def test_other_chunks_than_committed_are_rejected(opened: Consortium, tmp_path: Path, how: str) -> None:
+    update = altered(stored(opened, tmp_path), how, tmp_path)
+    assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
+
+
+def test_a_missing_chunk_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    update.chunk_files[1].unlink()
+    assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
+
+
+def test_a_wrong_length_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path, update_bytes=1)
+    assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
+
+
+def test_a_malformed_ciphertext_is_rejected_but_on_record(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    assert_rejected(check(opened, update, take_none), "MalformedCiphertext", update.hospital)
+    assert opened.ledger.round(1).submissions == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "none"}, {"unit": "image"}, {"noise_multiplier": 0.1}, {"clip_norm": 50.0}, {"delta": 0.01},
+        {"steps": 0}, {"sampling_rate": 0.01},
+    ],
+)  # fmt: skip
+def test_less_privacy_than_promised_is_rejected_but_on_record(
+    opened: Consortium, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    update = stored(opened, tmp_path, event=dataclasses.replace(EVENT, **change))
+    assert_rejected(check(opened, update), "WrongPrivacyEvent", update.hospital)
+    assert opened.ledger.round(1).submissions == 1
+
+
+def test_steps_and_sampling_rate_of_single_examples_are_the_hospitals_own(opened: Consortium, tmp_path: Path) -> None:
+    promised = dataclasses.replace(EVENT, mode="sample", unit="image")
+    own = dataclasses.replace(promised, sampling_rate=0.03, steps=40)
+    assert isinstance(check(opened, stored(opened, tmp_path, event=own), promised=promised), VerifiedUpdate)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ledger_head": FINGERPRINT}, "WrongLedgerHead"),
+        ({"base_id": FINGERPRINT}, "WrongBase"),
+        ({"context_fingerprint": bytes(32)}, "WrongContext"),
+        ({"weight": 1}, "WrongWeight"),
+        ({"round_index": 2}, "WrongRound"),
+        ({"chain_id": 1}, "WrongSigner"),
+    ],
+)
+def test_what_the_contract_refuses_never_counts(
+    opened: Consortium, tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    update = stored(opened, tmp_path, **change)
+    assert_rejected(check(opened, update), reason, update.hospital)
+    assert opened.ledger.round(1).submissions == 0
+
+
+def test_a_value_that_no_ledger_can_hold_is_a_rejection_too(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    unfit = dataclasses.replace(update.signed.commitment, event=dataclasses.replace(EVENT, delta=-1.0))
+    broken = dataclasses.replace(update, signed=dataclasses.replace(update.signed, commitment=unfit))
+    assert_rejected(check(opened, broken), "MalformedValue", update.hospital)
+    assert opened.ledger.round(1).submissions == 0
+
+
+@pytest.mark.parametrize(
+    "value", [{"update_root": b"short"}, {"weight": -1}, {"weight": 2**40}, {"update_bytes": 2**64}]
+)
+def test_a_commitment_of_the_wrong_shape_is_a_rejection_too(
+    opened: Consortium, tmp_path: Path, value: dict[str, Any]
+) -> None:
+    update = stored(opened, tmp_path)
+    unfit = dataclasses.replace(update.signed.commitment, **value)
+    broken = dataclasses.replace(update, signed=dataclasses.replace(update.signed, commitment=unfit))
+    assert_rejected(check(opened, broken), "MalformedValue", update.hospital)
+
+
+def test_a_stranger_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    stranger, honest = opened.chain.stranger, stored(opened, tmp_path)
+    forged = sign_commitment(honest.signed.commitment, stranger)
+    assert_rejected(check(opened, dataclasses.replace(honest, signed=forged)), "WrongSigner", honest.hospital)
+    own = sign_commitment(dataclasses.replace(honest.signed.commitment, hospital=stranger.address), stranger)
+    update = dataclasses.replace(honest, hospital=stranger.address, signed=own)
+    assert_rejected(check(opened, update), "NotOnRoster", stranger.address)
+    assert_rejected(check(opened, dataclasses.replace(honest, signed=own)), "WrongSender", honest.hospital)
+    assert opened.ledger.round(1).submissions == 0
+
+
+def test_a_second_submission_never_counts_twice(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    assert isinstance(check(opened, update), VerifiedUpdate)
+    assert_rejected(check(opened, update), "AlreadySubmitted", update.hospital)
+
+
+def test_a_copy_of_another_hospitals_update_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    assert isinstance(check(opened, stored(opened, tmp_path)), VerifiedUpdate)
+    copy = stored(opened, tmp_path, index=1)
+    assert_rejected(check(opened, copy), "HashAlreadyUsed", copy.hospital)
+
+
+def test_a_closed_round_takes_nothing(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    opened.ledger.abort_round(1, "test")
+    assert_rejected(check(opened, update), "RoundNotOpen", update.hospital)
+
+
+def test_an_unreachable_ledger_is_no_fault_of_the_update(opened: Consortium, tmp_path: Path) -> None:
+    with running_chain(opened.chain) as other:
+        away = Consortium.found(other)
+        away.open_round()
+        update = stored(away, tmp_path)
+        ledger = away.ledger
+    assert away.opening
+    assert isinstance(ledger, Ledger)
+    with pytest.raises(LedgerError, match=r"127\.0\.0\.1.*cannot be reached") as caught:
+        verify(update, away.opening, EVENT, ledger, take_all)
+    assert caught.value.reason == ""
+    ledger.close()
+    for connection in away.connections:
+        connection.close()
