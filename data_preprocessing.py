@@ -252,6 +252,7 @@ def write_partitions(out: Path, data: PreparedData) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    out = out.resolve()
     unfinished = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)

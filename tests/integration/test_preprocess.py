@@ -149,6 +149,12 @@ def test_nih_findings_by_name_any_and_all(tmp_path: Path) -> None:
     assert prepare(data_settings(source, finding="mass")).class_names == ("not Mass", "Mass")
 
 
+def test_patient_ids_are_no_column_to_partition_by(tmp_path: Path) -> None:
+    source = source_of("nih", tmp_path).source
+    with pytest.raises(DataError, match="no column 'Patient ID'; it has 'Follow-up #'"):
+        prepare(data_settings(source, partition="by-column", column="Patient ID"))
+
+
 def test_nih_official_split_lists_are_kept(tmp_path: Path) -> None:
     settings = source_of("nih", tmp_path)
     names = sorted(path.name for path in (tmp_path / "images").iterdir())

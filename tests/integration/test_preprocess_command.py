@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sample_images import KEY, class_folders, data_settings
 
+import data_preprocessing
 from data_preprocessing import PreparedData, load_partition, partition_digest, preprocess, write_partitions
 from fedward.errors import ResourceError, UsageError
 
@@ -57,6 +58,19 @@ def test_errors_are_one_sentence_and_a_code(arguments: list[str], code: int, wor
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedData:
     return preprocess(data_settings(class_folders(tmp_path / "data", {"A": 12, "B": 12})), 1, KEY)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes, mode: int) -> None:
+        raise ResourceError(f"{path} could not be written: no space.", "Free some.")
+
+    monkeypatch.setattr(data_preprocessing, "write_atomic", full)  # the partitions are written by then
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ResourceError):
+        write_partitions(tmp_path / "out", prepared)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_nothing_half_written_is_left(prepared: PreparedData, tmp_path: Path) -> None:
