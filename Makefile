@@ -34,7 +34,7 @@ end-to-end: setup
 lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy .
+	.venv/bin/mypy
 
 format: setup
 	.venv/bin/ruff format .

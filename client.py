@@ -11,7 +11,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from blockchain.catch_up import MissingAggregates, candidate_model, catch_up, hospital_plan
+from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.signatures import Verdict, commit, sign_vote
@@ -23,6 +23,7 @@ from fedward.errors import EncryptionError, FedwardError
 from fedward.evaluation import histogram
 from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
+from fedward.packing import round_plan
 from fedward.privacy import PrivacyLedger, privatize
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
@@ -108,7 +109,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
     opening = hospital.ledger.opening(round_index)
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
-    plan = hospital_plan(opening, settings, len(model.weights))
+    plan = round_plan(len(model.weights), len(opening.roster), settings)
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
     with clock.measure("train"):

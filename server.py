@@ -20,6 +20,7 @@ from encryption import PublicContext
 from fedward import wire
 from fedward.aggregation import aggregate
 from fedward.errors import FedwardError, HospitalFailedError, LedgerError, QuorumError, VerificationError
+from fedward.packing import round_plan
 from fedward.privacy import expected_event
 from fedward.round_log import RoundLog
 from fedward.run_folder import RunFolder
@@ -57,6 +58,7 @@ class Server:
     public: PublicContext
     nodes: tuple[NodeId, ...]
     findings: int
+    parameters: int
 
     @classmethod
     def open(cls, grid: Grid, run: RunFolder, settings: Settings) -> "Server":
@@ -65,7 +67,7 @@ class Server:
         ledger = Ledger.attach(settings.run.rpc_url, record.contract, Identity.load(run.server))
         public = PublicContext.from_bytes(run.public_context.read_bytes())
         nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
-        return cls(grid, run, settings, ledger, public, nodes, len(record.findings))
+        return cls(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
         """Rounds that ended as accepted or rejected; a round that a crash interrupted is aborted and not counted."""
@@ -134,11 +136,14 @@ def lead_round(server: Server) -> None:
 
 def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
-    event = expected_event(server.settings.privacy)
+    event, plan = (
+        expected_event(server.settings.privacy),
+        round_plan(server.parameters, len(opening.roster), server.settings),
+    )
     updates = []
     for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
         try:
-            submission = wire.records_to_submission(_content(reply))
+            submission = wire.records_to_submission(_content(reply), plan.chunks)
         except HospitalFailedError as failed:
             log.failed(reply.metadata.src_node_id, failed)
             continue
@@ -178,8 +183,12 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
             server.ledger.cast_vote_for(ballot.signed)
         except HospitalFailedError as failed:
             log.failed(reply.metadata.src_node_id, failed)
-        except (VerificationError, LedgerError) as error:
-            log.rejected(Rejection(UNKNOWN_ADDRESS, "InvalidVote", str(error)))
+        except VerificationError as error:
+            log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
+        except LedgerError as error:
+            if not error.reason:  # the ledger is gone, which is no fault of the vote's
+                raise
+            log.rejected(Rejection(ballot.signed.vote.hospital, error.reason, error.what))
         else:
             log.voted(ballot)
 

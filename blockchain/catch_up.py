@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from blockchain.fold import next_base_id
 from blockchain.ledger import Ledger
-from blockchain.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.records import RoundPhase, RoundRecord
 from encryption import SecretContext, decrypt
 from fedward.aggregation import apply_update
 from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.hospital import Candidate, HospitalFolder
-from fedward.packing import PackingPlan, dequantize, plan_packing, value_range
+from fedward.packing import dequantize, round_plan
 from fedward.settings import Settings
 from fedward.types import GlobalModel, Vector
 
@@ -25,12 +25,6 @@ class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
     def __init__(self, rounds: Sequence[int]) -> None:
         super().__init__(f"rounds {list(rounds)}")
         self.rounds = tuple(rounds)
-
-
-def hospital_plan(opening: RoundOpening, settings: Settings, parameters: int) -> PackingPlan:
-    """The packing of a round; it follows from settings and roster alone, so that all hospitals agree."""
-    largest = value_range(settings.encryption, settings.privacy)
-    return plan_packing(parameters, len(opening.roster), settings.encryption, largest)
 
 
 def candidate_model(
@@ -60,7 +54,7 @@ def candidate_model(
         raise VerificationError(
             f"The aggregate of round {round_index} is not the one on the ledger.", "Ask the server for it again."
         )
-    plan = hospital_plan(opening, settings, len(model.weights))
+    plan = round_plan(len(model.weights), len(opening.roster), settings)
     sums = decrypt(chunks, plan, secret, len(record.included))
     return apply_update(model.weights, dequantize(sums, plan, record.included_weight, opening.enrolled_total))
 

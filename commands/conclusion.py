@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from blockchain.catch_up import MissingAggregates, catch_up, hospital_plan
+from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.ledger import Ledger
 from commands import console
 from data_preprocessing import load_partition
@@ -17,6 +17,7 @@ from fedward.evaluation import Metrics, evaluate
 from fedward.hospital import weights_digest
 from fedward.model import Classifier
 from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
+from fedward.packing import round_plan
 from fedward.privacy import PrivacyLedger, epsilon
 from fedward.reporting import RunFacts, plot_learning_curves, summarize, write_summary
 from fedward.run_folder import RunFolder, RunRecord
@@ -137,7 +138,7 @@ def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[s
 def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[str, Any]:
     """Facts of the packing that was used, with the size that the hospitals committed to."""
     latest = ledger.latest_round()
-    plan = hospital_plan(ledger.opening(latest), settings, record.parameters)
+    plan = round_plan(record.parameters, len(ledger.opening(latest).roster), settings)
     committed = [int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted", latest)]
     return dict(summarize_encryption(plan, max(committed)))
 

@@ -26,6 +26,14 @@ class Split(StrEnum):
     ALL = "all"
 
 
+_SPLITS: dict[Split, Literal["train", "val", "test", "all"]] = {
+    Split.TRAIN: "train",
+    Split.VAL: "val",
+    Split.TEST: "test",
+    Split.ALL: "all",
+}
+
+
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder, or a model.keras.")],
     data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'.")],
@@ -38,7 +46,7 @@ def evaluate(
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)
     source, own = _data_settings(model, card, data)
-    chosen = split.value if split else _default_split(source, own)
+    chosen = _SPLITS[split] if split else _default_split(source, own)
     with console.bar("Reading images") as report:
         images = select_split(source, card.seed, chosen, report, expected=card.findings)
     metrics = evaluation.evaluate(images, load_logits(path, images.pixels()), card.threshold).as_dict()
@@ -50,8 +58,17 @@ def evaluate(
     table.add_column(style="bold")
     table.add_column()
     for name, value in metrics.items():
-        table.add_row(name, "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(
+            name, "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+        )
     console.out.print(table)
+
+
+def _shown(value: float | None) -> str:
+    """A figure as the table shows it."""
+    if value is None:
+        return "undefined"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSettings, bool]:

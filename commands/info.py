@@ -51,8 +51,8 @@ def protections(settings: Settings) -> dict[str, str]:
         "Patients, from the model": _privacy_sentence(settings),
         "The history": "every update, aggregate and vote is committed on the ledger; one operator could still withhold "
         "or rewrite it unless hospitals keep their checkpoints.",
-        "The aggregate": "its hash proves that all hospitals got the same sum; only adding the ciphertexts again proves "
-        "that it is the right one.",
+        "The aggregate": "its hash proves that all hospitals got the same sum; only adding the ciphertexts again "
+        "proves that it is the right one.",
         "The model, from backdoors": "each hospital votes by its own validation images; a trigger that none of them "
         "shows can pass, and voting hospitals can be outvoted.",
         "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "

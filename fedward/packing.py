@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedward.ciphertext import CIPHERTEXT, COEFFICIENT_MODULUS_BITS, RING_DEGREE
 from fedward.errors import EncryptionError
-from fedward.settings import EncryptionSettings, PrivacySettings
+from fedward.settings import EncryptionSettings, PrivacySettings, Settings
 from fedward.types import Vector
 
 SLOTS = RING_DEGREE // 2
@@ -217,6 +217,18 @@ def plan_packing(parameters: int, summands: int, settings: EncryptionSettings, v
     double_square = 2 * largest_coordinate(settings.field_bits, 2) ** 2
     scale_bits = _ENCODED_BITS - (double_square.bit_length() + 1) // 2
     return PackingPlan(parameters, summands, value_range, settings.field_bits, scale_bits)
+
+
+def round_plan(parameters: int, hospitals: int, settings: Settings) -> PackingPlan:
+    """The layout of a round with so many hospitals on its roster.
+
+    It follows from settings and roster alone, so that server and hospitals agree on it without asking.
+
+    Raises:
+        EncryptionError: as `plan_packing`.
+    """
+    largest = value_range(settings.encryption, settings.privacy)
+    return plan_packing(parameters, hospitals, settings.encryption, largest)
 
 
 def quantize(delta: Vector, weight: int, total_weight: int, plan: PackingPlan, rng: np.random.Generator) -> Quantized:

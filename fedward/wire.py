@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from fedward.ciphertext import CIPHERTEXT
 from fedward.errors import FedwardError, VerificationError
 from fedward.evaluation import BINS, ScoreHistogram
 from fedward.types import (
@@ -23,7 +24,7 @@ from fedward.types import (
     Vote,
 )
 
-CIPHERTEXT = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
+CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Failure:
 def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
     """Serialized ciphertexts, in order, as arrays of bytes."""
     arrays = {
-        f"{index:06d}": Array(dtype="uint8", shape=(len(chunk),), stype=CIPHERTEXT, data=chunk)
+        f"{index:06d}": Array(dtype="uint8", shape=(len(chunk),), stype=CIPHERTEXT_TYPE, data=chunk)
         for index, chunk in enumerate(chunks)
     }
     return ArrayRecord(arrays)
@@ -150,11 +151,16 @@ def submission_to_records(submission: Submission) -> RecordDict:
     )
 
 
-def records_to_submission(records: RecordDict) -> Submission:
+def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
     """Read a submission.
 
+    Args:
+        records: A message's content.
+        chunk_count: How many ciphertexts an update of this round consists of.
+
     Raises:
-        VerificationError: a part is missing or of the wrong type.
+        VerificationError: a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a
+            submission, so that no hospital fills the server's disk.
     """
     values = _Fields(records, "commitment")
     event = PrivacyEvent(
@@ -182,7 +188,7 @@ def records_to_submission(records: RecordDict) -> Submission:
     told = _Fields(records, "report")
     return Submission(
         signed=SignedCommitment(commitment, values.content("signature", 65)),
-        chunks=_chunks(records, "chunks"),
+        chunks=_sized(_chunks(records, "chunks"), chunk_count),
         report=TrainingReport(told.number("loss"), told.whole("saturated")) if told else None,
         seconds=_Fields(records, "seconds").all_numbers(),
     )
@@ -357,6 +363,15 @@ def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
     if not isinstance(record, ArrayRecord):
         raise _malformed(f"has no arrays {name!r}")
     return record_to_chunks(record)
+
+
+def _sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
+    """These chunks, if they are as many and as long as an update's."""
+    if len(chunks) != count:
+        raise _malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
+    if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
+        raise _malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
+    return chunks
 
 
 def _malformed(problem: str) -> VerificationError:

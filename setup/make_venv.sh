@@ -10,13 +10,13 @@ stop() { echo "make setup: $1" >&2; exit 2; }
 "$python" -c '' 2>/dev/null || stop "'$python' does not run; install Python 3.11, 3.12 or 3.13, or name one: make setup PYTHON=/path/to/python3.13"
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' ||
   stop "$("$python" --version) is too old or too new; name a Python 3.11, 3.12 or 3.13: make setup PYTHON=/path/to/python3.13"
+want=$(cat requirements.lock setup/requirements-build.lock | cksum; "$python" --version)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
+
 "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "this Python has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)"
 "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ||
   stop "this Python's headers are missing and Pyfhel is built from source; install them (on Debian and Ubuntu: apt-get install python3-dev)"
 command -v "${CXX:-c++}" >/dev/null 2>&1 || stop "no C++ compiler found and Pyfhel is built from source; install one (on Debian and Ubuntu: apt-get install build-essential) or name it in CXX"
-
-want=$(cat requirements.lock setup/requirements-build.lock | cksum; "$python" --version)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 echo "make setup: installing into .venv (about five minutes the first time: Pyfhel is compiled)" >&2
 rm -rf .venv

@@ -18,6 +18,12 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep images that tests decode out of the user's cache, also in the processes that tests start."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session that skipped a test which its machine was set up to run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

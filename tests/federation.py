@@ -1,4 +1,4 @@
-"""A whole federation in one process: real node, contract, keys, training and encryption; only Flower's wire is replaced.
+"""A whole federation in one process: real node, contract, keys, training, encryption; only Flower's wire is replaced.
 
 `LocalGrid` stands where Flower's grid does and calls the hospitals' handlers directly, so that a test can change a
 message on its way, repeat one, or leave a hospital out, and see what server and contract make of it.
@@ -66,14 +66,14 @@ class LocalGrid:
     def __init__(self, settings: Settings, tamper: Tamper = untouched, absent: frozenset[int] = frozenset()) -> None:
         # Flower's processes learn who they are when they start; messages cannot be made without.
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-        self._settings = settings
+        self.settings = settings
         self.tamper = tamper
         self.absent = absent
         self._replies: dict[str, Message] = {}
         self.requests: list[Message] = []
 
     def get_node_ids(self) -> list[int]:
-        return list(range(1, self._settings.data.hospitals + 1))
+        return list(range(1, self.settings.data.hospitals + 1))
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         names = []
@@ -87,7 +87,7 @@ class LocalGrid:
                 self._replies[request.metadata.message_id] = gone
                 continue
             handler = client.take_part if message.metadata.message_type == MessageType.TRAIN else client.judge
-            reply = self.tamper(node, handler(request, hospital_context(self._settings, node)))
+            reply = self.tamper(node, handler(request, hospital_context(self.settings, node)))
             if reply is not None:
                 self._replies[request.metadata.message_id] = reply
         return names

@@ -51,7 +51,9 @@ def test_dicom_folders(tmp_path: Path) -> None:
     assert b"SURNAME" not in written
 
 
-def write_dicom(path: Path, pixels: "np.ndarray[tuple[int, int], np.dtype[np.uint16]]", patient: str, monochrome1: bool) -> None:
+def write_dicom(
+    path: Path, pixels: "np.ndarray[tuple[int, int], np.dtype[np.uint16]]", patient: str, monochrome1: bool
+) -> None:
     """A small digital radiograph of 12 bits."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
