@@ -28,9 +28,9 @@ from eth_typing import BlockNumber, Hash32
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 
-from blockchain.machine import CheckedVM
+from blockchain.machine import CallRequest, CheckedVM, MinedTransaction, TransactionRefusedError, in_client_words
 from blockchain.store import ChainStore, StoredLog
-from fedward.errors import LedgerError
+from fedward.errors import LedgerError, ResourceError
 from fedward.types import Address
 
 GAS_LIMIT = 30_000_000
@@ -44,39 +44,6 @@ _CHAIN_ID_KEY = b"fedward:chain-id"
 _SENDER_KEY = b"fedward:sender:"  # recovering a sender again takes 5 ms
 
 Clock = Callable[[], float]
-
-
-class TransactionRefusedError(Exception):
-    """A transaction that cannot enter any block, and why, in the words that Ethereum clients expect."""
-
-
-@dataclass(frozen=True)
-class CallRequest:
-    """A message to run without a transaction.
-
-    Attributes:
-        sender: 20 bytes.
-        to: 20 bytes, or empty to create a contract.
-        data: Input.
-        value: Wei.
-        gas: Limit, at most `GAS_LIMIT`.
-    """
-
-    sender: RawAddress
-    to: RawAddress
-    data: bytes
-    value: int
-    gas: int
-
-
-@dataclass(frozen=True)
-class MinedTransaction:
-    """A transaction with its place in the chain, and the 20 bytes of its sender."""
-
-    transaction: SignedTransactionAPI
-    block: BlockAPI
-    index: int
-    sender: RawAddress
 
 
 @dataclass(eq=False)
@@ -107,7 +74,12 @@ class EmbeddedChain:
     """
 
     def __init__(self, folder: Path, chain_id: int, funded: Sequence[Address], clock: Clock = time.time) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(
+                f"The folder {folder} cannot be made: {error.strerror}.", "Choose another folder."
+            ) from error
         self.chain_id = chain_id
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
@@ -221,7 +193,7 @@ class EmbeddedChain:
                 try:
                     receipt, _ = vm.apply_transaction(header, entry.transaction)
                 except ValidationError as error:
-                    entry.refusal = _in_client_words(error)
+                    entry.refusal = in_client_words(error)
                     continue
                 header = vm.add_receipt_to_header(header, receipt)
                 taken.append(entry)
@@ -352,6 +324,9 @@ class EmbeddedChain:
 
         Returns:
             The computation, and the gas it took before refunds, the transaction's own cost included.
+
+        Raises:
+            TransactionRefusedError: the sender has less than it would send, or the gas does not suffice to begin.
         """
         with self._changed:
             vm = self._chain.get_vm(header.copy(base_fee_per_gas=0))
@@ -364,7 +339,10 @@ class EmbeddedChain:
                 data=request.data,
             )
             transaction = SpoofTransaction(unsigned, from_=request.sender)
-            computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
+            try:
+                computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
+            except ValidationError as error:
+                raise TransactionRefusedError(in_client_words(error)) from error
             return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
 
 
@@ -380,11 +358,3 @@ def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: Block
     """Whether it is its sender's turn, and the block has room."""
     fits = header.gas_used + transaction.gas <= header.gas_limit
     return fits and transaction.nonce == state.get_nonce(transaction.sender)
-
-
-def _in_client_words(error: ValidationError) -> str:
-    """py-evm's reason in the words that clients look for."""
-    text = str(error)
-    if "afford" in text or "balance" in text or "funds" in text:
-        return f"insufficient funds for gas * price + value: {text}"
-    return text

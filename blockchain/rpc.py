@@ -10,17 +10,20 @@ from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI
 from eth.exceptions import Revert
 from eth_typing import Address
 
-from blockchain.chain import GAS_LIMIT, CallRequest, EmbeddedChain, TransactionRefusedError
+from blockchain.chain import GAS_LIMIT, EmbeddedChain
+from blockchain.machine import CallRequest, TransactionRefusedError
 from blockchain.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
 from fedward.errors import FedwardError
 
 MAX_BATCH = 256
+MAX_DEPTH = 64
 MAX_LOGS = 10_000
 CLIENT_VERSION = "fedward/py-evm"
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 REFUSED, LIMIT_EXCEEDED, REVERTED = -32000, -32005, 3
 
+_BRACKETS = re.compile(r"[\[\]{}]")
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
 _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
 
@@ -53,9 +56,9 @@ class RpcService:
     def answer(self, body: bytes) -> bytes:
         """Answer a request or a batch; whatever the body is, the answer is JSON, or empty for notifications only."""
         try:
-            request = json.loads(body)
-        except (ValueError, RecursionError):
-            return _encode(_error(None, RpcError(PARSE_ERROR, "the body is not JSON")))
+            request = _parse(body)
+        except ValueError:
+            return _encode(_error(None, RpcError(PARSE_ERROR, f"the body is not JSON of at most {MAX_DEPTH} levels")))
         if not isinstance(request, list):
             return _encode(self._answer_one(request))
         if not request or len(request) > MAX_BATCH:
@@ -227,6 +230,22 @@ class RpcService:
 
 
 _DATA_OR_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+
+
+def _parse(body: bytes) -> Json:
+    """Read JSON that is not nested too deeply; ValueError where it is none.
+
+    py-evm lifts the process's recursion limit, so that json, left to itself, would overflow the stack and end the
+    process over a body of nothing but brackets.
+    """
+    text = body.decode()
+    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+    depth = 0
+    for bracket in _BRACKETS.findall(outside):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+    return json.loads(text)
 
 
 def _text(params: list[Json], place: int, pattern: re.Pattern[str]) -> str:

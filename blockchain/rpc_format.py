@@ -8,7 +8,7 @@ from eth._utils.address import generate_contract_address
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
 from eth_utils.address import to_checksum_address
 
-from blockchain.chain import MinedTransaction
+from blockchain.machine import MinedTransaction
 from blockchain.store import StoredLog
 
 Fields = dict[str, Any]

@@ -1,0 +1,235 @@
+"""JSON-RPC from outside: whatever comes, the answer is JSON-RPC or a plain HTTP refusal, and the node goes on."""
+
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consortium import CHAIN_ID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blockchain.chain import EmbeddedChain
+from blockchain.identity import Identity
+from blockchain.node import MAX_BODY_BYTES, RunningNode, start_node
+from blockchain.rpc import MAX_BATCH, RpcService
+
+ADDRESS = "0x" + "11" * 20
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    with start_node(tmp_path_factory.mktemp("chain"), CHAIN_ID, []) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RpcService]:
+    chain = EmbeddedChain(tmp_path_factory.mktemp("chain"), CHAIN_ID, [])
+    yield RpcService(chain)
+    chain.close()
+
+
+def post(node: RunningNode, body: bytes, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+    try:
+        connection.request("POST", "/", body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def ask(service: RpcService, method: str, *params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return json.loads(service.answer(json.dumps(body).encode()))
+
+
+def test_a_request_is_answered(node: RunningNode) -> None:
+    status, body = post(node, b'{"jsonrpc":"2.0","id":"a","method":"eth_chainId"}')
+    assert status == 200
+    assert json.loads(body) == {"jsonrpc": "2.0", "id": "a", "result": hex(CHAIN_ID)}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", -32700),
+        (b"{", -32700),
+        (b"\xff\xfe", -32700),
+        (b"[" * 100_000, -32700),
+        (b'{"a":' * 100_000, -32700),
+        (b'["\\\\\\"[",' * 100 + b"[" * 100_000, -32700),
+        ("[".encode("utf-16") * 2, -32700),
+        (b'{"method":"eth_chainId","id":"' + b"[{" * 1000 + b'","params":3}', -32602),
+        (b"3", -32600),
+        (b"null", -32600),
+        (b"{}", -32600),
+        (b"[]", -32600),
+        (b'{"method":3,"id":1}', -32600),
+        (b'{"method":"eth_chainId","id":{}}', -32600),
+        (b'{"method":"eth_chainId","id":1,"params":{}}', -32602),
+        (b'{"method":"eth_mine","id":1}', -32601),
+        (b'{"method":"__class__","id":1}', -32601),
+        (b'{"method":"eth_getBalance","id":1}', -32602),
+        (b'{"method":"eth_getBalance","id":1,"params":["0x12"]}', -32602),
+        (b'{"method":"eth_getLogs","id":1,"params":[{"topics":[[],[],[],[],[]]}]}', -32602),
+        (b'{"method":"eth_sendRawTransaction","id":1,"params":["0xzz"]}', -32602),
+        (b'{"method":"eth_sendRawTransaction","id":1,"params":["0x00"]}', -32000),
+        (b'{"method":"eth_call","id":1,"params":[]}', -32602),
+        (b'{"method":"eth_getBalance","id":1,"params":["0x1111111111111111111111111111111111111111","0x99"]}', -32000),
+    ],
+)
+def test_a_bad_request_gets_the_right_error(service: RpcService, body: bytes, code: int) -> None:
+    answer = json.loads(service.answer(body))
+    assert answer["error"]["code"] == code
+    assert answer["jsonrpc"] == "2.0"
+
+
+def test_a_batch_is_answered_in_order_without_its_notifications(service: RpcService) -> None:
+    batch = [
+        {"jsonrpc": "2.0", "id": 2, "method": "eth_chainId"},
+        {"jsonrpc": "2.0", "method": "eth_chainId"},
+        5,
+        {"jsonrpc": "2.0", "id": 1, "method": "nothing"},
+    ]
+    answers = json.loads(service.answer(json.dumps(batch).encode()))
+    assert [answer["id"] for answer in answers] == [2, None, 1]
+    assert service.answer(json.dumps(batch[1:2]).encode()) == b""
+    assert service.answer(json.dumps(batch[1]).encode()) == b""
+
+
+def test_a_batch_is_bounded(service: RpcService) -> None:
+    batch = [{"id": 1, "method": "eth_chainId"}] * (MAX_BATCH + 1)
+    assert json.loads(service.answer(json.dumps(batch).encode()))["error"]["code"] == -32600
+
+
+METHODS = st.sampled_from(sorted(RpcService(None)._methods()))  # type: ignore[arg-type]
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10),
+    st.sampled_from(["latest", "pending", "earliest", "0x0", "0x", "0x1", ADDRESS, "0x" + "00" * 32, "0x" + "f" * 64]),
+)  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        "from",
+        "to",
+        "data",
+        "input",
+        "gas",
+        "value",
+        "fromBlock",
+        "toBlock",
+        "blockHash",
+        "blockNumber",
+        "address",
+        "topics",
+    ]
+)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=5))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=METHODS, params=st.lists(VALUES, max_size=4) | VALUES)
+def test_any_parameters_are_answered(service: RpcService, method: str, params: Any) -> None:
+    answer = json.loads(service.answer(json.dumps({"id": 1, "method": method, "params": params}).encode()))
+    assert ("result" in answer) != ("error" in answer)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_any_transaction_bytes_are_answered(service: RpcService, raw: bytes) -> None:
+    for content in (raw, b"\x01" + raw, b"\x02" + raw, b"\x03" + raw):
+        answer = ask(service, "eth_sendRawTransaction", "0x" + content.hex())
+        assert answer["error"]["code"] == -32000
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_body_is_answered(service: RpcService, body: bytes) -> None:
+    assert json.loads(service.answer(body))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(code=st.binary(max_size=60), value=st.integers(0, 2**256 - 1))
+def test_any_code_may_run(service: RpcService, code: bytes, value: int) -> None:
+    """Creation code from outside is run by `eth_call`: invalid, endless or too poor, it only ever fails."""
+    answer = ask(service, "eth_call", {"data": "0x" + code.hex(), "value": hex(value), "gas": "0x30d40"})
+    assert ("result" in answer) != ("error" in answer)
+
+
+def test_a_call_without_an_end_runs_out_of_gas(service: RpcService) -> None:
+    answer = ask(service, "eth_call", {"data": "0x5b600056", "gas": "0x186a0"})
+    assert answer["error"]["code"] == -32000
+
+
+def test_a_call_as_deep_as_gas_allows_leaves_the_node_standing(tmp_path: Path) -> None:
+    """A contract that calls itself: py-evm recurses with it, on a server thread's stack."""
+    caller = Identity.create(tmp_path)
+    runtime = bytes.fromhex("5f5f5f5f5f305af1505f5ff3")
+    creation = bytes([0x60, len(runtime), 0x60, 10, 0x5F, 0x39, 0x60, len(runtime), 0x5F, 0xF3]) + runtime
+    fields = {"nonce": 0, "gas": 200_000, "gasPrice": 100, "value": 0, "data": creation, "chainId": CHAIN_ID}
+    signed = caller.sign_transaction(fields)
+    with start_node(tmp_path / "chain", CHAIN_ID, [caller.address]) as node:
+        send = {"id": 1, "method": "eth_sendRawTransaction", "params": ["0x" + signed.raw_transaction.hex()]}
+        transaction = json.loads(post(node, json.dumps(send).encode())[1])["result"]
+        ask_receipt = {"id": 1, "method": "eth_getTransactionReceipt", "params": [transaction]}
+        address = json.loads(post(node, json.dumps(ask_receipt).encode())[1])["result"]["contractAddress"]
+        call = {"id": 1, "method": "eth_call", "params": [{"to": address}]}
+        assert json.loads(post(node, json.dumps(call).encode())[1])["result"] == "0x"
+
+
+# ---- HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_an_oversized_body_is_refused_unread(node: RunningNode) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+        head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        connection.sendall(f"{head}{MAX_BODY_BYTES + 1}\r\n\r\n".encode())
+        assert b" 413 " in connection.recv(4096)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\r\n", b" 411 "),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b" 411 "),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\n{}", b" 415 "),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b" 405 "),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", b" 501 "),
+        (b"rubbish\r\n\r\n", b"400"),
+    ],
+)
+def test_other_requests_are_refused(node: RunningNode, head: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+        connection.sendall(head)
+        assert status in connection.recv(4096)
+
+
+def test_a_client_that_leaves_midway_disturbs_nobody(node: RunningNode) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+            connection.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+            )
+    assert post(node, b'{"id":1,"method":"eth_chainId"}')[0] == 200
+
+
+def test_only_loopback_is_listened_on(node: RunningNode) -> None:
+    listening = [
+        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if f":{node.port:04X} " in line
+    ]
+    assert "0100007F:" + f"{node.port:04X}" in listening
+    assert not any(address.startswith("00000000") for address in listening)
+
+
+def test_stopping_ends_open_connections(tmp_path: Path) -> None:
+    node = start_node(tmp_path, CHAIN_ID, [])
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+        node.stop()
+        with contextlib.suppress(ConnectionResetError):  # or, as well:
+            assert connection.recv(10) == b""
