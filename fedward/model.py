@@ -172,7 +172,11 @@ def _build_densenet121(spec: ModelSpec, weights_file: str) -> Any:
             return keras.layers.GroupNormalization(DENSENET_GROUPS, epsilon=layer.epsilon, name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
-    body = keras.models.clone_model(original, clone_function=group_norm)
+    def without_mask(layer: Any, *inputs: Any, **options: Any) -> Any:
+        # The recorded call of a batch norm carries a mask, which group norm does not know.
+        return layer(*inputs) if isinstance(layer, keras.layers.GroupNormalization) else layer(*inputs, **options)
+
+    body = keras.models.clone_model(original, clone_function=group_norm, call_function=without_mask)
     if weights_file:
         for source, target in zip(original.layers, body.layers, strict=True):
             # Of a batch norm only scale and shift carry over; its running statistics are the pretraining data's.
