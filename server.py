@@ -113,6 +113,7 @@ def lead_round(server: Server) -> None:
 
     Raises:
         QuorumError: too few updates were accepted; the round is aborted.
+        FedwardError: as `QuorumError`, and all that failed failed alike: then that is the reason to give.
     """
     opening = server.ledger.open_round()
     log = RoundLog(server.run, opening.round_index)
@@ -120,7 +121,7 @@ def lead_round(server: Server) -> None:
     if len(updates) < server.settings.ledger.min_included:
         server.ledger.abort_round(opening.round_index, "quorum lost")
         server.finish(log, "aborted")
-        raise QuorumError(
+        raise log.common_cause() or QuorumError(
             f"Round {opening.round_index} got {len(updates)} valid updates of {len(opening.roster)} hospitals, "
             f"{server.settings.ledger.min_included} are needed.",
             "See the rejections above, mend those hospitals and continue with --resume.",
@@ -211,7 +212,7 @@ def _content(reply: Message) -> RecordDict:
     """The records of a reply, or the hospital's own failure as an error."""
     failure = wire.read_failure(reply)
     if failure:
-        raise HospitalFailedError(failure.what, failure.remedy)
+        raise HospitalFailedError(failure.what, failure.remedy, failure.exit_code)
     return reply.content
 
 

@@ -3,18 +3,19 @@
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from commands import console
-from data_preprocessing import has_own_splits, select_split
-from fedward import evaluation
+from data_preprocessing import has_own_splits
 from fedward import settings as setting
-from fedward.model_file import ModelCard, load_card, load_logits
 from fedward.run_folder import RunFolder
 from fedward.settings import DataSettings
+
+if TYPE_CHECKING:
+    from fedward.model_file import ModelCard
 
 
 class Split(StrEnum):
@@ -43,6 +44,11 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained model on labeled images."""
+    # TensorFlow takes seconds to import: --help and wrong options do not wait for it.
+    from data_preprocessing import select_split
+    from fedward import evaluation
+    from fedward.model_file import load_card, load_logits
+
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)
     source, own = _data_settings(model, card, data)
@@ -71,7 +77,7 @@ def _shown(value: float | None) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSettings, bool]:
+def _data_settings(model: Path, card: "ModelCard", source: str) -> tuple[DataSettings, bool]:
     """Settings to read the data with, and whether it is what the run was trained on.
 
     The run's own data is read exactly as the run did, so that its own splits come out again.

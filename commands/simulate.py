@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from commands import console
-from commands.simulation import simulate_further, simulate_new
 from fedward import settings as setting
 from fedward.errors import UsageError
-from fedward.reporting import final_table
 from fedward.run_folder import RunFolder
 from fedward.settings import Scalar, Settings
 
@@ -67,11 +65,15 @@ def simulate(
     if resume:
         if out is None or config or given:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
-        folder = out
-        summary = simulate_further(RunFolder(folder))
+        folder, settings = out, None
     else:
         folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-        summary = simulate_new(folder, allow_two_hospitals(setting.load(config, *given)))
+        settings = allow_two_hospitals(setting.load(config, *given))
+    # TensorFlow takes seconds to import: a wrong setting is said before.
+    from commands.simulation import simulate_further, simulate_new
+    from fedward.reporting import final_table
+
+    summary = simulate_new(folder, settings) if settings else simulate_further(RunFolder(folder))
     console.out.print(final_table(summary, folder))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from commands import console
-from fedward import errors
+from fedward.errors import ResourceError, error_of
 from fedward.files import read_lines
 from fedward.flower import FlowerSimulation
 from fedward.run_folder import RunFolder
@@ -33,29 +33,17 @@ def watch(folder: RunFolder, flower: FlowerSimulation, settings: Settings) -> No
                 if event["event"] == "finished":
                     return
                 if event["event"] == "failed":
-                    raise _failure(event)
+                    raise error_of(event["exit_code"], event["what"], event["remedy"])
                 view.show(event)
             seen = len(lines)
             if not flower.running():
                 ended_at = ended_at or time.monotonic()
                 if time.monotonic() > ended_at + SILENCE_S:
-                    raise errors.ResourceError(
+                    raise ResourceError(
                         "Flower's processes ended before the run was finished.",
                         f"See {flower.log}; continue with --resume.",
                     )
             time.sleep(POLL_S)
-
-
-def _failure(event: dict[str, Any]) -> errors.FedwardError:
-    """The server's error, as it was raised there."""
-    for kind in _kinds(errors.FedwardError):
-        if kind.exit_code == event["exit_code"]:
-            return kind(event["what"], event["remedy"])
-    return errors.FedwardError(event["what"], event["remedy"])
-
-
-def _kinds(kind: type[errors.FedwardError]) -> list[type[errors.FedwardError]]:
-    return [deeper for child in kind.__subclasses__() for deeper in (child, *_kinds(child))]
 
 
 class _View:

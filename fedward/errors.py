@@ -85,10 +85,39 @@ class QuorumError(FedwardError):
 
 
 class HospitalFailedError(FedwardError):
-    """A hospital says that it could not do its part of a round; the round goes on without it."""
+    """A hospital says that it could not do its part of a round; the round goes on without it.
+
+    Args:
+        what: What happened there.
+        remedy: What its operator can do about it.
+        code: The exit code that the hospital's own error has.
+    """
+
+    def __init__(self, what: str, remedy: str, code: int) -> None:
+        super().__init__(what, remedy)
+        self.code = code
 
 
 class ResourceError(FedwardError):
     """The machine lacks something: the disk is full, a port is taken."""
 
     exit_code = 10
+
+
+def error_of(exit_code: int, what: str, remedy: str) -> FedwardError:
+    """The error that has an exit code, as another process raised it; the base class where none has."""
+    by_code = {
+        kind.exit_code: kind
+        for kind in (
+            UsageError,
+            DataError,
+            BudgetError,
+            EncryptionError,
+            LedgerError,
+            VerificationError,
+            EvidenceError,
+            QuorumError,
+            ResourceError,
+        )
+    }
+    return by_code.get(exit_code, FedwardError)(what, remedy)

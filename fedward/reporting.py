@@ -102,7 +102,8 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     """The one table at the end of `simulate`."""
     rounds, test, privacy = summary["rounds"], summary["test"], summary["privacy"]
     encryption, ledger = summary["encryption"], summary["ledger"]
-    budget = "none" if privacy["epsilon"] is None else f"epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g}"
+    budget = "" if privacy["epsilon"] is None else f": epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g}"
+    unit = f", for the unit {privacy['unit']}" if privacy["unit"] else ", so the model may remember patients"
     table = Table(title=f"Run {summary['run_id']}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -114,7 +115,7 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
         ("Test AUC", _figure(test["auc"])),
         ("Test accuracy", _figure(test["accuracy"])),
         ("Precision / recall / F1", " / ".join(_figure(test[key]) for key in ("precision", "recall", "f1"))),
-        ("Privacy", f"{privacy['mode']} ({budget}, unit: {privacy['unit'] or 'none'})"),
+        ("Privacy", f"{privacy['mode']}{budget}{unit}"),
         ("Encryption", f"CKKS, {encryption['bytes_per_parameter']:.2f} bytes a parameter, exact sums"),
         ("Ledger", f"{ledger['submissions']} submissions, {ledger['votes']} votes, {ledger['rejections']} rejections"),
         ("Time", f"{summary['timing_s']['total']:.1f} s"),

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from fedward.errors import FedwardError
+from fedward.errors import FedwardError, HospitalFailedError, error_of
 from fedward.evaluation import ScoreHistogram
 from fedward.run_folder import RunFolder
 from fedward.timing import Stopwatch
@@ -29,7 +29,7 @@ class RoundLog:
         self._saturated = 0
         self._submitted: list[Address] = []
         self._verdicts: dict[Address, bool] = {}
-        self._failures: list[str] = []
+        self._failures: list[HospitalFailedError] = []
         self._histogram: ScoreHistogram | None = None
         self._tell("opened")
 
@@ -47,10 +47,18 @@ class RoundLog:
         self.rejections.append(rejection)
         self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
 
-    def failed(self, node: int, error: FedwardError) -> None:
+    def failed(self, node: int, error: HospitalFailedError) -> None:
         """A hospital could not do its part."""
-        self._failures.append(str(error))
+        self._failures.append(error)
         self._tell("hospital-failed", node=str(node), what=error.what, remedy=error.remedy)
+
+    def common_cause(self) -> FedwardError | None:
+        """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""
+        codes = {failure.code for failure in self._failures}
+        if len(codes) != 1 or FedwardError.exit_code in codes or self.rejections:
+            return None
+        first = self._failures[0]
+        return error_of(first.code, first.what, first.remedy)
 
     def voted(self, ballot: Ballot) -> None:
         """A vote is on the ledger."""
@@ -72,7 +80,7 @@ class RoundLog:
             "phase": phase,
             "submitted": len(self._submitted),
             "rejections": [asdict(rejection) for rejection in self.rejections],
-            "failures": self._failures,
+            "failures": [str(failure) for failure in self._failures],
             "accepts": sum(self._verdicts.values()),
             "rejects": len(self._verdicts) - sum(self._verdicts.values()),
             "train_loss": sum(self._train_losses) / len(self._train_losses) if self._train_losses else None,
