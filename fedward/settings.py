@@ -32,7 +32,7 @@ class Between:
 
     def problem(self, value: Scalar) -> str | None:
         """Say what is wrong with a value, or None."""
-        number = float(value)
+        number = value if isinstance(value, int) else float(value)  # a whole number may be too large for a float
         if (number > self.low if self.above else number >= self.low) and number <= self.high:
             return None
         lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
@@ -251,18 +251,23 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of the TOML, the UTF-8, or a number with thousands of digits
         raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
 
 
 def _set(tables: Table, dotted: str, value: Scalar) -> None:
-    """Replace one value, reading a text as the type of the default it replaces."""
+    """Replace one value, reading a text as the type that the setting has."""
     table, _, key = dotted.partition(".")
     known = [f"{name}.{known_key}" for name, values in tables.items() for known_key in values]
     if dotted not in known:
         raise _unknown(dotted, known)
-    default = tables[table][key]
-    tables[table][key] = _parse(dotted, value, type(default)) if isinstance(value, str) else value
+    tables[table][key] = _parse(dotted, value, _wanted_type(table, key)) if isinstance(value, str) else value
+
+
+def _wanted_type(table: str, key: str) -> type:
+    """The type that a setting has, whatever it is set to so far."""
+    wanted: type = get_type_hints(get_type_hints(Settings)[table])[key.replace("-", "_")]
+    return wanted
 
 
 def _parse(dotted: str, text: str, wanted: type) -> Scalar:
@@ -301,7 +306,10 @@ def _checked(dotted: str, value: Any, hint: Any) -> Scalar:
     """Check one value's type and range; a whole number passes for a float."""
     wanted, rules = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     if wanted is float and type(value) is int:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise _wrong(dotted, value, "must be smaller") from error
     if type(value) is not wanted:
         raise _wrong(dotted, value, f"must be {_TYPE_WORDS[wanted]}")
     for rule in rules:
