@@ -152,8 +152,16 @@ class HospitalFolder:
         append_line(self.path / "checkpoints.jsonl", json.dumps(checkpoint))
 
     def checkpoints(self) -> list[dict[str, int | str]]:
-        """All remembered points, oldest first."""
-        return [json.loads(line) for line in read_lines(self.path / "checkpoints.jsonl")]
+        """All remembered points, oldest first.
+
+        Raises:
+            EvidenceError: the file is damaged.
+        """
+        path = self.path / "checkpoints.jsonl"
+        try:
+            return [json.loads(line) for line in read_lines(path)]
+        except ValueError as error:
+            raise _damaged(path, error) from error
 
 
 def weights_digest(weights: Vector) -> bytes:
@@ -177,7 +185,8 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        # RuntimeError: a damaged header may claim encryption or an unknown compression.
         raise _damaged(path, error) from error
 
 

@@ -165,7 +165,7 @@ class RunFolder:
         try:
             names = json.loads(self._round_file(round_index).read_bytes())["aggregate"]
             return tuple((self.ciphertexts / name).read_bytes() for name in names)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvidenceError(
                 f"The aggregate of round {round_index} is missing from {self.ciphertexts}.", "Restore that folder."
             ) from error
@@ -178,8 +178,15 @@ class RunFolder:
         append_line(self.metrics, json.dumps(metrics))
 
     def rounds(self) -> list[dict[str, Any]]:
-        """The finished rounds, oldest first."""
-        return [json.loads(line) for line in read_lines(self.metrics)]
+        """The finished rounds, oldest first.
+
+        Raises:
+            EvidenceError: `metrics.jsonl` is damaged.
+        """
+        try:
+            return [json.loads(line) for line in read_lines(self.metrics)]
+        except ValueError as error:
+            raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
 
     def log_progress(self, event: str, **details: Any) -> None:
         """Tell whoever watches what has just happened."""
