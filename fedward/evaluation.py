@@ -44,7 +44,7 @@ class ScoreHistogram:
     Attributes:
         positives, negatives: int64, shape (findings, BINS): images by score, for each label.
         loss_sum: Sum over the images of the mean cross-entropy over the findings.
-        n: Number of images.
+        n: Number of images that have a score.
     """
 
     positives: NDArray[np.int64]
@@ -105,10 +105,15 @@ def losses(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
 def histogram(logits: Vector, labels: NDArray[np.float32]) -> ScoreHistogram:
     """Summarize a hospital's validation images.
 
+    Images whose score is not a finite number are left out: a candidate that gives such scores is voted down by its
+    detector, and the vote must still get out.
+
     Args:
         logits: float32, shape (n, findings).
         labels: float32, shape (n, findings), each 0 or 1.
     """
+    scored = np.isfinite(logits).all(axis=1)
+    logits, labels = logits[scored], labels[scored]
     bins = np.minimum((sigmoid(logits) * BINS).astype(np.int64), BINS - 1)
     findings = labels.shape[1]
 
