@@ -96,8 +96,13 @@ class Server:
         asked_again: set[int] = set()
 
         def follow_up(reply: Message) -> Message | None:
-            node, missing = reply.metadata.src_node_id, wire.read_missing(reply)
-            accepted = [index for index in missing if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
+            node = reply.metadata.src_node_id
+            try:
+                missing = wire.read_missing(reply)
+            except VerificationError:
+                return None  # handed out as it is, and set aside where it is read
+            earlier = sorted({index for index in missing if 0 < index < round_index})
+            accepted = [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
             if not accepted or node in asked_again:
                 return None
             asked_again.add(node)

@@ -4,6 +4,8 @@ Ciphertexts go as opaque byte arrays, which Flower sends in chunks. A reply is d
 in it, and a reply that cannot be read raises `VerificationError`, never anything else.
 """
 
+import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +26,7 @@ from fedward.types import (
     Vote,
 )
 
+MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
 
 
@@ -84,6 +87,7 @@ def record_to_chunks(record: ArrayRecord) -> tuple[bytes, ...]:
 
 Aggregates = dict[int, tuple[bytes, ...]]  # by round, as the server hands them out; to be checked against the ledger
 AGGREGATE = "aggregate-"
+_AGGREGATE_NAME = re.compile(rf"{AGGREGATE}([0-9]{{1,9}})")
 
 
 def round_records(round_index: int, aggregates: Aggregates) -> RecordDict:
@@ -111,10 +115,10 @@ def read_aggregates(message: Message) -> Aggregates:
     """
     aggregates = {}
     for name in message.content.array_records:
-        index = name.removeprefix(AGGREGATE)
-        if not index.isdecimal():
+        named = _AGGREGATE_NAME.fullmatch(name)
+        if not named:
             raise _malformed(f"has an unknown record {name!r}")
-        aggregates[int(index)] = _chunks(message.content, name)
+        aggregates[int(named[1])] = _chunks(message.content, name)
     return aggregates
 
 
@@ -236,17 +240,13 @@ def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
         round_index=values.whole("round"),
         hospital=Address(values.text("hospital")),
         aggregate_hash=values.content("aggregate-hash", 32),
-        accept=values.whole("accept") == 1,
+        accept=values.flag("accept"),
         candidate_digest=values.content("candidate-digest", 32),
         evidence_hash=values.content("evidence-hash", 32),
     )
-    size = findings * BINS * 8
-    positives, negatives = (
-        np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
-    )
     return Ballot(
         signed=SignedVote(vote, values.content("signature", 65)),
-        histogram=ScoreHistogram(positives, negatives, counts.number("loss-sum"), counts.whole("n")),
+        histogram=_histogram(counts, findings),
         seconds=_Fields(records, "seconds").all_numbers(),
     )
 
@@ -336,17 +336,26 @@ class _Fields:
     def text(self, key: str) -> str:
         return str(self._get(key, (str,)))
 
+    def flag(self, key: str) -> bool:
+        return bool(self._get(key, (bool,)))
+
     def whole(self, key: str) -> int:
-        return int(self._get(key, (int,)))  # type: ignore[call-overload, no-any-return]
+        value = self._get(key, (int,))
+        if not isinstance(value, int) or isinstance(value, bool):  # Python counts True as a whole number
+            raise _malformed(f"has no whole number in {self._name}.{key}")
+        return value
 
     def wholes(self, key: str) -> tuple[int, ...]:
         values = self._get(key, (list,))
-        if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
+        if not isinstance(values, list) or any(type(value) is not int for value in values):
             raise _malformed(f"has no list of numbers in {self._name}.{key}")
         return tuple(values)
 
     def number(self, key: str) -> float:
-        return float(self._get(key, (int, float)))  # type: ignore[arg-type]
+        value = self._get(key, (int, float))
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise _malformed(f"has no finite number in {self._name}.{key}")
+        return float(value)
 
     def content(self, key: str, size: int) -> bytes:
         value = self._get(key, (bytes,))
@@ -356,6 +365,19 @@ class _Fields:
 
     def all_numbers(self) -> dict[str, float]:
         return {key: self.number(key) for key in self._values}
+
+
+def _histogram(counts: _Fields, findings: int) -> ScoreHistogram:
+    """Score counts that add up: one hospital's nonsense must not spoil the sum over all of them."""
+    size, n = findings * BINS * 8, counts.whole("n")
+    positives, negatives = (
+        np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
+    )
+    both = np.concatenate([positives, negatives], axis=1)
+    # Each count is bounded first, so that no sum wraps around to n.
+    if not 0 <= n <= MAX_IMAGES or (both < 0).any() or (both > n).any() or (both.sum(axis=1) != n).any():
+        raise _malformed(f"has score counts that do not add up to its {n} images")
+    return ScoreHistogram(positives, negatives, counts.number("loss-sum"), n)
 
 
 def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:

@@ -1,0 +1,76 @@
+"""A hospital that answers with nonsense harms nobody but itself: the round goes on without it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation import Federation, founded
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+
+from fedward.evaluation import BINS
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    path: Path = tmp_path_factory.mktemp("federation") / "run"
+    with founded(path) as made:
+        yield made
+
+
+def asks_for(rounds: list[object]) -> Callable[[Message], None]:
+    def change(reply: Message) -> None:
+        reply.content = RecordDict({"missing": ConfigRecord({"rounds": rounds})})  # type: ignore[dict-item]
+
+    return change
+
+
+def says_nothing(reply: Message) -> None:
+    reply.content = RecordDict()
+
+
+def claims_endless_loss(reply: Message) -> None:
+    if "report" in reply.content:
+        reply.content["report"] = MetricRecord({"loss": float("nan"), "saturated": 0})
+    if "counts" in reply.content:
+        reply.content["counts"]["loss-sum"] = float("inf")
+
+
+def counts_more_images_than_it_has(reply: Message) -> None:
+    if "counts" in reply.content:
+        counts = np.zeros((1, BINS), "<i8")
+        counts[0, 0] = -(10**12)
+        reply.content["counts"]["positives"] = counts.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "submitted"),
+    [
+        (asks_for([]), 2),
+        (asks_for(["1"]), 2),
+        (asks_for([0, -1, 10**6]), 2),
+        (says_nothing, 2),
+        (claims_endless_loss, 2),
+        (counts_more_images_than_it_has, 3),
+    ],
+    ids=["empty request", "texts for rounds", "rounds that never were", "empty", "no finite loss", "negative counts"],
+)
+def test_the_round_goes_on_without_it(
+    federation: Federation, change: Callable[[Message], None], submitted: int
+) -> None:
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2:
+            change(reply)
+        return reply
+
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    assert metrics["submitted"] == submitted
+    rejections = metrics["rejections"]
+    assert isinstance(rejections, list)
+    assert {rejection["reason"] for rejection in rejections} == {"MalformedReply"}
+    # One complaint for each message that could not be read: submission and ballot.
+    assert len(rejections) == (3 - submitted) + 1
+    assert isinstance(metrics["val_loss"], float)
+    assert np.isfinite(metrics["val_loss"])
