@@ -16,6 +16,7 @@ from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3RPCError
 
+from blockchain.chain import EmbeddedChain
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.node import RunningNode, start_node
@@ -231,6 +232,27 @@ def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
     node = start_node(tmp_path, CHAIN_ID, [])
     node.stop()
     node.stop()
+
+
+def test_a_full_disk_loses_the_block_but_not_the_chain(tmp_path: Path, rich: Identity) -> None:
+    chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address])
+    database = chain._store._database
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 2}")  # as little room as a full disk has
+
+    def submit_many() -> None:
+        for nonce in range(100):
+            chain.submit(transfer(rich, nonce))
+
+    with pytest.raises(ResourceError, match=r"chain\.sqlite could not be written"):
+        submit_many()
+    sent = chain.head().block_number
+    database.execute("PRAGMA max_page_count = 1000000")
+    chain.submit(transfer(rich, sent))
+    chain.close()
+    reopened = EmbeddedChain(tmp_path, CHAIN_ID, [])
+    assert reopened.head().block_number == sent + 1
+    reopened.close()
 
 
 CHILD = """

@@ -114,6 +114,13 @@ def test_other_chunks_than_committed_are_rejected(opened: Consortium, tmp_path: 
     assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
 
 
+def test_a_chunk_that_is_not_named_by_its_hash_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    renamed = update.chunk_files[0].rename(tmp_path / ("0" * 64))
+    misnamed = dataclasses.replace(update, chunk_files=(renamed, *update.chunk_files[1:]))
+    assert_rejected(check(opened, misnamed), "ChunkMismatch", update.hospital)
+
+
 def test_a_missing_chunk_is_rejected(opened: Consortium, tmp_path: Path) -> None:
     update = stored(opened, tmp_path)
     update.chunk_files[1].unlink()
