@@ -33,14 +33,14 @@ def claims_endless_loss(reply: Message) -> None:
     if "report" in reply.content:
         reply.content["report"] = MetricRecord({"loss": float("nan"), "saturated": 0})
     if "counts" in reply.content:
-        reply.content["counts"]["loss-sum"] = float("inf")
+        reply.content.config_records["counts"]["loss-sum"] = float("inf")
 
 
 def counts_more_images_than_it_has(reply: Message) -> None:
     if "counts" in reply.content:
         counts = np.zeros((1, BINS), "<i8")
         counts[0, 0] = -(10**12)
-        reply.content["counts"]["positives"] = counts.tobytes()
+        reply.content.config_records["counts"]["positives"] = counts.tobytes()
 
 
 @pytest.mark.parametrize(
