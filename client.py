@@ -19,7 +19,7 @@ from data_preprocessing import load_partition
 from encryption import PublicContext, SecretContext, encrypt
 from fedward import wire
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
-from fedward.errors import EncryptionError, FedwardError
+from fedward.errors import EncryptionError, FedwardError, VerificationError
 from fedward.evaluation import histogram
 from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
@@ -75,10 +75,20 @@ class Hospital:
 
     @classmethod
     def open(cls, context: Context) -> "Hospital":
-        """Find this node's folder and read it."""
+        """Find this node's folder and read it.
+
+        Raises:
+            VerificationError: the server sent other settings than those that the hospital joined under.
+            EvidenceError: a file of the folder is missing or damaged.
+        """
         settings = from_run_config(context.run_config)
         folder = HospitalFolder(_folder_path(settings, context))
         membership = folder.membership()
+        if settings.digest().hex() != membership.settings_digest:
+            raise VerificationError(
+                f"The server sent other settings than those that {membership.hospital} joined under.",
+                "Do not take part; ask the consortium which settings hold.",
+            )
         identity = Identity.load(folder.identity)
         return cls(
             folder,
@@ -86,7 +96,7 @@ class Hospital:
             settings,
             load_partition(folder.partition),
             identity,
-            SecretContext.from_bytes(folder.secret_key.read_bytes()),
+            SecretContext.from_bytes(folder.load_secret_key()),
             Ledger.attach(settings.run.rpc_url, membership.contract, identity),
         )
 

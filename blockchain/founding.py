@@ -72,5 +72,5 @@ def found_consortium(
         folder = run.hospital(member.hospital)
         write_atomic(folder.secret_key, secret.to_bytes(), PRIVATE)
         folder.save_model(GlobalModel(initial, ledger.base_id()))
-        folder.join(Membership(member.hospital, ledger.contract, member.weight))
+        folder.join(Membership(member.hospital, ledger.contract, member.weight, settings.digest().hex()))
     return ledger, tuple(members)

@@ -76,7 +76,7 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
     digests, weights = {}, np.zeros(0, np.float32)
     for member in record.roster:
         hospital = folder.hospital(member.hospital)
-        secret = SecretContext.from_bytes(hospital.secret_key.read_bytes())
+        secret = SecretContext.from_bytes(hospital.load_secret_key())
         base_id = ledger.base_id()
         try:
             weights = catch_up(hospital, ledger, secret, settings, base_id, {}).weights

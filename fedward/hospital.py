@@ -29,11 +29,13 @@ class Membership:
         hospital: Its own name.
         contract: The ledger's address, as agreed outside of any message.
         weight: Its enrolled example count.
+        settings_digest: Hexadecimal; the settings that it joined under. A server that sends others is refused.
     """
 
     hospital: HospitalId
     contract: Address
     weight: int
+    settings_digest: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,17 @@ class HospitalFolder:
             return Membership(**json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
             raise _damaged(path, error) from error
+
+    def load_secret_key(self) -> bytes:
+        """The consortium's CKKS secret key, serialized; the caller parses it.
+
+        Raises:
+            EvidenceError: the file is missing or cannot be read.
+        """
+        try:
+            return self.secret_key.read_bytes()
+        except OSError as error:
+            raise _damaged(self.secret_key, error) from error
 
     def save_model(self, model: GlobalModel) -> None:
         """Replace the model in force."""

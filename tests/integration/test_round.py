@@ -16,7 +16,7 @@ from blockchain.signatures import sign_commitment
 from encryption import SecretContext, decrypt
 from fedward import wire
 from fedward.aggregation import aggregate_plain, apply_update
-from fedward.errors import LedgerError, QuorumError
+from fedward.errors import LedgerError, QuorumError, VerificationError
 from fedward.hospital import weights_digest
 from fedward.model import ModelSpec, shared_classifier
 from fedward.packing import dequantize, quantize, round_plan
@@ -226,13 +226,22 @@ def test_a_retry_resends_the_same_bytes_and_spends_nothing_more(federation: Fede
 
 
 def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", ("voting.tolerance", 0.0), ("voting.z-score", 0.0)) as federation:
+    # A learning rate that ruins the model: every hospital sees its validation loss rise.
+    ruinous = (("voting.tolerance", 0.0), ("voting.z-score", 0.0), ("training.learning-rate", 5.0))
+    with founded(tmp_path / "run", *ruinous) as federation:
         hospital = federation.folder.hospital(HospitalId("hospital-1"))
         before = hospital.load_model().weights
-        # A learning rate that ruins the model: every hospital sees its validation loss rise.
-        federation.grid.settings = replace(federation.settings, "training.learning-rate", 5.0)
         metrics = federation.lead_round()
         assert metrics["phase"] == "rejected"
         assert metrics["rejects"] >= 2
         assert final_weights(federation, "hospital-1").tobytes() == before.tobytes()
         assert list((hospital.path / "reports").iterdir())
+
+
+def test_hospitals_refuse_settings_that_they_did_not_join_under(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", ("privacy.mode", "update")) as federation:
+        # The server's operator turns the noise off.
+        federation.grid.settings = replace(federation.settings, "privacy.mode", "none")
+        with pytest.raises(VerificationError, match="other settings"):
+            federation.lead_round()
+        assert federation.ledger.submission_count() == 0
