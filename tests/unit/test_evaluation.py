@@ -1,0 +1,189 @@
+"""Metrics against scikit-learn's, and what follows from the histograms that hospitals give away."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from fedward.errors import DataError
+from fedward.evaluation import BINS, Metrics, ScoreHistogram, evaluate, histogram, losses, sigmoid
+from fedward.types import ImageSet, Vector
+
+Labels = NDArray[np.float32]
+
+
+def images(labels: Labels) -> ImageSet:
+    n = len(labels)
+    return ImageSet(np.zeros((n, 2, 2), np.uint8), labels, np.array([f"p{index}" for index in range(n)]))
+
+
+def sample(seed: int, n: int, findings: int = 1, shift: float = 1.5) -> tuple[Vector, Labels]:
+    """Logits that know something of the labels."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, findings)) < 0.4).astype(np.float32)
+    return rng.normal(shift * (labels - 0.5), 1.0).astype(np.float32), labels
+
+
+# ---- evaluate ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("findings", [1, 4])
+def test_metrics_equal_scikit_learns(findings: int, threshold: float) -> None:
+    logits, labels = sample(1, 300, findings)
+    measured = evaluate(images(labels), logits, threshold)
+    truth, called = labels.ravel(), (sigmoid(logits) >= threshold).ravel()
+    assert measured.n == 300
+    assert measured.threshold == threshold
+    assert measured.accuracy == pytest.approx(sk.accuracy_score(truth, called), abs=1e-12)
+    assert measured.precision == pytest.approx(sk.precision_score(truth, called), abs=1e-12)
+    assert measured.recall == pytest.approx(sk.recall_score(truth, called), abs=1e-12)
+    assert measured.f1 == pytest.approx(sk.f1_score(truth, called), abs=1e-12)
+    assert measured.auc == pytest.approx(sk.roc_auc_score(labels, logits, average="macro"), abs=1e-12)
+
+
+def test_a_score_at_the_threshold_is_positive() -> None:
+    measured = evaluate(images(np.array([[1.0], [0.0]], np.float32)), np.zeros((2, 1), np.float32), 0.5)
+    assert measured.accuracy == 0.5
+    assert measured.recall == 1.0
+
+
+def test_what_is_undefined_is_none() -> None:
+    calm = np.full((3, 1), -4.0, np.float32)
+    nothing_called = evaluate(images(np.array([[1], [0], [0]], np.float32)), calm, 0.5)
+    assert (nothing_called.precision, nothing_called.recall, nothing_called.f1) == (None, 0.0, 0.0)
+    no_positive = evaluate(images(np.zeros((3, 1), np.float32)), calm, 0.5)
+    assert no_positive == Metrics(3, 1.0, None, None, None, None, 0.5)
+    all_positive = evaluate(images(np.ones((3, 1), np.float32)), -calm, 0.5)
+    assert (all_positive.auc, all_positive.recall, all_positive.precision) == (None, 1.0, 1.0)
+
+
+def test_macro_auc_leaves_out_findings_of_one_class() -> None:
+    logits, labels = sample(2, 200, 3)
+    labels[:, 1] = 0
+    expected = np.mean([sk.roc_auc_score(labels[:, k], logits[:, k]) for k in (0, 2)])
+    assert evaluate(images(labels), logits, 0.5).auc == pytest.approx(expected, abs=1e-12)
+    assert histogram(logits, labels).auc() == pytest.approx(expected, abs=0.005)
+
+
+def test_nothing_to_score_and_scores_that_are_none_are_refused() -> None:
+    with pytest.raises(DataError, match="no image"):
+        evaluate(images(np.zeros((0, 1), np.float32)), np.zeros((0, 1), np.float32), 0.5)
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(DataError, match="not finite"):
+            evaluate(images(np.ones((2, 1), np.float32)), np.array([[0.0], [bad]], np.float32), 0.5)
+
+
+# ---- scores and losses ------------------------------------------------------------------------------------------
+
+
+def test_sigmoid_and_loss_are_the_textbooks_and_do_not_overflow() -> None:
+    logits = np.array([[-1e30, -90.0, -3.0, 0.0, 3.0, 90.0, 1e30]], np.float32)
+    scores = sigmoid(logits)
+    assert scores.dtype == np.float32
+    assert scores[0] == pytest.approx([0, 0, 1 / (1 + np.exp(3)), 0.5, 1 / (1 + np.exp(-3)), 1, 1], abs=1e-7)
+    labels = np.array([[1.0], [0.0], [1.0]], np.float32)
+    given = np.array([[2.0], [2.0], [-1000.0]], np.float32)
+    assert losses(given, labels) == pytest.approx([np.log1p(np.exp(-2)), np.log1p(np.exp(2)), 1000.0])
+
+
+def test_the_loss_of_several_findings_is_their_mean() -> None:
+    logits, labels = sample(3, 50, 4)
+    each = np.stack([losses(logits[:, k : k + 1], labels[:, k : k + 1]) for k in range(4)])
+    assert losses(logits, labels) == pytest.approx(each.mean(axis=0))
+    summed = histogram(logits, labels)
+    assert summed.loss() == pytest.approx(sk.log_loss(labels.ravel(), sigmoid(logits).ravel().astype(float)), abs=1e-6)
+
+
+# ---- histograms -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("n", [30, 1_000, 20_000])
+def test_the_histograms_auc_is_within_five_thousandths_of_scikit_learns(n: int, shift: float) -> None:
+    logits, labels = sample(n, n, shift=shift)
+    assert histogram(logits, labels).auc() == pytest.approx(sk.roc_auc_score(labels, logits), abs=0.005)
+
+
+def test_the_histograms_auc_is_exact_for_the_scores_bins() -> None:
+    """The pairwise definition, ties as one half, on scores cut to their bins."""
+    logits, labels = sample(4, 200)
+    bins = np.floor(sigmoid(logits)[:, 0] * BINS)
+    positive, negative = bins[labels[:, 0] == 1], bins[labels[:, 0] == 0]
+    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    assert histogram(logits, labels).auc() == pytest.approx(wins.mean(), abs=1e-12)
+
+
+def test_two_hospitals_histograms_add_up_to_the_pooled_one() -> None:
+    logits, labels = sample(5, 500, 2)
+    together = histogram(logits[:123], labels[:123]) + histogram(logits[123:], labels[123:])
+    pooled = histogram(logits, labels)
+    assert np.array_equal(together.positives, pooled.positives)
+    assert np.array_equal(together.negatives, pooled.negatives)
+    assert together.n == pooled.n == 500
+    assert together.loss_sum == pytest.approx(pooled.loss_sum)
+    assert together.auc() == pooled.auc()
+
+
+def test_every_image_is_counted_once_under_its_label() -> None:
+    logits, labels = sample(6, 400, 3)
+    counts = histogram(logits, labels)
+    assert counts.positives.shape == counts.negatives.shape == (3, BINS)
+    assert np.array_equal(counts.positives.sum(axis=1), labels.sum(axis=0))
+    assert np.array_equal(counts.negatives.sum(axis=1), 400 - labels.sum(axis=0))
+    extremes = histogram(np.array([[1e9], [-1e9]], np.float32), np.array([[1.0], [0.0]], np.float32))
+    assert extremes.positives[0, -1] == extremes.negatives[0, 0] == 1
+
+
+def test_without_images_or_with_one_class_there_is_no_auc() -> None:
+    nothing = histogram(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    assert (nothing.auc(), nothing.loss(), nothing.n, nothing.threshold()) == (None, None, 0, 0.5)
+    logits, _ = sample(7, 20)
+    for label in (0.0, 1.0):
+        counts = histogram(logits, np.full((20, 1), label, np.float32))
+        assert (counts.auc(), counts.threshold()) == (None, 0.5)
+
+
+def test_images_without_a_finite_score_are_left_out() -> None:
+    """A ruined candidate must not crash the hospital that is about to vote against it."""
+    logits, labels = sample(8, 60, 2)
+    kept = histogram(logits[3:], labels[3:])
+    logits[0, 0], logits[1, 1], logits[2] = np.nan, np.inf, -np.inf
+    counts = histogram(logits, labels)
+    assert counts.n == 57
+    assert np.array_equal(counts.positives, kept.positives)
+    assert counts.loss_sum == kept.loss_sum
+    nothing = histogram(np.full((4, 1), np.nan, np.float32), np.ones((4, 1), np.float32))
+    assert (nothing.n, nothing.loss(), nothing.auc(), nothing.threshold()) == (0, None, None, 0.5)
+
+
+# ---- the threshold ----------------------------------------------------------------------------------------------
+
+
+def right_decisions(counts: ScoreHistogram, threshold: float) -> int:
+    """How many images a threshold gets right, by the lower edges of their bins."""
+    edges = np.arange(BINS) / BINS
+    called = edges >= threshold
+    return int(counts.positives[0][called].sum() + counts.negatives[0][~called].sum())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_threshold_is_the_most_accurate_of_all(seed: int) -> None:
+    counts = histogram(*sample(seed, 5 + 40 * seed, shift=seed / 3))
+    best = max(right_decisions(counts, edge / BINS) for edge in range(BINS + 1))
+    assert right_decisions(counts, counts.threshold()) == best
+    equal = [edge for edge in range(BINS + 1) if right_decisions(counts, edge / BINS) == best]
+    assert counts.threshold() == equal[len(equal) // 2] / BINS
+
+
+def test_between_two_separate_classes_the_threshold_is_in_the_middle() -> None:
+    scores = np.array([0.1, 0.2, 0.6, 0.9])
+    logits = np.log(scores / (1 - scores)).astype(np.float32)[:, None]
+    counts = histogram(logits, np.array([[0], [0], [1], [1]], np.float32))
+    assert counts.threshold() == pytest.approx(0.4, abs=0.005)
+    measured = evaluate(images(np.array([[0], [0], [1], [1]], np.float32)), logits, counts.threshold())
+    assert measured.accuracy == 1.0
+
+
+def test_several_findings_share_one_half() -> None:
+    assert histogram(*sample(9, 100, 2)).threshold() == 0.5

@@ -1,0 +1,160 @@
+"""Files that are whole or not there, logs that survive a torn line, and the tree of hashes."""
+
+import errno
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fedward.errors import ResourceError
+from fedward.files import append_line, merkle_root, read_lines, sha256, write_atomic
+
+
+def full_disk(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_content_and_permissions_are_as_asked(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "key", b"\0secret", 0o600)
+    assert (tmp_path / "key").read_bytes() == b"\0secret"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    write_atomic(tmp_path / "key", b"", 0o600)
+    assert (tmp_path / "key").read_bytes() == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    write_atomic(path, b"old")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(ResourceError, match="No space left") as failed:
+        write_atomic(path, b"new")
+    assert failed.value.exit_code == 10
+    assert str(path) in failed.value.what
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    with pytest.raises(ResourceError):
+        write_atomic(tmp_path / "never there", b"new")
+    assert not (tmp_path / "never there").exists()
+
+
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash right after the rename must not show an empty file."""
+    synced: list[tuple[bytes, bool]] = []
+
+    def watch(descriptor: int) -> None:
+        content = Path(f"/proc/self/fd/{descriptor}").read_bytes()
+        synced.append((content, (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_atomic(tmp_path / "file", b"whole")
+    assert synced == [(b"whole", False)]
+
+
+def test_a_missing_folder_is_a_resource_error(tmp_path: Path) -> None:
+    for write in (lambda path: write_atomic(path, b""), lambda path: append_line(path, "")):
+        with pytest.raises(ResourceError, match="no-such-folder"):
+            write(tmp_path / "no-such-folder" / "file")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.netns
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], check=True)
+    try:
+        write_atomic(tmp_path / "file", b"o" * 16_384)
+        append_line(tmp_path / "log", "first")
+        with pytest.raises(ResourceError, match="No space left"):
+            write_atomic(tmp_path / "file", b"n" * 65_536)
+        with pytest.raises(ResourceError, match="No space left"):
+            append_line(tmp_path / "log", "n" * 65_536)
+        assert (tmp_path / "file").read_bytes() == b"o" * 16_384
+        assert read_lines(tmp_path / "log") == ["first"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "log"]
+        append_line(tmp_path / "log", "second")
+        assert read_lines(tmp_path / "log") == ["first", "second"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_lines_come_back_in_order(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert read_lines(log) == []
+    for line in ("one", "", "drei – ß"):
+        append_line(log, line)
+    assert read_lines(log) == ["one", "", "drei – ß"]
+
+
+@pytest.mark.parametrize("torn", ["tw", "two", "tw\0\0", '{"a": '])
+def test_what_a_crash_left_of_a_line_is_not_read_and_then_removed(tmp_path: Path, torn: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"one\n{torn}")
+    assert read_lines(log) == ["one"]
+    append_line(log, "three")
+    assert log.read_bytes() == b"one\nthree\n"
+
+
+def test_a_log_that_is_one_torn_line_starts_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("torn")
+    assert read_lines(log) == []
+    append_line(log, "one")
+    assert read_lines(log) == ["one"]
+
+
+def test_a_line_that_could_not_be_flushed_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    append_line(log, "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_disk)
+        with pytest.raises(ResourceError):
+            append_line(log, "two")
+    assert log.read_bytes() == b"one\n"
+    append_line(log, "three")
+    assert read_lines(log) == ["one", "three"]
+
+
+def slow_merkle_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962 as it is written there: split at the largest power of two below the number of leaves."""
+    if not leaves:
+        return sha256(b"")
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0])
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return sha256(b"\x01" + slow_merkle_root(leaves[:split]) + slow_merkle_root(leaves[split:]))
+
+
+def leaves_of(count: int) -> list[bytes]:
+    return [sha256(str(index).encode()) for index in range(count)]
+
+
+@pytest.mark.parametrize("count", [*range(35), 63, 64, 65, 100, 425])
+def test_the_root_is_rfc_6962s(count: int) -> None:
+    assert merkle_root(leaves_of(count)) == slow_merkle_root(leaves_of(count))
+
+
+def test_every_leaf_and_its_place_count() -> None:
+    leaves = leaves_of(7)
+    others = [leaves[:index] + [sha256(b"x")] + leaves[index + 1 :] for index in range(7)]
+    others += [leaves[::-1], leaves[:6], [*leaves, leaves[-1]], leaves[1:] + leaves[:1]]
+    roots = {merkle_root(other) for other in others}
+    assert len(roots) == len(others)
+    assert merkle_root(leaves) not in roots
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8])
+def test_no_inner_node_poses_as_a_leaf(count: int) -> None:
+    """The second preimage that unprefixed trees have: the two halves' roots as the only two leaves."""
+    leaves, split = leaves_of(count), 1
+    while split * 2 < count:
+        split *= 2
+    halves = [merkle_root(leaves[:split]), merkle_root(leaves[split:])]
+    assert merkle_root(halves) != merkle_root(leaves)
+    assert merkle_root([halves[0] + halves[1]]) != merkle_root(leaves)
+    assert merkle_root([merkle_root(leaves)]) != merkle_root(leaves)
