@@ -1,0 +1,290 @@
+"""What travels in messages comes out as it went in; what does not belong there is refused by one kind of error."""
+
+import contextlib
+import dataclasses
+import string
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app.metadata import Metadata
+from flwr.supercore.task_identity import TaskIdentity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from fedward import wire
+from fedward.ciphertext import CIPHERTEXT
+from fedward.errors import DataError, VerificationError
+from fedward.evaluation import BINS, ScoreHistogram
+from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
+
+HASHES = st.binary(min_size=32, max_size=32)
+WHOLE = st.integers(0, 2**63 - 1)
+NUMBER = st.floats(0, 1e6)
+TEXT = st.text(string.ascii_letters + string.digits, max_size=42)
+SECONDS = st.dictionaries(st.sampled_from(["train", "encrypt", "vote"]), NUMBER)
+EVENTS = st.builds(PrivacyEvent, TEXT, TEXT, NUMBER, NUMBER, WHOLE, NUMBER, NUMBER)
+COMMITMENTS = st.builds(
+    Commitment, WHOLE, TEXT.map(Address), WHOLE, TEXT.map(Address), HASHES, HASHES, HASHES, HASHES, WHOLE, WHOLE, EVENTS
+)
+SIGNATURES = st.binary(min_size=65, max_size=65)
+# Ciphertexts have one length; what is in them does not matter here.
+CHUNKS = st.lists(
+    st.binary(min_size=8, max_size=8).map(lambda head: head + bytes(CIPHERTEXT.total_bytes - 8)), max_size=3
+)
+SUBMISSIONS = st.builds(
+    wire.Submission,
+    st.builds(SignedCommitment, COMMITMENTS, SIGNATURES),
+    CHUNKS.map(tuple),
+    st.none() | st.builds(wire.TrainingReport, NUMBER, WHOLE),
+    SECONDS,
+)
+VOTES = st.builds(
+    Vote, WHOLE, TEXT.map(Address), WHOLE, TEXT.map(Address), HASHES, st.booleans(), HASHES, HASHES
+)  # fmt: skip
+
+
+@st.composite
+def histograms(draw: st.DrawFn) -> ScoreHistogram:
+    """Counts of as many images for each finding."""
+    findings, n = draw(st.integers(1, 3)), draw(st.integers(0, 30))
+    bins = draw(st_numpy.arrays(np.int64, (findings, n), elements=st.integers(0, 2 * BINS - 1)))
+    counts = np.stack([np.bincount(row, minlength=2 * BINS) for row in bins])
+    return ScoreHistogram(counts[:, :BINS], counts[:, BINS:], draw(NUMBER), n)
+
+
+BALLOTS = st.builds(wire.Ballot, st.builds(SignedVote, VOTES, SIGNATURES), histograms(), SECONDS)
+
+
+def travel(thing: Any) -> Any:
+    """The way over the network: Flower's own bytes, taken apart and put together again."""
+    return type(thing).inflate(thing.deflate(), {name: travel(child) for name, child in (thing.children or {}).items()})
+
+
+def message(content: RecordDict) -> Message:
+    TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+    metadata = Metadata(1, "id", 1, 2, "", "1", 0.0, 60.0, "train")
+    return Message(content=content, metadata=metadata)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SUBMISSIONS)
+def test_submissions_come_out_as_they_went_in(submission: wire.Submission) -> None:
+    records = travel(wire.submission_to_records(submission))
+    assert wire.records_to_submission(records, len(submission.chunks)) == submission
+
+
+@settings(max_examples=60, deadline=None)
+@given(BALLOTS)
+def test_ballots_come_out_as_they_went_in(ballot: wire.Ballot) -> None:
+    findings = len(ballot.histogram.positives)
+    read = wire.records_to_ballot(travel(wire.ballot_to_records(ballot)), findings)
+    assert read.signed == ballot.signed
+    assert type(read.signed.vote.accept) is bool
+    assert read.seconds == ballot.seconds
+    for name in ("positives", "negatives", "loss_sum", "n"):
+        assert np.array_equal(getattr(read.histogram, name), getattr(ballot.histogram, name))
+    for other in (findings - 1, findings + 1):
+        with pytest.raises(VerificationError):
+            wire.records_to_ballot(wire.ballot_to_records(ballot), other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 10_000),
+    st.dictionaries(st.integers(1, 10_000), st.lists(st.binary(max_size=20), max_size=12).map(tuple), max_size=3),
+)
+def test_rounds_and_aggregates_come_out_as_they_went_in(index: int, aggregates: dict[int, tuple[bytes, ...]]) -> None:
+    received = message(travel(wire.round_records(index, aggregates)))
+    assert wire.read_round(received) == index
+    assert wire.read_aggregates(received) == aggregates
+
+
+def test_many_chunks_keep_their_order() -> None:
+    chunks = tuple(str(index).encode() for index in range(1_200))
+    assert wire.record_to_chunks(travel(wire.chunks_to_record(chunks))) == chunks
+
+
+def test_a_hospitals_own_failure_and_its_requests_are_read() -> None:
+    request = message(RecordDict())
+    failure = wire.read_failure(wire.failure_reply(request, DataError("No images.", "Add some.")))
+    assert failure == wire.Failure("No images.", "Add some.", 3)
+    missing = wire.missing_reply(request, [2, 5])
+    assert wire.read_missing(missing) == (2, 5)
+    assert wire.read_failure(missing) is None
+    assert wire.read_missing(request) == ()
+    gone = Message(Error(3, "the node is gone"), reply_to=request)
+    crashed = wire.read_failure(gone)
+    assert crashed is not None
+    assert "the node is gone" in crashed.what
+    assert wire.read_missing(gone) == ()
+
+
+# ---- what does not belong there ---------------------------------------------------------------------------------
+
+EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
+COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, 5, EVENT)
+SUBMISSION = wire.Submission(
+    SignedCommitment(COMMITMENT, b"s" * 65),
+    (bytes(CIPHERTEXT.total_bytes),),
+    wire.TrainingReport(0.5, 0),
+    {"train": 1.0},
+)
+ONE_IMAGE = np.eye(1, BINS, dtype=np.int64)
+BALLOT = wire.Ballot(
+    SignedVote(Vote(1, Address("0xc"), 1, Address("0xh"), b"a" * 32, True, b"c" * 32, b"e" * 32), b"s" * 65),
+    ScoreHistogram(ONE_IMAGE, np.zeros_like(ONE_IMAGE), 0.5, 1),
+    {"vote": 1.0},
+)
+
+
+def read_submission(records: RecordDict) -> object:
+    return wire.records_to_submission(records, 1)
+
+
+def read_ballot(records: RecordDict) -> object:
+    return wire.records_to_ballot(records, 1)
+
+
+READERS: dict[str, tuple[Callable[[], RecordDict], Callable[[RecordDict], object]]] = {
+    "submission": (lambda: wire.submission_to_records(SUBMISSION), read_submission),
+    "ballot": (lambda: wire.ballot_to_records(BALLOT), read_ballot),
+}
+FIELDS = [
+    (kind, record, field)
+    for kind, (make, _) in READERS.items()
+    for record, values in make().items()
+    if isinstance(values, ConfigRecord | MetricRecord)
+    for field in values
+]
+OPTIONAL = {("seconds", "train"), ("seconds", "vote")}  # times may be absent
+WRONG: tuple[Any, ...] = (
+    *(None, "text", b"", b"x" * 31, b"x" * 33, 1, 0.5, True, False, -1, 2**63 - 1),
+    *(float("nan"), float("inf"), float("-inf"), [], [1], [0.5], ["a"], [b"a"], [True]),
+)
+
+
+@pytest.mark.parametrize(("kind", "record", "field"), FIELDS)
+def test_every_field_is_missed_when_it_is_missing(kind: str, record: str, field: str) -> None:
+    make, read = READERS[kind]
+    records = make()
+    read(records)
+    values: Any = records[record]
+    del values[field]
+    if (record, field) in OPTIONAL:
+        read(records)
+        return
+    with pytest.raises(VerificationError, match=field):
+        read(records)
+
+
+@pytest.mark.parametrize(("kind", "record", "field"), FIELDS)
+def test_a_field_of_another_type_is_refused_and_nothing_else_happens(kind: str, record: str, field: str) -> None:
+    make, read = READERS[kind]
+    right = make()[record][field]  # type: ignore[index]
+    for wrong in WRONG:
+        records = make()
+        values: Any = records[record]
+        try:
+            values[field] = wrong
+        except TypeError:  # Flower itself lets no such value into a record
+            continue
+        allowed = type(wrong) is type(right) or (type(right) is float and type(wrong) is int)
+        if allowed:
+            with_or_without_error(read, records)
+            continue
+        with pytest.raises(VerificationError, match=field):
+            read(records)
+
+
+def with_or_without_error(read: Callable[[RecordDict], object], records: RecordDict) -> None:
+    """A value of the right type is taken or refused; anything else fails the test."""
+    with contextlib.suppress(VerificationError):
+        read(records)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_record_that_is_missing_or_of_another_kind_is_refused(kind: str) -> None:
+    make, read = READERS[kind]
+    for name in make():
+        others = (None, ConfigRecord(), MetricRecord(), ArrayRecord(), ConfigRecord({"x": 1}))
+        for other in others:
+            records = make()
+            del records[name]
+            if other is not None:
+                records[name] = other
+            optional = name in ("seconds", "report") and other is not None and not isinstance(other, ArrayRecord)
+            if optional and "x" not in other:
+                continue  # an empty report or list of times is a valid one
+            if optional and name == "seconds":
+                continue
+            with pytest.raises(VerificationError):
+                read(records)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["commitment", "chunks", "report", "seconds", "vote", "counts", "round", "missing", "failure"]),
+        st.dictionaries(TEXT.filter(bool), st.integers(0, 9) | st.floats() | TEXT | st.binary() | st.booleans()),
+    )
+)
+def test_no_record_of_nonsense_raises_anything_else(content: dict[str, dict[str, Any]]) -> None:
+    records = RecordDict({name: ConfigRecord(values) for name, values in content.items()})
+    received = message(records)
+    for read in (read_submission, read_ballot):
+        with pytest.raises(VerificationError):
+            read(records)
+    for read_message in (wire.read_round, wire.read_aggregates, wire.read_failure, wire.read_missing):
+        try:
+            read_message(received)  # type: ignore[operator]
+        except VerificationError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "name", ["aggregate-", "aggregate--1", "aggregate-1 ", "7", "aggregate-٣", "x", "aggregate-" + "9" * 5000]
+)
+def test_an_aggregate_of_no_round_is_refused(name: str) -> None:
+    with pytest.raises(VerificationError, match="unknown record"):
+        wire.read_aggregates(message(RecordDict({name: ArrayRecord()})))
+
+
+@pytest.mark.parametrize("lengths", [(), (0,), (CIPHERTEXT.total_bytes - 1,), (CIPHERTEXT.total_bytes,) * 2, (10**6,)])
+def test_ciphertexts_of_another_number_or_length_are_refused(lengths: tuple[int, ...]) -> None:
+    chunks = tuple(map(bytes, lengths))
+    with pytest.raises(VerificationError, match="ciphertext"):
+        read_submission(wire.submission_to_records(dataclasses.replace(SUBMISSION, chunks=chunks)))
+
+
+def test_an_array_that_lies_about_its_shape_is_refused() -> None:
+    records = wire.submission_to_records(SUBMISSION)
+    lying = Array(dtype="float64", shape=(CIPHERTEXT.total_bytes,), stype="numpy.ndarray", data=b"short")
+    records["chunks"] = ArrayRecord({"000000": lying})
+    with pytest.raises(VerificationError):
+        read_submission(records)
+
+
+WRAPS_TO_ONE = np.zeros((1, BINS), np.int64)
+WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "n"),
+    [
+        (ONE_IMAGE, ONE_IMAGE, 1),
+        (ONE_IMAGE, -ONE_IMAGE, 0),
+        (ONE_IMAGE * 2, -ONE_IMAGE, 1),
+        (ONE_IMAGE * (2**62), ONE_IMAGE * (2**62), -(2**63)),
+        (WRAPS_TO_ONE, ONE_IMAGE * 0, 1),
+        (ONE_IMAGE * (wire.MAX_IMAGES + 1), ONE_IMAGE * 0, wire.MAX_IMAGES + 1),
+        (ONE_IMAGE, ONE_IMAGE * 0, 2),
+    ],
+)
+def test_score_counts_that_do_not_add_up_are_refused(positives: np.ndarray, negatives: np.ndarray, n: int) -> None:
+    counts = ScoreHistogram(positives, negatives, 0.5, n)
+    with pytest.raises(VerificationError, match="add up"):
+        read_ballot(wire.ballot_to_records(dataclasses.replace(BALLOT, histogram=counts)))

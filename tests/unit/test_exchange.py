@@ -1,0 +1,94 @@
+"""Replies are handed out one at a time as they come, and nobody is waited for beyond the deadline."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.metadata import Metadata
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedward import wire
+
+SILENT = 3  # the node that never answers
+
+
+class ScriptedGrid:
+    """Answers each message at its poll, in a fixed order; records what it was asked."""
+
+    def __init__(self) -> None:
+        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+        self.sent: list[Message] = []
+        self.polls: list[set[str]] = []
+        self._ready: dict[str, Message] = {}
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        names = []
+        for message in messages:
+            name, node = f"message-{len(self.sent)}", message.metadata.dst_node_id
+            self.sent.append(message)
+            names.append(name if node else "")  # Flower gives no id to what it could not send
+            if node != SILENT:
+                request = Metadata(1, name, 0, node, "", "1", 0.0, 60.0, "train")
+                answer = RecordDict({"from": ConfigRecord({"node": node})})
+                self._ready[name] = Message(answer, reply_to=Message(content=message.content, metadata=request))
+        return names
+
+    def pull_messages(self, names: Iterable[str]) -> Iterator[Message]:
+        self.polls.append(set(names))
+        for name in sorted(self.polls[-1])[:1]:
+            if name in self._ready:
+                yield self._ready.pop(name)
+
+
+def message(node: int) -> Message:
+    return Message(RecordDict(), dst_node_id=node, message_type="train")
+
+
+def node_of(reply: Message) -> int:
+    return int(reply.content.config_records["from"]["node"])  # type: ignore[arg-type]
+
+
+def nobody(_reply: Message) -> None:
+    """No follow-up."""
+
+
+def exchange(grid: ScriptedGrid, nodes: list[int], timeout_s: float, follow_up: wire.FollowUp = nobody) -> list[int]:
+    messages = [message(node) for node in nodes]
+    return [node_of(reply) for reply in wire.exchange(grid, messages, 0.001, timeout_s, follow_up)]  # type: ignore[arg-type]
+
+
+def test_every_reply_comes_once_and_is_not_asked_for_again() -> None:
+    grid = ScriptedGrid()
+    assert exchange(grid, [1, 2], 60.0) == [1, 2]
+    assert grid.polls == [{"message-0", "message-1"}, {"message-1"}]
+
+
+def test_a_reply_is_handed_out_before_the_others_are_fetched() -> None:
+    """Memory holds one poll's replies, however many hospitals there are."""
+    grid = ScriptedGrid()
+    replies = wire.exchange(grid, [message(node) for node in (1, 2, 4)], 0.001, 60.0, nobody)  # type: ignore[arg-type]
+    next(replies)
+    assert len(grid.polls) == 1
+
+
+def test_who_is_silent_is_not_waited_for_beyond_the_deadline() -> None:
+    grid, started = ScriptedGrid(), time.monotonic()
+    assert exchange(grid, [1, SILENT], 0.3) == [1]
+    assert 0.3 <= time.monotonic() - started < 30
+    assert exchange(ScriptedGrid(), [1], 0.0) == []
+
+
+def test_what_could_not_be_sent_is_not_waited_for() -> None:
+    assert exchange(ScriptedGrid(), [0, 1], 60.0) == [1]
+
+
+def test_a_follow_up_takes_the_replys_place() -> None:
+    grid, asked = ScriptedGrid(), []
+
+    def ask_again(reply: Message) -> Message | None:
+        asked.append(node_of(reply))
+        return message(7) if asked == [1] else None
+
+    assert exchange(grid, [1, 2], 60.0, ask_again) == [2, 7]
+    assert asked == [1, 2, 7]
+    assert len(grid.sent) == 3
