@@ -196,7 +196,8 @@ def _npz(**arrays: np.ndarray | np.generic) -> bytes:
 def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read named arrays, or say that the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Read first: np.load leaves a file that it cannot read open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # RuntimeError: a damaged header may claim encryption or an unknown compression.
