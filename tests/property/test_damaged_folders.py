@@ -1,0 +1,113 @@
+"""Whatever happens to the files of a hospital or a run, reading them works or says that evidence is missing."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedward.errors import EvidenceError
+from fedward.hospital import Candidate, HospitalFolder, Membership
+from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
+
+WEIGHTS = np.arange(9, dtype=np.float32)
+EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
+COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, 5, EVENT)
+MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
+RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,))
+
+
+def filled(path: Path) -> tuple[HospitalFolder, RunFolder]:
+    """A hospital's and a run's folder with one of everything in them."""
+    run = RunFolder.create(path / "run")
+    hospital = HospitalFolder.create(run.hospital(HospitalId("hospital-1")).path)
+    hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00"))
+    hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
+    hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
+    hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])
+    hospital.save_checkpoint(1, 7, b"b" * 32, b"l" * 32)
+    run.save_record(RECORD)
+    run.save_round(1, [run.store_ciphertext(b"sum")], {Address("0xh"): [run.store_ciphertext(b"part")]})
+    run.log_round({"round": 1, "phase": "accepted"})
+    return hospital, run
+
+
+READERS: dict[str, Callable[[HospitalFolder, RunFolder], object]] = {
+    "run/hospitals/hospital-1/hospital.json": lambda hospital, _: hospital.membership(),
+    "run/hospitals/hospital-1/model.npz": lambda hospital, _: hospital.load_model(),
+    "run/hospitals/hospital-1/candidate.npz": lambda hospital, _: hospital.load_candidate(),
+    "run/hospitals/hospital-1/outbox/round-0002/commitment.json": lambda hospital, _: hospital.load_submission(2),
+    "run/hospitals/hospital-1/checkpoints.jsonl": lambda hospital, _: hospital.checkpoints(),
+    "run/run.json": lambda _, run: run.load_record(),
+    "run/ciphertexts/round-0001.json": lambda _, run: run.load_aggregate(1),
+    "run/metrics.jsonl": lambda _, run: run.rounds(),
+}
+
+
+def damage(content: bytes, kind: str, place: int, value: int) -> bytes:
+    place %= len(content)
+    changed = bytearray(content)
+    if kind == "bit":
+        changed[place] ^= 1 << value % 8
+    elif kind == "byte":
+        changed[place] = value
+    elif kind == "cut":
+        del changed[place:]
+    else:
+        del changed[place : place + value]
+    return bytes(changed)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("damaged")
+    filled(path)
+    return path
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["bit", "byte", "cut", "gap"]), st.integers(0, 10_000), st.integers(0, 255))
+def test_damage_is_missing_evidence_and_nothing_worse(
+    name: str, folder: Path, kind: str, place: int, value: int
+) -> None:
+    run = RunFolder(folder / "run")
+    hospital, file = run.hospital(HospitalId("hospital-1")), folder / name
+    whole = file.read_bytes()
+    READERS[name](hospital, run)
+    try:
+        file.write_bytes(damage(whole, kind, place, value))
+        with contextlib.suppress(EvidenceError):
+            READERS[name](hospital, run)
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("content", [b"", b"[]\n", b"{}\n", b"5\n", b"null\n", b"\xff\xfe\n", b'"x"\n', b"{\n"])
+def test_files_of_something_else_are_missing_evidence(name: str, content: bytes, tmp_path: Path) -> None:
+    hospital, run = filled(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    try:
+        READERS[name](hospital, run)
+    except EvidenceError:
+        return
+    # Logs hold any JSON, and may be empty.
+    assert name.endswith(".jsonl")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_file_is_missing_evidence_or_an_empty_beginning(name: str, tmp_path: Path) -> None:
+    hospital, run = filled(tmp_path)
+    (tmp_path / name).unlink()
+    if name.endswith(("candidate.npz", "commitment.json")):
+        assert READERS[name](hospital, run) is None
+    elif name.endswith(".jsonl"):
+        assert READERS[name](hospital, run) == []
+    else:
+        with pytest.raises(EvidenceError):
+            READERS[name](hospital, run)

@@ -1,0 +1,129 @@
+"""A hospital's folder: what it keeps, who may read it, and what a retry sends."""
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedward.errors import EvidenceError
+from fedward.files import sha256
+from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
+
+WEIGHTS = np.random.default_rng(0).normal(0, 1, 1_000).astype(np.float32)
+EVENT = PrivacyEvent("update", "hospital", 1.0, 1.1, 1, 0.7, 1e-5)
+COMMITMENT = Commitment(
+    190826, Address("0xc"), 2, Address("0xh"), b"\0" * 32, b"\xff" * 32, b"f" * 32, b"r" * 32, 2**40, 700, EVENT
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> HospitalFolder:
+    return HospitalFolder.create(tmp_path / "hospitals" / "hospital-1")
+
+
+def signed(round_index: int) -> SignedCommitment:
+    return SignedCommitment(dataclasses.replace(COMMITMENT, round_index=round_index), bytes(range(65)))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_membership_model_and_candidate_come_back_bit_for_bit(folder: HospitalFolder) -> None:
+    membership = Membership(HospitalId("hospital-1"), Address("0xc"), 123, "ab" * 32)
+    folder.join(membership)
+    assert HospitalFolder(folder.path).membership() == membership
+
+    odd = np.array([0.1, -0.0, np.finfo(np.float32).smallest_subnormal, 3e38], np.float32)
+    folder.save_model(GlobalModel(odd, b"\0b" * 16))
+    loaded = folder.load_model()
+    assert loaded.weights.tobytes() == odd.tobytes()
+    assert loaded.base_id == b"\0b" * 16
+
+    assert folder.load_candidate() is None
+    folder.save_candidate(Candidate(7, b"a" * 31 + b"\0", WEIGHTS))
+    candidate = folder.load_candidate()
+    assert candidate is not None
+    assert (candidate.round_index, candidate.aggregate_hash) == (7, b"a" * 31 + b"\0")
+    assert candidate.weights.tobytes() == WEIGHTS.tobytes()
+
+
+def test_a_model_is_replaced_as_a_whole(folder: HospitalFolder) -> None:
+    for index in range(3):
+        folder.save_model(GlobalModel(WEIGHTS + index, bytes([index]) * 32))
+    assert folder.load_model().base_id == bytes([2]) * 32
+    assert [path.name for path in folder.path.iterdir()] == ["model.npz"]
+
+
+def test_only_the_owner_reads_what_is_private(folder: HospitalFolder) -> None:
+    folder.save_model(GlobalModel(WEIGHTS, b"b" * 32))
+    folder.save_candidate(Candidate(1, b"a" * 32, WEIGHTS))
+    folder.save_submission(signed(1), [b"one", b"two"])
+    assert mode(folder.path) == 0o700
+    for name in ("model.npz", "candidate.npz", "outbox/round-0001/000000", "outbox/round-0001/000001"):
+        assert mode(folder.path / name) == 0o600, name
+    assert mode(folder.path / "outbox" / "round-0001") == 0o700
+
+
+def test_a_retry_resends_the_same_bytes_in_the_same_order(folder: HospitalFolder) -> None:
+    chunks = [bytes([index]) * 9 for index in range(12)]
+    folder.save_submission(signed(2), chunks)
+    again = HospitalFolder(folder.path).load_submission(2)
+    assert again == (signed(2), chunks)
+    assert again is not None
+    assert again[0].commitment.event == EVENT
+    assert folder.load_submission(1) is None
+    assert folder.load_submission(3) is None
+
+
+def test_a_later_round_takes_the_place_of_an_earlier_one(folder: HospitalFolder) -> None:
+    folder.save_submission(signed(2), [b"old"] * 5)
+    folder.save_submission(signed(3), [b"new"])
+    assert folder.load_submission(2) is None
+    assert folder.load_submission(3) == (signed(3), [b"new"])
+    assert len(list((folder.path / "outbox").iterdir())) == 1
+
+
+def test_a_submission_that_a_crash_cut_short_never_left(
+    folder: HospitalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commitment is written last, so a folder without it is nothing to send again."""
+    with monkeypatch.context() as crash:
+        crash.setattr("fedward.hospital._commitment_json", lambda _signed: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            folder.save_submission(signed(2), [b"a", b"b", b"c"])
+    assert (folder.path / "outbox" / "round-0002" / "000002").exists()
+    assert folder.load_submission(2) is None
+    folder.save_submission(signed(2), [b"d"])
+    assert folder.load_submission(2) == (signed(2), [b"d"])
+
+
+def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> None:
+    assert folder.checkpoints() == []
+    for index in (1, 2):
+        folder.save_report(index, b"report %d" % index)
+        folder.save_checkpoint(index, 10 * index, bytes([index]) * 32, b"\0" * 32)
+    assert (folder.path / "reports" / "round-0002.json").read_bytes() == b"report 2"
+    assert [point["height"] for point in folder.checkpoints()] == [10, 20]
+    assert folder.checkpoints()[0] == {
+        "round": 1, "height": 10, "block_hash": "01" * 32, "ledger_head": "00" * 32
+    }  # fmt: skip
+
+
+def test_a_secret_key_is_read_or_missed(folder: HospitalFolder) -> None:
+    with pytest.raises(EvidenceError, match="secret_key"):
+        folder.load_secret_key()
+    folder.secret_key.write_bytes(b"key")
+    assert folder.load_secret_key() == b"key"
+
+
+def test_the_weights_digest_is_of_little_endian_float32_and_of_nothing_else() -> None:
+    assert weights_digest(WEIGHTS) == sha256(WEIGHTS.astype("<f4").tobytes())
+    assert weights_digest(WEIGHTS.astype(">f4")) == weights_digest(WEIGHTS)
+    assert weights_digest(np.repeat(WEIGHTS, 2)[::2]) == weights_digest(WEIGHTS)
+    other = WEIGHTS.copy()
+    other[-1] = np.nextafter(other[-1], np.float32(9))
+    assert weights_digest(other) != weights_digest(WEIGHTS)
