@@ -14,6 +14,7 @@ from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 from web3.exceptions import (
     ContractLogicError,
+    InvalidAddress,
     MismatchedABI,
     TransactionNotFound,
     Web3Exception,
@@ -39,7 +40,16 @@ NONCE_TRIES = 8
 LOG_PAGE_BLOCKS = 2_000
 SPARE_GAS = 20_000  # what storage that others fill between estimate and block can add to a call
 
-_MISFITS = (DecodingError, EncodingError, MismatchedABI, Web3TypeError, Web3ValidationError, Web3ValueError, TypeError)
+_MISFITS = (
+    DecodingError,
+    EncodingError,
+    InvalidAddress,
+    MismatchedABI,
+    Web3TypeError,
+    Web3ValidationError,
+    Web3ValueError,
+    TypeError,
+)
 _ALREADY_SENT = ("already known", "alreadyknown", "known transaction", "already imported", "nonce too low")
 
 
@@ -53,7 +63,7 @@ class Connection:
         contract: The contract's address; None before it is deployed.
 
     Raises:
-        LedgerError: the node does not answer.
+        LedgerError: the node does not answer, or the contract's address is none.
     """
 
     def __init__(self, url: str, contract: Address | None) -> None:
@@ -70,6 +80,7 @@ class Connection:
             cacheable_requests={RPCEndpoint("eth_chainId")},  # web3 asks before every transaction
         )
         self._web3 = Web3(provider)
+        self._web3.ens = None  # an address is an address: web3 looks no name up
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # proof-of-authority nodes use more
         self._contract = self._bind(contract) if contract else None
         self._sending = threading.Lock()
@@ -83,7 +94,13 @@ class Connection:
 
     def _bind(self, address: Address) -> Contract:
         """The contract's interface at an address."""
-        return self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=load_artifact().abi)
+        try:
+            checksummed = Web3.to_checksum_address(address)
+        except (TypeError, ValueError) as error:
+            raise LedgerError(
+                f"{address!r} is no address of a contract.", "Give 0x and 40 hexadecimal digits.", MISFIT
+            ) from error
+        return self._web3.eth.contract(address=checksummed, abi=load_artifact().abi)
 
     @property
     def contract(self) -> Contract:

@@ -3,15 +3,20 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from eth_utils.address import is_checksum_address
+
 from fedward.errors import LedgerError, VerificationError
-from fedward.types import Commitment, PrivacyEvent, Vote
+from fedward.types import Address, Commitment, PrivacyEvent, Vote
 
 DECIMALS = 30  # the contract's decimal numbers are in units of 1e-30
 MAX_UINT128 = 2**128 - 1
+MAX_UINT64 = 2**64 - 1
 MAX_UINT32 = 2**32 - 1
+WORD_BYTES = 32
 MODES = ("none", "update", "sample")
 UNITS = ("none", "hospital", "patient", "image")
 MAX_REASON_BYTES = 31
+SHOWN_LENGTH = 42  # of a malformed value in a message: as long as an address
 MISFIT = "MalformedValue"  # reason of a `LedgerError` over a value that no contract call can carry
 
 EncodedEvent = tuple[int, int, int, int, int, int, int]
@@ -30,9 +35,9 @@ def encode_decimal(value: float, name: str) -> int:
     Guarantees:
         1. `decode_decimal` gives back the very same float.
     """
-    number = Decimal(repr(float(value)))
-    if number.is_finite() and number >= 0:
-        units = number.scaleb(DECIMALS)
+    # What came from outside may be of any type and size: compared before `float`, which overflows at 1e309.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_UINT128:
+        units = Decimal(repr(float(value))).scaleb(DECIMALS)
         # Decimal's context rounds to 28 digits, a float's shortest form has 17: scaleb only moves the point.
         if units <= MAX_UINT128 and units == units.to_integral_value():
             return int(units)
@@ -54,7 +59,7 @@ def encode_event(event: PrivacyEvent) -> EncodedEvent:
     Raises:
         LedgerError: a value does not fit, or a name is unknown.
     """
-    if event.mode not in MODES or event.unit not in UNITS or not 0 <= event.steps <= MAX_UINT32:
+    if event.mode not in MODES or event.unit not in UNITS or not _is_integer(event.steps, MAX_UINT32):
         raise LedgerError(
             f"The privacy event {event} cannot be recorded on the ledger.",
             f"Its mode is one of {', '.join(MODES)}, its unit one of {', '.join(UNITS)}, its steps fit 32 bits.",
@@ -94,30 +99,76 @@ def decode_event(fields: EncodedEvent) -> PrivacyEvent:
 
 
 def encode_commitment(commitment: Commitment) -> tuple[object, ...]:
-    """A commitment as the contract's struct; chain id and contract are in the signature's domain."""
+    """A commitment as the contract's struct; chain id and contract are in the signature's domain.
+
+    Raises:
+        LedgerError: a field is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
+    """
     return (
-        commitment.round_index,
-        commitment.hospital,
-        commitment.ledger_head,
-        commitment.base_id,
-        commitment.context_fingerprint,
-        commitment.update_root,
-        commitment.update_bytes,
-        commitment.weight,
+        _integer(commitment.round_index, MAX_UINT32, "round"),
+        check_address(commitment.hospital, "hospital"),
+        _word(commitment.ledger_head, "ledger head"),
+        _word(commitment.base_id, "base id"),
+        _word(commitment.context_fingerprint, "context fingerprint"),
+        _word(commitment.update_root, "update root"),
+        _integer(commitment.update_bytes, MAX_UINT64, "number of bytes"),
+        _integer(commitment.weight, MAX_UINT32, "weight"),
         encode_event(commitment.event),
     )
 
 
 def encode_vote(vote: Vote) -> tuple[object, ...]:
-    """A vote as the contract's struct; chain id and contract are in the signature's domain."""
+    """A vote as the contract's struct; chain id and contract are in the signature's domain.
+
+    Raises:
+        LedgerError: a field is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
+    """
+    if not isinstance(vote.accept, bool):
+        raise _misfit("verdict", vote.accept, "True or False")
     return (
-        vote.round_index,
-        vote.hospital,
-        vote.aggregate_hash,
+        _integer(vote.round_index, MAX_UINT32, "round"),
+        check_address(vote.hospital, "hospital"),
+        _word(vote.aggregate_hash, "aggregate hash"),
         vote.accept,
-        vote.candidate_digest,
-        vote.evidence_hash,
+        _word(vote.candidate_digest, "candidate digest"),
+        _word(vote.evidence_hash, "evidence hash"),
     )
+
+
+def check_address(value: Address, name: str) -> Address:
+    """The address, if it is one: 0x, 40 hexadecimal digits, and upper and lower case as EIP-55 has them.
+
+    Raises:
+        LedgerError: it is something else, such as "x.eth", which web3 would look up; `reason` is "MalformedValue".
+    """
+    if not isinstance(value, str) or not is_checksum_address(value):
+        raise _misfit(name, value, "an address of 0x and 40 hexadecimal digits with its checksum")
+    return value
+
+
+def _integer(value: int, most: int, name: str) -> int:
+    """The number, if the contract's type can hold it."""
+    if not _is_integer(value, most):
+        raise _misfit(name, value, f"a whole number from 0 to {most}")
+    return value
+
+
+def _is_integer(value: int, most: int) -> bool:
+    """Whether it is a whole number from 0 to `most`; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _word(value: bytes, name: str) -> bytes:
+    """The bytes, if they are a word; a string of digits would be taken as well by web3."""
+    if not isinstance(value, bytes) or len(value) != WORD_BYTES:
+        raise _misfit(name, value, f"{WORD_BYTES} bytes")
+    return value
+
+
+def _misfit(name: str, value: object, wanted: str) -> LedgerError:
+    """The error over a value that no contract call can carry; of the value only the beginning is shown."""
+    shown = repr(value[:SHOWN_LENGTH] if isinstance(value, str | bytes) else value)[: 2 * SHOWN_LENGTH]
+    return LedgerError(f"The {name} {shown} cannot be recorded on the ledger.", f"Use {wanted}.", MISFIT)
 
 
 def encode_mask(indices: Iterable[int]) -> int:

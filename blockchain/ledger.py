@@ -9,6 +9,7 @@ from web3.types import LogReceipt
 from blockchain.artifact import load_artifact
 from blockchain.connection import Connection
 from blockchain.encoding import (
+    check_address,
     decode_event,
     decode_mask,
     decode_reason,
@@ -118,11 +119,11 @@ class Ledger:
 
     def register(self, hospital: Address, weight: int, x25519_key: bytes, dealer: bool = False) -> None:
         """Put a hospital on the roster; one of them is the dealer."""
-        self._transact("register", hospital, weight, x25519_key, dealer)
+        self._transact("register", check_address(hospital, "hospital"), weight, x25519_key, dealer)
 
     def revoke(self, hospital: Address) -> None:
         """Take a hospital off the roster and start a new key epoch."""
-        self._transact("revoke", hospital)
+        self._transact("revoke", check_address(hospital, "hospital"))
 
     def set_context(self, fingerprint: bytes) -> None:
         """As the dealer, name the key of this epoch (32 bytes), once."""

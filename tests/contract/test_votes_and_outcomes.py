@@ -7,8 +7,9 @@ from consortium import RULES, WEIGHTS, Chain, Consortium, refused
 
 from blockchain.encoding import encode_reason, encode_vote
 from blockchain.fold import first_base_id, next_base_id
-from blockchain.ledger import RoundPhase
+from blockchain.ledger import Ledger, RoundPhase
 from blockchain.signatures import Verdict, sign_vote
+from fedward.types import Address
 
 HASH = bytes([8]) * 32
 
@@ -73,6 +74,33 @@ def test_vote_refusals(voting: Consortium) -> None:
     for again in (True, False):
         with refused("AlreadyVoted", "round 1", hospital.address.lower()):
             ledger.cast_vote_for(voting.ballot(0, again))
+
+
+@pytest.mark.parametrize("name", ["nonsense", "x.eth", "", "0x12"])
+def test_a_vote_or_commitment_of_nobody_is_refused(consortium: Consortium, name: str) -> None:
+    """A name that is no address is the sender's fault: an error with a reason, without any look-up on the chain."""
+    consortium.open_round()
+    signed, nobody = consortium.signed(0), Address(name)
+    with refused("MalformedValue"):
+        consortium.ledger.submit_for(
+            dataclasses.replace(signed, commitment=dataclasses.replace(signed.commitment, hospital=nobody))
+        )
+    consortium.submit()
+    consortium.close_submissions()
+    ballot = consortium.ballot(0, True)
+    with refused("MalformedValue"):
+        consortium.ledger.cast_vote_for(
+            dataclasses.replace(ballot, vote=dataclasses.replace(ballot.vote, hospital=nobody))
+        )
+    for call in (lambda: consortium.ledger.register(nobody, 1, HASH), lambda: consortium.ledger.revoke(nobody)):
+        with refused("MalformedValue"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["nonsense", "x.eth", "0x12"])
+def test_no_ledger_is_attached_at_what_is_no_address(chain: Chain, name: str) -> None:
+    with refused("MalformedValue"):
+        Ledger.attach(chain.node.url, Address(name))
 
 
 def test_votes_end_with_the_deadline(voting: Consortium) -> None:
