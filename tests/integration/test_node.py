@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import requests
 from consortium import CHAIN_ID, Consortium, running_chain
 from eth_account import Account
+from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3RPCError
@@ -19,6 +21,7 @@ from web3.exceptions import Web3RPCError
 from blockchain.chain import EmbeddedChain
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
+from blockchain.machine import TransactionRefusedError
 from blockchain.node import RunningNode, start_node
 from fedward.errors import LedgerError, ResourceError
 
@@ -134,6 +137,59 @@ def test_blocks_follow_the_clock_but_never_stand_still(tmp_path: Path, rich: Ide
             client.eth.send_raw_transaction(transfer(rich, nonce))
             times.append(client.eth.get_block("latest")["timestamp"])
     assert [time - 1_700_000_000 for time in times] == [0, 1, 2, 500, 501]
+
+
+def test_a_flood_of_transfers_does_not_take_the_chain_ahead_of_the_clock(
+    tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has money could otherwise end everybody's deadlines; ten seconds of the clock pass in each of ours."""
+    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", 5.0)
+    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 0.1)
+    chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: time.monotonic() * 10)
+    for nonce in range(30):
+        chain.submit(transfer(rich, nonce))
+        assert chain.head().timestamp <= time.monotonic() * 10 + 5
+    assert chain.head().block_number == 30
+    chain.close()
+
+
+def test_founding_and_a_round_do_not_wait_for_the_clock(tmp_path: Path, rich: Identity) -> None:
+    """Five hospitals send 20 transactions one after the other; not one has to wait, even where no time passes."""
+    chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: 1_700_000_000.0)
+    began = time.monotonic()
+    for nonce in range(20):
+        chain.submit(transfer(rich, nonce))
+    assert time.monotonic() - began < 10
+    chain.close()
+
+
+def test_a_chain_far_ahead_of_a_clock_that_stands_still_goes_on_and_packs(
+    tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", -1000.0)
+    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 0.5)
+    chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: 1_700_000_000.0)
+    began = time.monotonic()
+    chain.submit(transfer(rich, 0))
+    assert time.monotonic() - began >= 0.4
+    with ThreadPoolExecutor(10) as pool:  # whoever comes during the pause is in the next block
+        list(pool.map(lambda nonce: chain.submit(transfer(rich, nonce)), range(10, 0, -1)))
+    assert chain.head().block_number <= 3
+    assert chain.state().get_nonce(to_canonical_address(rich.address)) == 11
+    chain.close()
+
+
+def test_stopping_ends_the_pause(tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", -1000.0)
+    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 100.0)
+    chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: 1_700_000_000.0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(chain.submit, transfer(rich, 0))
+        while not chain._waiting:
+            time.sleep(0.01)
+        chain.close()
+        with pytest.raises(TransactionRefusedError, match="being stopped"):
+            waiting.result(timeout=5)
 
 
 @pytest.mark.parametrize(
