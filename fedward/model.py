@@ -5,6 +5,8 @@ averaging them breaks under label skew. Group normalization (Wu and He 2018, "Gr
 """
 
 import functools
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,11 +93,7 @@ class Classifier:
         Returns:
             float32, shape (n, findings).
         """
-        parts = [
-            np.asarray(self._forward(tf.constant(pixels[start : start + PREDICT_BATCH])))
-            for start in range(0, len(pixels), PREDICT_BATCH)
-        ]
-        return np.concatenate([np.zeros((0, self.spec.findings), np.float32), *parts])
+        return _in_batches(self._forward, pixels, self.spec.findings)
 
     def start_training(self, learning_rate: float) -> None:
         """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared."""
@@ -131,8 +129,35 @@ def save_network(classifier: Classifier, path: Path) -> None:
 
 
 def load_network(path: Path) -> Any:
-    """Read a `.keras` file without running code from it."""
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    """Read a `.keras` file without running code from it.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, UserWarning: the file is damaged.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # Keras only warns when it leaves layers at random weights
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def network_logits(network: Any, pixels: Vector) -> Vector:
+    """Scores before the sigmoid of a network that was read from a file; shapes as in `Classifier.logits`.
+
+    Not by Keras's own `predict`: that writes TensorFlow's internals to stderr.
+
+    Raises:
+        ValueError: the network does not take such images.
+    """
+    forward = tf.function(lambda images: network(images, training=False), reduce_retracing=True)
+    return _in_batches(forward, pixels, int(network.output_shape[-1]))
+
+
+def _in_batches(forward: Callable[[Any], Any], pixels: Vector, findings: int) -> Vector:
+    """Apply a function to batches of images, so that memory stays bounded."""
+    parts = [
+        np.asarray(forward(tf.constant(pixels[start : start + PREDICT_BATCH])))
+        for start in range(0, len(pixels), PREDICT_BATCH)
+    ]
+    return np.concatenate([np.zeros((0, findings), np.float32), *parts])
 
 
 def _build(spec: ModelSpec, weights_file: str) -> Any:

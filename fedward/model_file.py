@@ -3,15 +3,18 @@
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedward.errors import DataError, ResourceError
-from fedward.model import Classifier, ModelSpec, load_network, save_network
+from fedward.model import Classifier, ModelSpec, load_network, network_logits, save_network
 from fedward.types import Vector
 
 CARD = "fedward.json"
 FORMAT_VERSION = 1
+# What zipfile, JSON, HDF5 and Keras raise over a file that is not what it should be.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def load_card(path: Path) -> ModelCard:
         card = ModelCard(
             **{**values, "findings": tuple(values["findings"]), "class_names": tuple(values["class_names"])}
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{path} is missing, damaged or no model of Fedward.", "Name a run folder or its model.keras."
         ) from error
@@ -101,8 +104,6 @@ def load_logits(path: Path, pixels: Vector) -> Vector:
         DataError: the file is damaged or does not take such images.
     """
     try:
-        network = load_network(path)
-        logits: Vector = network.predict(pixels, batch_size=256, verbose=0)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        return network_logits(load_network(path), pixels)
+    except (*_DAMAGE, AttributeError, UserWarning) as error:
         raise DataError(f"{path} is damaged or does not take these images: {error}.", "Train it anew.") from error
-    return logits
