@@ -17,7 +17,7 @@ interface IUpdateLedger {
     }
 
     /// @notice The rules of every round, fixed at deployment.
-    /// @param minIncluded Fewest updates in an aggregate; fewer would show single ones.
+    /// @param minIncluded Fewest updates in an aggregate, at least 2: fewer would show single ones.
     /// @param rejectQuorum Rejecting votes that reject a round; 0: more than half of the roster at its opening.
     /// @param minVotes Votes without which a round is aborted; 0: more than half of the roster at its opening.
     /// @param submissionDuration Seconds from the opening block in which updates are taken.
@@ -209,6 +209,7 @@ interface IUpdateLedger {
     error WrongWeight(uint32 expected, uint32 given);
     error UnknownPrivacyCode(uint8 mode, uint8 unit);
     error AlreadySubmitted(uint32 round, address hospital);
+    /// @dev The root was recorded before, as an update's or as an aggregate's.
     error HashAlreadyUsed(bytes32 hash, uint32 round);
     error IncludedNotSubmitted(uint128 includedMask, uint128 submittedMask);
     error TooFewIncluded(uint256 included, uint256 required);

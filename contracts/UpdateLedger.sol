@@ -67,7 +67,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     constructor(bytes32 settingsDigest_, bytes32 initialModelDigest_, Rules memory rules_)
         EIP712("Fedward UpdateLedger", "1")
     {
-        _checkRule("minIncluded", rules_.minIncluded, 1, MAX_ROSTER);
+        _checkRule("minIncluded", rules_.minIncluded, 2, MAX_ROSTER);
         _checkRule("rejectQuorum", rules_.rejectQuorum, 0, MAX_ROSTER);
         _checkRule("minVotes", rules_.minVotes, 0, MAX_ROSTER);
         _checkRule("submissionDuration", rules_.submissionDuration, 1, type(uint32).max);
@@ -193,7 +193,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
 
     /// @notice Record the aggregate, once all have submitted or the time is over.
     /// @param round The open round.
-    /// @param aggregateHash Merkle root of the aggregate's chunk hashes, never recorded before.
+    /// @param aggregateHash Merkle root of the aggregate's chunk hashes, never recorded before, as an update's neither.
     /// @param includedMask Which submissions were added.
     /// @param exclusions Every other submission, with its reason.
     function closeSubmissions(uint32 round, bytes32 aggregateHash, uint128 includedMask, Exclusion[] calldata exclusions)
@@ -211,9 +211,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         if (included < _rules.minIncluded) revert TooFewIncluded(included, _rules.minIncluded);
         _checkExclusions(submitted & ~includedMask, exclusions);
         _checkNotZero("aggregateHash", aggregateHash);
-        if (_roundOfAggregate[aggregateHash] != 0) {
-            revert HashAlreadyUsed(aggregateHash, _roundOfAggregate[aggregateHash]);
-        }
+        _checkUnused(aggregateHash);
         _roundOfAggregate[aggregateHash] = round;
         closing.phase = Phase.Voting;
         closing.aggregateHash = aggregateHash;
@@ -486,8 +484,15 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         }
         _checkNotZero("updateRoot", commitment.updateRoot);
         _checkNotZero("updateBytes", bytes32(uint256(commitment.updateBytes)));
-        uint32 usedIn = _roundOfUpdate[commitment.updateRoot];
-        if (usedIn != 0) revert HashAlreadyUsed(commitment.updateRoot, usedIn);
+        _checkUnused(commitment.updateRoot);
+    }
+
+    /// @dev Updates and aggregates are told apart: one hospital's update handed out as "the aggregate" would show it to
+    /// all, and an old aggregate sent as an update would count it again. Sums of two or more never are an update.
+    function _checkUnused(bytes32 root) private view {
+        uint32 usedIn = _roundOfUpdate[root];
+        if (usedIn == 0) usedIn = _roundOfAggregate[root];
+        if (usedIn != 0) revert HashAlreadyUsed(root, usedIn);
     }
 
     function _hashCommitment(Commitment calldata commitment) private pure returns (bytes32) {

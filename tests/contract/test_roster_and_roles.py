@@ -47,6 +47,7 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
     ("change", "field"),
     [
         ({"min_included": 0}, "minIncluded, value 0"),
+        ({"min_included": 1}, "minIncluded, value 1"),
         ({"min_included": 129}, "minIncluded, value 129"),
         ({"reject_quorum": 129}, "rejectQuorum"),
         ({"min_votes": 200}, "minVotes"),

@@ -346,6 +346,31 @@ def test_an_aggregate_is_recorded_once(consortium: Consortium) -> None:
         consortium.ledger.close_submissions(2, aggregate, (0, 1, 2), {})
 
 
+@pytest.mark.parametrize("in_round", [1, 2])
+def test_one_hospitals_update_is_never_recorded_as_the_aggregate(consortium: Consortium, in_round: int) -> None:
+    """Else a server could have everybody decrypt a single hospital's update, of this round or of an earlier one."""
+    consortium.open_round()
+    victim = consortium.signed(0)
+    consortium.ledger.submit_for(victim)
+    if in_round == 2:
+        consortium.ledger.abort_round(1, "test")
+        consortium.open_round()
+        consortium.submit(0)
+    consortium.submit(1, 2)
+    with refused("HashAlreadyUsed", victim.commitment.update_root, "round 1"):
+        consortium.ledger.close_submissions(in_round, victim.commitment.update_root, (0, 1, 2), {})
+    assert consortium.ledger.round(in_round).phase is RoundPhase.OPEN
+    consortium.close_submissions()
+
+
+def test_an_aggregate_is_never_recorded_as_an_update(consortium: Consortium) -> None:
+    aggregate = consortium.to_voting()
+    consortium.ledger.abort_round(1, "test")
+    consortium.open_round()
+    with refused("HashAlreadyUsed", aggregate, "round 1"):
+        consortium.ledger.submit_for(consortium.signed(0, update_root=aggregate))
+
+
 def test_closing_twice_is_refused(consortium: Consortium) -> None:
     consortium.to_voting()
     with refused("RoundNotOpen", "round 1, phase 2"):
