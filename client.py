@@ -14,14 +14,15 @@ from flwr.clientapp import ClientApp
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
+from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
 from encryption import PublicContext, SecretContext, encrypt
 from fedward import wire
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
 from fedward.errors import EncryptionError, FedwardError, VerificationError
-from fedward.evaluation import histogram
-from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
+from fedward.evaluation import empty_histogram, histogram
+from fedward.hospital import Candidate, HospitalFolder, Membership, roster_digest, weights_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
 from fedward.packing import round_plan
 from fedward.privacy import PrivacyLedger, privatize
@@ -29,10 +30,12 @@ from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
 from fedward.timing import Stopwatch
 from fedward.training import train
-from fedward.types import DetectorReport, GlobalModel, Partition, Vector
+from fedward.types import DetectorReport, GlobalModel, Partition, SignedVote, Vector
 from fedward.voting import accepts, evidence_hash, report_bytes
 
 app = ClientApp()
+
+NO_CANDIDATE = b"\xff" * 32  # voted for where an aggregate does not decode: says nothing of the model in force
 
 
 @app.train()
@@ -100,6 +103,27 @@ class Hospital:
             Ledger.attach(settings.run.rpc_url, membership.contract, identity),
         )
 
+    def join_round(self, round_index: int, phase: RoundPhase) -> RoundOpening:
+        """How a round was opened, if it is the one that now waits for this hospital.
+
+        Raises:
+            VerificationError: it is another round's turn, or strangers are on the roster.
+        """
+        latest, record = self.ledger.latest_round(), self.ledger.round(round_index)
+        if round_index != latest or record.phase is not phase:
+            raise VerificationError(
+                f"The server asks about round {round_index}, which is {record.phase.name.lower()} on the ledger, "
+                f"whose last round is {latest}.",
+                "Compare this hospital's checkpoints with the others'.",
+            )
+        opening = self.ledger.opening(round_index)
+        if roster_digest((entry.address, entry.weight) for entry in opening.roster) != self.membership.roster_digest:
+            raise VerificationError(
+                f"The roster of round {round_index} is not the one that {self.membership.hospital} joined.",
+                "Ask the consortium who was added, removed or given another weight.",
+            )
+        return opening
+
     @property
     def public(self) -> PublicContext:
         """The public half of the consortium's key."""
@@ -114,10 +138,10 @@ class Hospital:
 def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Submission:
     """Stages 2 to 5. A round that was already answered is answered with the same bytes again."""
     settings, clock = hospital.settings, Stopwatch()
+    opening = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
-    if stored:
+    if stored and stored[0].commitment.ledger_head == opening.ledger_head:
         return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
-    opening = hospital.ledger.opening(round_index)
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
@@ -140,25 +164,33 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
 def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Ballot:
     """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
     settings, clock = hospital.settings, Stopwatch()
-    opening, record = hospital.ledger.opening(round_index), hospital.ledger.round(round_index)
+    opening, record = hospital.join_round(round_index, RoundPhase.VOTING), hospital.ledger.round(round_index)
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
-        weights, reports = _decrypt(hospital, model, round_index, aggregates)
-    current, proposed = Scorer(hospital, model.weights), Scorer(hospital, weights)
+        weights = _decrypt(hospital, model, round_index, aggregates)
+    if isinstance(weights, DetectorReport):
+        signed = _vote(hospital, record, (weights,), NO_CANDIDATE)
+        return wire.Ballot(signed, empty_histogram(len(hospital.partition.findings)), clock.seconds)
+    proposed = Scorer(hospital, weights)
     with clock.measure("detect"):
-        inspection = Inspection(hospital.partition.val, current, proposed)
-        reports += detect(inspection, configured_detectors(settings.voting))
+        inspection = Inspection(hospital.partition.val, Scorer(hospital, model.weights), proposed)
+        reports = detect(inspection, configured_detectors(settings.voting))
     with clock.measure("vote"):
-        content = report_bytes(round_index, reports)
-        hospital.folder.save_report(round_index, content)
         hospital.folder.save_candidate(Candidate(round_index, record.aggregate_hash, weights))
-        verdict = Verdict(accepts(reports), weights_digest(weights), evidence_hash(content))
-        signed = sign_vote(verdict, record, hospital.ledger, hospital.identity)
+        signed = _vote(hospital, record, reports, weights_digest(weights))
     with clock.measure("evaluate"):
         images = hospital.partition.val
         counts = histogram(proposed(images.pixels()), images.labels)
     return wire.Ballot(signed, counts, clock.seconds)
+
+
+def _vote(hospital: Hospital, record: RoundRecord, reports: tuple[DetectorReport, ...], digest: bytes) -> SignedVote:
+    """Keep the reports that a vote rests on, and sign it."""
+    content = report_bytes(record.round_index, reports)
+    hospital.folder.save_report(record.round_index, content)
+    verdict = Verdict(accepts(reports), digest, evidence_hash(content))
+    return sign_vote(verdict, record, hospital.ledger, hospital.identity)
 
 
 @dataclass(frozen=True)
@@ -177,14 +209,13 @@ class Scorer:
 
 def _decrypt(
     hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
-) -> tuple[Vector, tuple[DetectorReport, ...]]:
-    """The candidate's weights; the weights in force and a report where the aggregate does not decode."""
+) -> Vector | DetectorReport:
+    """The candidate's weights, or what is wrong with an aggregate that does not decode."""
     chunks = aggregates.get(round_index, ())
     try:
-        weights = candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
+        return candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
     except EncryptionError as error:
-        return model.weights, (DetectorReport("decode", True, 1.0, str(error)),)
-    return weights, ()
+        return DetectorReport("decode", True, 1.0, str(error))
 
 
 def _folder_path(settings: Settings, context: Context) -> Path:

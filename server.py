@@ -29,6 +29,7 @@ from fedward.types import UNKNOWN_ADDRESS, EncryptedAggregate, NodeId, Rejection
 
 app = ServerApp()
 
+CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
 CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first round
 
 
@@ -74,6 +75,7 @@ class Server:
         latest = self.ledger.latest_round()
         if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
             self.ledger.abort_round(latest, "interrupted")
+            self.finish(RoundLog(self.run, latest), "aborted")
         phases = [self.ledger.round(index).phase for index in range(1, latest + 1)]
         return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases)
 
@@ -91,9 +93,10 @@ class Server:
     def ask(self, kind: str, round_index: int, needed: Sequence[int], deadline: int) -> Iterator[Message]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
-        A hospital that was away says which aggregates it misses, and is asked again with them, once.
+        A hospital that was away says which aggregates it misses, and is asked again with some of them, as often as
+        it gets further that way.
         """
-        asked_again: set[int] = set()
+        reached: dict[int, int] = {}  # by node: the first round that it last said to miss
 
         def follow_up(reply: Message) -> Message | None:
             node = reply.metadata.src_node_id
@@ -103,10 +106,10 @@ class Server:
                 return None  # handed out as it is, and set aside where it is read
             earlier = sorted({index for index in missing if 0 < index < round_index})
             accepted = [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
-            if not accepted or node in asked_again:
+            if not accepted or accepted[0] <= reached.get(node, 0):
                 return None
-            asked_again.add(node)
-            return self.message(kind, node, round_index, [*accepted, *needed])
+            reached[node] = accepted[0]
+            return self.message(kind, node, round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])
 
         messages = [self.message(kind, node, round_index, needed) for node in self.nodes]
         timeout_s = max(0.0, deadline - time.time())
@@ -117,7 +120,7 @@ def lead_round(server: Server) -> None:
     """One round, stage by stage. A bad update or ballot is set aside and logged; the round goes on without it.
 
     Raises:
-        QuorumError: too few updates were accepted; the round is aborted.
+        QuorumError: too few updates were accepted, or too few votes came; the round is aborted.
         FedwardError: as `QuorumError`, and all that failed failed alike: then that is the reason to give.
     """
     opening = server.ledger.open_round()
@@ -138,15 +141,18 @@ def lead_round(server: Server) -> None:
     collect_votes(server, opening, log)
     phase = decide(server, opening, log)
     server.finish(log, phase.name.lower())
+    if phase is RoundPhase.ABORTED:
+        raise log.common_cause() or QuorumError(
+            f"Round {opening.round_index} got too few votes of {len(opening.roster)} hospitals.",
+            "See the warnings above, mend those hospitals and continue with --resume.",
+        )
 
 
 def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
-    event, plan = (
-        expected_event(server.settings.privacy),
-        round_plan(server.parameters, len(opening.roster), server.settings),
-    )
-    updates = []
+    event = expected_event(server.settings.privacy)
+    plan = round_plan(server.parameters, len(opening.roster), server.settings)
+    updates: list[VerifiedUpdate] = []
     for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
         try:
             submission = wire.records_to_submission(_content(reply), plan.chunks)
@@ -165,6 +171,8 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
             verdict = verify(stored, opening, event, server.ledger, server.public.check_ciphertext)
         if isinstance(verdict, Rejection):
             log.rejected(verdict)
+        elif any(update.hospital == verdict.hospital for update in updates):
+            log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
         else:
             updates.append(verdict)
             log.submitted(verdict.hospital, submission)
@@ -175,17 +183,22 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
     """Record the aggregate's hash; before the deadline the contract takes it only if everybody has submitted."""
     if server.ledger.round(opening.round_index).submissions < len(opening.roster):
         wait_until(opening.submission_deadline, log, "submissions")
-    reasons = {rejection.hospital: rejection.reason for rejection in log.rejections}
+    # The first reason stands: whoever sends more in a hospital's name cannot change it.
+    reasons = {rejection.hospital: rejection.reason for rejection in reversed(log.rejections)}
     server.ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, reasons)
 
 
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
-    index = opening.round_index
+    index, roster = opening.round_index, {entry.address for entry in opening.roster}
     deadline = server.ledger.round(index).voting_deadline
     for reply in server.ask(MessageType.EVALUATE, index, (index,), deadline):
         try:
             ballot = wire.records_to_ballot(_content(reply), server.findings)
+            vote = ballot.signed.vote
+            if vote.hospital not in roster or vote.round_index != index:
+                log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
+                continue
             server.ledger.cast_vote_for(ballot.signed)
         except HospitalFailedError as failed:
             log.failed(reply.metadata.src_node_id, failed)
@@ -194,17 +207,26 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
         except LedgerError as error:
             if not error.reason:  # the ledger is gone, which is no fault of the vote's
                 raise
-            log.rejected(Rejection(ballot.signed.vote.hospital, error.reason, error.what))
+            log.rejected(Rejection(vote.hospital, error.reason, error.what))
         else:
             log.voted(ballot)
 
 
 def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
-    """Let the contract count the votes; before the deadline it does so only if everybody has voted."""
-    record = server.ledger.round(opening.round_index)
-    if record.accepts + record.rejects < len(opening.roster):
+    """Let the contract count the votes; before the deadline it does so only if everybody has voted.
+
+    Anybody may ask the contract to count, so somebody may have been first.
+    """
+    index = opening.round_index
+    record = server.ledger.round(index)
+    if record.phase is RoundPhase.VOTING and record.accepts + record.rejects < len(opening.roster):
         wait_until(record.voting_deadline, log, "votes")
-    return server.ledger.finalize_round(opening.round_index)
+    try:
+        return server.ledger.finalize_round(index)
+    except LedgerError as error:
+        if error.reason != "RoundNotVoting":
+            raise
+        return server.ledger.round(index).phase
 
 
 def wait_until(deadline: int, log: RoundLog, what: str) -> None:

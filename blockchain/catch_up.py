@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from blockchain.fold import next_base_id
 from blockchain.ledger import Ledger
-from blockchain.records import RoundPhase, RoundRecord
+from blockchain.records import RoundPhase
 from encryption import SecretContext, decrypt
 from fedward.aggregation import apply_update
 from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
-from fedward.hospital import Candidate, HospitalFolder
+from fedward.hospital import HospitalFolder
 from fedward.packing import dequantize, round_plan
 from fedward.settings import Settings
 from fedward.types import GlobalModel, Vector
@@ -46,10 +46,16 @@ def candidate_model(
         settings: The packing follows from them.
 
     Raises:
-        VerificationError: these are not the ciphertexts that the ledger recorded.
+        VerificationError: these are not the ciphertexts that the ledger recorded, or of too few hospitals.
         EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
     """
     opening, record = ledger.opening(round_index), ledger.round(round_index)
+    if len(record.included) < settings.ledger.min_included:
+        raise VerificationError(
+            f"The aggregate of round {round_index} holds {len(record.included)} updates, "
+            f"fewer than ledger.min-included {settings.ledger.min_included}.",
+            "Do not decrypt it: it would show single hospitals' updates.",
+        )
     if merkle_root([sha256(chunk) for chunk in chunks]) != record.aggregate_hash:
         raise VerificationError(
             f"The aggregate of round {round_index} is not the one on the ledger.", "Ask the server for it again."
@@ -88,13 +94,12 @@ def catch_up(
     if model.base_id == base_id:
         return model
     ahead = _accepted_since(ledger, model.base_id)
-    missing = [index for index in ahead if index not in aggregates and not _is_of(candidate, ledger.round(index))]
-    if missing:
-        raise MissingAggregates(missing)
-    for index in ahead:
+    for position, index in enumerate(ahead):
         record = ledger.round(index)
-        if candidate and _is_of(candidate, record):
+        if candidate and candidate.aggregate_hash == record.aggregate_hash:
             weights = candidate.weights
+        elif index not in aggregates:
+            raise MissingAggregates(ahead[position:])
         else:
             weights = candidate_model(model, aggregates[index], index, ledger, secret, settings)
         model = GlobalModel(weights, next_base_id(model.base_id, record))
@@ -102,11 +107,6 @@ def catch_up(
         if model.base_id == base_id:
             return model
     raise _history_differs()
-
-
-def _is_of(candidate: Candidate | None, record: RoundRecord) -> bool:
-    """Whether a candidate kept on disk is what a round accepted."""
-    return candidate is not None and candidate.aggregate_hash == record.aggregate_hash
 
 
 def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:

@@ -11,7 +11,7 @@ from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from encryption import SecretContext
 from fedward.files import write_atomic
-from fedward.hospital import PRIVATE, HospitalFolder, Membership, weights_digest
+from fedward.hospital import PRIVATE, HospitalFolder, Membership, roster_digest, weights_digest
 from fedward.run_folder import Member, RunFolder
 from fedward.settings import Settings
 from fedward.types import Address, GlobalModel, HospitalId, Partition, Vector
@@ -68,9 +68,10 @@ def found_consortium(
     dealer = parties.hospitals[partitions[0].hospital]
     Ledger.attach(rpc_url, ledger.contract, dealer).set_context(secret.public.fingerprint)
     write_atomic(run.public_context, secret.public.to_bytes())
+    joined = roster_digest((member.address, member.weight) for member in members)
     for member in members:
         folder = run.hospital(member.hospital)
         write_atomic(folder.secret_key, secret.to_bytes(), PRIVATE)
         folder.save_model(GlobalModel(initial, ledger.base_id()))
-        folder.join(Membership(member.hospital, ledger.contract, member.weight, settings.digest().hex()))
+        folder.join(Membership(member.hospital, ledger.contract, member.weight, settings.digest().hex(), joined))
     return ledger, tuple(members)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fedward.progress import Progress as Report
@@ -55,4 +56,4 @@ def progress() -> Progress:
 
 def _plain(text: str) -> str:
     """Brackets in a text are no markup."""
-    return text.replace("[", r"\[")
+    return escape(text)

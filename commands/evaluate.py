@@ -64,9 +64,7 @@ def evaluate(
     table.add_column(style="bold")
     table.add_column()
     for name, value in metrics.items():
-        table.add_row(
-            name, "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
-        )
+        table.add_row(name, _shown(value))
     console.out.print(table)
 
 

@@ -8,7 +8,6 @@ import typer
 from rich.table import Table
 
 from commands import console
-from commands.simulate import parse_assignment
 from fedward import settings as setting
 from fedward.privacy import epsilon, expected_event
 from fedward.run_folder import RunFolder
@@ -27,7 +26,7 @@ def info(
     if run is not None:
         settings = setting.from_tables(RunFolder(run).load_record().settings)
     else:
-        settings = setting.load(config, *(parse_assignment(text) for text in assignments or ()))
+        settings = setting.load(config, *(setting.parse_assignment(text) for text in assignments or ()))
     tables, protection = to_tables(settings), protections(settings)
     if as_json:
         console.data({"settings": tables, "settings_digest": settings.digest().hex(), "protection": protection})

@@ -61,7 +61,7 @@ def simulate(
         ("training.seed", seed),
     ]
     given = [(key, value) for key, value in flags if value is not None]
-    given += [parse_assignment(text) for text in assignments or ()]
+    given += [setting.parse_assignment(text) for text in assignments or ()]
     if resume:
         if out is None or config or given:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
@@ -69,6 +69,8 @@ def simulate(
     else:
         folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
         settings = allow_two_hospitals(setting.load(config, *given))
+        if settings.privacy.mode == "none":
+            console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulation import simulate_further, simulate_new
     from fedward.reporting import final_table
@@ -77,22 +79,12 @@ def simulate(
     console.out.print(final_table(summary, folder))
 
 
-def parse_assignment(text: str) -> tuple[str, str]:
-    """Split `table.key=value`.
+def allow_two_hospitals(settings: Settings) -> Settings:
+    """Lower `ledger.min-included` to two for a simulation of two hospitals, with a warning.
 
     Raises:
-        UsageError: there is no equals sign.
+        UsageError: there are fewer hospitals than that setting asks for, and not just two.
     """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text} has no value.", "Write --set table.key=value.")
-    return key.strip(), value.strip()
-
-
-def allow_two_hospitals(settings: Settings) -> Settings:
-    """Lower `ledger.min-included` to two for a simulation of two hospitals, with a warning."""
-    if settings.privacy.mode == "none":
-        console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
     if settings.data.hospitals >= settings.ledger.min_included:
         return settings
     if settings.data.hospitals == 2:

@@ -61,6 +61,14 @@ class ScoreHistogram:
             self.n + other.n,
         )
 
+    def capped(self, most: int) -> "ScoreHistogram":
+        """The same shape with at most so many images: what a hospital claims weighs no more than it is enrolled for."""
+        if self.n <= most:
+            return self
+        scale = most / self.n
+        positives, negatives = ((counts * scale).astype(np.int64) for counts in (self.positives, self.negatives))
+        return ScoreHistogram(positives, negatives, self.loss_sum * scale, most)
+
     def loss(self) -> float | None:
         """Mean cross-entropy, or None without images."""
         return self.loss_sum / self.n if self.n else None
@@ -121,6 +129,12 @@ def histogram(logits: Vector, labels: NDArray[np.float32]) -> ScoreHistogram:
         return np.stack([np.bincount(bins[labels[:, k] == wanted, k], minlength=BINS) for k in range(findings)])
 
     return ScoreHistogram(count(1), count(0), float(losses(logits, labels).sum()), len(labels))
+
+
+def empty_histogram(findings: int) -> ScoreHistogram:
+    """What a hospital reports when there is nothing to score."""
+    none = np.zeros((findings, BINS), np.int64)
+    return ScoreHistogram(none, none, 0.0, 0)
 
 
 def evaluate(images: ImageSet, logits: Vector, threshold: float) -> Metrics:

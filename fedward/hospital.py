@@ -1,6 +1,6 @@
 """What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
 
-hospital.json  identity/  partition.npz  secret_key.ckks  public_context.ckks
+hospital.json  identity/  partition.npz  secret_key.ckks
 model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
 """
 
@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,12 +30,14 @@ class Membership:
         contract: The ledger's address, as agreed outside of any message.
         weight: Its enrolled example count.
         settings_digest: Hexadecimal; the settings that it joined under. A server that sends others is refused.
+        roster_digest: Hexadecimal; who else joined, with which weights. A round with another roster is refused.
     """
 
     hospital: HospitalId
     contract: Address
     weight: int
     settings_digest: str
+    roster_digest: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class HospitalFolder:
         self.identity = path / "identity"
         self.partition = path / "partition.npz"
         self.secret_key = path / "secret_key.ckks"
-        self.public_context = path / "public_context.ckks"
         self.privacy_record = path / "privacy.jsonl"
 
     @classmethod
@@ -180,6 +181,11 @@ class HospitalFolder:
 def weights_digest(weights: Vector) -> bytes:
     """SHA-256 of the weights as little-endian float32."""
     return sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+
+
+def roster_digest(members: Iterable[tuple[Address, int]]) -> str:
+    """Hexadecimal SHA-256 of addresses and weights in roster order."""
+    return sha256("\n".join(f"{address} {weight}" for address, weight in members).encode()).hex()
 
 
 def _round_name(round_index: int) -> str:

@@ -1,7 +1,10 @@
 """Stage 3, privatize: what bounds and blurs one hospital's influence, and what that costs.
 
-Mode `update` protects the **hospital** as a unit: whether it took part at all. With five hospitals that is a strong
-promise, and much noise. The accountant is Google's dp-accounting (Renyi, Mironov 2017).
+Mode `update` protects the **hospital** as a unit: its epsilon bounds how well the released update can be told from a
+release without its data (the same noise around nothing). That a hospital took part is public on the ledger. To
+tell one data set of a hospital from another, the clipped update can differ by twice the clip norm: for that
+reading, halve the noise multiplier. With five hospitals this is a strong promise, and much noise. The accountant is
+Google's dp-accounting (Renyi, Mironov 2017).
 """
 
 import json
@@ -70,7 +73,7 @@ def clip(delta: Vector, clip_norm: float) -> np.ndarray[tuple[int, ...], np.dtyp
 def epsilon(events: list[PrivacyEvent]) -> float | None:
     """The epsilon of releases composed, at the largest delta that they declare; None when none is private.
 
-    A hospital either takes part or not, so neighboring federations differ by adding or removing it.
+    Neighboring inputs: a hospital's clipped update, or zeros in its place.
     """
     private = [event for event in events if event.mode != "none"]
     if not private:

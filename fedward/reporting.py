@@ -26,7 +26,8 @@ class RunFacts:
         run_id: The run folder's name.
         hospitals: How many took part.
         model: name, parameters, weights_sha256.
-        rounds: One dict of metrics a round, as in `metrics.jsonl`.
+        phases: How each round ended, as on the ledger.
+        rejections: Updates and votes that the server set aside.
         test: Metrics on the pooled test split, or None where there is none.
         privacy: mode, unit, epsilon, delta.
         encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
@@ -37,7 +38,8 @@ class RunFacts:
     run_id: str
     hospitals: int
     model: dict[str, Any]
-    rounds: list[dict[str, Any]]
+    phases: list[str]
+    rejections: int
     test: Metrics | None
     privacy: dict[str, Any]
     encryption: dict[str, Any]
@@ -47,19 +49,18 @@ class RunFacts:
 
 def summarize(facts: RunFacts) -> dict[str, Any]:
     """The content of `summary.json`; every key is always there."""
-    phases = Counter(entry["phase"] for entry in facts.rounds)
+    phases = Counter(facts.phases)
     scores = facts.test.as_dict() if facts.test else {}
-    rejections = sum(len(entry["rejections"]) for entry in facts.rounds)
     return {
         "run_id": facts.run_id,
         "hospitals": facts.hospitals,
         "model": facts.model,
-        "rounds": {"opened": len(facts.rounds)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
+        "rounds": {"opened": len(facts.phases)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
         "test": {"n": scores.get("n", 0)}
         | {key: scores.get(key) for key in ("accuracy", "auc", "precision", "recall", "f1")},
         "privacy": facts.privacy,
         "encryption": facts.encryption,
-        "ledger": facts.ledger | {"rejections": rejections},
+        "ledger": facts.ledger | {"rejections": facts.rejections},
         "timing_s": {stage: round(facts.seconds.get(stage, 0.0), 3) for stage in (*STAGES, "total")},
     }
 

@@ -24,7 +24,7 @@ class RoundLog:
         self.rejections: list[Rejection] = []
         self._run = run
         self._round_index = round_index
-        self._names = {member.address: member.hospital for member in run.load_record().roster}
+        self._members = {member.address: member for member in run.load_record().roster}
         self._train_losses: list[float] = []
         self._saturated = 0
         self._submitted: list[Address] = []
@@ -65,7 +65,8 @@ class RoundLog:
         vote = ballot.signed.vote
         self._verdicts[vote.hospital] = vote.accept
         self.clock.add(ballot.seconds)
-        self._histogram = ballot.histogram if self._histogram is None else self._histogram + ballot.histogram
+        counts = ballot.histogram.capped(self._members[vote.hospital].weight)
+        self._histogram = counts if self._histogram is None else self._histogram + counts
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
 
     def waiting(self, what: str, deadline: int) -> None:
@@ -99,7 +100,8 @@ class RoundLog:
         )
 
     def _name(self, address: Address) -> str:
-        return self._names.get(address, address or "unknown")
+        member = self._members.get(address)
+        return member.hospital if member else address or "unknown"
 
     def _tell(self, event: str, **details: Any) -> None:
         self._run.log_progress(event, round=self._round_index, **details)

@@ -109,7 +109,7 @@ class LedgerSettings:
     """The contract's rules for a round."""
 
     chain_id: Annotated[int, Between(1, 2**31 - 1)]
-    min_included: Annotated[int, Between(1, 128)]
+    min_included: Annotated[int, Between(2, 128)]
     reject_quorum: Annotated[int, Between(0, 128)]
     min_votes: Annotated[int, Between(0, 128)]
     submission_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
@@ -161,6 +161,8 @@ class Settings:
         simulation shares it out, speed, and the run's own paths.
         """
         guaranteed = {name: table for name, table in to_tables(self).items() if name not in ("data", "speed", "run")}
+        # Where a hospital keeps the initial weights is its own matter; which they are is on the ledger by themselves.
+        guaranteed["model"] = {"name": self.model.name}
         guaranteed["data"] = {"finding": self.data.finding, "image-size": self.data.image_size}
         return hashlib.sha256(json.dumps(guaranteed, sort_keys=True, separators=(",", ":")).encode()).digest()
 
@@ -229,6 +231,18 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     for dotted, value in overrides:
         _set(tables, dotted, value)
     return from_tables(tables)
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Split `table.key=value`.
+
+    Raises:
+        UsageError: there is no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text} has no value.", "Write --set table.key=value.")
+    return key.strip(), value.strip()
 
 
 def replace(settings: Settings, dotted: str, value: Scalar) -> Settings:

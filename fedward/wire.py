@@ -4,7 +4,6 @@ Ciphertexts go as opaque byte arrays, which Flower sends in chunks. A reply is d
 in it, and a reply that cannot be read raises `VerificationError`, never anything else.
 """
 
-import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +14,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Messa
 from flwr.serverapp import Grid
 
 from fedward.ciphertext import CIPHERTEXT
-from fedward.errors import FedwardError, VerificationError
+from fedward.errors import FedwardError
 from fedward.evaluation import BINS, ScoreHistogram
+from fedward.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.types import (
     Address,
     Commitment,
@@ -104,7 +104,7 @@ def read_round(message: Message) -> int:
     Raises:
         VerificationError: it does not say.
     """
-    return _Fields(message.content, "round").whole("index")
+    return Fields(message.content, "round").whole("index")
 
 
 def read_aggregates(message: Message) -> Aggregates:
@@ -117,7 +117,7 @@ def read_aggregates(message: Message) -> Aggregates:
     for name in message.content.array_records:
         named = _AGGREGATE_NAME.fullmatch(name)
         if not named:
-            raise _malformed(f"has an unknown record {name!r}")
+            raise malformed(f"has an unknown record {name!r}")
         aggregates[int(named[1])] = _chunks(message.content, name)
     return aggregates
 
@@ -166,7 +166,7 @@ def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
         VerificationError: a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a
             submission, so that no hospital fills the server's disk.
     """
-    values = _Fields(records, "commitment")
+    values = Fields(records, "commitment")
     event = PrivacyEvent(
         mode=values.text("mode"),
         unit=values.text("unit"),
@@ -189,12 +189,12 @@ def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
         weight=values.whole("weight"),
         event=event,
     )
-    told = _Fields(records, "report")
+    told = Fields(records, "report")
     return Submission(
         signed=SignedCommitment(commitment, values.content("signature", 65)),
         chunks=_sized(_chunks(records, "chunks"), chunk_count),
-        report=TrainingReport(told.number("loss"), told.whole("saturated")) if told else None,
-        seconds=_Fields(records, "seconds").all_numbers(),
+        report=_training_report(told) if told else None,
+        seconds=Fields(records, "seconds").stage_seconds(),
     )
 
 
@@ -233,7 +233,7 @@ def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
     Raises:
         VerificationError: a part is missing or of the wrong type.
     """
-    values, counts = _Fields(records, "vote"), _Fields(records, "counts")
+    values, counts = Fields(records, "vote"), Fields(records, "counts")
     vote = Vote(
         chain_id=values.whole("chain-id"),
         contract=Address(values.text("contract")),
@@ -247,7 +247,7 @@ def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
     return Ballot(
         signed=SignedVote(vote, values.content("signature", 65)),
         histogram=_histogram(counts, findings),
-        seconds=_Fields(records, "seconds").all_numbers(),
+        seconds=Fields(records, "seconds").stage_seconds(),
     )
 
 
@@ -263,7 +263,7 @@ def read_failure(message: Message) -> Failure | None:
         return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1)
     if "failure" not in message.content:
         return None
-    values = _Fields(message.content, "failure")
+    values = Fields(message.content, "failure")
     return Failure(values.text("what"), values.text("remedy"), values.whole("exit-code"))
 
 
@@ -280,7 +280,7 @@ def read_missing(message: Message) -> tuple[int, ...]:
     """
     if message.has_error() or "missing" not in message.content:
         return ()
-    return _Fields(message.content, "missing").wholes("rounds")
+    return Fields(message.content, "missing").wholes("rounds")
 
 
 FollowUp = Callable[[Message], Message | None]  # what to send instead of handing a reply out, if anything
@@ -315,59 +315,7 @@ def exchange(
             time.sleep(poll_interval_s)
 
 
-class _Fields:
-    """Typed access to one record of a message from outside."""
-
-    def __init__(self, records: RecordDict, name: str) -> None:
-        if name not in records or not isinstance(records[name], ConfigRecord | MetricRecord):
-            raise _malformed(f"has no record {name!r}")
-        self._values = dict(records[name].items())
-        self._name = name
-
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
-    def _get(self, key: str, wanted: tuple[type, ...]) -> object:
-        value = self._values.get(key)
-        if not isinstance(value, wanted):
-            raise _malformed(f"has no proper {self._name}.{key}")
-        return value
-
-    def text(self, key: str) -> str:
-        return str(self._get(key, (str,)))
-
-    def flag(self, key: str) -> bool:
-        return bool(self._get(key, (bool,)))
-
-    def whole(self, key: str) -> int:
-        value = self._get(key, (int,))
-        if not isinstance(value, int) or isinstance(value, bool):  # Python counts True as a whole number
-            raise _malformed(f"has no whole number in {self._name}.{key}")
-        return value
-
-    def wholes(self, key: str) -> tuple[int, ...]:
-        values = self._get(key, (list,))
-        if not isinstance(values, list) or any(type(value) is not int for value in values):
-            raise _malformed(f"has no list of numbers in {self._name}.{key}")
-        return tuple(values)
-
-    def number(self, key: str) -> float:
-        value = self._get(key, (int, float))
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise _malformed(f"has no finite number in {self._name}.{key}")
-        return float(value)
-
-    def content(self, key: str, size: int) -> bytes:
-        value = self._get(key, (bytes,))
-        if not isinstance(value, bytes) or len(value) != size:
-            raise _malformed(f"has no {size} bytes in {self._name}.{key}")
-        return value
-
-    def all_numbers(self) -> dict[str, float]:
-        return {key: self.number(key) for key in self._values}
-
-
-def _histogram(counts: _Fields, findings: int) -> ScoreHistogram:
+def _histogram(counts: Fields, findings: int) -> ScoreHistogram:
     """Score counts that add up: one hospital's nonsense must not spoil the sum over all of them."""
     size, n = findings * BINS * 8, counts.whole("n")
     positives, negatives = (
@@ -376,25 +324,28 @@ def _histogram(counts: _Fields, findings: int) -> ScoreHistogram:
     both = np.concatenate([positives, negatives], axis=1)
     # Each count is bounded first, so that no sum wraps around to n.
     if not 0 <= n <= MAX_IMAGES or (both < 0).any() or (both > n).any() or (both.sum(axis=1) != n).any():
-        raise _malformed(f"has score counts that do not add up to its {n} images")
-    return ScoreHistogram(positives, negatives, counts.number("loss-sum"), n)
+        raise malformed(f"has score counts that do not add up to its {n} images")
+    return ScoreHistogram(positives, negatives, counts.figure("loss-sum", LARGEST_FIGURE * n), n)
+
+
+def _training_report(told: Fields) -> TrainingReport:
+    saturated = told.whole("saturated")
+    if saturated < 0:
+        raise malformed("has a negative count of saturated coordinates")
+    return TrainingReport(told.figure("loss"), saturated)
 
 
 def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
     record = records.get(name)
     if not isinstance(record, ArrayRecord):
-        raise _malformed(f"has no arrays {name!r}")
+        raise malformed(f"has no arrays {name!r}")
     return record_to_chunks(record)
 
 
 def _sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
     """These chunks, if they are as many and as long as an update's."""
     if len(chunks) != count:
-        raise _malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
+        raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
     if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
-        raise _malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
+        raise malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
     return chunks
-
-
-def _malformed(problem: str) -> VerificationError:
-    return VerificationError(f"A message {problem}.", "Run the same version of Fedward at every hospital.")

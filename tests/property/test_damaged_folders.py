@@ -25,7 +25,7 @@ def filled(path: Path) -> tuple[HospitalFolder, RunFolder]:
     """A hospital's and a run's folder with one of everything in them."""
     run = RunFolder.create(path / "run")
     hospital = HospitalFolder.create(run.hospital(HospitalId("hospital-1")).path)
-    hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00"))
+    hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00", "00"))
     hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
     hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])

@@ -53,7 +53,7 @@ def histograms(draw: st.DrawFn) -> ScoreHistogram:
     findings, n = draw(st.integers(1, 3)), draw(st.integers(0, 30))
     bins = draw(st_numpy.arrays(np.int64, (findings, n), elements=st.integers(0, 2 * BINS - 1)))
     counts = np.stack([np.bincount(row, minlength=2 * BINS) for row in bins])
-    return ScoreHistogram(counts[:, :BINS], counts[:, BINS:], draw(NUMBER), n)
+    return ScoreHistogram(counts[:, :BINS], counts[:, BINS:], draw(st.floats(0, 1e6)) * n, n)
 
 
 BALLOTS = st.builds(wire.Ballot, st.builds(SignedVote, VOTES, SIGNATURES), histograms(), SECONDS)

@@ -33,7 +33,7 @@ def mode(path: Path) -> int:
 
 
 def test_membership_model_and_candidate_come_back_bit_for_bit(folder: HospitalFolder) -> None:
-    membership = Membership(HospitalId("hospital-1"), Address("0xc"), 123, "ab" * 32)
+    membership = Membership(HospitalId("hospital-1"), Address("0xc"), 123, "ab" * 32, "cd" * 32)
     folder.join(membership)
     assert HospitalFolder(folder.path).membership() == membership
 

@@ -172,6 +172,7 @@ def test_the_digest_covers_what_carries_a_guarantee_or_changes_a_result(table: s
     before = setting.load()
     after = setting.replace(before, f"{table}.{key}", another_value(table, key, value))
     covered = table not in SAFE_TO_DIFFER and (table != "data" or key in IN_THE_DIGEST_OF_DATA)
+    covered &= (table, key) != ("model", "weights")  # a path of the hospital's own; the weights' digest is apart
     assert (before.digest() != after.digest()) == covered
 
 

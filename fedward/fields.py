@@ -1,0 +1,92 @@
+"""Typed and bounded access to the records of a message from outside.
+
+What a hospital says about itself is shown to people and summed with what the others say: one of them must be able to
+spoil neither. So every number is finite and bounded, and every text short and printable.
+"""
+
+import math
+
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+
+from fedward.errors import VerificationError
+from fedward.timing import STAGES
+
+LARGEST_FIGURE = 1e6  # of a mean loss or of seconds: far more than there is
+LONGEST_TEXT = 500
+
+
+class Fields:
+    """One record of a message from outside.
+
+    Every method raises `VerificationError` where a value is missing, of the wrong type or out of bounds.
+    """
+
+    def __init__(self, records: RecordDict, name: str) -> None:
+        if name not in records or not isinstance(records[name], ConfigRecord | MetricRecord):
+            raise malformed(f"has no record {name!r}")
+        self._values = dict(records[name].items())
+        self._name = name
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def _get(self, key: str, wanted: tuple[type, ...]) -> object:
+        value = self._values.get(key)
+        if not isinstance(value, wanted):
+            raise malformed(f"has no proper {self._name}.{key}")
+        return value
+
+    def text(self, key: str) -> str:
+        """A text, cut to `LONGEST_TEXT`; control characters, which could steer a terminal, become spaces."""
+        text = str(self._get(key, (str,)))[:LONGEST_TEXT]
+        return "".join(letter if letter.isprintable() else " " for letter in text)
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        return bool(self._get(key, (bool,)))
+
+    def whole(self, key: str) -> int:
+        """A whole number."""
+        value = self._get(key, (int,))
+        if not isinstance(value, int) or isinstance(value, bool):  # Python counts True as a whole number
+            raise malformed(f"has no whole number in {self._name}.{key}")
+        return value
+
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        values = self._get(key, (list,))
+        if not isinstance(values, list) or any(type(value) is not int for value in values):
+            raise malformed(f"has no list of numbers in {self._name}.{key}")
+        return tuple(values)
+
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self._get(key, (int, float))
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise malformed(f"has no finite number in {self._name}.{key}")
+        return float(value)
+
+    def figure(self, key: str, largest: float = LARGEST_FIGURE) -> float:
+        """A number from zero to `largest`."""
+        value = self.number(key)
+        if not 0 <= value <= largest:
+            raise malformed(f"has {self._name}.{key} out of bounds")
+        return value
+
+    def content(self, key: str, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        value = self._get(key, (bytes,))
+        if not isinstance(value, bytes) or len(value) != size:
+            raise malformed(f"has no {size} bytes in {self._name}.{key}")
+        return value
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds by stage; there are no other keys."""
+        if not set(self._values) <= set(STAGES):
+            raise malformed(f"has an unknown stage in {self._name}")
+        return {key: self.figure(key) for key in self._values}
+
+
+def malformed(problem: str) -> VerificationError:
+    """The error for a message with a problem."""
+    return VerificationError(f"A message {problem}.", "Run the same version of Fedward at every hospital.")

@@ -1,0 +1,163 @@
+"""What a server, or one hospital, could try against the others, and what it gets."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation import Federation, founded
+from flwr.app import Message, RecordDict
+
+import client
+from blockchain.ledger import Ledger
+from blockchain.records import RoundPhase
+from encryption import encrypt
+from fedward import wire
+from fedward.errors import QuorumError, VerificationError
+from fedward.files import merkle_root, sha256
+from fedward.packing import round_plan
+from fedward.privacy import expected_event
+from fedward.types import HospitalId, PrivateUpdate
+
+CHUNKS = 6
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    with founded(tmp_path / "run") as made:
+        yield made
+
+
+def ask(federation: Federation, node: int, kind: str, round_index: int, aggregates: wire.Aggregates) -> Message:
+    """What a hospital answers to a message of the server's own making."""
+    federation.grid.absent = frozenset()
+    request = Message(wire.round_records(round_index, aggregates), dst_node_id=node, message_type=kind)
+    name = federation.grid.push_messages([request])[0]
+    return next(iter(federation.grid.pull_messages([name])))
+
+
+def test_a_round_that_is_over_or_never_was_is_not_answered(federation: Federation) -> None:
+    federation.lead_round()
+    record = federation.folder.hospital(HospitalId("hospital-1")).privacy_record
+    spent = record.read_text()
+    federation.server().ledger.open_round()
+    for kind, index in (("train", 1), ("evaluate", 1), ("evaluate", 2), ("train", 3)):
+        failure = wire.read_failure(ask(federation, 1, kind, index, {}))
+        assert failure is not None, (kind, index)
+    assert record.read_text() == spent
+
+
+def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
+    folder = federation.folder.hospital(HospitalId("hospital-1"))
+    membership = folder.membership()
+    folder.join(dataclasses.replace(membership, roster_digest="00" * 32))
+    federation.server().ledger.open_round()
+    failure = wire.read_failure(ask(federation, 1, "train", 1, {}))
+    assert failure is not None
+    assert failure.exit_code == 7
+    assert "roster" in failure.what
+
+
+def test_another_chain_is_refused(federation: Federation) -> None:
+    with pytest.raises(VerificationError, match="chain"):
+        Ledger.attach(federation.node.url, federation.ledger.contract, None, chain_id=777)
+
+
+def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(federation: Federation) -> None:
+    """The server records a sum of its own making: numbers that no hospitals' fields can add up to."""
+    server = federation.server()
+    opening = server.ledger.open_round()
+    plan = round_plan(server.parameters, len(opening.roster), federation.settings)
+    event = expected_event(federation.settings.privacy)
+    chunks: dict[int, wire.Submission] = {}
+    for node in (1, 2, 3):
+        reply = ask(federation, node, "train", 1, {})
+        chunks[node] = wire.records_to_submission(reply.content, CHUNKS)
+        server.ledger.submit_for(chunks[node].signed)
+    big = PrivateUpdate(np.full(server.parameters, 1.0, np.float32), event)
+    extra = [encrypt(big, 1, 1, plan, server.public, np.random.default_rng(0)).chunks for _ in range(3)]
+    forged = chunks[1].chunks
+    for more in extra:
+        forged = tuple(server.public.add(a, b) for a, b in zip(forged, more, strict=True))
+    root = merkle_root([sha256(chunk) for chunk in forged])
+    server.ledger.close_submissions(1, root, (0, 1, 2), {})
+    reply = ask(federation, 1, "evaluate", 1, {1: forged})
+    ballot = wire.records_to_ballot(reply.content, 1)
+    assert not ballot.signed.vote.accept
+    # Neither the digest nor the counts say anything about any model.
+    assert ballot.signed.vote.candidate_digest == client.NO_CANDIDATE
+    assert ballot.histogram.n == 0
+    folder = federation.folder.hospital(HospitalId("hospital-1"))
+    assert folder.load_candidate() is None
+    assert folder.load_model().weights.tobytes() == federation.initial.tobytes()
+    report = json.loads((folder.path / "reports" / "round-0001.json").read_text())
+    assert report["reports"][0]["detector"] == "decode"
+
+
+def test_a_vote_of_nobody_is_set_aside(federation: Federation) -> None:
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "vote" in reply.content:
+            reply.content["vote"]["hospital"] = "x.eth"
+        return reply
+
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == ["NotOnRoster"]  # type: ignore[attr-defined]
+
+
+def test_somebody_else_may_count_the_votes_first(federation: Federation) -> None:
+    meddler = federation.parties.hospitals[HospitalId("hospital-1")]
+    ledger = Ledger.attach(federation.node.url, federation.ledger.contract, meddler)
+    votes = 0
+
+    def tamper(_node: int, reply: Message) -> Message:
+        nonlocal votes
+        if "vote" in reply.content:
+            votes += 1
+            if votes == 3:
+                # Two of three have accepted: the outcome stands, and the third vote comes too late.
+                for entry in collected:
+                    ledger.cast_vote_for(entry)
+                ledger.finalize_round(1)
+            else:
+                collected.append(wire.records_to_ballot(reply.content, 1).signed)
+        return reply
+
+    collected: list[wire.SignedVote] = []
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    assert federation.ledger.round(1).phase is RoundPhase.ACCEPTED
+    ledger.close()
+
+
+def test_one_hospitals_counts_weigh_no_more_than_it_is_enrolled_for(federation: Federation) -> None:
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "counts" in reply.content:
+            counts = np.zeros((1, wire.BINS), "<i8")
+            counts[0, -1] = 2**39
+            values = reply.content["counts"]
+            values["negatives"], values["positives"] = counts.tobytes(), np.zeros_like(counts).tobytes()
+            values["n"], values["loss-sum"] = 2**39, 0.0
+        return reply
+
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    weight = len(federation.data.partitions[1].train)
+    others = sum(len(federation.data.partitions[index].val) for index in (0, 2))
+    assert metrics["val_n"] == weight + others
+
+
+def test_too_few_votes_end_the_run(federation: Federation) -> None:
+    def tamper(node: int, reply: Message) -> Message:
+        if "vote" in reply.content and node > 1:
+            reply.content = RecordDict()
+        return reply
+
+    federation.grid.tamper = tamper
+    with pytest.raises(QuorumError, match="too few votes"):
+        federation.lead_round()
+    assert federation.folder.rounds()[-1]["phase"] == "aborted"

@@ -1,0 +1,96 @@
+"""`main.py info`, and what every command has in common: streams, exit codes, one sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import console
+from commands.info import protections
+from fedward import settings as setting
+from fedward.errors import UsageError
+from fedward.run_folder import RunFolder, RunRecord
+from fedward.types import Address
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_info_prints_the_effective_settings_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[training]\nrounds = 9\nseed = 4\n")
+    done = run("info", "--json", "--config", str(tmp_path / "c.toml"), "--set", "training.seed=8")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    shown = json.loads(done.stdout)
+    assert set(shown) == {"settings", "settings_digest", "protection"}
+    expected = setting.load(tmp_path / "c.toml", ("training.seed", 8))
+    assert shown["settings"] == setting.to_tables(expected)
+    assert (shown["settings"]["training"]["rounds"], shown["settings"]["training"]["seed"]) == (9, 8)
+    assert shown["settings_digest"] == expected.digest().hex()
+    assert shown["protection"] == protections(expected)
+
+
+def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    tables = setting.to_tables(setting.load(None, ("training.rounds", 77), ("privacy.mode", "update")))
+    folder.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), ()))
+    done = run("info", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "rounds = 77" in done.stdout
+    assert "is and is not protected" in done.stdout
+    assert "epsilon" in done.stdout
+
+
+def test_a_stop_is_one_sentence_on_stderr_and_its_exit_code() -> None:
+    done = run("info", "no-such-run")
+    assert done.returncode == 8
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: no-such-run")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_verbose_shows_the_traceback_too() -> None:
+    done = run("-v", "info", "--set", "training.round=1")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert "Did you mean 'training.rounds'?" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("text", ["training.rounds", ""])
+def test_an_assignment_needs_a_value(text: str) -> None:
+    with pytest.raises(UsageError, match="no value"):
+        setting.parse_assignment(text)
+    assert setting.parse_assignment(" training.rounds = 3 ") == ("training.rounds", "3")
+    assert setting.parse_assignment("data.source=a=b") == ("data.source", "a=b")
+
+
+def test_protections_say_what_the_settings_do_and_no_more() -> None:
+    none = protections(setting.load())["Patients, from the model"]
+    assert none.startswith("not protected")
+    few, many = (
+        protections(setting.load(None, ("privacy.mode", "update"), ("training.rounds", rounds)))
+        for rounds in (1, 50)
+    )  # fmt: skip
+    assert few["Patients, from the model"] != many["Patients, from the model"]
+    assert "'hospital'" in few["Patients, from the model"]
+    assert "epsilon" in few["Patients, from the model"]
+
+
+def test_brackets_in_a_text_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    for say in (console.error, console.warn, console.note):
+        say("the file [bold]odd[/bold] [/] was named [red]")
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "[bold]odd[/bold] [/] was named [red]" in captured.err
+
+
+def test_data_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console.data({"auc": None, "n": 3})
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"auc": None, "n": 3}
+    assert captured.err == ""

@@ -1,0 +1,147 @@
+"""Flower's processes: found by their home, all of them stopped, and no more of them than asked for."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fedward import flower
+from fedward.errors import ResourceError
+from fedward.flower import FlowerSimulation, clients_at_once
+from fedward.settings import load, replace
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
+IGNORE = "import signal; [signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGTERM, signal.SIGINT)]"
+STUBBORN = f"{IGNORE}; {SLEEP}"
+TIDY = (  # leaves a file when it is asked to end
+    "import pathlib, signal, sys; end = lambda *_: sys.exit(pathlib.Path({!r}).touch()); "
+    f"signal.signal(signal.SIGTERM, end); {SLEEP}"
+)
+# Starts a child of its own and dies: the child has no living ancestor of ours.
+ORPHAN = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], stdout=sys.stdout)"
+
+Started = list["subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    processes: Started = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def start(started: Started, program: str, home: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "FLWR_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_processes_are_found_by_their_home_also_when_orphaned(
+    tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flower, "STOP_TIMEOUT_S", 0.5)
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    child = start(started, SLEEP, mine)
+    start(started, SLEEP, other)
+    starter = start(started, ORPHAN, mine)
+    starter.wait(timeout=20)
+    found = flower._processes_of(mine)
+    assert child.pid in {process.pid for process in found}
+    assert len(found) == 2
+    assert flower._processes_of(tmp_path) == []
+    flower._stop(found)
+    assert flower._processes_of(mine) == []
+    assert len(flower._processes_of(other)) == 1
+
+
+def test_who_does_not_listen_is_killed(tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flower, "STOP_TIMEOUT_S", 1.0)
+    start(started, TIDY.replace("{!r}", repr(str(tmp_path / "tidied up"))), tmp_path)
+    start(started, STUBBORN, tmp_path)
+    flower._stop(flower._processes_of(tmp_path))
+    assert (tmp_path / "tidied up").exists(), "asked before it was killed"
+    assert flower._processes_of(tmp_path) == []
+
+
+def test_stopping_a_simulation_stops_its_grandchildren_too(
+    tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flower, "STOP_TIMEOUT_S", 0.5)
+    superlink, runner = start(started, STUBBORN, tmp_path), start(started, SLEEP, tmp_path)
+    start(started, ORPHAN, tmp_path).wait(timeout=20)
+    simulation = FlowerSimulation(tmp_path, superlink, runner, tmp_path / "log")  # type: ignore[arg-type]
+    assert simulation.running()
+    simulation.stop()
+    assert not simulation.running()
+    assert flower._processes_of(tmp_path) == []
+
+
+def test_a_simulation_runs_only_as_long_as_both_of_its_processes(tmp_path: Path, started: Started) -> None:
+    superlink, runner = start(started, SLEEP, tmp_path), start(started, SLEEP, tmp_path)
+    simulation = FlowerSimulation(tmp_path, superlink, runner, tmp_path / "log")  # type: ignore[arg-type]
+    runner.kill()
+    runner.wait()
+    assert not simulation.running()
+
+
+def test_a_child_gets_the_quiet_environment_of_its_own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
+    process = flower._spawn(["python", "-c", SLEEP], tmp_path / "home", tmp_path / "log")
+    try:
+        deadline = time.monotonic() + 20
+        while "ready" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        environment = psutil.Process(process.pid).environ()
+        assert environment["FLWR_HOME"] == str(tmp_path / "home")
+        assert {name: environment[name] for name in flower.QUIET_AND_LOCAL} == flower.QUIET_AND_LOCAL
+        assert os.getpgid(process.pid) != os.getpgid(0), "Ctrl-C must reach us only"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_superlink_that_ends_at_once_is_said_with_its_log(tmp_path: Path) -> None:
+    process = flower._spawn(["python", "-c", "raise SystemExit(3)"], tmp_path, tmp_path / "log")
+    with pytest.raises(ResourceError, match="did not start") as failed:
+        flower._wait_for_port(flower._free_port(), process, tmp_path / "log")
+    assert str(tmp_path / "log") in failed.value.remedy
+    assert process.poll() is not None or process.wait() == 3
+
+
+def test_a_port_that_answers_is_waited_for(tmp_path: Path, started: Started) -> None:
+    process = start(started, SLEEP, tmp_path)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        flower._wait_for_port(server.getsockname()[1], process, tmp_path / "log")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "hospitals", "cores", "expected"),
+    [(0, 5, 2, 2), (0, 2, 16, 2), (3, 5, 2, 3), (0, 5, None, 1), (1, 128, 64, 1)],
+)
+def test_as_many_hospitals_train_at_once_as_asked_or_as_there_are_cores(
+    asked: int, hospitals: int, cores: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    settings = replace(replace(load(), "data.hospitals", hospitals), "speed.clients-at-once", asked)
+    assert clients_at_once(settings) == expected
+    assert dataclasses.is_dataclass(settings)

@@ -1,0 +1,211 @@
+"""What a run leaves behind: every key always there, null where undefined, and a picture that is one."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from fedward.errors import DataError, HospitalFailedError, ResourceError, UsageError
+from fedward.evaluation import Metrics
+from fedward.reporting import RunFacts, final_table, plot_learning_curves, summarize, write_summary
+from fedward.round_log import RoundLog
+from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.timing import STAGES, Stopwatch
+from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, Rejection
+
+KEYS = {
+    "run_id": None,
+    "hospitals": None,
+    "model": {"name", "parameters", "weights_sha256"},
+    "rounds": {"opened", "accepted", "rejected", "aborted"},
+    "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
+    "privacy": {"mode", "unit", "epsilon", "delta"},
+    "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
+    "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
+    "timing_s": {*STAGES, "total"},
+}
+
+
+def entry(index: int, phase: str, **changes: Any) -> dict[str, Any]:
+    """A round's line of metrics."""
+    figures = {"train_loss": 0.5 / index, "val_loss": 0.6 / index, "val_auc": 1 - 0.3 / index}
+    return {"round": index, "phase": phase, "rejections": [], "timing_s": {"train": 1.0}} | figures | changes
+
+
+FACTS = RunFacts(
+    run_id="test",
+    hospitals=5,
+    model={"name": "cnn", "parameters": 97_521, "weights_sha256": "ab" * 32},
+    phases=["accepted", "rejected", "aborted", "accepted"],
+    rejections=3,
+    test=Metrics(100, 0.9, 0.95, 0.8, None, 0.85, 0.4),
+    privacy={"mode": "update", "unit": "hospital", "epsilon": 7.389, "delta": 1e-5},
+    encryption={"bytes_per_parameter": 8.1, "parameters": 9, "ring_degree": 8192, "security_bits": 128, "exact": True},
+    ledger={"chain_id": 1, "contract": "0xc", "height": 9, "head": "cd", "submissions": 20, "votes": 15},
+    seconds={"train": 1.23456, "total": 9.0},
+)  # fmt: skip
+ROUNDS = [
+    entry(1, "accepted"),
+    entry(2, "rejected"),
+    entry(3, "aborted", train_loss=None, val_loss=None, val_auc=None),
+    entry(4, "accepted"),
+]
+UNDEFINED = dataclasses.replace(
+    FACTS,
+    phases=[],
+    rejections=0,
+    test=None,
+    privacy={"mode": "none", "unit": None, "epsilon": None, "delta": None},
+    seconds={},
+)
+
+
+@pytest.mark.parametrize("facts", [FACTS, UNDEFINED], ids=["all measured", "all undefined"])
+def test_every_key_is_always_there(facts: RunFacts, tmp_path: Path) -> None:
+    write_summary(tmp_path / "summary.json", summarize(facts))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) == set(KEYS)
+    for key, inner in KEYS.items():
+        assert inner is None or set(summary[key]) == inner, key
+
+
+def test_what_was_measured_is_what_is_written() -> None:
+    summary = summarize(FACTS)
+    assert summary["rounds"] == {"opened": 4, "accepted": 2, "rejected": 1, "aborted": 1}
+    assert summary["ledger"]["rejections"] == 3
+    assert summary["test"] == {"n": 100, "accuracy": 0.9, "auc": 0.95, "precision": 0.8, "recall": None, "f1": 0.85}
+    assert summary["timing_s"]["train"] == 1.235
+    assert summary["timing_s"]["vote"] == 0.0
+
+
+def test_what_is_undefined_is_null() -> None:
+    summary = summarize(UNDEFINED)
+    assert summary["test"] == {"n": 0, "accuracy": None, "auc": None, "precision": None, "recall": None, "f1": None}
+    assert summary["rounds"] == {"opened": 0, "accepted": 0, "rejected": 0, "aborted": 0}
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        ROUNDS,
+        [],
+        ROUNDS[2:3],
+        [entry(1, "rejected"), entry(2, "rejected")],
+        [entry(1, "accepted", val_auc=None)],
+    ],
+    ids=["mixed", "none", "only aborted", "only rejected", "no AUC"],
+)
+def test_the_learning_curves_are_a_picture(rounds: list[dict[str, Any]], tmp_path: Path) -> None:
+    plot_learning_curves(tmp_path / "curves.png", rounds)
+    with Image.open(tmp_path / "curves.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert picture.size == (1080, 432)
+        assert len(picture.convert("L").getcolors() or []) > 10  # there is something on it
+
+
+def test_the_curves_show_the_figures_and_mark_rejections(tmp_path: Path) -> None:
+    def drawn(rounds: list[dict[str, Any]]) -> bytes:
+        plot_learning_curves(tmp_path / "curves.png", rounds)
+        with Image.open(tmp_path / "curves.png") as picture:
+            return picture.convert("RGB").tobytes()
+
+    rounds = [entry(1, "accepted"), entry(2, "accepted")]
+    assert drawn(rounds) == drawn(rounds)
+    pictures = {drawn(rounds), drawn([rounds[0], entry(2, "rejected")])}
+    pictures |= {
+        drawn([rounds[0], entry(2, "accepted", **{key: 0.9})]) for key in ("train_loss", "val_loss", "val_auc")
+    }
+    assert len(pictures) == 5
+
+
+def shown(facts: RunFacts) -> str:
+    console = Console(file=io.StringIO(), width=120, record=True)
+    console.print(final_table(summarize(facts), Path("runs/test")))
+    return console.export_text()
+
+
+def test_the_table_shows_the_figures() -> None:
+    table = shown(FACTS)
+    for text in ("0.9500", "97,521 parameters", "epsilon 7.39", "1e-05", "hospital", "3 rejections", "runs/test",
+                 "4 opened, 2 accepted, 1 rejected, 1 aborted", "0.8000 / undefined / 0.8500"):  # fmt: skip
+        assert text in table, text
+
+
+def test_the_table_says_what_is_undefined_and_unprotected() -> None:
+    table = shown(UNDEFINED)
+    assert "undefined" in table
+    assert "epsilon" not in table
+    assert "may remember patients" in table
+
+
+def test_a_stopwatch_adds_up_also_when_the_work_fails() -> None:
+    clock = Stopwatch()
+    with pytest.raises(ZeroDivisionError), clock.measure("train"):
+        _ = 1 / 0
+    first = clock.seconds["train"]
+    assert first > 0
+    clock.add({"train": 2.0, "vote": 1.0})
+    assert clock.seconds == {"train": first + 2.0, "vote": 1.0}
+
+
+# ---- the log of a round -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RoundLog:
+    run = RunFolder.create(tmp_path / "run")
+    roster = (Member(HospitalId("hospital-1"), Address("0x1"), 5),)
+    run.save_record(RunRecord("t", "", {}, {}, "", "", (), (), 1, Address("0xc"), roster))
+    return RoundLog(run, 1)
+
+
+def last_round(log: RoundLog) -> dict[str, Any]:
+    log.finish("aborted", 7, b"h" * 32)
+    return log._run.rounds()[-1]
+
+
+def test_a_round_without_a_single_reply_has_every_figure_as_null(log: RoundLog) -> None:
+    metrics = last_round(log)
+    for name in ("train_loss", "val_loss", "val_auc", "threshold"):
+        assert metrics[name] is None
+    assert (metrics["submitted"], metrics["accepts"], metrics["rejects"], metrics["val_n"]) == (0, 0, 0, 0)
+
+
+def test_rejections_and_failures_are_kept_with_their_reasons(log: RoundLog) -> None:
+    log.rejected(Rejection(Address("0x1"), "WrongSigner", "It is signed by a stranger."))
+    log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", "It has no commitment."))
+    log.failed(3, HospitalFailedError("No images.", "Add some.", 3))
+    metrics = last_round(log)
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner", "MalformedReply"]
+    assert metrics["failures"] == ["No images. Add some."]
+    told = [json.loads(line) for line in log._run.progress.read_text().splitlines()]
+    assert [event["event"] for event in told] == ["opened", "rejected", "rejected", "hospital-failed", "closed"]
+    assert [event["hospital"] for event in told[1:3]] == ["hospital-1", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "rejected", "expected"),
+    [
+        ([], False, None),
+        ([10, 10], False, ResourceError),
+        ([3], False, DataError),
+        ([10, 3], False, None),
+        ([10, 10], True, None),
+        ([2, 2, 2], False, UsageError),
+    ],
+)
+def test_hospitals_that_all_fail_alike_give_the_reason(
+    log: RoundLog, codes: list[int], rejected: bool, expected: type[Exception] | None
+) -> None:
+    for code in codes:
+        log.failed(1, HospitalFailedError("It broke.", "Mend it.", code))
+    if rejected:
+        log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", ""))
+    cause = log.common_cause()
+    assert (cause if expected is None else type(cause)) == expected
