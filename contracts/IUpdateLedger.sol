@@ -19,7 +19,8 @@ interface IUpdateLedger {
     /// @notice The rules of every round, fixed at deployment.
     /// @param minIncluded Fewest updates in an aggregate, at least 2: fewer would show single ones.
     /// @param rejectQuorum Rejecting votes that reject a round; 0: more than half of the roster at its opening.
-    /// @param minVotes Votes without which a round is aborted; 0: more than half of the roster at its opening.
+    /// @param minVotes Votes without which a round is aborted; 0: more than half of the roster at its opening. It is
+    /// aborted as well where not rejected, but without more accepting than rejecting votes.
     /// @param submissionDuration Seconds from the opening block in which updates are taken.
     /// @param votingDuration Seconds from the closing block in which votes are taken.
     struct Rules {

@@ -32,6 +32,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         "bytes32 candidateDigest,bytes32 evidenceHash)"
     );
     bytes32 private constant _TOO_FEW_VOTES = "TooFewVotes";
+    bytes32 private constant _NO_MAJORITY = "NoMajority";
 
     /// @notice Digest of the settings that carry guarantees.
     bytes32 public immutable settingsDigest;
@@ -237,20 +238,25 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     }
 
     /// @notice Anybody ends a round whose outcome no further vote can change, or whose time to vote is over.
-    /// @dev Rejected at the reject quorum; accepted early only where even all votes still to come could not reach it.
+    /// @dev Rejected at the reject quorum; else accepted with `minVotes` votes and more accepts than rejects, so that
+    /// votes kept back by whoever relays them rather end a round than carry it; else aborted. Early only where the votes
+    /// still to come could change nothing, however many come and whatever they say.
     /// @param round The round that is voted on.
-    /// @return phase Accepted, Rejected, or Aborted for want of votes.
+    /// @return phase Accepted, Rejected, or Aborted for want of votes or of a majority.
     function finalizeRound(uint32 round) external returns (Phase phase) {
         Round storage ending = _rounds[round];
         if (ending.phase != Phase.Voting) revert RoundNotVoting(round, ending.phase);
-        uint256 votes = uint256(ending.accepts) + ending.rejects;
-        uint256 outstanding = _count(ending.rosterMask) - votes;
-        bool over = outstanding == 0 || block.timestamp > ending.votingDeadline;
-        if (ending.rejects >= ending.rejectQuorum) {
+        (uint256 accepts, uint256 rejects) = (ending.accepts, ending.rejects);
+        uint256 votes = accepts + rejects;
+        // Votes that may still come. All of them accept at best, reject at worst.
+        uint256 outstanding = block.timestamp > ending.votingDeadline ? 0 : _count(ending.rosterMask) - votes;
+        if (rejects >= ending.rejectQuorum) {
             phase = Phase.Rejected;
-        } else if (votes >= ending.minVotes && (over || ending.rejects + outstanding < ending.rejectQuorum)) {
+        } else if (rejects + outstanding >= ending.rejectQuorum) {
+            revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
+        } else if (votes >= ending.minVotes && accepts > rejects + outstanding) {
             phase = Phase.Accepted;
-        } else if (over) {
+        } else if (votes + outstanding < ending.minVotes || accepts + outstanding <= rejects) {
             phase = Phase.Aborted;
         } else {
             revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
@@ -462,8 +468,9 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
             bytes32 head = _advance(RoundRejected.selector, abi.encode(round, accepts, rejects));
             emit RoundRejected(round, accepts, rejects, head);
         } else {
-            bytes32 head = _advance(RoundAborted.selector, abi.encode(round, _TOO_FEW_VOTES));
-            emit RoundAborted(round, _TOO_FEW_VOTES, head);
+            bytes32 reason = uint256(accepts) + rejects < ended.minVotes ? _TOO_FEW_VOTES : _NO_MAJORITY;
+            bytes32 head = _advance(RoundAborted.selector, abi.encode(round, reason));
+            emit RoundAborted(round, reason, head);
         }
     }
 

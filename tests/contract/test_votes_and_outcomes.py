@@ -149,6 +149,32 @@ def test_a_round_without_enough_votes_is_aborted_at_the_deadline(voting: Consort
     assert voting.last("RoundAborted") == {"round": 1, "reason": encode_reason("TooFewVotes")}
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "over"),
+    [
+        ((True, False), True),  # a tie
+        ((False, True, False), True),  # more rejects, yet fewer than the quorum
+        ((False, False, True, False), False),  # no vote to come could bring a majority or the quorum: at once
+    ],
+)
+def test_a_round_without_more_accepts_than_rejects_is_aborted(
+    chain: Chain, verdicts: tuple[bool, ...], over: bool
+) -> None:
+    """Whoever keeps back honest rejections so that the quorum is missed must still leave a majority that accepts."""
+    founded = Consortium.found(chain, 5, dataclasses.replace(RULES, reject_quorum=5, min_votes=2))
+    founded.to_voting()
+    before = founded.ledger.base_id()
+    founded.vote(*verdicts)
+    if over:
+        with refused("OutcomeStillOpen"):
+            founded.finalize()
+        founded.pass_deadline()
+    assert founded.finalize() is RoundPhase.ABORTED
+    assert founded.last("RoundAborted") == {"round": 1, "reason": encode_reason("NoMajority")}
+    assert founded.ledger.base_id() == before
+    founded.close()
+
+
 def test_anybody_may_finalize(voting: Consortium) -> None:
     voting.vote(True, True, True)
     voting.send(voting.chain.stranger, "finalizeRound", 1)
@@ -174,7 +200,8 @@ def decide(votes: tuple[bool, ...], members: int, reject_quorum: int, min_votes:
     if over or len(votes) == members:
         if votes.count(False) >= reject_quorum:
             return RoundPhase.REJECTED
-        return RoundPhase.ACCEPTED if len(votes) >= min_votes else RoundPhase.ABORTED
+        carried = len(votes) >= min_votes and votes.count(True) > votes.count(False)
+        return RoundPhase.ACCEPTED if carried else RoundPhase.ABORTED
     endings = {
         decide(votes + (False,) * rejects + (True,) * accepts, members, reject_quorum, min_votes, True)
         for rejects in range(members - len(votes) + 1)
@@ -188,7 +215,12 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
     """After each vote, finalizing is refused exactly as long as votes to come could change the outcome."""
     founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=rules[0], min_votes=rules[1]))
     resolved = tuple(quorum or 3 for quorum in rules)
-    for verdicts in ((True, True, True, True), (False, True, False, True), (True, False, False, False)):
+    for verdicts in (
+        (True, True, True, True),
+        (False, True, False, True),
+        (True, False, False, False),
+        (False, True, True, True),
+    ):
         founded.to_voting()
         for count in range(5):
             expected = decide(verdicts[:count], 4, *resolved, over=False)
@@ -202,7 +234,9 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
     founded.close()
 
 
-@pytest.mark.parametrize("verdicts", [(), (True,), (False,), (True, True), (True, False), (True, True, False)])
+@pytest.mark.parametrize(
+    "verdicts", [(), (True,), (False,), (True, True), (True, False), (True, True, False), (True, True, False, False)]
+)
 def test_the_outcome_at_the_deadline_follows_the_rule(chain: Chain, verdicts: tuple[bool, ...]) -> None:
     founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=2, min_votes=2))
     founded.to_voting()
