@@ -81,7 +81,8 @@ class Hospital:
         """Find this node's folder and read it.
 
         Raises:
-            VerificationError: the server sent other settings than those that the hospital joined under.
+            VerificationError: the server sent other settings than those that the hospital joined under, or names a
+                node with another ledger.
             EvidenceError: a file of the folder is missing or damaged.
         """
         settings = from_run_config(context.run_config)
@@ -93,6 +94,8 @@ class Hospital:
                 "Do not take part; ask the consortium which settings hold.",
             )
         identity = Identity.load(folder.identity)
+        ledger = Ledger.attach(settings.run.rpc_url, membership.contract, identity)
+        ledger.check_rules(settings.ledger)
         return cls(
             folder,
             membership,
@@ -100,7 +103,7 @@ class Hospital:
             load_partition(folder.partition),
             identity,
             SecretContext.from_bytes(folder.load_secret_key()),
-            Ledger.attach(settings.run.rpc_url, membership.contract, identity),
+            ledger,
         )
 
     def join_round(self, round_index: int, phase: RoundPhase) -> RoundOpening:

@@ -20,12 +20,12 @@ from blockchain.encoding import (
 )
 from blockchain.fold import LedgerEvent
 from blockchain.identity import Identity
-from blockchain.records import LedgerHead, RosterEntry, RoundOpening, RoundPhase, RoundRecord
+from blockchain.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
 from fedward.errors import LedgerError, VerificationError
 from fedward.settings import LedgerSettings
 from fedward.types import Address, PrivacyEvent, SignedCommitment, SignedVote
 
-__all__ = ["Ledger", "LedgerHead", "RosterEntry", "RoundOpening", "RoundPhase", "RoundRecord"]
+__all__ = ["Ledger", "LedgerHead", "LedgerRules", "RosterEntry", "RoundOpening", "RoundPhase", "RoundRecord"]
 
 
 class Ledger:
@@ -86,24 +86,55 @@ class Ledger:
         return cls(connection, account)
 
     @classmethod
-    def attach(cls, rpc_url: str, contract: Address, account: Identity | None = None) -> "Ledger":
+    def attach(
+        cls, rpc_url: str, contract: Address, account: Identity | None = None, chain_id: int | None = None
+    ) -> "Ledger":
         """Use a contract that is on the chain already.
 
         Args:
             rpc_url: The node.
             contract: The contract's address.
             account: Who transactions are sent from; None: for reading only.
+            chain_id: The id that the chain must have; None: any.
 
         Raises:
             LedgerError: the node cannot be reached, or other code than this version's lies at the address.
+            VerificationError: the node serves another chain.
         """
         connection = Connection(rpc_url, contract)
+        if chain_id is not None and connection.chain_id != chain_id:
+            connection.close()
+            raise VerificationError(
+                f"The node at {rpc_url} serves chain {connection.chain_id}, not {chain_id}.",
+                "Correct run.rpc-url; sign nothing for a chain that you did not join.",
+            )
         if not load_artifact().is_code(connection.code()):
             raise LedgerError(
                 f"There is no update ledger of this version at {contract} on the node at {rpc_url}.",
                 "Check the contract's address and the node.",
             )
         return cls(connection, account)
+
+    def check_rules(self, settings: LedgerSettings) -> None:
+        """Make sure that this is the ledger that the settings describe: what a hospital agreed to, not the server.
+
+        Raises:
+            VerificationError: chain id or one of the contract's rules is another.
+        """
+        rules = self._connection.call("rules")
+        wanted = (
+            settings.min_included,
+            settings.reject_quorum,
+            settings.min_votes,
+            settings.submission_timeout_s,
+            settings.voting_timeout_s,
+        )
+        if self.chain_id != settings.chain_id or tuple(rules) != wanted:
+            raise VerificationError(
+                f"The ledger on chain {self.chain_id} has the rules {tuple(rules)}, the settings call for "
+                f"chain {settings.chain_id} and {wanted}.",
+                "Do not take part; this is not the ledger that was agreed on.",
+            )
 
     def close(self) -> None:
         """Close the connections to the node."""
@@ -249,6 +280,10 @@ class Ledger:
     def base_id(self) -> bytes:
         """32 bytes; the model that the next round starts from."""
         return bytes(self._connection.call("baseId"))
+
+    def rules(self) -> LedgerRules:
+        """The rules of every round, as the contract holds them."""
+        return LedgerRules(*map(int, self._connection.call("rules")))
 
     def settings_digest(self) -> bytes:
         """32 bytes; as given at deployment."""

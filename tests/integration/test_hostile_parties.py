@@ -14,6 +14,7 @@ import client
 from blockchain.ledger import Ledger
 from blockchain.records import RoundPhase
 from encryption import encrypt
+from fedward import settings as setting
 from fedward import wire
 from fedward.errors import QuorumError, VerificationError
 from fedward.files import merkle_root, sha256
@@ -60,9 +61,12 @@ def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
     assert "roster" in failure.what
 
 
-def test_another_chain_is_refused(federation: Federation) -> None:
-    with pytest.raises(VerificationError, match="chain"):
-        Ledger.attach(federation.node.url, federation.ledger.contract, None, chain_id=777)
+@pytest.mark.parametrize("change", [("chain-id", 777), ("min-included", 3), ("voting-timeout-s", 7)])
+def test_another_chain_or_other_rules_are_refused(federation: Federation, change: tuple[str, int]) -> None:
+    agreed = setting.replace(federation.settings, f"ledger.{change[0]}", change[1])
+    federation.ledger.check_rules(federation.settings.ledger)
+    with pytest.raises(VerificationError, match="rules"):
+        federation.ledger.check_rules(agreed.ledger)
 
 
 def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(federation: Federation) -> None:
