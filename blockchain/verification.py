@@ -5,11 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from blockchain.encoding import encode_event
 from blockchain.ledger import Ledger
 from blockchain.records import RoundOpening
 from fedward.errors import EncryptionError, LedgerError
 from fedward.files import merkle_root, sha256
-from fedward.types import PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
+from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
+
+# How the contract refuses a good signature whose commitment may be on record already: before and after the deadline.
+ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
 
 
 def verify(
@@ -23,7 +27,8 @@ def verify(
 
     In this order:
     1. The sender is on the round's roster and is who signed the commitment, which is for this round.
-    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one a round.
+    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one a round. Or it has
+       accepted this very one before: somebody else relayed it, or the node's answer was lost.
        From here on it is on record, so that a bad update behind a good signature counts as submitted.
     3. The declared privacy event is what the settings promise.
     4. Every chunk hashes to its name, and length and Merkle root are the committed ones.
@@ -39,10 +44,13 @@ def verify(
 
     Raises:
         LedgerError: the ledger cannot be reached: that is no fault of the update's.
+        VerificationError: the node gives malformed events: neither is this.
 
     Guarantees:
-        1. A `VerifiedUpdate` is only returned for a commitment that the contract accepted in this very call, so that
-           no hospital is counted twice.
+        1. A `VerifiedUpdate` is only returned for the one commitment of its hospital that the contract has accepted
+           in this round. All that are returned for a hospital in a round therefore stand for the same chunks.
+        2. Given the same update again, it is returned again: the caller drops those of hospitals that it has already,
+           so that none is counted twice.
     """
     commitment = stored.signed.commitment
     entry = next((entry for entry in opening.roster if entry.address == stored.hospital), None)
@@ -57,12 +65,29 @@ def verify(
     except LedgerError as error:
         if not error.reason:
             raise
-        return _reject(stored, error.reason, error.what.rstrip("."))
+        if error.reason not in ALREADY_THERE or not _is_recorded(commitment, ledger):
+            return _reject(stored, error.reason, error.what.rstrip("."))
     return (
         _check_event(stored, promised)
         or _check_hashes(stored)
         or _check_ciphertexts(stored, check_chunk)
         or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, commitment.weight)
+    )
+
+
+def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:
+    """Whether the ledger holds this commitment, in all that it records of one; its signature was checked before."""
+    wanted = (
+        commitment.hospital.lower(),
+        commitment.update_root,
+        commitment.update_bytes,
+        commitment.weight,
+        encode_event(commitment.event),
+    )
+    fields = ("hospital", "updateRoot", "updateBytes", "weight", "privacy")
+    return any(
+        tuple(event.values[field] for field in fields) == wanted
+        for event in ledger.events("UpdateCommitted", commitment.round_index)
     )
 
 

@@ -185,6 +185,11 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     }
 
     /// @notice Anybody relays a hospital's signed commitment.
+    /// @dev The first to commit to a root has it, whoever that is: of two hospitals with one ciphertext the contract
+    /// cannot tell which made it, and to take both would count it twice. On a node with a public mempool a hospital of
+    /// the round may therefore commit, ahead of another, to a root that it read there. That is not prevented but
+    /// bounded and on record: it uses up the only submission of whoever does it, under its own signature, and leaves
+    /// the other's place free, which encrypts again, so to a new root, and commits to that.
     /// @param commitment What the hospital commits to.
     /// @param signature Its EIP-712 signature: 65 bytes r, s, v.
     function submitUpdateFor(Commitment calldata commitment, bytes calldata signature) external {

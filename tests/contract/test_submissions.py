@@ -179,6 +179,20 @@ def test_an_update_of_another_hospital_or_round_cannot_be_sent_again(opened: Con
         opened.ledger.submit_for(opened.signed(0, update_root=first.commitment.update_root))
 
 
+def test_a_root_taken_by_another_hospital_costs_the_taker_its_place_and_its_maker_nothing(opened: Consortium) -> None:
+    """What a front-runner in a public mempool can do: take one root, with its own only submission, on record."""
+    maker = opened.signed(0)
+    opened.ledger.submit_for(opened.signed(1, update_root=maker.commitment.update_root))
+    assert opened.last("UpdateCommitted")["hospital"] == opened.hospitals[1].address.lower()
+    with refused("HashAlreadyUsed", maker.commitment.update_root, "round 1"):
+        opened.ledger.submit_for(maker)
+    again = opened.signed(0)  # the same update, encrypted once more
+    with refused("AlreadySubmitted", opened.hospitals[1].address.lower()):
+        opened.ledger.submit_for(opened.signed(1, update_root=again.commitment.update_root))
+    opened.ledger.submit_for(again)
+    assert opened.ledger.round(1).submissions == 2
+
+
 def test_a_stranger_is_refused_under_its_own_and_under_another_name(opened: Consortium) -> None:
     stranger, hospital = opened.chain.stranger, opened.hospitals[0]
     own = sign_commitment(opened.commitment(0, hospital=stranger.address), stranger)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from consortium import EVENT, FINGERPRINT, WEIGHTS, Chain, Consortium, running_chain
 
+from blockchain.encoding import encode_commitment
 from blockchain.ledger import Ledger
 from blockchain.signatures import sign_commitment
 from blockchain.verification import verify
@@ -209,10 +210,61 @@ def test_a_stranger_is_rejected(opened: Consortium, tmp_path: Path) -> None:
     assert opened.ledger.round(1).submissions == 0
 
 
-def test_a_second_submission_never_counts_twice(opened: Consortium, tmp_path: Path) -> None:
+def test_another_second_submission_is_rejected(opened: Consortium, tmp_path: Path) -> None:
+    assert isinstance(check(opened, stored(opened, tmp_path)), VerifiedUpdate)
+    (tmp_path / "other").mkdir()
+    other = (b"other" * 1000, b"chunks")
+    fields = {"update_root": merkle_root([sha256(chunk) for chunk in other]), "update_bytes": sum(map(len, other))}
+    second = stored(opened, tmp_path, **fields)
+    second = dataclasses.replace(second, chunk_files=store(tmp_path / "other", other))
+    assert_rejected(check(opened, second), "AlreadySubmitted", second.hospital)
+    assert opened.ledger.round(1).submissions == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_commitment_that_somebody_else_relayed_counts(opened: Consortium, tmp_path: Path, late: bool) -> None:
+    """Else whoever reads it on the way could have an honest update left out, by sending it first."""
+    update = stored(opened, tmp_path, index=1)
+    commitment = encode_commitment(update.signed.commitment)
+    opened.send(opened.chain.stranger, "submitUpdateFor", commitment, update.signed.signature)
+    if late:
+        opened.pass_deadline()
+    verified = VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1])
+    assert check(opened, update) == verified
+    assert check(opened, update) == verified  # the caller drops the second: it stands for the very same chunks
+    assert opened.ledger.round(1).submissions == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"update_root": FINGERPRINT}, {"update_bytes": 7}, {"event": dataclasses.replace(EVENT, delta=0.01)},
+        {"weight": WEIGHTS[2]},
+    ],
+)  # fmt: skip
+def test_only_what_is_on_record_counts_as_relayed(opened: Consortium, tmp_path: Path, change: dict[str, Any]) -> None:
+    """A hospital that signs two commitments has the recorded one, even where both are to the same chunks."""
     update = stored(opened, tmp_path)
     assert isinstance(check(opened, update), VerifiedUpdate)
-    assert_rejected(check(opened, update), "AlreadySubmitted", update.hospital)
+    other = sign_commitment(dataclasses.replace(update.signed.commitment, **change), opened.hospitals[0])
+    second = dataclasses.replace(update, signed=other)
+    assert_rejected(check(opened, second), "AlreadySubmitted", update.hospital)
+
+
+def test_a_relayed_commitment_is_checked_like_any_other(opened: Consortium, tmp_path: Path) -> None:
+    update = stored(opened, tmp_path)
+    opened.ledger.submit_for(update.signed)
+    forged = dataclasses.replace(update, signed=dataclasses.replace(update.signed, signature=bytes(65)))
+    assert_rejected(check(opened, forged), "WrongSigner", update.hospital)
+    assert_rejected(check(opened, update, take_none), "MalformedCiphertext", update.hospital)
+    update.chunk_files[1].unlink()
+    assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
+
+
+def test_after_the_deadline_nothing_new_counts(opened: Consortium, tmp_path: Path) -> None:
+    opened.pass_deadline()
+    update = stored(opened, tmp_path)
+    assert_rejected(check(opened, update), "SubmissionDeadlinePassed", update.hospital)
 
 
 def test_a_copy_of_another_hospitals_update_is_rejected(opened: Consortium, tmp_path: Path) -> None:
