@@ -26,6 +26,25 @@ class LedgerHead(NamedTuple):
 
 
 @dataclass(frozen=True)
+class LedgerRules:
+    """The rules of every round, as fixed at deployment; a quorum of 0 is more than half of a round's roster.
+
+    Attributes:
+        min_included: Fewest updates in an aggregate.
+        reject_quorum: Rejecting votes that reject a round.
+        min_votes: Votes without which a round is aborted.
+        submission_duration_s: Seconds from a round's opening in which updates are taken.
+        voting_duration_s: Seconds from the recording of the aggregate in which votes are taken.
+    """
+
+    min_included: int
+    reject_quorum: int
+    min_votes: int
+    submission_duration_s: int
+    voting_duration_s: int
+
+
+@dataclass(frozen=True)
 class RosterEntry:
     """A hospital that takes part in a round.
 

@@ -9,7 +9,8 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from blockchain.fold import EMPTY_HEAD, first_base_id
-from blockchain.ledger import Ledger
+from blockchain.ledger import Ledger, LedgerRules
+from fedward.errors import VerificationError
 
 REGISTRAR, AGGREGATOR, ADMIN = keccak(text="REGISTRAR_ROLE"), keccak(text="AGGREGATOR_ROLE"), bytes(32)
 KEY = bytes([7]) * 32
@@ -41,6 +42,22 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
     assert empty.ledger.latest_round() == 0
     assert empty.ledger.head().ledger_head != EMPTY_HEAD
     assert empty.ledger.dealer() is None
+
+
+def test_the_rules_are_read_back(chain: Chain) -> None:
+    given = dataclasses.replace(RULES, min_included=3, reject_quorum=4, min_votes=5, voting_timeout_s=2**31)
+    founded = Consortium.found(chain, size=0, rules=given, context=False)
+    assert founded.ledger.rules() == LedgerRules(3, 4, 5, 600, 2**31)
+    founded.close()
+
+
+def test_a_ledger_is_attached_only_on_the_chain_that_is_named(chain: Chain, empty: Consortium) -> None:
+    contract = empty.ledger.contract
+    with pytest.raises(VerificationError, match=f"serves chain {CHAIN_ID}, not {CHAIN_ID + 1}"):
+        Ledger.attach(chain.node.url, contract, None, CHAIN_ID + 1)
+    reader = Ledger.attach(chain.node.url, contract, chain_id=CHAIN_ID)
+    assert reader.rules() == LedgerRules(2, 0, 0, 600, 300)
+    reader.close()
 
 
 @pytest.mark.parametrize(
