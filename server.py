@@ -143,7 +143,7 @@ def lead_round(server: Server) -> None:
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
         raise log.common_cause() or QuorumError(
-            f"Round {opening.round_index} got too few votes of {len(opening.roster)} hospitals.",
+            f"Round {opening.round_index} was not decided: too few votes, or no majority, of {len(opening.roster)}.",
             "See the warnings above, mend those hospitals and continue with --resume.",
         )
 

@@ -121,18 +121,17 @@ class Ledger:
         Raises:
             VerificationError: chain id or one of the contract's rules is another.
         """
-        rules = self._connection.call("rules")
-        wanted = (
+        agreed = LedgerRules(
             settings.min_included,
             settings.reject_quorum,
             settings.min_votes,
             settings.submission_timeout_s,
             settings.voting_timeout_s,
         )
-        if self.chain_id != settings.chain_id or tuple(rules) != wanted:
+        if self.chain_id != settings.chain_id or self.rules() != agreed:
             raise VerificationError(
-                f"The ledger on chain {self.chain_id} has the rules {tuple(rules)}, the settings call for "
-                f"chain {settings.chain_id} and {wanted}.",
+                f"The ledger on chain {self.chain_id} has {self.rules()}, the settings call for "
+                f"chain {settings.chain_id} and {agreed}.",
                 "Do not take part; this is not the ledger that was agreed on.",
             )
 

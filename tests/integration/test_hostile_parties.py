@@ -65,7 +65,7 @@ def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
 def test_another_chain_or_other_rules_are_refused(federation: Federation, change: tuple[str, int]) -> None:
     agreed = setting.replace(federation.settings, f"ledger.{change[0]}", change[1])
     federation.ledger.check_rules(federation.settings.ledger)
-    with pytest.raises(VerificationError, match="rules"):
+    with pytest.raises(VerificationError, match="agreed"):
         federation.ledger.check_rules(agreed.ledger)
 
 
@@ -162,6 +162,6 @@ def test_too_few_votes_end_the_run(federation: Federation) -> None:
         return reply
 
     federation.grid.tamper = tamper
-    with pytest.raises(QuorumError, match="too few votes"):
+    with pytest.raises(QuorumError, match="not decided"):
         federation.lead_round()
     assert federation.folder.rounds()[-1]["phase"] == "aborted"
