@@ -5,6 +5,7 @@ hospital's own folder and check what they are told against the ledger; nothing i
 several hospitals may share.
 """
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ NO_CANDIDATE = b"\xff" * 32  # voted for where an aggregate does not decode: say
 def take_part(message: Message, context: Context) -> Message:
     """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
     try:
-        hospital = Hospital.open(context)
-        submission = make_submission(hospital, wire.read_round(message), wire.read_aggregates(message))
+        with closing(Hospital.open(context)) as hospital:
+            submission = make_submission(hospital, wire.read_round(message), wire.read_aggregates(message))
         return Message(wire.submission_to_records(submission), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
@@ -55,8 +56,8 @@ def take_part(message: Message, context: Context) -> Message:
 def judge(message: Message, context: Context) -> Message:
     """Answer an aggregate with a signed vote and validation counts, or with the reason why not."""
     try:
-        hospital = Hospital.open(context)
-        ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
+        with closing(Hospital.open(context)) as hospital:
+            ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
         return Message(wire.ballot_to_records(ballot), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
@@ -105,6 +106,10 @@ class Hospital:
             SecretContext.from_bytes(folder.load_secret_key()),
             ledger,
         )
+
+    def close(self) -> None:
+        """Close the connection to the ledger's node."""
+        self.ledger.close()
 
     def join_round(self, round_index: int, phase: RoundPhase) -> RoundOpening:
         """How a round was opened, if it is the one that now waits for this hospital.
