@@ -87,6 +87,22 @@ def test_damage_is_missing_evidence_and_nothing_worse(
         file.write_bytes(whole)
 
 
+@pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".npz")])
+def test_no_single_byte_of_an_array_file_breaks_its_reader(name: str, folder: Path) -> None:
+    """Headers that claim encryption or an unknown compression are too rare for chance to find."""
+    run = RunFolder(folder / "run")
+    hospital, file = run.hospital(HospitalId("hospital-1")), folder / name
+    whole = file.read_bytes()
+    try:
+        for place in range(len(whole)):
+            for flipped in (0x01, 0x40, 0xFF):
+                file.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
+                with contextlib.suppress(EvidenceError):
+                    READERS[name](hospital, run)
+    finally:
+        file.write_bytes(whole)
+
+
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("content", [b"", b"[]\n", b"{}\n", b"5\n", b"null\n", b"\xff\xfe\n", b'"x"\n', b"{\n"])
 def test_files_of_something_else_are_missing_evidence(name: str, content: bytes, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import string
 from collections.abc import Callable
 from typing import Any
@@ -193,11 +194,16 @@ def test_a_field_of_another_type_is_refused_and_nothing_else_happens(kind: str, 
         except TypeError:  # Flower itself lets no such value into a record
             continue
         allowed = type(wrong) is type(right) or (type(right) is float and type(wrong) is int)
-        if allowed:
+        if allowed and finite(wrong):
             with_or_without_error(read, records)
             continue
         with pytest.raises(VerificationError, match=field):
             read(records)
+
+
+def finite(value: Any) -> bool:
+    """Whether a value may travel, as far as numbers go."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def with_or_without_error(read: Callable[[RecordDict], object], records: RecordDict) -> None:
@@ -280,6 +286,7 @@ WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
         (ONE_IMAGE * 2, -ONE_IMAGE, 1),
         (ONE_IMAGE * (2**62), ONE_IMAGE * (2**62), -(2**63)),
         (WRAPS_TO_ONE, ONE_IMAGE * 0, 1),
+        (ONE_IMAGE * 2 - np.roll(ONE_IMAGE, 1), ONE_IMAGE, 2),
         (ONE_IMAGE * (wire.MAX_IMAGES + 1), ONE_IMAGE * 0, wire.MAX_IMAGES + 1),
         (ONE_IMAGE, ONE_IMAGE * 0, 2),
     ],

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 
+import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
@@ -71,6 +72,7 @@ def test_a_reply_is_handed_out_before_the_others_are_fetched() -> None:
     assert len(grid.polls) == 1
 
 
+@pytest.mark.timeout(60)
 def test_who_is_silent_is_not_waited_for_beyond_the_deadline() -> None:
     grid, started = ScriptedGrid(), time.monotonic()
     assert exchange(grid, [1, SILENT], 0.3) == [1]

@@ -122,6 +122,8 @@ def test_the_curves_show_the_figures_and_mark_rejections(tmp_path: Path) -> None
         drawn([rounds[0], entry(2, "accepted", **{key: 0.9})]) for key in ("train_loss", "val_loss", "val_auc")
     }
     assert len(pictures) == 5
+    gap = entry(2, "aborted", train_loss=None, val_loss=None, val_auc=None)
+    assert drawn([rounds[0], gap, entry(3, "accepted")]) == drawn([rounds[0], entry(3, "accepted")])
 
 
 def shown(facts: RunFacts) -> str:
