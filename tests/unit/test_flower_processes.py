@@ -31,13 +31,17 @@ Started = list["subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def started() -> Iterator[Started]:
+def started(tmp_path: Path) -> Iterator[Started]:
     processes: Started = []
     yield processes
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    for process in psutil.process_iter():  # what the code under test should have stopped, orphans too
+        try:
+            if str(tmp_path) in process.environ().get("FLWR_HOME", ""):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    for child in processes:
+        child.communicate()
 
 
 def start(started: Started, program: str, home: Path) -> "subprocess.Popen[str]":
