@@ -14,6 +14,7 @@ from fedward.errors import DataError
 from fedward.types import ImageSet, Vector
 
 BINS = 500  # of scores in [0, 1]; at this width the pooled AUC is off by less than 0.005
+LARGEST_LOSS = 1e6  # that a hospital reports of an image; servers refuse more, and the vote that came with it
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def histogram(logits: Vector, labels: NDArray[np.float32]) -> ScoreHistogram:
     def count(wanted: float) -> NDArray[np.int64]:
         return np.stack([np.bincount(bins[labels[:, k] == wanted, k], minlength=BINS) for k in range(findings)])
 
-    return ScoreHistogram(count(1), count(0), float(losses(logits, labels).sum()), len(labels))
+    loss_sum = float(np.minimum(losses(logits, labels), LARGEST_LOSS).sum())
+    return ScoreHistogram(count(1), count(0), loss_sum, len(labels))
 
 
 def empty_histogram(findings: int) -> ScoreHistogram:

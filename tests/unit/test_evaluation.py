@@ -7,6 +7,7 @@ from sklearn import metrics as sk
 
 from fedward.errors import DataError
 from fedward.evaluation import BINS, Metrics, ScoreHistogram, evaluate, histogram, losses, sigmoid
+from fedward.fields import LARGEST_FIGURE
 from fedward.types import ImageSet, Vector
 
 Labels = NDArray[np.float32]
@@ -155,6 +156,13 @@ def test_images_without_a_finite_score_are_left_out() -> None:
     assert counts.loss_sum == kept.loss_sum
     nothing = histogram(np.full((4, 1), np.nan, np.float32), np.ones((4, 1), np.float32))
     assert (nothing.n, nothing.loss(), nothing.auc(), nothing.threshold()) == (0, None, None, 0.5)
+
+
+def test_a_ruined_candidates_loss_is_one_that_a_ballot_may_carry() -> None:
+    """Or the vote against it would be set aside with the counts."""
+    counts = histogram(np.full((3, 1), -1e30, np.float32), np.ones((3, 1), np.float32))
+    assert counts.loss_sum == 3 * LARGEST_FIGURE
+    assert counts.n == 3
 
 
 # ---- the threshold ----------------------------------------------------------------------------------------------
