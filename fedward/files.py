@@ -31,6 +31,18 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
         raise _not_written(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that only its owner can read, with its parents; it may be there already.
+
+    Raises:
+        ResourceError: the disk is full or the parent cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a log and flush it to the disk before returning.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fedward.errors import EvidenceError
-from fedward.files import append_line, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, read_lines, sha256, write_atomic
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
 
 PRIVATE = 0o600
@@ -136,7 +136,7 @@ class HospitalFolder:
         outbox = self.path / "outbox"
         folder = outbox / _round_name(signed.commitment.round_index)
         shutil.rmtree(outbox, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
+        make_folder(folder)
         for index, chunk in enumerate(chunks):
             write_atomic(folder / f"{index:06d}", chunk, PRIVATE)
         # Written last: a folder without it is a submission that never left.
@@ -152,7 +152,7 @@ class HospitalFolder:
 
     def save_report(self, round_index: int, content: bytes) -> None:
         """Keep the detector reports that this hospital's vote rests on."""
-        (self.path / "reports").mkdir(exist_ok=True)
+        make_folder(self.path / "reports")
         write_atomic(self.path / "reports" / f"{_round_name(round_index)}.json", content)
 
     def save_checkpoint(self, round_index: int, height: int, block_hash: bytes, ledger_head: bytes) -> None:

@@ -3,6 +3,7 @@
 A detector is a frozen dataclass whose fields are its options.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from fedward.evaluation import losses
 from fedward.settings import VotingSettings
 from fedward.types import DetectorReport, ImageSet, Vector
+
+WORST = sys.float_info.max  # a statistic beyond all others that JSON can still carry
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class ValidationLoss:
             return DetectorReport(self.name, False, 0.0, "Too few validation images to judge by.")
         candidate = inspection.candidate(pixels)
         if not np.isfinite(candidate).all():
-            return DetectorReport(self.name, True, float("inf"), "The candidate's scores are not finite numbers.")
+            return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
         rise = losses(candidate, images.labels) - losses(inspection.current(pixels), images.labels)
         mean, error = _balanced_mean(rise, images.labels)
         score = (mean - self.tolerance) / max(error, 1e-12)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedward.errors import ResourceError
-from fedward.files import append_line, merkle_root, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, merkle_root, read_lines, sha256, write_atomic
 
 
 def full_disk(_descriptor: int) -> None:
@@ -158,3 +158,12 @@ def test_no_inner_node_poses_as_a_leaf(count: int) -> None:
     assert merkle_root(halves) != merkle_root(leaves)
     assert merkle_root([halves[0] + halves[1]]) != merkle_root(leaves)
     assert merkle_root([merkle_root(leaves)]) != merkle_root(leaves)
+
+
+def test_a_folder_that_cannot_be_made_is_a_resource_error(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="could not be written"):
+        make_folder(tmp_path / "file" / "b")
