@@ -34,7 +34,8 @@ class LedgerRules:
         reject_quorum: Rejecting votes that reject a round.
         min_votes: Votes without which a round is aborted.
         submission_duration_s: Seconds from a round's opening in which updates are taken.
-        voting_duration_s: Seconds from the recording of the aggregate in which votes are taken.
+        voting_duration_s: Seconds from the recording of the aggregate in which votes and attestations are taken.
+        witness_required: Whether a round is accepted only if a witness has attested to its aggregate.
     """
 
     min_included: int
@@ -42,6 +43,7 @@ class LedgerRules:
     min_votes: int
     submission_duration_s: int
     voting_duration_s: int
+    witness_required: bool
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class RoundRecord:
         included_weight: Sum of their weights.
         enrolled_total: Sum of all weights at the opening.
         submissions, accepts, rejects: Numbers of hospitals.
+        witnesses: Number of witnesses who attested to the aggregate.
         reject_quorum, min_votes: The round's rules, resolved at its opening.
         submission_deadline, voting_deadline: Unix seconds, the last at which either is taken; the latter 0 until
             submissions are closed.
@@ -110,6 +113,7 @@ class RoundRecord:
     submissions: int
     accepts: int
     rejects: int
+    witnesses: int
     reject_quorum: int
     min_votes: int
     submission_deadline: int

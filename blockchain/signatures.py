@@ -122,12 +122,12 @@ def sign_commitment(commitment: Commitment, identity: Identity) -> SignedCommitm
 
 def recover_commitment_signer(signed: SignedCommitment) -> Address | None:
     """Who signed a commitment; None where the signature is none at all."""
-    return _recover(commitment_message(signed.commitment), signed.signature)
+    return recover(commitment_message(signed.commitment), signed.signature)
 
 
 def recover_vote_signer(signed: SignedVote) -> Address | None:
     """Who signed a vote; None where the signature is none at all."""
-    return _recover(vote_message(signed.vote), signed.signature)
+    return recover(vote_message(signed.vote), signed.signature)
 
 
 def commitment_message(commitment: Commitment) -> SignableMessage:
@@ -143,8 +143,8 @@ def commitment_message(commitment: Commitment) -> SignableMessage:
         "weight": commitment.weight,
         "privacy": dict(zip(_PRIVACY_FIELDS, encode_event(commitment.event), strict=True)),
     }
-    types = {"Commitment": _members(_COMMITMENT_FIELDS), "PrivacyEvent": _members(_PRIVACY_FIELDS)}
-    return encode_typed_data(_domain(commitment.chain_id, commitment.contract), types, content)
+    types = {"Commitment": members(_COMMITMENT_FIELDS), "PrivacyEvent": members(_PRIVACY_FIELDS)}
+    return encode_typed_data(domain(commitment.chain_id, commitment.contract), types, content)
 
 
 def vote_message(vote: Vote) -> SignableMessage:
@@ -157,20 +157,20 @@ def vote_message(vote: Vote) -> SignableMessage:
         "candidateDigest": vote.candidate_digest,
         "evidenceHash": vote.evidence_hash,
     }
-    return encode_typed_data(_domain(vote.chain_id, vote.contract), {"Vote": _members(_VOTE_FIELDS)}, content)
+    return encode_typed_data(domain(vote.chain_id, vote.contract), {"Vote": members(_VOTE_FIELDS)}, content)
 
 
-def _domain(chain_id: int, contract: Address) -> dict[str, Any]:
+def domain(chain_id: int, contract: Address) -> dict[str, Any]:
     """The ledger that a signature is bound to."""
     return {"name": DOMAIN_NAME, "version": DOMAIN_VERSION, "chainId": chain_id, "verifyingContract": contract}
 
 
-def _members(fields: dict[str, str]) -> list[dict[str, str]]:
+def members(fields: dict[str, str]) -> list[dict[str, str]]:
     """A struct's fields as EIP-712 lists them."""
     return [{"name": name, "type": kind} for name, kind in fields.items()]
 
 
-def _recover(message: SignableMessage, signature: bytes) -> Address | None:
+def recover(message: SignableMessage, signature: bytes) -> Address | None:
     """The signer's address."""
     if len(signature) != SIGNATURE_BYTES:
         return None

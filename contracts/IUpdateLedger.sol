@@ -22,13 +22,15 @@ interface IUpdateLedger {
     /// @param minVotes Votes without which a round is aborted; 0: more than half of the roster at its opening. It is
     /// aborted as well where not rejected, but without more accepting than rejecting votes.
     /// @param submissionDuration Seconds from the opening block in which updates are taken.
-    /// @param votingDuration Seconds from the closing block in which votes are taken.
+    /// @param votingDuration Seconds from the closing block in which votes and attestations are taken.
+    /// @param witnessRequired Whether a round is accepted only if a witness has attested to its aggregate.
     struct Rules {
         uint8 minIncluded;
         uint8 rejectQuorum;
         uint8 minVotes;
         uint32 submissionDuration;
         uint32 votingDuration;
+        bool witnessRequired;
     }
 
     /// @notice A hospital on the roster; its place there never changes.
@@ -112,6 +114,7 @@ interface IUpdateLedger {
         uint8 minVotes;
         uint8 accepts;
         uint8 rejects;
+        uint8 witnesses;
         uint40 submissionDeadline;
         uint40 votingDeadline;
         uint40 enrolledTotal;
@@ -175,6 +178,7 @@ interface IUpdateLedger {
         bytes32 evidenceHash,
         bytes32 ledgerHead
     );
+    event RoundWitnessed(uint32 indexed round, address indexed witness, bytes32 aggregateHash, bytes32 ledgerHead);
     event RoundAccepted(uint32 indexed round, uint8 accepts, uint8 rejects, bytes32 baseId, bytes32 ledgerHead);
     event RoundRejected(uint32 indexed round, uint8 accepts, uint8 rejects, bytes32 ledgerHead);
     event RoundAborted(uint32 indexed round, bytes32 reason, bytes32 ledgerHead);
@@ -220,4 +224,7 @@ interface IUpdateLedger {
     error ExclusionsMissing(uint128 expectedMask, uint128 namedMask);
     error WrongAggregate(bytes32 expected, bytes32 given);
     error AlreadyVoted(uint32 round, address hospital);
+    error AlreadyWitnessed(uint32 round, address witness);
+    /// @dev The votes carry the round, but no witness has attested to its aggregate yet.
+    error WitnessMissing(uint32 round, uint256 deadline, uint256 timestamp);
 }

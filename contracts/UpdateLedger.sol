@@ -14,6 +14,8 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     bytes32 public constant REGISTRAR_ROLE = keccak256("REGISTRAR_ROLE");
     /// @notice May open, close and abort rounds.
     bytes32 public constant AGGREGATOR_ROLE = keccak256("AGGREGATOR_ROLE");
+    /// @notice May attest that an aggregate is the sum of the updates that the ledger names.
+    bytes32 public constant WITNESS_ROLE = keccak256("WITNESS_ROLE");
     /// @notice Places on the roster, revoked ones included.
     uint256 public constant MAX_ROSTER = 128;
 
@@ -33,6 +35,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     );
     bytes32 private constant _TOO_FEW_VOTES = "TooFewVotes";
     bytes32 private constant _NO_MAJORITY = "NoMajority";
+    bytes32 private constant _NOT_WITNESSED = "NotWitnessed";
 
     /// @notice Digest of the settings that carry guarantees.
     bytes32 public immutable settingsDigest;
@@ -54,6 +57,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     mapping(bytes32 updateRoot => uint32 round) private _roundOfUpdate;
     mapping(bytes32 aggregateHash => uint32 round) private _roundOfAggregate;
     mapping(bytes32 contextFingerprint => bool used) private _contextUsed;
+    mapping(uint32 round => mapping(address witness => bool attested)) private _attested;
 
     /// @notice Roster and keys may change only while no round runs.
     modifier betweenRounds() {
@@ -242,12 +246,32 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         _cast(vote);
     }
 
+    /// @notice A witness attests, by its own transaction, that it added the included updates and got this aggregate.
+    /// @dev Witnesses come and go between rounds only, so who may attest is fixed by a round's opening head.
+    /// @param round The round that is voted on.
+    /// @param aggregateHash The aggregate that the witness's own sum has.
+    function attest(uint32 round, bytes32 aggregateHash) external onlyRole(WITNESS_ROLE) {
+        Round storage judged = _rounds[round];
+        if (judged.phase != Phase.Voting) revert RoundNotVoting(round, judged.phase);
+        if (block.timestamp > judged.votingDeadline) {
+            revert VotingDeadlinePassed(round, judged.votingDeadline, block.timestamp);
+        }
+        if (aggregateHash != judged.aggregateHash) revert WrongAggregate(judged.aggregateHash, aggregateHash);
+        if (_attested[round][msg.sender]) revert AlreadyWitnessed(round, msg.sender);
+        _attested[round][msg.sender] = true;
+        // Saturates: no rule asks for more than one, and no number of witnesses may make the call fail.
+        if (judged.witnesses < type(uint8).max) judged.witnesses += 1;
+        bytes32 head = _advance(RoundWitnessed.selector, abi.encode(round, msg.sender, aggregateHash));
+        emit RoundWitnessed(round, msg.sender, aggregateHash, head);
+    }
+
     /// @notice Anybody ends a round whose outcome no further vote can change, or whose time to vote is over.
     /// @dev Rejected at the reject quorum; else accepted with `minVotes` votes and more accepts than rejects, so that
     /// votes kept back by whoever relays them rather end a round than carry it; else aborted. Early only where the votes
-    /// still to come could change nothing, however many come and whatever they say.
+    /// still to come could change nothing, however many come and whatever they say. Where a witness is required, a round
+    /// that the votes carry waits for an attestation, and is aborted where none has come in time.
     /// @param round The round that is voted on.
-    /// @return phase Accepted, Rejected, or Aborted for want of votes or of a majority.
+    /// @return phase Accepted, Rejected, or Aborted for want of votes, of a majority, or of a witness.
     function finalizeRound(uint32 round) external returns (Phase phase) {
         Round storage ending = _rounds[round];
         if (ending.phase != Phase.Voting) revert RoundNotVoting(round, ending.phase);
@@ -260,7 +284,10 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         } else if (rejects + outstanding >= ending.rejectQuorum) {
             revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
         } else if (votes >= ending.minVotes && accepts > rejects + outstanding) {
-            phase = Phase.Accepted;
+            phase = _unwitnessed(ending) ? Phase.Aborted : Phase.Accepted;
+            if (phase == Phase.Aborted && block.timestamp <= ending.votingDeadline) {
+                revert WitnessMissing(round, ending.votingDeadline, block.timestamp);
+            }
         } else if (votes + outstanding < ending.minVotes || accepts + outstanding <= rejects) {
             phase = Phase.Aborted;
         } else {
@@ -330,12 +357,14 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
 
     /// @inheritdoc AccessControl
     function _grantRole(bytes32 role, address account) internal override returns (bool changed) {
+        if (role == WITNESS_ROLE) _checkNoRound();
         changed = super._grantRole(role, account);
         if (changed) emit RoleAssigned(role, account, _advance(RoleAssigned.selector, abi.encode(role, account)));
     }
 
     /// @inheritdoc AccessControl
     function _revokeRole(bytes32 role, address account) internal override returns (bool changed) {
+        if (role == WITNESS_ROLE) _checkNoRound();
         changed = super._revokeRole(role, account);
         if (changed) emit RoleRemoved(role, account, _advance(RoleRemoved.selector, abi.encode(role, account)));
     }
@@ -473,10 +502,16 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
             bytes32 head = _advance(RoundRejected.selector, abi.encode(round, accepts, rejects));
             emit RoundRejected(round, accepts, rejects, head);
         } else {
-            bytes32 reason = uint256(accepts) + rejects < ended.minVotes ? _TOO_FEW_VOTES : _NO_MAJORITY;
+            bytes32 reason = _NOT_WITNESSED;
+            if (uint256(accepts) + rejects < ended.minVotes) reason = _TOO_FEW_VOTES;
+            else if (accepts <= rejects) reason = _NO_MAJORITY;
             bytes32 head = _advance(RoundAborted.selector, abi.encode(round, reason));
             emit RoundAborted(round, reason, head);
         }
+    }
+
+    function _unwitnessed(Round storage ending) private view returns (bool) {
+        return _rules.witnessRequired && ending.witnesses == 0;
     }
 
     function _checkNoRound() private view {

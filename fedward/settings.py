@@ -114,6 +114,7 @@ class LedgerSettings:
     min_votes: Annotated[int, Between(0, 128)]
     submission_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
     voting_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
+    witness_required: bool
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,11 @@ class Settings:
     run: RunSettings
 
     def digest(self) -> bytes:
-        """32 bytes that change with any setting that carries a guarantee or changes a result.
+        """32 bytes that change with any setting that carries a guarantee or changes a result."""
+        return digest_of(self.guaranteed())
+
+    def guaranteed(self) -> Table:
+        """The tables behind the digest.
 
         What each hospital has of its own is left out, so that all of them agree: where its data lies and how a
         simulation shares it out, speed, and the run's own paths.
@@ -164,7 +169,12 @@ class Settings:
         # Where a hospital keeps the initial weights is its own matter; which they are is on the ledger by themselves.
         guaranteed["model"] = {"name": self.model.name}
         guaranteed["data"] = {"finding": self.data.finding, "image-size": self.data.image_size}
-        return hashlib.sha256(json.dumps(guaranteed, sort_keys=True, separators=(",", ":")).encode()).digest()
+        return guaranteed
+
+
+def digest_of(tables: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """SHA-256 of settings as JSON with sorted keys and no spaces: what the ledger records as the settings digest."""
+    return hashlib.sha256(json.dumps(tables, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def default_tables() -> Table:

@@ -26,7 +26,13 @@ CHAIN_ID = 190826
 SETTINGS_DIGEST, MODEL_DIGEST, FINGERPRINT = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 WEIGHTS = (100, 250, 50, 400, 7)
 RULES = LedgerSettings(
-    chain_id=CHAIN_ID, min_included=2, reject_quorum=0, min_votes=0, submission_timeout_s=600, voting_timeout_s=300
+    chain_id=CHAIN_ID,
+    min_included=2,
+    reject_quorum=0,
+    min_votes=0,
+    submission_timeout_s=600,
+    voting_timeout_s=300,
+    witness_required=False,
 )
 EVENT = PrivacyEvent("update", "hospital", 1.0, 1.1, 1, 0.5, 1e-5)
 

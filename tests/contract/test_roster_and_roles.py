@@ -32,7 +32,7 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
         "ledger": empty.ledger.contract.lower(),
         "settingsDigest": SETTINGS_DIGEST,
         "initialModelDigest": MODEL_DIGEST,
-        "rules": (2, 0, 0, 600, 300),
+        "rules": (2, 0, 0, 600, 300, False),
     }
     assert [event.name for event in roles] == ["RoleAssigned"] * 3
     assert {event.values["role"] for event in roles} == {REGISTRAR, AGGREGATOR, ADMIN}
@@ -45,9 +45,11 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
 
 
 def test_the_rules_are_read_back(chain: Chain) -> None:
-    given = dataclasses.replace(RULES, min_included=3, reject_quorum=4, min_votes=5, voting_timeout_s=2**31)
+    given = dataclasses.replace(
+        RULES, min_included=3, reject_quorum=4, min_votes=5, voting_timeout_s=2**31, witness_required=True
+    )
     founded = Consortium.found(chain, size=0, rules=given, context=False)
-    assert founded.ledger.rules() == LedgerRules(3, 4, 5, 600, 2**31)
+    assert founded.ledger.rules() == LedgerRules(3, 4, 5, 600, 2**31, witness_required=True)
     founded.close()
 
 
@@ -56,7 +58,7 @@ def test_a_ledger_is_attached_only_on_the_chain_that_is_named(chain: Chain, empt
     with pytest.raises(VerificationError, match=f"serves chain {CHAIN_ID}, not {CHAIN_ID + 1}"):
         Ledger.attach(chain.node.url, contract, None, CHAIN_ID + 1)
     reader = Ledger.attach(chain.node.url, contract, chain_id=CHAIN_ID)
-    assert reader.rules() == LedgerRules(2, 0, 0, 600, 300)
+    assert reader.rules() == LedgerRules(2, 0, 0, 600, 300, witness_required=False)
     reader.close()
 
 

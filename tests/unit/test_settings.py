@@ -37,6 +37,8 @@ def rules_of(table: str, key: str) -> tuple[Between | OneOf, ...]:
 
 def another_value(table: str, key: str, value: Scalar) -> Scalar:
     """A valid value other than a setting's own."""
+    if isinstance(value, bool):
+        return not value
     for rule in rules_of(table, key):
         if isinstance(rule, OneOf):
             return next(other for other in rule.values if other != value)

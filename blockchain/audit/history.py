@@ -1,0 +1,54 @@
+"""What executing a chain tells: the transactions with their outcome, which all later steps read."""
+
+from dataclasses import dataclass
+
+from fedward.types import Address
+
+
+@dataclass(frozen=True)
+class Log:
+    """One event as emitted: 20 bytes of address, topics of 32 bytes, data."""
+
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class ExecutedTransaction:
+    """A transaction and what came of it.
+
+    Attributes:
+        block, timestamp: Its block's number and Unix time.
+        position: Its place in the block.
+        transaction_hash: 32 bytes.
+        chain_id: What it was signed for; None: not replay-protected.
+        sender: Who signed it, recovered.
+        to: The account called; None where it creates a contract.
+        created: The contract's address where it creates one.
+        data: The call's input.
+        succeeded: Whether it was not reverted.
+        logs: Its events.
+    """
+
+    block: int
+    timestamp: int
+    position: int
+    transaction_hash: bytes
+    chain_id: int | None
+    sender: Address
+    to: Address | None
+    created: Address | None
+    data: bytes
+    succeeded: bool
+    logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True)
+class ExecutedBlock:
+    """A block whose header was read: number, hash (32 bytes), Unix time, transactions in order."""
+
+    number: int
+    block_hash: bytes
+    timestamp: int
+    transactions: tuple[ExecutedTransaction, ...]

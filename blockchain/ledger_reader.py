@@ -1,0 +1,218 @@
+"""The ledger as everybody may read it: roster, rounds and events of the contract, at any Ethereum node's URL."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from web3.types import LogReceipt
+
+from blockchain.artifact import load_artifact
+from blockchain.connection import Connection
+from blockchain.encoding import decode_event, decode_mask, decode_reason
+from blockchain.fold import LedgerEvent
+from blockchain.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
+from fedward.errors import LedgerError, VerificationError
+from fedward.types import Address, PrivacyEvent
+
+WITNESS_ROLE = keccak(text="WITNESS_ROLE")
+
+
+class LedgerReader:
+    """One deployed contract, for reading.
+
+    Every method raises `LedgerError` where the node cannot be reached or gives no usable answer. Safe to use from
+    several threads.
+
+    Attributes:
+        chain_id: The chain's id.
+        contract: The contract's address.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.chain_id: int = connection.chain_id
+        self.contract = Address(str(connection.contract.address))
+
+    def close(self) -> None:
+        """Close the connections to the node."""
+        self._connection.close()
+
+    # ---- roster and key -----------------------------------------------------------------------------------------
+
+    def sealing_keys(self) -> dict[Address, bytes]:
+        """The last X25519 public key of everybody who was ever on the roster."""
+        keys = {}
+        for event in self.events():
+            if event.name in ("HospitalRegistered", "KeyRotated"):
+                keys[as_address(event.values["hospital"])] = bytes(event.values["x25519Key"])
+        return keys
+
+    def dealer(self) -> Address | None:
+        """Who makes the consortium's keys; None while nobody is named."""
+        address = as_address(self._connection.call("keyContext")[2])
+        return address if int(address, 16) else None
+
+    def context_fingerprint(self) -> bytes:
+        """32 bytes; the key of this epoch, zeros while it is not set."""
+        return bytes(self._connection.call("keyContext")[1])
+
+    def witnesses(self) -> tuple[Address, ...]:
+        """Who may attest to aggregates, in the order of their admission; fixed while a round runs."""
+        admitted: dict[Address, None] = {}
+        for event in self.events():
+            if event.name in ("RoleAssigned", "RoleRemoved") and bytes(event.values["role"]) == WITNESS_ROLE:
+                account = as_address(event.values["account"])
+                admitted.pop(account, None)
+                if event.name == "RoleAssigned":
+                    admitted[account] = None
+        return tuple(admitted)
+
+    # ---- rounds -------------------------------------------------------------------------------------------------
+
+    def latest_round(self) -> int:
+        """Number of the last opened round; 0 before the first."""
+        return int(self._connection.call("latestRound"))
+
+    def opening(self, round_index: int) -> RoundOpening:
+        """What was fixed when a round was opened."""
+        fields = self._round_fields(round_index)
+        members, active = self._connection.call("roster"), decode_mask(fields["rosterMask"])
+        return RoundOpening(
+            round_index=round_index,
+            ledger_head=bytes(fields["openingHead"]),
+            base_id=bytes(fields["baseId"]),
+            context_fingerprint=bytes(fields["contextFingerprint"]),
+            roster=tuple(RosterEntry(index, as_address(members[index][0]), int(members[index][1])) for index in active),
+            enrolled_total=int(fields["enrolledTotal"]),
+            submission_deadline=int(fields["submissionDeadline"]),
+        )
+
+    def round(self, round_index: int) -> RoundRecord:
+        """Where a round stands, and what came of it."""
+        fields = self._round_fields(round_index)
+        return RoundRecord(
+            round_index=round_index,
+            phase=RoundPhase(fields["phase"]),
+            base_id=bytes(fields["baseId"]),
+            aggregate_hash=bytes(fields["aggregateHash"]),
+            included=decode_mask(fields["includedMask"]),
+            included_weight=int(fields["includedWeight"]),
+            enrolled_total=int(fields["enrolledTotal"]),
+            submissions=len(decode_mask(fields["submittedMask"])),
+            accepts=int(fields["accepts"]),
+            rejects=int(fields["rejects"]),
+            witnesses=int(fields["witnesses"]),
+            reject_quorum=int(fields["rejectQuorum"]),
+            min_votes=int(fields["minVotes"]),
+            submission_deadline=int(fields["submissionDeadline"]),
+            voting_deadline=int(fields["votingDeadline"]),
+        )
+
+    def _round_fields(self, round_index: int) -> dict[str, Any]:
+        """The contract's record of a round, by field."""
+        values = self._connection.call("roundOf", round_index)
+        fields = dict(zip(_round_field_names(), values, strict=True))
+        if fields["phase"] == 0:
+            raise LedgerError(
+                f"Round {round_index} has not been opened on the ledger.", "Ask for a round up to the latest."
+            )
+        return fields
+
+    def exclusions(self, round_index: int) -> dict[int, str]:
+        """Why submitted updates are not in a round's aggregate, by place on the roster."""
+        for event in self.events("SubmissionsClosed", round_index):
+            return {index: decode_reason(reason) for index, reason in event.values["exclusions"]}
+        return {}
+
+    def attestations(self, round_index: int) -> tuple[Address, ...]:
+        """Which witnesses have attested to a round's aggregate."""
+        return tuple(as_address(event.values["witness"]) for event in self.events("RoundWitnessed", round_index))
+
+    # ---- the whole ----------------------------------------------------------------------------------------------
+
+    def base_id(self) -> bytes:
+        """32 bytes; the model that the next round starts from."""
+        return bytes(self._connection.call("baseId"))
+
+    def rules(self) -> LedgerRules:
+        """The rules of every round, as the contract holds them."""
+        return LedgerRules(*self._connection.call("rules"))
+
+    def settings_digest(self) -> bytes:
+        """32 bytes; as given at deployment."""
+        return bytes(self._connection.call("settingsDigest"))
+
+    def initial_model_digest(self) -> bytes:
+        """32 bytes; as given at deployment."""
+        return bytes(self._connection.call("initialModelDigest"))
+
+    def head(self) -> LedgerHead:
+        """The last block, and the ledger head after it."""
+        height, block_hash = self._connection.latest_block()
+        return LedgerHead(height, block_hash, bytes(self._connection.call("ledgerHead", block=height)))
+
+    def submission_count(self) -> int:
+        """Number of commitments that the contract ever accepted."""
+        return sum(1 for _ in self.events("UpdateCommitted"))
+
+    def vote_count(self) -> int:
+        """Number of votes that the contract ever accepted."""
+        return sum(1 for _ in self.events("VoteCast"))
+
+    def privacy_events(self) -> dict[Address, list[PrivacyEvent]]:
+        """Every release that each hospital declared, in order: what its epsilon is computed from."""
+        declared: dict[Address, list[PrivacyEvent]] = {}
+        for event in self.events("UpdateCommitted"):
+            declared.setdefault(as_address(event.values["hospital"]), []).append(decode_event(event.values["privacy"]))
+        return declared
+
+    def events(self, name: str | None = None, round_index: int | None = None) -> Iterator[LedgerEvent]:
+        """The contract's events in the order of the chain.
+
+        Args:
+            name: Only these, where given.
+            round_index: Only this round's, where given; needs a name.
+
+        Raises:
+            VerificationError: an event is malformed.
+        """
+        shapes = load_artifact().events()
+        topics: list[bytes | None] = []
+        if name is not None:
+            topics.append(next(selector for selector, shape in shapes.items() if shape.name == name))
+            if round_index is not None:
+                topics.append(round_index.to_bytes(32, "big"))
+        for log in self._connection.logs(topics):
+            event = _decode_log(log)
+            if event is not None:
+                yield event
+
+    def raw_events(self) -> Iterator[tuple[tuple[bytes, ...], bytes]]:
+        """Topics and data of all the contract's events, for `blockchain.fold.fold`."""
+        for log in self._connection.logs():
+            yield tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"])
+
+
+def _decode_log(log: LogReceipt) -> LedgerEvent | None:
+    """An event by name and fields; None for OpenZeppelin's own."""
+    topics = tuple(bytes(topic) for topic in log["topics"])
+    shape = load_artifact().events().get(topics[0])
+    if shape is None:
+        return None
+    try:
+        values = shape.decode(topics, bytes(log["data"]))
+    except (ValueError, StopIteration) as error:
+        raise VerificationError(f"An event {shape.name} is malformed.", "Compare with another node.") from error
+    return LedgerEvent(shape.name, values, int(log["blockNumber"]), bytes(log["transactionHash"]))
+
+
+def _round_field_names() -> list[str]:
+    """Fields of the contract's record of a round, in order."""
+    entry = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")
+    return [field["name"] for field in entry["outputs"][0]["components"]]
+
+
+def as_address(text: str) -> Address:
+    """Checksummed, as everywhere."""
+    return Address(to_checksum_address(text))
