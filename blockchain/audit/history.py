@@ -1,7 +1,14 @@
 """What executing a chain tells: the transactions with their outcome, which all later steps read."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from eth_abi.exceptions import DecodingError
+from eth_utils.address import to_canonical_address
+
+from blockchain.artifact import load_artifact
+from blockchain.fold import LedgerEvent
+from fedward.errors import VerificationError
 from fedward.types import Address
 
 
@@ -52,3 +59,25 @@ class ExecutedBlock:
     block_hash: bytes
     timestamp: int
     transactions: tuple[ExecutedTransaction, ...]
+
+
+def ledger_events(blocks: Iterable[ExecutedBlock], contract: Address) -> Iterator[LedgerEvent]:
+    """The contract's own events, decoded, in the order of the chain; those of OpenZeppelin are passed over.
+
+    Raises:
+        VerificationError: an event is malformed.
+    """
+    shapes, own = load_artifact().events(), to_canonical_address(contract)
+    for block in blocks:
+        for transaction in block.transactions:
+            for log in transaction.logs:
+                shape = shapes.get(log.topics[0]) if log.topics and log.address == own else None
+                if shape is None:
+                    continue
+                try:
+                    values = shape.decode(log.topics, log.data)
+                except (DecodingError, StopIteration, ValueError) as error:
+                    raise VerificationError(
+                        f"An event {shape.name} of block {block.number} is malformed.", "Compare with another copy."
+                    ) from error
+                yield LedgerEvent(shape.name, values, block.number, transaction.transaction_hash)
