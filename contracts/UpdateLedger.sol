@@ -312,57 +312,67 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     // ---- views ----------------------------------------------------------------------------------------------------
 
     /// @notice The rules of every round.
+    /// @return The rules given at deployment.
     function rules() external view returns (Rules memory) {
         return _rules;
     }
 
     /// @notice Hash over all events so far.
+    /// @return The head that the last event carries.
     function ledgerHead() external view returns (bytes32) {
         return _ledgerHead;
     }
 
     /// @notice Names the model that the next round starts from.
+    /// @return A hash over the initial model and every accepted aggregate.
     function baseId() external view returns (bytes32) {
         return _baseId;
     }
 
     /// @notice The number of the last opened round; 0 before the first.
+    /// @return Its number; rounds are numbered without a gap.
     function latestRound() external view returns (uint32) {
         return _latestRound;
     }
 
     /// @notice What is recorded of a round; all zero where it was never opened.
     /// @param round Its number, from 1.
+    /// @return The round's record.
     function roundOf(uint32 round) external view returns (Round memory) {
         return _rounds[round];
     }
 
     /// @notice Everybody who ever was on the roster, by place.
+    /// @return One entry for each place, revoked hospitals included.
     function roster() external view returns (Member[] memory) {
         return _members;
     }
 
     /// @notice The key epoch, its context fingerprint (0 while not set) and its dealer (0 while none is named).
+    /// @return keyEpoch The current epoch, from 1.
+    /// @return contextFingerprint Fingerprint of its key, or 0.
+    /// @return dealer Who names keys, or 0.
     function keyContext() external view returns (uint32 keyEpoch, bytes32 contextFingerprint, address dealer) {
         return (_keyEpoch, _contextFingerprint, _dealer);
     }
 
     /// @notice Where an update root was recorded; 0: nowhere.
     /// @param updateRoot Merkle root of an update's chunk hashes.
+    /// @return The round, from 1, or 0.
     function roundOfUpdate(bytes32 updateRoot) external view returns (uint32) {
         return _roundOfUpdate[updateRoot];
     }
 
     // ---- inner rules ----------------------------------------------------------------------------------------------
 
-    /// @inheritdoc AccessControl
+    /// @dev Assigning a role is in the ledger head; witnesses change between rounds only.
     function _grantRole(bytes32 role, address account) internal override returns (bool changed) {
         if (role == WITNESS_ROLE) _checkNoRound();
         changed = super._grantRole(role, account);
         if (changed) emit RoleAssigned(role, account, _advance(RoleAssigned.selector, abi.encode(role, account)));
     }
 
-    /// @inheritdoc AccessControl
+    /// @dev Removing, and giving up, a role is in the ledger head; witnesses change between rounds only.
     function _revokeRole(bytes32 role, address account) internal override returns (bool changed) {
         if (role == WITNESS_ROLE) _checkNoRound();
         changed = super._revokeRole(role, account);
