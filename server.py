@@ -65,7 +65,8 @@ class Server:
     def open(cls, grid: Grid, run: RunFolder, settings: Settings) -> "Server":
         """Read the run folder, reach the ledger and wait for the hospitals."""
         record = run.load_record()
-        ledger = Ledger.attach(settings.run.rpc_url, record.contract, Identity.load(run.server))
+        account, outbox = Identity.load(run.server), run.server / "transactions"
+        ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=outbox)
         public = PublicContext.from_bytes(run.public_context.read_bytes())
         nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
         return cls(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters)

@@ -1,7 +1,5 @@
 """One Ethereum node, spoken to over HTTP through web3; every way in which it can fail is a `LedgerError`."""
 
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +11,10 @@ from requests.adapters import HTTPAdapter
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 from web3.exceptions import (
+    BlockNotFound,
     ContractLogicError,
     InvalidAddress,
     MismatchedABI,
-    TransactionNotFound,
     Web3Exception,
     Web3RPCError,
     Web3TypeError,
@@ -29,16 +27,13 @@ from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, T
 from blockchain.artifact import load_artifact
 from blockchain.encoding import MISFIT
 from blockchain.identity import Identity
+from blockchain.outbox import TransactionOutbox
+from blockchain.sender import Sender
 from fedward.errors import LedgerError
 from fedward.types import Address
 
 TIMEOUT_S = 60.0
-RECEIPT_TIMEOUT_S = 300.0
-RECEIPT_POLL_S = 0.05
-FEE_AGE_S = 10.0
-NONCE_TRIES = 8
 LOG_PAGE_BLOCKS = 2_000
-SPARE_GAS = 20_000  # what storage that others fill between estimate and block can add to a call
 
 _MISFITS = (
     DecodingError,
@@ -50,7 +45,6 @@ _MISFITS = (
     Web3ValueError,
     TypeError,
 )
-_ALREADY_SENT = ("already known", "alreadyknown", "known transaction", "already imported", "nonce too low")
 
 
 class Connection:
@@ -61,12 +55,13 @@ class Connection:
     Args:
         url: Where the node answers JSON-RPC.
         contract: The contract's address; None before it is deployed.
+        outbox: Keeps transactions until they are certain to stay on the chain; None: nothing does.
 
     Raises:
         LedgerError: the node does not answer, or the contract's address is none.
     """
 
-    def __init__(self, url: str, contract: Address | None) -> None:
+    def __init__(self, url: str, contract: Address | None, outbox: TransactionOutbox | None = None) -> None:
         self.url = url
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
@@ -83,10 +78,9 @@ class Connection:
         self._web3.ens = None  # an address is an address: web3 looks no name up
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # proof-of-authority nodes use more
         self._contract = self._bind(contract) if contract else None
-        self._sending = threading.Lock()
-        self._fees: tuple[float, int, int] = (0.0, 0, 0)
         with self._reaching():
             self.chain_id = int(self._web3.eth.chain_id)
+        self._sender = Sender(self._web3, self.chain_id, outbox)
 
     def close(self) -> None:
         """Close the connections to the node."""
@@ -130,6 +124,14 @@ class Connection:
         with self._reaching():
             block = self._web3.eth.get_block("latest")
             return int(block["number"]), bytes(block["hash"])
+
+    def block(self, height: int) -> bytes | None:
+        """Hash of the block at a height; None where the chain does not reach so far."""
+        with self._reaching():
+            try:
+                return bytes(self._web3.eth.get_block(height)["hash"])
+            except BlockNotFound:
+                return None
 
     def logs(self, topics: Sequence[bytes | None] = ()) -> Iterator[LogReceipt]:
         """The contract's events in the order of the chain.
@@ -176,59 +178,29 @@ class Connection:
         fields = TxParams({"to": self.contract.address, "data": data})
         return self._send(identity, fields, f"The ledger's {function}")
 
+    def settle(self, account: Address | None = None) -> tuple[bytes, ...]:
+        """Send again what the outbox keeps and the chain does not have: after a crash, or a reorganization.
+
+        Every transaction does so first; this is for whoever does not want to wait for the next.
+
+        Args:
+            account: Whose transactions they must be; None: anybody's.
+
+        Returns:
+            Hashes of the transactions that were sent again, in order; they are in blocks now.
+
+        Raises:
+            LedgerError: the node does not answer, another transaction took a kept one's nonce, or the outbox is
+                damaged, or another chain's or account's.
+            ResourceError: another process is sending from the outbox.
+        """
+        with self._reaching():
+            return self._sender.settle(account)
+
     def _send(self, identity: Identity, fields: TxParams, what: str) -> TxReceipt:
-        """Try a transaction without recording it, then sign, send and wait for it."""
-        fields = fields | TxParams({"from": Web3.to_checksum_address(identity.address), "value": Web3.to_wei(0, "wei")})
-        with self._sending, self._reaching():
-            gas = self._web3.eth.estimate_gas(fields, "pending")
-            for _ in range(NONCE_TRIES):
-                transaction_hash = self._broadcast(identity, fields, gas * 5 // 4 + SPARE_GAS)
-                if transaction_hash is not None:
-                    break
-            else:
-                raise LedgerError(
-                    f"{what} could not be sent: another process keeps using the account {identity.address}.",
-                    "Give each process an account of its own.",
-                )
-            receipt = self._web3.eth.wait_for_transaction_receipt(transaction_hash, RECEIPT_TIMEOUT_S, RECEIPT_POLL_S)
-            if receipt["status"] != 1:
-                self._web3.eth.call(fields, receipt["blockNumber"])  # raises with the reason, as a rule
-                raise LedgerError(f"{what} failed in block {receipt['blockNumber']}.", "Look at the round and retry.")
-        return receipt
-
-    def _broadcast(self, identity: Identity, fields: TxParams, gas: int) -> HexBytes | None:
-        """Sign and send under the next nonce; None where somebody else took that nonce first."""
-        base_fee, tip = self._current_fees()
-        nonce = self._web3.eth.get_transaction_count(Web3.to_checksum_address(identity.address), "pending")
-        signed = identity.sign_transaction(
-            {
-                **{name: value for name, value in fields.items() if name != "from"},
-                "type": 2,
-                "chainId": self.chain_id,
-                "nonce": nonce,
-                "gas": gas,
-                "maxFeePerGas": 2 * base_fee + tip,
-                "maxPriorityFeePerGas": tip,
-            }
-        )
-        try:
-            return self._web3.eth.send_raw_transaction(signed.raw_transaction)
-        except Web3RPCError as error:
-            if not any(words in str(error).lower() for words in _ALREADY_SENT):
-                raise
-        try:  # web3 repeats a request whose answer was lost: then it is ours that is known
-            self._web3.eth.get_transaction(signed.hash)
-        except TransactionNotFound:
-            return None
-        return signed.hash
-
-    def _current_fees(self) -> tuple[int, int]:
-        """Gas price and tip in wei, asked for again after a while."""
-        asked, price, tip = self._fees
-        if time.monotonic() - asked > FEE_AGE_S or not asked:
-            price, tip = int(self._web3.eth.gas_price), int(self._web3.eth.max_priority_fee)
-            self._fees = (time.monotonic(), price, tip)
-        return price, tip
+        """Send a transaction and wait for it."""
+        with self._reaching():
+            return self._sender.send(identity, fields, what)
 
     # ---- failing ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from blockchain.artifact import load_artifact
@@ -16,6 +17,7 @@ from blockchain.encoding import (
 )
 from blockchain.identity import Identity
 from blockchain.ledger_reader import WITNESS_ROLE, LedgerReader, as_address
+from blockchain.outbox import TransactionOutbox
 from blockchain.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
 from fedward.errors import LedgerError, VerificationError
 from fedward.settings import LedgerSettings
@@ -46,6 +48,7 @@ class Ledger(LedgerReader):
         settings: LedgerSettings,
         settings_digest: bytes,
         initial_model_digest: bytes,
+        outbox: Path | None = None,
     ) -> "Ledger":
         """Put a new contract on the chain; the account becomes its admin, registrar and aggregator.
 
@@ -55,11 +58,13 @@ class Ledger(LedgerReader):
             settings: The rules of every round.
             settings_digest: 32 bytes; digest of the settings that carry guarantees.
             initial_model_digest: 32 bytes; digest of the weights that the first round starts from.
+            outbox: The account's own folder, where transactions are kept until they are certain to stay on the chain;
+                None: a transaction whose answer is lost with the process is not sent again.
 
         Raises:
             LedgerError: the node is of another chain or cannot be reached, or the contract refused the rules.
         """
-        connection = Connection(rpc_url, None)
+        connection = Connection(rpc_url, None, TransactionOutbox(outbox) if outbox else None)
         if connection.chain_id != settings.chain_id:
             raise LedgerError(
                 f"The node at {rpc_url} serves chain {connection.chain_id}, not {settings.chain_id}.",
@@ -71,7 +76,12 @@ class Ledger(LedgerReader):
 
     @classmethod
     def attach(
-        cls, rpc_url: str, contract: Address, account: Identity | None = None, chain_id: int | None = None
+        cls,
+        rpc_url: str,
+        contract: Address,
+        account: Identity | None = None,
+        chain_id: int | None = None,
+        outbox: Path | None = None,
     ) -> "Ledger":
         """Use a contract that is on the chain already.
 
@@ -80,18 +90,23 @@ class Ledger(LedgerReader):
             contract: The contract's address.
             account: Who transactions are sent from; None: for reading only.
             chain_id: The id that the chain must have; None: any.
+            outbox: As for `deploy`; what an earlier process left in it is sent again, and waited for, before this
+                returns.
 
         Raises:
-            LedgerError: the node cannot be reached, or other code than this version's lies at the address.
+            LedgerError: the node cannot be reached, or other code than this version's lies at the address, or the
+                outbox is another account's.
             VerificationError: the node serves another chain.
         """
-        connection = Connection(rpc_url, contract)
+        connection = Connection(rpc_url, contract, TransactionOutbox(outbox) if outbox else None)
         if chain_id is not None and connection.chain_id != chain_id:
             connection.close()
             raise VerificationError(
                 f"The node at {rpc_url} serves chain {connection.chain_id}, not {chain_id}.",
                 "Correct run.rpc-url; sign nothing for a chain that you did not join.",
             )
+        if outbox and account:
+            connection.settle(account.address)
         if not load_artifact().is_code(connection.code()):
             raise LedgerError(
                 f"There is no update ledger of this version at {contract} on the node at {rpc_url}.",
