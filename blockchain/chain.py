@@ -30,6 +30,7 @@ from eth_utils.exceptions import ValidationError
 
 from blockchain.machine import CallRequest, CheckedVM, MinedTransaction, TransactionRefusedError, in_client_words
 from blockchain.store import ChainStore, StoredLog
+from blockchain.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
 from fedward.errors import LedgerError, ResourceError
 from fedward.types import Address
 
@@ -45,7 +46,6 @@ MAX_AHEAD_S = 60.0
 BLOCK_INTERVAL_S = 1.0  # between blocks beyond that bound, so that the chain's time cannot gain on the clock
 BLOB_TYPE = 3
 
-_CHAIN_ID_KEY = b"fedward:chain-id"
 _SENDER_KEY = b"fedward:sender:"  # recovering a sender again takes 5 ms
 
 Clock = Callable[[], float]
@@ -98,11 +98,12 @@ class EmbeddedChain:
         self._store = ChainStore(folder / "chain.sqlite")
         chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, CheckedVM),), chain_id=chain_id)
         try:
-            if _CHAIN_ID_KEY in self._store:
+            if CHAIN_ID_KEY in self._store:
                 self._check_chain_id(folder)
             else:
                 with self._store.transaction():
-                    self._store[_CHAIN_ID_KEY] = str(chain_id).encode()
+                    self._store[CHAIN_ID_KEY] = str(chain_id).encode()
+                    self._store[GENESIS_KEY] = encode_balances(dict.fromkeys(funded, FUNDED_WEI))
                     chain_class.from_genesis(self._store, self._genesis(), _balances(funded))
             self._chain = chain_class(self._store)
         except BaseException:
@@ -118,7 +119,7 @@ class EmbeddedChain:
 
     def _check_chain_id(self, folder: Path) -> None:
         """Refuse to go on with somebody else's chain."""
-        stored = int(self._store[_CHAIN_ID_KEY])
+        stored = int(self._store[CHAIN_ID_KEY])
         if stored != self.chain_id:
             raise LedgerError(
                 f"The chain in {folder} has id {stored}, not {self.chain_id}.",

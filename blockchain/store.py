@@ -1,6 +1,8 @@
 """The chain's key-value store and its log index, in one SQLite file that survives being killed at any point."""
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from eth.abc import AtomicWriteBatchAPI
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
-from fedward.errors import LedgerError, ResourceError
+from fedward.errors import EvidenceError, LedgerError, ResourceError, VerificationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -21,6 +23,8 @@ CREATE TABLE IF NOT EXISTS logs (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS logs_by_topic ON logs (address, topic0, topic1, block);
 """
+
+LARGEST_VALUE = 64 * 1024 * 1024  # bytes; what a foreign file claims to hold beyond that is not read
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,56 @@ class ChainStore(BaseAtomicDB):
             self._database.close()
             raise LedgerError(
                 f"{path} is not a chain store: {error}.", "Restore it from a copy, or start with another folder."
+            ) from error
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator["ChainStore"]:
+        """Open a store that no node holds, without writing a byte beside or into it; writes raise.
+
+        What a killed node left in its write-ahead log is read as well, from a copy of the two files, because SQLite
+        would fold it into the original.
+
+        Raises:
+            EvidenceError: there is no such file.
+            ResourceError: a node holds it, it cannot be read, or there is no room for the copy.
+            VerificationError: it is not a chain store.
+        """
+        if not path.is_file():
+            raise EvidenceError(f"The ledger's store {path} is missing.", "Restore it from a copy, or use --rpc.")
+        _check_unused(path)
+        log = path.with_name(f"{path.name}-wal")
+        with tempfile.TemporaryDirectory(prefix="fedward-") as scratch:
+            try:
+                left_over = log.is_file() and log.stat().st_size > 0
+                for file in (path, log) if left_over else ():
+                    shutil.copyfile(file, Path(scratch) / file.name)
+            except OSError as error:
+                raise ResourceError(
+                    f"{path} could not be copied for reading: {error.strerror}.", "Free some space in TMPDIR."
+                ) from error
+            # Without a log, a file that nobody writes is read where it is: SQLite then makes no files beside it.
+            address = (
+                f"{(Path(scratch) / path.name).as_uri()}" if left_over else f"{path.absolute().as_uri()}?immutable=1"
+            )
+            store = cls.__new__(cls)
+            store._path = path
+            store._database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+            try:
+                store._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+                store._database.execute("PRAGMA query_only = ON")
+                store._check_readable()
+                yield store
+            finally:
+                store.close()
+
+    def _check_readable(self) -> None:
+        """Make sure that the table is there."""
+        try:
+            self._database.execute("SELECT key, value FROM pairs LIMIT 1").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise VerificationError(
+                f"{self._path} is not a chain store: {error}.", "Restore it from a copy."
             ) from error
 
     def close(self) -> None:
@@ -177,6 +231,27 @@ class ChainStore(BaseAtomicDB):
         """py-evm's own batches; they lie inside `transaction`."""
         with AtomicDBWriteBatch._commit_unless_raises(self) as batch:
             yield batch
+
+
+def _check_unused(path: Path) -> None:
+    """Make sure that no node holds a store, this process's own included.
+
+    A node holds SQLite's exclusive lock, which shows before anything else. A reader that asks for exclusive locking
+    of a file with a write-ahead log is refused next, for want of the right to write, before it makes any file; so
+    every other answer means that the file is free.
+    """
+    try:
+        probe = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0.1)
+    except sqlite3.OperationalError as error:
+        raise ResourceError(f"{path} could not be read: {error}.", "Check who may read it.") from error
+    try:
+        probe.execute("PRAGMA locking_mode = EXCLUSIVE")
+        probe.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise ResourceError(f"{path} is in use by a node.", "Stop it, or use --rpc.") from error
+    finally:
+        probe.close()
 
 
 def _unwritable(path: Path, error: sqlite3.OperationalError) -> ResourceError:
