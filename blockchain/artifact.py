@@ -84,6 +84,19 @@ class Artifact:
             )
         return "", ""
 
+    def signatures(self, entry_type: str) -> dict[bytes, tuple[str, tuple[str, ...]]]:
+        """Name and ABI types of the arguments by four-byte selector, of each "function" or each "error"."""
+        return {
+            _selector(entry)[:4]: (entry["name"], tuple(_kind(field) for field in entry["inputs"]))
+            for entry in self.abi
+            if entry["type"] == entry_type
+        }
+
+    def constructor_kinds(self) -> tuple[str, ...]:
+        """ABI types of what a deployment appends to the bytecode."""
+        entry = next(entry for entry in self.abi if entry["type"] == "constructor")
+        return tuple(_kind(field) for field in entry["inputs"])
+
     def events(self) -> dict[bytes, EventShape]:
         """The ledger's own events by selector; those of OpenZeppelin, which carry no ledger head, are left out."""
         shapes = {}

@@ -73,5 +73,10 @@ def first_base_id(initial_model_digest: bytes, settings_digest: bytes) -> bytes:
 
 def next_base_id(base_id: bytes, record: RoundRecord) -> bytes:
     """The base id after a round that started from `base_id` was accepted."""
+    return next_base(base_id, record.aggregate_hash, record.included_weight, record.enrolled_total)
+
+
+def next_base(base_id: bytes, aggregate_hash: bytes, included_weight: int, enrolled_total: int) -> bytes:
+    """The same from single values: 32 bytes."""
     kinds = ["bytes32", "bytes32", "uint40", "uint40"]
-    return keccak(encode(kinds, [base_id, record.aggregate_hash, record.included_weight, record.enrolled_total]))
+    return keccak(encode(kinds, [base_id, aggregate_hash, included_weight, enrolled_total]))
