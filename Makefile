@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help setup demo test unit contract end-to-end lint format contracts lock clean
+.PHONY: help setup demo test unit contract end-to-end lint format contracts slither bench lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -11,6 +11,8 @@ help:
 	@echo "make unit | contract | end-to-end   a part of them"
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
+	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
+	@echo "make bench       measure what docs/gas.md says"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
 setup:
@@ -47,11 +49,25 @@ contracts/node_modules: contracts/package.json contracts/package-lock.json
 contracts: contracts/node_modules
 	cd contracts && node compile.mjs
 
+.venv-slither/stamp: setup/requirements-slither.lock
+	rm -rf .venv-slither
+	$(PYTHON) -m venv .venv-slither
+	.venv-slither/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+slither: .venv-slither/stamp contracts/node_modules
+	cd contracts && ../.venv-slither/bin/slither UpdateLedger.sol
+
+bench: setup
+	$(PY) benchmarks/gas.py
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  requirements.in -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  setup/requirements-build.in -o setup/requirements-build.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  setup/requirements-slither.in -o setup/requirements-slither.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules
+	rm -rf .venv .venv-slither .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules

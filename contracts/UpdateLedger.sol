@@ -526,6 +526,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
 
     function _checkNoRound() private view {
         Phase phase = _rounds[_latestRound].phase;
+        // slither-disable-next-line incorrect-equality
         if (phase == Phase.Open || phase == Phase.Voting) revert RoundInProgress(_latestRound);
     }
 
@@ -571,6 +572,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     }
 
     function _checkSigner(address hospital, bytes32 structHash, bytes calldata signature) private view {
+        // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecover(_hashTypedDataV4(structHash), signature);
         if (signer != hospital || signer == address(0)) revert WrongSigner(hospital, signer);
     }
