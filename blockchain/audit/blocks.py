@@ -1,0 +1,203 @@
+"""Blocks as bytes made into values: header, hash, transactions with their signers. Nothing is judged here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import rlp
+from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.exceptions import UnrecognizedTransactionType
+from eth.rlp.headers import BlockHeader
+from eth.vm.forks.cancun.blocks import CancunBlockHeader
+from eth.vm.forks.cancun.receipts import CancunReceiptBuilder
+from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
+from eth_keys.exceptions import BadSignature
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from trie.hexary import HexaryTrie
+
+from blockchain.audit.evidence import RawBlock
+from blockchain.audit.history import ExecutedTransaction, Log
+from fedward.errors import VerificationError
+from fedward.types import Address
+
+BLOB_TYPE = 3
+REMEDY = "Compare with another hospital's copy of the ledger."
+_SHARED_FIELDS = 15  # that headers of every fork begin with
+_MAX_REASON = 160  # characters
+_MAX_NUMBER = 2**64 - 1  # of anything that a header counts, as all clients hold it
+_SUCCEEDED = b"\x01"
+
+# All that decoding, recovering a signer and reading receipts raise on bytes from outside.
+MALFORMED = (
+    rlp.exceptions.RLPException,
+    ValidationError,
+    BadSignature,
+    UnrecognizedTransactionType,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+
+
+@dataclass(frozen=True)
+class SignedTransaction:
+    """A transaction of a block's body.
+
+    Attributes:
+        encoded: As the transaction root takes it.
+        transaction: What it says; None where it cannot be read.
+        sender: Who signed it; None where no signer can be recovered.
+    """
+
+    encoded: bytes
+    transaction: SignedTransactionAPI | None
+    sender: Address | None
+
+    @property
+    def transaction_hash(self) -> bytes:
+        """32 bytes."""
+        return bytes(keccak(self.encoded))
+
+    @property
+    def created(self) -> Address | None:
+        """Address of the contract that it creates, or None."""
+        if self.transaction is None or self.sender is None or self.transaction.to:
+            return None
+        place = rlp.encode([bytes.fromhex(self.sender[2:]), int(self.transaction.nonce)])
+        return Address(to_checksum_address(keccak(place)[-20:]))
+
+    def executed(self, block: "DecodedBlock", position: int, receipt: ReceiptAPI) -> ExecutedTransaction:
+        """The transaction with what its receipt tells; only for one that was read and has a signer."""
+        transaction = cast(SignedTransactionAPI, self.transaction)
+        return ExecutedTransaction(
+            block=block.header.block_number,
+            timestamp=block.header.timestamp,
+            position=position,
+            transaction_hash=self.transaction_hash,
+            chain_id=transaction.chain_id,
+            sender=cast(Address, self.sender),
+            to=Address(to_checksum_address(transaction.to)) if transaction.to else None,
+            created=self.created,
+            data=bytes(transaction.data),
+            succeeded=receipt.state_root == _SUCCEEDED,
+            logs=tuple(
+                Log(bytes(log.address), tuple(topic.to_bytes(32, "big") for topic in log.topics), bytes(log.data))
+                for log in receipt.logs
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class DecodedBlock:
+    """A block that could be read.
+
+    Attributes:
+        header: All fields of a Cancun header, or only those that every fork has, as it was decoded.
+        block_hash: keccak-256 of the whole header.
+        transactions: The body's, in order.
+        extras: Number of uncles and withdrawals, which no block of ours has.
+    """
+
+    header: BlockHeaderAPI
+    block_hash: bytes
+    transactions: tuple[SignedTransaction, ...]
+    extras: int
+
+
+def decode_header(encoded: bytes, any_fork: bool = False) -> tuple[BlockHeaderAPI, bytes]:
+    """Read a header and its hash.
+
+    Args:
+        encoded: RLP.
+        any_fork: Whether other fields may follow those that headers of every fork begin with; else it is Cancun's.
+
+    Raises:
+        VerificationError: it is no header.
+    """
+    try:
+        return _header(rlp.decode(encoded), any_fork)
+    except MALFORMED as error:
+        raise VerificationError(f"A header cannot be read: {in_short(error)}.", REMEDY) from error
+
+
+def decode_block(raw: RawBlock, any_fork: bool = False) -> DecodedBlock:
+    """Read a block; its transactions may each be unreadable.
+
+    Raises:
+        VerificationError: it is no block.
+    """
+    try:
+        header_fields, items, uncles, *withdrawals = rlp.decode(raw.block)
+        header, block_hash = _header(header_fields, any_fork)
+        lists = (items, uncles, *withdrawals)
+        if len(lists) > 3 or not all(isinstance(part, Sequence) and not isinstance(part, bytes) for part in lists):
+            raise ValueError("it is not made of header, transactions, uncles and withdrawals")
+        extras = len(uncles) + sum(len(part) for part in withdrawals)
+        return DecodedBlock(header, block_hash, tuple(_transaction(item) for item in items), extras)
+    except MALFORMED as error:
+        raise VerificationError(f"Block {raw.number} cannot be read: {in_short(error)}.", REMEDY) from error
+
+
+def decode_receipts(encoded: Sequence[bytes]) -> tuple[ReceiptAPI, ...]:
+    """Read a block's receipts.
+
+    Raises:
+        VerificationError: one is no receipt.
+    """
+    try:
+        return tuple(CancunReceiptBuilder.decode(item) for item in encoded)
+    except MALFORMED as error:
+        raise VerificationError(f"A receipt cannot be read: {in_short(error)}.", REMEDY) from error
+
+
+def root_of(items: Sequence[bytes]) -> bytes:
+    """Root of the trie that holds encoded transactions or receipts under their places."""
+    trie = HexaryTrie({}, prune=True)
+    for place, item in enumerate(items):
+        trie[rlp.encode(place)] = item
+    return bytes(trie.root_hash)
+
+
+def in_short(error: Exception) -> str:
+    """A library's words on one line, cut short: they may repeat all of the input."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"
+
+
+def _header(fields: Any, any_fork: bool) -> tuple[BlockHeaderAPI, bytes]:
+    """A header from its RLP fields, with its hash; raises any of `MALFORMED`."""
+    if any_fork:
+        header = BlockHeader.deserialize(fields[:_SHARED_FIELDS])
+    else:
+        header = CancunBlockHeader.deserialize(fields)
+        if (header.base_fee_per_gas or 0) >= 2**256:
+            raise ValueError("its base fee is out of range")
+    if max(header.block_number, header.gas_limit, header.gas_used, header.timestamp) > _MAX_NUMBER:
+        raise ValueError("a number in its header is out of range")
+    return header, bytes(keccak(rlp.encode(fields)))
+
+
+def _transaction(item: Any) -> SignedTransaction:
+    """A transaction from its place in a block: a list of fields, or bytes where it has a type."""
+    encoded = item if isinstance(item, bytes) else rlp.encode(item)
+    try:
+        transaction = CancunTransactionBuilder.deserialize(item)
+        transaction.validate()  # every field in its range, the signature sound
+    except MALFORMED:
+        return SignedTransaction(encoded, _unsound(item), None)
+    return SignedTransaction(encoded, transaction, Address(to_checksum_address(transaction.sender)))
+
+
+def _unsound(item: Any) -> SignedTransactionAPI | None:
+    """A transaction that can be read at least."""
+    try:
+        return CancunTransactionBuilder.deserialize(item)
+    except MALFORMED:
+        return None

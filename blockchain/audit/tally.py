@@ -1,0 +1,61 @@
+"""Many comparisons that make one line of an audit."""
+
+from dataclasses import dataclass
+
+from eth_utils.crypto import keccak
+
+from blockchain.audit.report import Report, Step
+
+
+@dataclass
+class Tally:
+    """The comparisons of one step: how many, and the first that came out unequal.
+
+    Attributes:
+        checks: Number of comparisons.
+        first: The first difference, as a sentence; empty while there is none.
+        further: Number of differences after the first.
+    """
+
+    checks: int = 0
+    first: str = ""
+    further: int = 0
+
+    def compare(self, what: str, recorded: object, computed: object) -> None:
+        """Compare what the evidence says with what follows from the rest of it."""
+        self.checks += 1
+        if recorded != computed:
+            self._differs(f"{what} is recorded as {shown(recorded)}, but comes to {shown(computed)}.")
+
+    def require(self, holds: bool, otherwise: str) -> None:
+        """A condition, and the sentence that says that it does not hold."""
+        self.checks += 1
+        if not holds:
+            self._differs(otherwise)
+
+    def _differs(self, sentence: str) -> None:
+        if self.first:
+            self.further += 1
+        else:
+            self.first = sentence
+
+    def tell(self, report: Report, step: Step, good: str) -> None:
+        """Add the step's line."""
+        if self.first:
+            more = f" {self.further} more differences follow." if self.further else ""
+            report.fail(step, self.first + more, checks=self.checks)
+        elif self.checks:
+            report.ok(step, good, checks=self.checks)
+
+
+def shown(value: object) -> str:
+    """A value as a sentence has it: hashes in hexadecimal."""
+    if isinstance(value, bytes):
+        return f"0x{value.hex()}"
+    if isinstance(value, tuple):
+        return ", ".join(shown(part) for part in value)
+    if value is None:
+        return "none"
+    if isinstance(value, int) and value.bit_length() > 256:  # a filter over logs
+        return f"{value.bit_count()} bits with the hash 0x{keccak(value.to_bytes(256, 'big')).hex()}"
+    return str(value)
