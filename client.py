@@ -16,6 +16,7 @@ from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.remembering import check_joined, check_remembered, remember
 from blockchain.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
 from encryption import PublicContext, SecretContext, encrypt
@@ -45,6 +46,7 @@ def take_part(message: Message, context: Context) -> Message:
     try:
         with closing(Hospital.open(context)) as hospital:
             submission = make_submission(hospital, wire.read_round(message), wire.read_aggregates(message))
+            remember(hospital.folder, hospital.ledger, hospital.identity)
         return Message(wire.submission_to_records(submission), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
@@ -58,6 +60,7 @@ def judge(message: Message, context: Context) -> Message:
     try:
         with closing(Hospital.open(context)) as hospital:
             ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
+            remember(hospital.folder, hospital.ledger, hospital.identity)
         return Message(wire.ballot_to_records(ballot), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
@@ -95,7 +98,7 @@ class Hospital:
                 "Do not take part; ask the consortium which settings hold.",
             )
         identity = Identity.load(folder.identity)
-        ledger = Ledger.attach(settings.run.rpc_url, membership.contract, identity)
+        ledger = Ledger.attach(settings.run.rpc_url, membership.contract, identity, membership.chain_id)
         ledger.check_rules(settings.ledger)
         return cls(
             folder,
@@ -115,8 +118,11 @@ class Hospital:
         """How a round was opened, if it is the one that now waits for this hospital.
 
         Raises:
-            VerificationError: it is another round's turn, or strangers are on the roster.
+            VerificationError: the ledger is not the one that this hospital joined and last saw, it is another
+                round's turn, or strangers are on the roster.
         """
+        check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
+        check_remembered(self.folder, self.ledger)
         latest, record = self.ledger.latest_round(), self.ledger.round(round_index)
         if round_index != latest or record.phase is not phase:
             raise VerificationError(

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
-from blockchain.records import RoundOpening, RoundPhase
+from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.verification import verify
 from encryption import PublicContext
 from fedward import wire
@@ -30,6 +30,7 @@ from fedward.types import UNKNOWN_ADDRESS, EncryptedAggregate, NodeId, Rejection
 app = ServerApp()
 
 CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
+NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
 CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first round
 
 
@@ -143,10 +144,7 @@ def lead_round(server: Server) -> None:
     phase = decide(server, opening, log)
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
-        raise log.common_cause() or QuorumError(
-            f"Round {opening.round_index} was not decided: too few votes, or no majority, of {len(opening.roster)}.",
-            "See the warnings above, mend those hospitals and continue with --resume.",
-        )
+        raise undecided(server, opening, log)
 
 
 def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
@@ -223,17 +221,49 @@ def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
     if record.phase is RoundPhase.VOTING and record.accepts + record.rejects < len(opening.roster):
         wait_until(record.voting_deadline, log, "votes")
     try:
-        return server.ledger.finalize_round(index)
+        return _count_votes(server, index)
     except LedgerError as error:
-        if error.reason != "RoundNotVoting":
+        if error.reason != "WitnessMissing":
             raise
-        return server.ledger.round(index).phase
+    wait_for_witness(server, record, log)
+    return _count_votes(server, index)
+
+
+def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardError:
+    """Why the votes did not decide a round."""
+    index, reason = opening.round_index, server.ledger.abort_reason(opening.round_index)
+    if reason == NOT_WITNESSED:
+        return QuorumError(
+            f"Round {index} was not decided: the votes carry it, but the required attestation of a witness is missing.",
+            "See what the witness says: if its sum differs, do not go on; else start it and continue with --resume.",
+        )
+    return log.common_cause() or QuorumError(
+        f"Round {index} was not decided ({reason}): too few votes, or no majority, of {len(opening.roster)}.",
+        "See the warnings above, mend those hospitals and continue with --resume.",
+    )
+
+
+def wait_for_witness(server: Server, record: RoundRecord, log: RoundLog) -> None:
+    """Wait until a witness has attested to a round's aggregate, or the time to do so is over."""
+    log.waiting("attestations", record.voting_deadline)
+    while time.time() < record.voting_deadline + 1 and not server.ledger.round(record.round_index).witnesses:
+        time.sleep(server.settings.speed.poll_interval_s)
 
 
 def wait_until(deadline: int, log: RoundLog, what: str) -> None:
     """Sleep until a deadline of the ledger (Unix seconds) has passed."""
     log.waiting(what, deadline)
     time.sleep(max(0.0, deadline + 1 - time.time()))
+
+
+def _count_votes(server: Server, round_index: int) -> RoundPhase:
+    """How a round ends, whoever has asked the contract to count first."""
+    try:
+        return server.ledger.finalize_round(round_index)
+    except LedgerError as error:
+        if error.reason != "RoundNotVoting":
+            raise
+        return server.ledger.round(round_index).phase
 
 
 def _content(reply: Message) -> RecordDict:

@@ -70,9 +70,9 @@ class LedgerReader:
 
     # ---- rounds -------------------------------------------------------------------------------------------------
 
-    def latest_round(self) -> int:
-        """Number of the last opened round; 0 before the first."""
-        return int(self._connection.call("latestRound"))
+    def latest_round(self, height: int | None = None) -> int:
+        """Number of the last opened round, now or after the block at a height; 0 before the first."""
+        return int(self._connection.call("latestRound", block="latest" if height is None else height))
 
     def opening(self, round_index: int) -> RoundOpening:
         """What was fixed when a round was opened."""
@@ -125,6 +125,10 @@ class LedgerReader:
             return {index: decode_reason(reason) for index, reason in event.values["exclusions"]}
         return {}
 
+    def abort_reason(self, round_index: int) -> str:
+        """Why a round was aborted; empty where it was not."""
+        return next((decode_reason(event.values["reason"]) for event in self.events("RoundAborted", round_index)), "")
+
     def attestations(self, round_index: int) -> tuple[Address, ...]:
         """Which witnesses have attested to a round's aggregate."""
         return tuple(as_address(event.values["witness"]) for event in self.events("RoundWitnessed", round_index))
@@ -151,6 +155,17 @@ class LedgerReader:
         """The last block, and the ledger head after it."""
         height, block_hash = self._connection.latest_block()
         return LedgerHead(height, block_hash, bytes(self._connection.call("ledgerHead", block=height)))
+
+    def block_hash(self, height: int) -> bytes | None:
+        """32 bytes; hash of the block at a height, or None where the chain does not reach so far."""
+        return self._connection.block(height)
+
+    def genesis_hash(self) -> bytes:
+        """32 bytes; hash of block 0."""
+        found = self.block_hash(0)
+        if found is None:
+            raise LedgerError("The ledger's node has no block 0.", "Use a node that keeps the whole chain.")
+        return found
 
     def submission_count(self) -> int:
         """Number of commitments that the contract ever accepted."""

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.identity import Identity
 from blockchain.ledger import Ledger
+from blockchain.remembering import check_remembered, gather_trust, remember
 from commands import console
 from data_preprocessing import load_partition
 from encryption import SecretContext
@@ -36,13 +38,14 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
         started: `time.perf_counter()` at the beginning.
 
     Raises:
-        VerificationError: the hospitals ended with different models.
+        VerificationError: the hospitals ended with different models, or the ledger is not the one that they saw.
     """
     record, rounds = folder.load_record(), folder.rounds()
     settings = setting.from_tables(record.settings)
     if rounds and all(entry["phase"] == "rejected" for entry in rounds):
         console.warn("Every round was rejected, so the model is the initial one: see hospitals/*/reports.")
     weights = _final_weights(folder, record, ledger, settings)
+    gather_trust([(member, folder.hospital(member.hospital)) for member in record.roster]).save(folder.trust)
     card = _card(record, settings, rounds)
     classifier = Classifier(card.spec, settings.training.seed)
     classifier.set_weights(weights)
@@ -73,7 +76,7 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
 
 
 def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
-    """Bring every hospital to the model in force, and compare them."""
+    """Bring every hospital to the model in force, let it remember the ledger's end, and compare the models."""
     digests, weights = {}, np.zeros(0, np.float32)
     for member in record.roster:
         hospital = folder.hospital(member.hospital)
@@ -85,8 +88,8 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
             aggregates = {index: folder.load_aggregate(index) for index in missing.rounds}
             weights = catch_up(hospital, ledger, secret, settings, base_id, aggregates).weights
         digests[member.hospital] = weights_digest(weights)
-        head = ledger.head()
-        hospital.save_checkpoint(ledger.latest_round(), head.height, head.block_hash, head.ledger_head)
+        check_remembered(hospital, ledger)
+        remember(hospital, ledger, Identity.load(hospital.identity))
     if len(set(digests.values())) > 1:
         shown = ", ".join(f"{hospital} {digest.hex()[:8]}" for hospital, digest in digests.items())
         raise VerificationError(f"The hospitals ended with different models: {shown}.", "Do not use any of them.")

@@ -4,14 +4,18 @@ import json
 import secrets
 import shutil
 import tempfile
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from blockchain.audit.witness import follow
 from blockchain.founding import create_parties, found_consortium
+from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.node import RunningNode, start_node
 from commands import console
@@ -71,14 +75,17 @@ def simulate_further(folder: RunFolder) -> dict[str, Any]:
 
 def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> RunningNode:
     """Everything before the first round: keys, ledger, initial weights, every hospital's folder, `run.json`."""
-    parties = create_parties(folder, [partition.hospital for partition in data.partitions])
+    hospitals = [partition.hospital for partition in data.partitions]
+    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
     for partition in data.partitions:
         save_partition(folder.hospital(partition.hospital).partition, partition)
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
     initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
     node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses())
     try:
-        ledger, roster = found_consortium(folder, parties, data.partitions, settings, node.url, initial)
+        ledger, roster = found_consortium(
+            folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
+        )
         write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
         # Names unreadable files, so it belongs to the hospitals: not readable by others.
         write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
@@ -95,6 +102,8 @@ def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> Runni
                 parameters=len(initial),
                 contract=ledger.contract,
                 roster=roster,
+                witnesses=parties.witnesses(),
+                genesis_hash=ledger.genesis_hash().hex(),
             )
         )
     except BaseException:
@@ -113,11 +122,31 @@ def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
     try:
         flower = FlowerSimulation.start(home, settings, folder.path / "flower.log")
         try:
-            watch(folder, flower, settings)
+            with _witnessing(folder, settings):
+                watch(folder, flower, settings)
         finally:
             flower.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _witnessing(folder: RunFolder, settings: Settings) -> Iterator[None]:
+    """Where a witness is required, let one attest beside the run; it reads no key but its own."""
+    if not settings.ledger.witness_required:
+        yield
+        return
+    identity, contract = Identity.load(folder.witness), folder.load_record().contract
+    stop = threading.Event()
+    with closing(Ledger.attach(settings.run.rpc_url, contract, identity)) as ledger:
+        arguments = (ledger, folder, stop, settings.speed.poll_interval_s, console.warn)
+        witness = threading.Thread(target=follow, args=arguments, name="witness", daemon=True)
+        witness.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            witness.join()
 
 
 def _ledger(folder: RunFolder, node: RunningNode) -> Ledger:

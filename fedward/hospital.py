@@ -8,9 +8,10 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class Membership:
         weight: Its enrolled example count.
         settings_digest: Hexadecimal; the settings that it joined under. A server that sends others is refused.
         roster_digest: Hexadecimal; who else joined, with which weights. A round with another roster is refused.
+        chain_id: The ledger's chain.
+        genesis_hash: Hexadecimal; the hash of block 0. Another chain is refused.
+        witnesses: Who may attest to aggregates. Where a witness is required, a round with others is refused.
     """
 
     hospital: HospitalId
@@ -38,6 +42,9 @@ class Membership:
     weight: int
     settings_digest: str
     roster_digest: str
+    chain_id: int
+    genesis_hash: str
+    witnesses: tuple[Address, ...]
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,10 @@ class HospitalFolder:
         """
         path = self.path / "hospital.json"
         try:
-            return Membership(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            values = json.loads(path.read_bytes())
+            values["witnesses"] = tuple(values["witnesses"])
+            return Membership(**values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error
 
     def load_secret_key(self) -> bytes:
@@ -155,18 +164,16 @@ class HospitalFolder:
         make_folder(self.path / "reports")
         write_atomic(self.path / "reports" / f"{_round_name(round_index)}.json", content)
 
-    def save_checkpoint(self, round_index: int, height: int, block_hash: bytes, ledger_head: bytes) -> None:
-        """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed."""
-        checkpoint = {
-            "round": round_index,
-            "height": height,
-            "block_hash": block_hash.hex(),
-            "ledger_head": ledger_head.hex(),
-        }
-        append_line(self.path / "checkpoints.jsonl", json.dumps(checkpoint))
+    def save_checkpoint(self, fields: Mapping[str, int | str]) -> None:
+        """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed.
 
-    def checkpoints(self) -> list[dict[str, int | str]]:
-        """All remembered points, oldest first.
+        Args:
+            fields: What `blockchain.remembering` makes of it, with its signature.
+        """
+        append_line(self.path / "checkpoints.jsonl", json.dumps(dict(fields)))
+
+    def checkpoints(self) -> list[Any]:
+        """All remembered points as JSON's types, oldest first; whoever reads them checks them.
 
         Raises:
             EvidenceError: the file is damaged.
@@ -174,7 +181,7 @@ class HospitalFolder:
         path = self.path / "checkpoints.jsonl"
         try:
             return [json.loads(line) for line in read_lines(path)]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _damaged(path, error) from error
 
 

@@ -1,10 +1,12 @@
 """The folder of a run, as its server and its simulation see it; hospitals see only their own part.
 
-RUN/  run.json  summary.json  metrics.jsonl  progress.jsonl  learning_curves.png  model.keras
-      server/ (its Ethereum key, the public context)  ledger/  ciphertexts/<sha256>  hospitals/<id>/
+RUN/  run.json  summary.json  trust.json  metrics.jsonl  progress.jsonl  learning_curves.png  model.keras
+      server/ (its Ethereum key, the public context)  witness/ (its Ethereum key, where one is required)
+      ledger/  ciphertexts/<sha256>  hospitals/<id>/
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +19,8 @@ from fedward.errors import EvidenceError, UsageError
 from fedward.files import append_line, read_lines, sha256, write_atomic
 from fedward.hospital import HospitalFolder
 from fedward.types import Address, HospitalId
+
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class RunRecord:
         parameters: Number of trainable weights.
         contract: The ledger's address.
         roster: The hospitals, in the ledger's order.
+        witnesses: Who may attest to aggregates.
+        genesis_hash: Of block 0 of the ledger's chain, hexadecimal.
     """
 
     run_id: str
@@ -55,6 +61,8 @@ class RunRecord:
     parameters: int
     contract: Address
     roster: tuple[Member, ...]
+    witnesses: tuple[Address, ...]
+    genesis_hash: str
 
 
 class RunFolder:
@@ -63,12 +71,14 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.server = path / "server"
+        self.witness = path / "witness"
         self.ledger = path / "ledger"
         self.ciphertexts = path / "ciphertexts"
         self.hospitals = path / "hospitals"
         self.metrics = path / "metrics.jsonl"
         self.progress = path / "progress.jsonl"
         self.summary = path / "summary.json"
+        self.trust = path / "trust.json"
         self.model = path / "model.keras"
         self.public_context = self.server / "public_context.ckks"
 
@@ -136,7 +146,7 @@ class RunFolder:
         try:
             values = json.loads(path.read_bytes())
             values["roster"] = tuple(Member(**member) for member in values["roster"])
-            values |= {name: tuple(values[name]) for name in ("findings", "class_names")}
+            values |= {name: tuple(values[name]) for name in ("findings", "class_names", "witnesses")}
             return RunRecord(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvidenceError(f"{path} is missing or damaged.", "Name the folder of a run.") from error
@@ -169,6 +179,23 @@ class RunFolder:
             raise EvidenceError(
                 f"The aggregate of round {round_index} is missing from {self.ciphertexts}.", "Restore that folder."
             ) from error
+
+    def load_updates(self, round_index: int) -> dict[Address, tuple[str, ...]]:
+        """Under which names the ciphertexts of each update of a round are stored, in order.
+
+        Raises:
+            EvidenceError: this is not known, or a name is none of a ciphertext.
+        """
+        path = self._round_file(round_index)
+        try:
+            updates = json.loads(path.read_bytes())["updates"]
+            named = {Address(address): tuple(names) for address, names in updates.items()}
+            damaged = not all(_HASH.fullmatch(name) for names in named.values() for name in names)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise EvidenceError(f"{path} is missing or damaged.", "Restore that file from a backup.") from error
+        if damaged:
+            raise EvidenceError(f"{path} names something else than hashes.", "Restore that file from a backup.")
+        return named
 
     def _round_file(self, round_index: int) -> Path:
         return self.ciphertexts / f"round-{round_index:04d}.json"

@@ -6,11 +6,12 @@ message on its way, repeat one, or leave a hospital out, and see what server and
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from anvil import Anvil
 from flwr.app import Context, Error, Message, MessageType, RecordDict
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
@@ -127,12 +128,13 @@ class Federation:
 
     folder: RunFolder
     settings: Settings
-    node: RunningNode
+    node: RunningNode | Anvil
     ledger: Ledger
     parties: Parties
     data: PreparedData
     initial: Vector
     grid: LocalGrid
+    clock: Clock
 
     def server(self) -> server.Server:
         """The server, as it is after every start."""
@@ -145,25 +147,33 @@ class Federation:
 
 
 @contextmanager
-def founded(path: Path, *overrides: tuple[str, Scalar]) -> Iterator[Federation]:
-    """A consortium of three small hospitals with generated images, ready for its first round."""
+def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = None) -> Iterator[Federation]:
+    """A consortium of three small hospitals with generated images, ready for its first round.
+
+    Its ledger is on a running anvil, or else on an embedded node of its own.
+    """
     settings = setting.load(None, *SMALL, *overrides)
     folder = RunFolder.create(path)
     data = preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
-    parties = create_parties(folder, [partition.hospital for partition in data.partitions])
+    hospitals = [partition.hospital for partition in data.partitions]
+    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
     for partition in data.partitions:
         save_partition(folder.hospital(partition.hospital).partition, partition)
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
     initial = Classifier(spec, settings.training.seed).get_weights()
-    clock = Clock()
+    clock, funded = Clock(), parties.addresses()
     with (
-        start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), clock=clock) as node,
+        nullcontext(anvil.fund(funded))
+        if anvil
+        else start_node(folder.ledger, settings.ledger.chain_id, funded, clock=clock) as node,
         # Nobody waits for a deadline in a test: the node's clock is moved instead.
-        mock.patch("server.wait_until", lambda deadline, _log, _what: clock.move_to(deadline + 2)),
+        mock.patch("server.wait_until", lambda deadline, _log, _what: (anvil or clock).move_to(deadline + 2)),
     ):
         settings = setting.replace(settings, "run.folder", str(folder.path))
         settings = setting.replace(settings, "run.rpc-url", node.url)
-        ledger, roster = found_consortium(folder, parties, data.partitions, settings, node.url, initial)
+        ledger, roster = found_consortium(
+            folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
+        )
         folder.save_record(
             RunRecord(
                 run_id="test",
@@ -177,6 +187,8 @@ def founded(path: Path, *overrides: tuple[str, Scalar]) -> Iterator[Federation]:
                 parameters=len(initial),
                 contract=ledger.contract,
                 roster=roster,
+                witnesses=parties.witnesses(),
+                genesis_hash=ledger.genesis_hash().hex(),
             )
         )
-        yield Federation(folder, settings, node, ledger, parties, data, initial, LocalGrid(settings))
+        yield Federation(folder, settings, node, ledger, parties, data, initial, LocalGrid(settings), clock)

@@ -18,18 +18,18 @@ WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, 5, EVENT)
 MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
-RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,))
+RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,), (), "00")
 
 
 def filled(path: Path) -> tuple[HospitalFolder, RunFolder]:
     """A hospital's and a run's folder with one of everything in them."""
     run = RunFolder.create(path / "run")
     hospital = HospitalFolder.create(run.hospital(HospitalId("hospital-1")).path)
-    hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00", "00"))
+    hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00", "00", 1, "00", (Address("0xw"),)))
     hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
     hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])
-    hospital.save_checkpoint(1, 7, b"b" * 32, b"l" * 32)
+    hospital.save_checkpoint({"round": 1, "height": 7})
     run.save_record(RECORD)
     run.save_round(1, [run.store_ciphertext(b"sum")], {Address("0xh"): [run.store_ciphertext(b"part")]})
     run.log_round({"round": 1, "phase": "accepted"})
@@ -43,7 +43,7 @@ READERS: dict[str, Callable[[HospitalFolder, RunFolder], object]] = {
     "run/hospitals/hospital-1/outbox/round-0002/commitment.json": lambda hospital, _: hospital.load_submission(2),
     "run/hospitals/hospital-1/checkpoints.jsonl": lambda hospital, _: hospital.checkpoints(),
     "run/run.json": lambda _, run: run.load_record(),
-    "run/ciphertexts/round-0001.json": lambda _, run: run.load_aggregate(1),
+    "run/ciphertexts/round-0001.json": lambda _, run: (run.load_aggregate(1), run.load_updates(1)),
     "run/metrics.jsonl": lambda _, run: run.rounds(),
 }
 

@@ -33,7 +33,9 @@ def mode(path: Path) -> int:
 
 
 def test_membership_model_and_candidate_come_back_bit_for_bit(folder: HospitalFolder) -> None:
-    membership = Membership(HospitalId("hospital-1"), Address("0xc"), 123, "ab" * 32, "cd" * 32)
+    membership = Membership(
+        HospitalId("hospital-1"), Address("0xc"), 123, "ab" * 32, "cd" * 32, 190826, "ef" * 32, (Address("0xw"),)
+    )
     folder.join(membership)
     assert HospitalFolder(folder.path).membership() == membership
 
@@ -105,12 +107,10 @@ def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> No
     assert folder.checkpoints() == []
     for index in (1, 2):
         folder.save_report(index, b"report %d" % index)
-        folder.save_checkpoint(index, 10 * index, bytes([index]) * 32, b"\0" * 32)
+        folder.save_checkpoint({"round": index, "height": 10 * index, "block_hash": f"0{index}" * 32})
     assert (folder.path / "reports" / "round-0002.json").read_bytes() == b"report 2"
     assert [point["height"] for point in folder.checkpoints()] == [10, 20]
-    assert folder.checkpoints()[0] == {
-        "round": 1, "height": 10, "block_hash": "01" * 32, "ledger_head": "00" * 32
-    }  # fmt: skip
+    assert folder.checkpoints()[0] == {"round": 1, "height": 10, "block_hash": "01" * 32}
 
 
 def test_a_secret_key_is_read_or_missed(folder: HospitalFolder) -> None:

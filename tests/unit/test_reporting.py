@@ -163,7 +163,7 @@ def test_a_stopwatch_adds_up_also_when_the_work_fails() -> None:
 def log(tmp_path: Path) -> RoundLog:
     run = RunFolder.create(tmp_path / "run")
     roster = (Member(HospitalId("hospital-1"), Address("0x1"), 5),)
-    run.save_record(RunRecord("t", "", {}, {}, "", "", (), (), 1, Address("0xc"), roster))
+    run.save_record(RunRecord("t", "", {}, {}, "", "", (), (), 1, Address("0xc"), roster, (), ""))
     return RoundLog(run, 1)
 
 

@@ -26,6 +26,8 @@ RECORD = RunRecord(
     parameters=97_521,
     contract=Address("0xc"),
     roster=ROSTER,
+    witnesses=(Address("0xw"),),
+    genesis_hash="ef" * 32,
 )
 
 
