@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from blockchain.checkpoints import Checkpoint, SignedCheckpoint
-from blockchain.encoding import check_address
+from blockchain.encoding import WORD_BYTES, check_address
+from blockchain.signatures import SIGNATURE_BYTES
 from fedward.errors import EvidenceError, LedgerError, VerificationError
-from fedward.files import write_atomic
+from fedward.files import parse_json, write_atomic
 from fedward.types import Address, HospitalId
 
 FORMAT = "fedward-trust"
@@ -64,37 +65,32 @@ class TrustFile:
             EvidenceError: it cannot be read.
             VerificationError: it is no trust file.
         """
+        content = _read(path)
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise VerificationError(f"{path} is too large for a trust file.", "Ask a hospital for its trust file.")
-            content = path.read_bytes()
-        except OSError as error:
-            raise EvidenceError(
-                f"The trust file {path} could not be read: {error.strerror}.", "Check the path given to --trust."
-            ) from error
-        try:
-            return cls._from_json(json.loads(content))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LedgerError) as error:
+            return cls._from_json(parse_json(content))
+        except (ValueError, KeyError, TypeError, AttributeError, LedgerError) as error:
             raise VerificationError(
                 f"{path} is not a trust file ({type(error).__name__}).", "Ask a hospital for its trust file."
             ) from error
 
     @classmethod
     def _from_json(cls, fields: Any) -> "TrustFile":
-        if fields["format"] != FORMAT or fields["version"] != VERSION:
+        if fields["format"] != FORMAT or _integer(fields["version"]) != VERSION:
             raise ValueError("another format")
         hospitals = {}
         for name, address in fields["hospitals"].items():
             if not _NAME.fullmatch(name):
                 raise ValueError("not a hospital's name")
             hospitals[HospitalId(name)] = check_address(address, "hospital")
+        if not hospitals or len(set(hospitals.values())) != len(hospitals):
+            raise ValueError("no hospital, or two with one address")
         return cls(
             chain_id=_integer(fields["chain_id"]),
             contract=check_address(fields["contract"], "contract"),
             genesis_hash=_word(fields["genesis_hash"]),
             hospitals=hospitals,
-            witnesses=tuple(check_address(address, "witness") for address in fields["witnesses"]),
-            checkpoints=tuple(checkpoint_from_json(each) for each in fields["checkpoints"]),
+            witnesses=tuple(check_address(address, "witness") for address in _list(fields["witnesses"])),
+            checkpoints=tuple(checkpoint_from_json(each) for each in _list(fields["checkpoints"])),
         )
 
 
@@ -129,8 +125,32 @@ def checkpoint_from_json(fields: Any) -> SignedCheckpoint:
             block_hash=_word(fields["block_hash"]),
             ledger_head=_word(fields["ledger_head"]),
         ),
-        bytes.fromhex(fields["signature"]),
+        _hexadecimal(fields["signature"], SIGNATURE_BYTES),
     )
+
+
+def _read(path: Path) -> bytes:
+    """The file's content, at most `MAX_BYTES` of it, whatever the path names."""
+    try:
+        if path.exists() and not path.is_file():
+            raise EvidenceError(f"{path} is no file.", "Check the path given to --trust.")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EvidenceError(
+            f"The trust file {path} could not be read: {reason}.", "Check the path given to --trust."
+        ) from error
+    if len(content) > MAX_BYTES:
+        raise VerificationError(f"{path} is too large for a trust file.", "Ask a hospital for its trust file.")
+    return content
+
+
+def _list(value: Any) -> list[Any]:
+    """A list; a text or an object would be walked through as well."""
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
 
 
 def _integer(value: Any) -> int:
@@ -142,7 +162,12 @@ def _integer(value: Any) -> int:
 
 def _word(value: Any) -> bytes:
     """32 bytes in hexadecimal."""
-    word = bytes.fromhex(value)
-    if len(word) != 32:
-        raise ValueError("not 32 bytes")
-    return word
+    return _hexadecimal(value, WORD_BYTES)
+
+
+def _hexadecimal(value: Any, length: int) -> bytes:
+    """So many bytes in hexadecimal, written in the one way in which we write them."""
+    content = bytes.fromhex(value)
+    if len(content) != length or content.hex() != value:
+        raise ValueError(f"not {length} bytes in hexadecimal")
+    return content

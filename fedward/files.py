@@ -1,10 +1,18 @@
 """Files that are whole or not there: written to a temporary name, flushed to the disk, then renamed."""
 
 import hashlib
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 from fedward.errors import ResourceError
+
+MAX_DEPTH = 64  # of nested lists and objects in JSON; ours have less than ten
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_BRACKET = bytes(code for code in range(256) if code not in b"[]{}")
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -93,6 +101,32 @@ def merkle_root(leaves: list[bytes]) -> bytes:
         pairs = [sha256(b"\x01" + left + right) for left, right in zip(level[::2], level[1::2], strict=False)]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]
+
+
+def parse_json(content: bytes) -> Any:
+    """Read JSON from outside, in UTF-8.
+
+    Packages for Ethereum lift the process's recursion limit so far that `json` by itself would overflow the stack and
+    end the process over a file of nothing but brackets; therefore nesting is bounded before.
+
+    Raises:
+        ValueError: it is no JSON, nested more than 64 deep, or names a key twice, which each reader would take in
+            another way; nothing else, whatever the bytes.
+    """
+    depth = 0
+    for bracket in _STRING.sub(b"", content).translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+    return json.loads(content.decode(), object_pairs_hook=_without_twins)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys all differ."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is named twice")
+    return fields
 
 
 def _not_written(path: Path, error: OSError) -> ResourceError:
