@@ -27,6 +27,7 @@ REMEDY = "Compare with another hospital's copy of the ledger."
 _SHARED_FIELDS = 15  # that headers of every fork begin with
 _MAX_REASON = 160  # characters
 _MAX_NUMBER = 2**64 - 1  # of anything that a header counts, as all clients hold it
+_MAX_WORD = 2**256 - 1  # of all other numbers
 _SUCCEEDED = b"\x01"
 
 # All that decoding, recovering a signer and reading receipts raise on bytes from outside.
@@ -173,13 +174,11 @@ def in_short(error: Exception) -> str:
 
 def _header(fields: Any, any_fork: bool) -> tuple[BlockHeaderAPI, bytes]:
     """A header from its RLP fields, with its hash; raises any of `MALFORMED`."""
-    if any_fork:
-        header = BlockHeader.deserialize(fields[:_SHARED_FIELDS])
-    else:
-        header = CancunBlockHeader.deserialize(fields)
-        if (header.base_fee_per_gas or 0) >= 2**256:
-            raise ValueError("its base fee is out of range")
-    if max(header.block_number, header.gas_limit, header.gas_used, header.timestamp) > _MAX_NUMBER:
+    kind = BlockHeader if any_fork else CancunBlockHeader
+    header = kind.deserialize(fields[:_SHARED_FIELDS] if any_fork else fields)
+    numbers = {name: value for name, value in header.as_dict().items() if isinstance(value, int) and name != "bloom"}
+    counted = max(numbers.pop(name) for name in ("block_number", "gas_limit", "gas_used", "timestamp"))
+    if counted > _MAX_NUMBER or max(numbers.values()) > _MAX_WORD:
         raise ValueError("a number in its header is out of range")
     return header, bytes(keccak(rlp.encode(fields)))
 

@@ -76,7 +76,7 @@ class HistoryChecker:
         self._stopped = ""  # why no further block is run
         self._previous: tuple[BlockHeaderAPI, bytes] | None = None
         self._next_number = 1
-        self._read = self._transactions = 0
+        self._read = self._transactions = self._with_receipts = self._ran = 0
         self._without_receipts = 0
         self.genesis_hash: bytes | None = None
         self.block_hashes: dict[int, bytes] = {}
@@ -207,11 +207,12 @@ class HistoryChecker:
         self._roots.compare(f"The log filter of block {number}", header.bloom, outcome.bloom)
         self._roots.compare(f"The gas used by block {number}", header.gas_used, outcome.gas_used)
         for place, reason in outcome.refusals.items():
-            sentence = f"Transaction {place} of block {number} cannot run: {reason}."
-            self._executed.require(False, sentence)
+            self._executed.require(False, f"Transaction {place} of block {number} cannot run: {reason}.")
         self._executed.compare(f"The state root of block {number}", header.state_root, outcome.state_root)
         pairs = enumerate(zip(block.transactions, outcome.receipts, strict=True))
         ran = [signed.executed(block, place, receipt) for place, (signed, receipt) in pairs if receipt]
+        self._with_receipts += 1
+        self._ran += len(ran)
         return [_executed_block(block, ran)]
 
     def _given_outcome(self, raw: RawBlock, block: DecodedBlock) -> list[ExecutedBlock]:
@@ -226,8 +227,7 @@ class HistoryChecker:
         try:
             receipts = decode_receipts(raw.receipts)
         except VerificationError as error:
-            sentence = f"Block {number}: {error.what}"
-            self._roots.require(False, sentence)
+            self._roots.require(False, f"Block {number}: {error.what}")
             return []
         count = len(block.transactions)
         self._roots.compare(f"The number of receipts of block {number}", len(receipts), count)
@@ -237,10 +237,10 @@ class HistoryChecker:
         for receipt in receipts:
             bloom |= receipt.bloom
         self._roots.compare(f"The log filter of block {number}", block.header.bloom, bloom)
+        self._with_receipts += 1
         pairs = enumerate(zip(block.transactions, receipts, strict=False))
-        return [
-            _executed_block(block, [item.executed(block, at, receipt) for at, (item, receipt) in pairs if item.sender])
-        ]
+        told = [signed.executed(block, place, receipt) for place, (signed, receipt) in pairs if signed.sender]
+        return [_executed_block(block, told)]
 
     def _stop(self, reason: str) -> None:
         """Run no further block; the first reason stays."""
@@ -256,7 +256,11 @@ class HistoryChecker:
         self._headers.tell(
             self._report, Step.HEADERS, f"{self._read} blocks, each the child of the one before it, up to {last}."
         )
-        self._roots.tell(self._report, Step.ROOTS, f"{self._read} blocks hold what their headers name.")
+        self._roots.tell(
+            self._report,
+            Step.ROOTS,
+            f"{self._read} blocks hold the transactions that their headers name, {self._with_receipts} receipts too.",
+        )
         if self._without_receipts:
             self._report.missing(Step.ROOTS, f"{self._without_receipts} blocks came without their receipts.")
         self._senders.tell(
@@ -267,7 +271,7 @@ class HistoryChecker:
         self._executed.tell(
             self._report,
             Step.EXECUTION,
-            f"{self._transactions} transactions were run again and gave every recorded state.",
+            f"{self._ran} transactions in {self._with_receipts} blocks were run again and gave every recorded state.",
         )
         if self._evidence.live:
             self._report.note(Step.EXECUTION, "The node's own chain vouches for execution: blocks were not run again.")

@@ -56,6 +56,7 @@ def shown(value: object) -> str:
         return ", ".join(shown(part) for part in value)
     if value is None:
         return "none"
-    if isinstance(value, int) and value.bit_length() > 256:  # a filter over logs
-        return f"{value.bit_count()} bits with the hash 0x{keccak(value.to_bytes(256, 'big')).hex()}"
+    if isinstance(value, int) and value.bit_length() > 256:  # a filter over logs, or nonsense of any length
+        content = value.to_bytes((value.bit_length() + 7) // 8, "big")
+        return f"a number of {value.bit_length()} bits with the hash 0x{keccak(content).hex()}"
     return str(value)

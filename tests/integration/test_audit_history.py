@@ -36,8 +36,18 @@ from blockchain.store import ChainStore
 from fedward.errors import EvidenceError
 from fedward.types import Address
 
-PARENT, STATE, TRANSACTION_ROOT, RECEIPT_ROOT, BLOOM, NUMBER, GAS_LIMIT, GAS_USED = 0, 3, 4, 5, 6, 8, 9, 10
-TIMESTAMP, EXTRA, BASE_FEE, WITHDRAWALS_ROOT = 11, 12, 15, 16
+PARENT, STATE, TRANSACTION_ROOT, RECEIPT_ROOT, BLOOM, DIFFICULTY, NUMBER, GAS_LIMIT, GAS_USED = (
+    0,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+)
+TIMESTAMP, EXTRA, BASE_FEE, WITHDRAWALS_ROOT, BLOB_GAS, EXCESS_BLOB_GAS = 11, 12, 15, 16, 17, 18
 HEADERS, ROOTS, SENDERS, EXECUTION, GENESIS = Step.HEADERS, Step.ROOTS, Step.SENDERS, Step.EXECUTION, Step.GENESIS
 ROGUE = keys.PrivateKey(bytes([7]) * 32)  # has money, and signs what the node would refuse
 
@@ -288,6 +298,9 @@ FIELDS: list[tuple[str, int, Callable[[bytes], bytes], set[Step], set[Step]]] = 
     ("receipt root", RECEIPT_ROOT, changed, {HEADERS, ROOTS}, {ROOTS}),
     ("bloom", BLOOM, changed, {HEADERS, ROOTS}, {ROOTS}),
     ("gas used", GAS_USED, changed, {HEADERS, ROOTS}, {ROOTS}),
+    ("more gas used than allowed", GAS_USED, lambda _: b"\x7f" * 4, {HEADERS, ROOTS}, {HEADERS, ROOTS}),
+    ("blob gas", BLOB_GAS, lambda _: b"\x01", {HEADERS}, {HEADERS}),
+    ("difficulty", DIFFICULTY, lambda _: b"\x01", {HEADERS}, {HEADERS}),
     ("timestamp", TIMESTAMP, later, {HEADERS}, set()),  # what the block does not read is for the checkpoints
     ("extra data", EXTRA, lambda _: b"mine", {HEADERS}, set()),
     ("too much extra data", EXTRA, lambda _: bytes(33), {HEADERS}, {HEADERS}),
@@ -568,8 +581,8 @@ def test_bytes_in_place_of_a_block(recorded: Recorded, content: bytes) -> None:
     assert len(verdict.blocks) == 7
 
 
-@pytest.mark.parametrize("place", [BLOOM, NUMBER, GAS_LIMIT, GAS_USED, TIMESTAMP, BASE_FEE])
-def test_numbers_of_20000_digits(recorded: Recorded, place: int) -> None:
+@pytest.mark.parametrize("place", range(20))
+def test_a_field_of_9000_bytes(recorded: Recorded, place: int) -> None:
     bodies = recorded.bodies()
     bodies[7][0][place] = b"\x01" * 9_000
     assert HEADERS in audit(recorded, recorded.with_bodies(bodies)).steps(Status.FAIL)
