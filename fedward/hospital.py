@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedward.errors import EvidenceError
-from fedward.files import append_line, make_folder, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
 
 PRIVATE = 0o600
@@ -90,7 +90,7 @@ class HospitalFolder:
         """
         path = self.path / "hospital.json"
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(path.read_bytes())
             values["witnesses"] = tuple(values["witnesses"])
             return Membership(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -180,8 +180,8 @@ class HospitalFolder:
         """
         path = self.path / "checkpoints.jsonl"
         try:
-            return [json.loads(line) for line in read_lines(path)]
-        except (ValueError, RecursionError) as error:
+            return [parse_json(line.encode()) for line in read_lines(path)]
+        except ValueError as error:
             raise _damaged(path, error) from error
 
 
@@ -229,7 +229,7 @@ def _commitment_json(signed: SignedCommitment) -> bytes:
 
 def _read_commitment(path: Path) -> SignedCommitment:
     try:
-        stored = json.loads(path.read_bytes())
+        stored = parse_json(path.read_bytes())
         values = stored["commitment"]
         hashes = ("ledger_head", "base_id", "context_fingerprint", "update_root")
         values |= {name: bytes.fromhex(values[name]) for name in hashes}

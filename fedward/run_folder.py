@@ -16,7 +16,7 @@ from typing import Any
 import filelock
 
 from fedward.errors import EvidenceError, UsageError
-from fedward.files import append_line, read_lines, sha256, write_atomic
+from fedward.files import append_line, parse_json, read_lines, sha256, write_atomic
 from fedward.hospital import HospitalFolder
 from fedward.types import Address, HospitalId
 
@@ -144,7 +144,7 @@ class RunFolder:
         """
         path = self.path / "run.json"
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(path.read_bytes())
             values["roster"] = tuple(Member(**member) for member in values["roster"])
             values |= {name: tuple(values[name]) for name in ("findings", "class_names", "witnesses")}
             return RunRecord(**values)
@@ -173,7 +173,7 @@ class RunFolder:
             EvidenceError: one of them is missing.
         """
         try:
-            names = json.loads(self._round_file(round_index).read_bytes())["aggregate"]
+            names = parse_json(self._round_file(round_index).read_bytes())["aggregate"]
             return tuple((self.ciphertexts / name).read_bytes() for name in names)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvidenceError(
@@ -188,10 +188,10 @@ class RunFolder:
         """
         path = self._round_file(round_index)
         try:
-            updates = json.loads(path.read_bytes())["updates"]
+            updates = parse_json(path.read_bytes())["updates"]
             named = {Address(address): tuple(names) for address, names in updates.items()}
             damaged = not all(_HASH.fullmatch(name) for names in named.values() for name in names)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvidenceError(f"{path} is missing or damaged.", "Restore that file from a backup.") from error
         if damaged:
             raise EvidenceError(f"{path} names something else than hashes.", "Restore that file from a backup.")
@@ -211,7 +211,7 @@ class RunFolder:
             EvidenceError: `metrics.jsonl` is damaged.
         """
         try:
-            return [json.loads(line) for line in read_lines(self.metrics)]
+            return [parse_json(line.encode()) for line in read_lines(self.metrics)]
         except ValueError as error:
             raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
 

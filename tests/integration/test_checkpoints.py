@@ -120,7 +120,7 @@ def test_another_chain_of_the_same_contract_address_is_refused(tmp_path: Path) -
             gather_trust([(m, mine.folder.hospital(m.hospital)) for m in mine.folder.load_record().roster])
 
 
-@pytest.mark.parametrize("line", ["5", "{}", '{"chain_id": -1}', '"x"', None])
+@pytest.mark.parametrize("line", ["5", "[" * 1_000_000, "{}", '{"chain_id": -1}', '"x"', None])
 def test_a_damaged_memory_is_said_and_is_no_accusation(federation: Federation, line: str | None) -> None:
     folder = first(federation)
     remember(folder, federation.ledger, Identity.load(folder.identity))
