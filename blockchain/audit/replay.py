@@ -259,7 +259,8 @@ class HistoryChecker:
         self._roots.tell(
             self._report,
             Step.ROOTS,
-            f"{self._read} blocks hold the transactions that their headers name, {self._with_receipts} receipts too.",
+            f"{self._read} blocks hold the transactions that their headers name, {self._with_receipts} of them were "
+            "checked for their receipts too.",
         )
         if self._without_receipts:
             self._report.missing(Step.ROOTS, f"{self._without_receipts} blocks came without their receipts.")
