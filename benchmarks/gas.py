@@ -1,0 +1,237 @@
+"""Gas of every call that changes the contract: with five hospitals, and with as many as the roster has places.
+
+Runs the contract on an embedded node. For each function the dearest of its calls counts, and among these
+are the worst: an aggregate of two with all others named as left out, votes of everybody, numbers and hashes without a
+zero byte, which are dearest to send. Keys are fixed, so the figures are the same each time.
+Run: .venv/bin/python benchmarks/gas.py [--json]
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from eth_utils.crypto import keccak
+
+from blockchain.artifact import load_artifact
+from blockchain.connection import Connection
+from blockchain.encoding import encode_commitment, encode_mask, encode_reason, encode_vote
+from blockchain.identity import Identity
+from blockchain.node import start_node
+from blockchain.signatures import sign_commitment, vote_message
+from fedward.types import Commitment, PrivacyEvent, Vote
+
+SIZES = (5, 128)  # hospitals: a small consortium, and every place on the roster
+MIN_INCLUDED = 2
+MAX_UINT32, MAX_UINT64 = 2**32 - 1, 2**64 - 1
+DURATION_S = 1_000
+CHAIN_ID = 190826
+RULES = (MIN_INCLUDED, 0, 0, DURATION_S, DURATION_S, True)
+EVENT = PrivacyEvent("sample", "image", 1 / 3, 1e8 / 3, MAX_UINT32, 1e8 / 7, 1 / 7)
+WITNESS = keccak(text="WITNESS_ROLE")
+ROUND_FIELDS = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")["outputs"][0][
+    "components"
+]
+WORDS = [field["name"] for field in ROUND_FIELDS]
+
+
+class Meter:
+    """One contract on an embedded node, and the most gas that each of its functions has used.
+
+    Args:
+        folder: An empty folder, for the chain and the keys.
+        names: Who takes part beside the admin.
+
+    Attributes:
+        gas: Gas by function, the transaction's own cost and its data included; of several calls the dearest.
+        admin, people: The accounts; their keys are the same each time.
+        ahead_s: Seconds that the node's clock is ahead.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.gas: dict[str, int] = {}
+        self.ahead_s = 0.0
+        self.admin, *self.people = (fixed_identity(folder / name, name) for name in ("admin", *names))
+        funded = [self.admin.address, *(identity.address for identity in self.people)]
+        self._node = start_node(folder / "ledger", CHAIN_ID, funded, clock=self._clock)
+        self._connection = Connection(self._node.url, None)
+        self.contract = self._connection.deploy(self.admin, word("settings"), word("model"), RULES)
+
+    def _clock(self) -> float:
+        """Ahead by half a second more at each look, so that no block waits for the next second."""
+        self.ahead_s += 0.5
+        return time.time() + self.ahead_s
+
+    def close(self) -> None:
+        """Stop the node."""
+        self._connection.close()
+        self._node.stop()
+
+    def send(self, sender: Identity, function: str, *arguments: object) -> None:
+        """Call a function in a transaction and note what it used.
+
+        Raises:
+            LedgerError: the contract refused.
+        """
+        used = int(self._connection.transact(sender, function, *arguments)["gasUsed"])
+        self.gas[function] = max(used, self.gas.get(function, 0))
+
+    def round_field(self, round_index: int, name: str) -> bytes:
+        """One of the words that are recorded of a round."""
+        return bytes(self._connection.call("roundOf", round_index)[WORDS.index(name)])
+
+
+def fixed_identity(folder: Path, name: str) -> Identity:
+    """Keys that are the same each time, and guard nothing."""
+    folder.mkdir()
+    for file in ("account.key", "x25519.key"):
+        (folder / file).write_text(keccak(text=f"{name} {file}").hex())
+        (folder / file).chmod(0o600)
+    return Identity.load(folder)
+
+
+def word(name: str) -> bytes:
+    """32 bytes without a zero among them, which are the dearest to send."""
+    return bytes(byte or 1 for byte in hashlib.sha256(name.encode()).digest())
+
+
+def measure(hospitals: int) -> dict[str, int]:
+    """The most gas that each state-changing function uses with so many hospitals on the roster.
+
+    Args:
+        hospitals: 3 to 128.
+    """
+    names = ["witness", *(f"hospital-{index}" for index in range(hospitals))]
+    with tempfile.TemporaryDirectory() as folder:
+        meter = Meter(Path(folder), names)
+        try:
+            _found(meter)
+            _accept_round(meter, 1)
+            _give_up_round(meter, 2)
+            _change_roster(meter)
+        finally:
+            meter.close()
+    return dict(sorted(meter.gas.items()))
+
+
+def _found(meter: Meter) -> None:
+    """Fill the roster, the dealer last; name the key; admit a witness."""
+    witness, *hospitals = meter.people
+    for index, hospital in enumerate(hospitals):
+        last = index == len(hospitals) - 1
+        meter.send(meter.admin, "register", hospital.address, MAX_UINT32, word(f"x25519 {index}"), last)
+    meter.send(hospitals[-1], "setContext", word("context 1"))
+    meter.send(meter.admin, "grantRole", WITNESS, witness.address)
+
+
+def _submit(meter: Meter, number: int) -> None:
+    """Open a round and commit to all updates: the last hospital for itself, the others relayed."""
+    meter.send(meter.admin, "openRound")
+    *relayed, direct = meter.people[1:]
+    for hospital in relayed:
+        signed = sign_commitment(_commitment(meter, hospital, number), hospital)
+        meter.send(meter.admin, "submitUpdateFor", encode_commitment(signed.commitment), signed.signature)
+    meter.send(direct, "submitUpdate", encode_commitment(_commitment(meter, direct, number)))
+
+
+def _accept_round(meter: Meter, number: int) -> None:
+    """A round with all updates in the aggregate and all votes for it."""
+    _submit(meter, number)
+    witness, *relayed, direct = meter.people
+    aggregate = word(f"aggregate {number}")
+    everybody = encode_mask(range(len(relayed) + 1))
+    meter.send(meter.admin, "closeSubmissions", number, aggregate, everybody, [])
+    for hospital in relayed:
+        vote = _vote(meter, hospital, number)
+        signature = hospital.sign_message(vote_message(vote))
+        meter.send(meter.admin, "castVoteFor", encode_vote(vote), signature)
+    meter.send(direct, "castVote", encode_vote(_vote(meter, direct, number)))
+    meter.send(witness, "attest", number, aggregate)
+    meter.send(meter.admin, "finalizeRound", number)
+
+
+def _give_up_round(meter: Meter, number: int) -> None:
+    """A round with the smallest aggregate, all other updates named as left out, given up while it is voted on."""
+    _submit(meter, number)
+    left_out = [(index, encode_reason("x" * 31)) for index in range(MIN_INCLUDED, len(meter.people) - 1)]
+    included = encode_mask(range(MIN_INCLUDED))
+    meter.send(meter.admin, "closeSubmissions", number, word(f"aggregate {number}"), included, left_out)
+    meter.send(meter.admin, "abortRound", number, encode_reason("x" * 31))
+
+
+def _change_roster(meter: Meter) -> None:
+    """A new sealing key, a new dealer with a new key, a witness that is taken off and one that leaves."""
+    witness, first, *_, dealer = meter.people
+    meter.send(first, "rotateKey", word("new x25519"))
+    meter.send(meter.admin, "revoke", dealer.address)
+    meter.send(meter.admin, "nameDealer", first.address)
+    meter.send(first, "setContext", word("context 2"))
+    meter.send(meter.admin, "revokeRole", WITNESS, witness.address)
+    meter.send(meter.admin, "grantRole", WITNESS, witness.address)
+    meter.send(witness, "renounceRole", WITNESS, witness.address)
+
+
+def _commitment(meter: Meter, hospital: Identity, number: int) -> Commitment:
+    """What a hospital commits to in the round that is open."""
+    return Commitment(
+        chain_id=CHAIN_ID,
+        contract=meter.contract,
+        round_index=number,
+        hospital=hospital.address,
+        ledger_head=meter.round_field(number, "openingHead"),
+        base_id=meter.round_field(number, "baseId"),
+        context_fingerprint=meter.round_field(number, "contextFingerprint"),
+        update_root=word(f"update {number} {hospital.address}"),
+        update_bytes=MAX_UINT64,
+        weight=MAX_UINT32,
+        event=EVENT,
+    )
+
+
+def _vote(meter: Meter, hospital: Identity, number: int) -> Vote:
+    """A hospital's vote for the aggregate that is voted on."""
+    return Vote(
+        chain_id=CHAIN_ID,
+        contract=meter.contract,
+        round_index=number,
+        hospital=hospital.address,
+        aggregate_hash=meter.round_field(number, "aggregateHash"),
+        accept=True,
+        candidate_digest=word(f"candidate {number}"),
+        evidence_hash=word(f"evidence {hospital.address}"),
+    )
+
+
+def state_changing() -> set[str]:
+    """Names of all functions of the interface that change something."""
+    changing = (entry for entry in load_artifact().abi if entry.get("stateMutability") == "nonpayable")
+    return {entry["name"] for entry in changing if entry["type"] == "function"}
+
+
+def table(columns: Mapping[int, Mapping[str, int]]) -> str:
+    """The figures as a table in Markdown, a row for each function."""
+    rows = ["| function | " + " | ".join(f"{size} hospitals" for size in columns) + " |"]
+    rows.append("|---|" + "---:|" * len(columns))
+    for function in next(iter(columns.values())):
+        figures = [f"{column[function]:,}" for column in columns.values()]
+        rows.append(f"| `{function}` | {' | '.join(figures)} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description="Gas of every call that changes the contract.")
+    parser.add_argument("--json", action="store_true")
+    as_json = parser.parse_args().json
+    columns = {size: measure(size) for size in SIZES}
+    print(json.dumps(columns, indent=1) if as_json else table(columns))
+
+
+if __name__ == "__main__":
+    main()
