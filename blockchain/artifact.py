@@ -99,6 +99,11 @@ class Artifact:
 
     def events(self) -> dict[bytes, EventShape]:
         """The ledger's own events by selector; those of OpenZeppelin, which carry no ledger head, are left out."""
+        return self._event_shapes
+
+    @functools.cached_property
+    def _event_shapes(self) -> dict[bytes, EventShape]:
+        """Built once: an audit asks for them at every transaction."""
         shapes = {}
         for entry in self.abi:
             names = [field["name"] for field in entry.get("inputs", [])]
