@@ -10,6 +10,7 @@ import typer
 
 from commands import console
 from commands.evaluate import evaluate
+from commands.export import export
 from commands.info import info
 from commands.node import node
 from commands.simulate import simulate
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, info, node):
+for command in (simulate, evaluate, export, info, node):
     app.command()(command)
 
 

@@ -19,6 +19,7 @@ from trie.hexary import HexaryTrie
 from blockchain.encoding import check_address
 from blockchain.store import ChainStore
 from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.files import parse_json
 from fedward.types import Address
 
 CHAIN_ID_KEY = b"fedward:chain-id"
@@ -93,7 +94,7 @@ class StoredChain:
                 raise EvidenceError(
                     f"{self._path} does not say which accounts block 0 endows.", "Make the run anew with this version."
                 )
-            return decode_balances(json.loads(self._store[GENESIS_KEY]))
+            return decode_balances(parse_json(self._store[GENESIS_KEY]))
 
     def header(self, number: int) -> bytes:
         """RLP of a block's header."""

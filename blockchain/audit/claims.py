@@ -12,6 +12,7 @@ from blockchain.checkpoints import SignedCheckpoint
 from blockchain.encoding import check_address
 from blockchain.trust import checkpoint_from_json, checkpoint_to_json
 from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.files import parse_json
 from fedward.types import Address, HospitalId
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -47,7 +48,7 @@ def parse(content: bytes, what: str, parser: Callable[[Any], Parsed]) -> Parsed:
         VerificationError: it is no JSON, or the parser refuses it.
     """
     try:
-        return parser(json.loads(content))
+        return parser(parse_json(content))
     except _MALFORMED as error:
         raise VerificationError(
             f"{what} is malformed ({type(error).__name__}).", "Compare with another copy."

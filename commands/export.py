@@ -1,0 +1,50 @@
+"""`main.py export`: a run's evidence in one file, for an auditor to take home."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blockchain.audit.bundle import write_bundle
+from blockchain.audit.run_evidence import RunEvidence
+from commands import console
+from fedward.errors import EvidenceError
+from fedward.run_folder import RunFolder
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder whose node is stopped.")],
+    out: Annotated[Path, typer.Option(help="The file to make.")],
+    with_ciphertexts: Annotated[
+        bool, typer.Option("--with-ciphertexts", help="Put the encrypted updates in, so that they can be added again.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere."""
+    if not (run / "run.json").exists():
+        raise EvidenceError(f"{run} is not a run folder: it has no run.json.", "Name the folder of a run.")
+    if with_ciphertexts:
+        console.warn(
+            "The bundle has every hospital's encrypted updates inside: whoever also holds the consortium's secret key "
+            "could open them. Hand it to nobody who does."
+        )
+    facts = write_bundle(RunEvidence(RunFolder(run)), out, with_ciphertexts)
+    if facts.absent:
+        console.warn(f"{facts.absent} ciphertexts are no longer in the run folder, so they are not in the bundle.")
+    with out.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    shown = {
+        "bundle": str(out),
+        "bytes": out.stat().st_size,
+        "sha256": digest,
+        "blocks": facts.blocks,
+        "checkpoints": facts.checkpoints,
+        "ciphertexts": facts.ciphertexts,
+        "ciphertexts_absent": facts.absent,
+    }
+    if as_json:
+        console.data(shown)
+        return
+    for name, value in shown.items():
+        console.out.print(f"{name.replace('_', ' '):18} {value}", markup=False, soft_wrap=True)

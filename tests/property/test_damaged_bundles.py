@@ -1,0 +1,208 @@
+"""Whatever the bytes of a bundle, reading it works or ends in one of our two errors."""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from blockchain.audit.bundle import BundleEvidence, write_bundle
+from blockchain.audit.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.report import Report, Status
+from blockchain.checkpoints import SignedCheckpoint
+from fedward.errors import EvidenceError, VerificationError
+from fedward.files import parse_json, sha256
+from fedward.types import Address, HospitalId
+
+HOSPITAL = Address("0x4e656414d2C96918F23765FCC00D107111C6341f")
+CHUNKS = {sha256(content).hex(): content for content in (b"sum" * 50, b"part" * 50)}
+
+
+class Invented:
+    """Evidence of a run that never was: what a bundle holds is not its reader's matter."""
+
+    source = "an invention"
+    live = False
+
+    def claims(self) -> Claims:
+        roster = (ClaimedMember(HospitalId("hospital-1"), HOSPITAL, 5),)
+        return Claims(
+            "run", 7, HOSPITAL, {"a": {"b": 1.5}}, roster, {HospitalId("hospital-1"): 2.5}, 1e-5, 2, None, None
+        )
+
+    def genesis(self) -> Genesis:
+        return Genesis(b"header", {HOSPITAL: 10**24})
+
+    def blocks(self, first: int = 1) -> Any:
+        return iter([RawBlock(number, bytes([number]) * 40) for number in (1, 2)][first - 1 :])
+
+    def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
+        return ()
+
+    def rounds(self) -> tuple[int, ...]:
+        return (1,)
+
+    def round_files(self, _round_index: int) -> RoundFiles:
+        first, second = CHUNKS
+        return RoundFiles((first,), {HOSPITAL: (second,)})
+
+    def chunk(self, name: str) -> bytes:
+        return CHUNKS[name]
+
+    def check_members(self, report: Report) -> None:
+        """Nothing to say."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "whole"
+    write_bundle(Invented(), path, with_ciphertexts=True)
+    return path
+
+
+def read_all(path: Path) -> set[Status]:
+    """Use every method; returns what the digests say."""
+    evidence, report = BundleEvidence(path), Report()
+    try:
+        evidence.check_members(report)
+        for index in evidence.rounds():
+            files = evidence.round_files(index)
+            for name in (*files.aggregate, *(name for names in files.updates.values() for name in names)):
+                try:
+                    evidence.chunk(name)
+                except (EvidenceError, VerificationError):
+                    report.fail(report.lines[0].step, "a chunk")
+        for read in (evidence.genesis, evidence.checkpoints, lambda: list(evidence.blocks())):
+            try:
+                read()
+            except (EvidenceError, VerificationError):
+                report.fail(report.lines[0].step, "a member")
+        return {line.status for line in report.lines}
+    finally:
+        evidence.close()
+
+
+def refuses_or_reads(path: Path) -> set[Status] | None:
+    try:
+        return read_all(path)
+    except (EvidenceError, VerificationError):
+        return None
+
+
+def rewrite(whole: Path, path: Path, change: Callable[[dict[str, bytes]], None], **options: Any) -> None:
+    """A bundle with other members, itself a proper ZIP."""
+    with zipfile.ZipFile(whole) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_an_undamaged_bundle_reads(whole: Path) -> None:
+    assert read_all(whole) == {Status.OK, Status.NOTE}
+    evidence = BundleEvidence(whole)
+    assert (evidence.claims(), evidence.genesis()) == (Invented().claims(), Invented().genesis())
+    assert list(evidence.blocks()) == list(Invented().blocks())
+    assert list(evidence.blocks(2)) == list(Invented().blocks(2))
+    evidence.close()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_changed_bytes_are_found_or_harmless(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(whole.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))]
+    (tmp_path / "b").write_bytes(content)
+    refuses_or_reads(tmp_path / "b")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=300))
+@example(b"")
+@example(b"PK\x05\x06" + b"\xff" * 16 + b"\0\0")
+@example(b"PK\x06\x06" + b"\xff" * 72 + b"PK\x05\x06" + b"\xff" * 16 + b"\0\0")
+def test_any_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "b").write_bytes(content)
+    assert refuses_or_reads(tmp_path / "b") is None
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
+
+
+def places(fields: Any) -> list[tuple[Any, Any]]:
+    """Every place of nested JSON: its container and its key."""
+    keys = list(fields) if isinstance(fields, Mapping) else range(len(fields)) if isinstance(fields, list) else []
+    return [place for key in keys for place in [(fields, key), *places(fields[key])]]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["manifest.json", "genesis.json"])
+def test_any_value_anywhere_in_its_json(whole: Path, tmp_path: Path, name: str, data: st.DataObject) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        fields = json.loads(members[name])
+        container, key = data.draw(st.sampled_from(places(fields)))
+        container[key] = data.draw(VALUES)
+        members[name] = json.dumps(fields).encode()
+
+    rewrite(whole, tmp_path / "b", change)
+    refuses_or_reads(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["genesis.json", "blocks.rlp", "artifact.json", "checkpoints.jsonl"])
+def test_a_changed_member_fails_and_an_absent_one_is_missing(whole: Path, tmp_path: Path, name: str) -> None:
+    rewrite(whole, tmp_path / "changed", lambda members: members.update({name: members[name] + b" "}))
+    rewrite(whole, tmp_path / "absent", lambda members: members.pop(name) and None)
+    for path, status in (("changed", Status.FAIL), ("absent", Status.MISSING)):
+        evidence, report = BundleEvidence(tmp_path / path), Report()
+        evidence.check_members(report)
+        evidence.close()
+        assert [line.status for line in report.lines if line.status in (Status.FAIL, Status.MISSING)] == [status]
+
+
+def test_a_stranger_among_the_members_is_found(whole: Path, tmp_path: Path) -> None:
+    rewrite(whole, tmp_path / "b", lambda members: members.update({"ciphertexts/" + "a" * 64: b"x"}))
+    assert Status.FAIL in read_all(tmp_path / "b")
+
+
+def test_an_archive_without_a_manifest_lacks_evidence(whole: Path, tmp_path: Path) -> None:
+    rewrite(whole, tmp_path / "b", lambda members: members.clear())
+    with pytest.raises(EvidenceError, match="no manifest"):
+        BundleEvidence(tmp_path / "b")
+
+
+def test_compressed_doubled_and_endless_members_are_refused(whole: Path, tmp_path: Path) -> None:
+    rewrite(whole, tmp_path / "packed", lambda _: None, compression=zipfile.ZIP_DEFLATED)
+    (tmp_path / "double").write_bytes(whole.read_bytes())
+    with zipfile.ZipFile(tmp_path / "double", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("manifest.json", b"{}")
+    for name, words in (("packed", "a compressed member"), ("double", "two members of one name")):
+        with pytest.raises(VerificationError, match=words):
+            BundleEvidence(tmp_path / name)
+    long = {"ciphertexts/" + name: b"x" * 200_000 for name in CHUNKS}
+    rewrite(whole, tmp_path / "long", lambda members: members.update(long))
+    evidence = BundleEvidence(tmp_path / "long")
+    with pytest.raises(VerificationError, match="longer than"):
+        evidence.chunk(next(iter(CHUNKS)))
+    evidence.close()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 101, b'"\\' * 100_000, b"\xff", b"9" * 5000, b""])
+def test_json_that_would_overflow_the_stack_is_refused_at_once(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"nested|line|decode|digits"):
+        parse_json(content)
+
+
+def test_brackets_in_a_text_are_no_nesting() -> None:
+    deep = "[" * 500 + '"\\'
+    assert parse_json(json.dumps({"a": [deep, {deep: 1}]}).encode()) == {"a": [deep, {deep: 1}]}
