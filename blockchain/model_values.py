@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from eth_utils.crypto import keccak
 
-from fedward.errors import LedgerError
 from fedward.types import Address
 
 NO_ROUND, OPEN, VOTING, ACCEPTED, REJECTED, ABORTED = range(6)
@@ -22,7 +21,7 @@ Recover = Callable[[bytes, bytes], Address | None]
 Exclusions = Sequence[tuple[int, bytes]]
 
 
-class Refused(LedgerError):  # noqa: N818 - reads as what the contract did; it is an outcome, not a mishap
+class Refused(Exception):  # noqa: N818 - reads as what the contract did; it is an outcome, not a mishap
     """The contract would revert.
 
     Attributes:
@@ -31,7 +30,8 @@ class Refused(LedgerError):  # noqa: N818 - reads as what the contract did; it i
     """
 
     def __init__(self, name: str, *fields: Any) -> None:
-        super().__init__(f"The rules refuse the call: {name}{fields}.", "Send what the contract's rules allow.", name)
+        super().__init__(name, *fields)
+        self.reason = name
         self.fields = fields
 
 
