@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from commands import console
+from commands.audit import audit
 from commands.evaluate import evaluate
 from commands.export import export
 from commands.info import info
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, export, info, node):
+for command in (simulate, evaluate, audit, export, info, node):
     app.command()(command)
 
 

@@ -1,0 +1,132 @@
+"""`main.py audit` on a real run: what it prints, what it writes, and how it ends."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from federation import founded
+
+from blockchain.audit.report import Step
+from blockchain.identity import Identity
+from blockchain.remembering import gather_trust, remember
+from fedward.files import read_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = 2
+
+
+def audit(*arguments: "str | Path") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "main.py", "audit", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two rounds that has ended: its hospitals have signed what they saw, and its node is stopped."""
+    path = tmp_path_factory.mktemp("audit") / "run"
+    with founded(path) as federation:
+        for _ in range(ROUNDS):
+            federation.lead_round()
+        roster = federation.folder.load_record().roster
+        members = [(member, federation.folder.hospital(member.hospital)) for member in roster]
+        for _, folder in members:
+            remember(folder, federation.ledger, Identity.load(folder.identity))
+        gather_trust(members).save(federation.folder.trust)
+    return path
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Path) -> None:
+    trust = shutil.move(run / "trust.json", tmp_path / "trust.json")
+    done = audit(run, "--trust", trust)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    heads = [line.split()[:3] for line in lines if line[:2].strip().isdigit()]
+    assert heads == [[str(step.number), step.label, "OK"] for step in Step]
+    assert lines[-1].startswith("verified: ")
+    assert int(lines[-1].split()[1].replace(",", "")) > 100
+    assert "own word" not in done.stderr
+    for index in range(1, ROUNDS + 1):
+        assert sum(f"round {index} " in line for line in lines) >= 3
+    html = (run / "report.html").read_text()
+    assert "Verified" in html
+    assert "hospital-3" in html
+
+
+def test_json_is_the_whole_report(run: Path) -> None:
+    done = audit(run, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["verified"], shown["exit_code"]) == (True, 0)
+    assert {entry["name"] for entry in shown["steps"]} == {step.label for step in Step}
+    signed = {(entry["round"], entry["hospital"]) for entry in shown["steps"] if entry["name"] == "ciphertexts"}
+    assert {(index, f"hospital-{k}") for index in (1, 2) for k in (1, 2, 3)} <= signed
+    assert "own word on itself" in done.stderr
+
+
+def test_one_changed_bit_of_a_ciphertext_is_found_and_named(run: Path) -> None:
+    address, names = next(iter(json.loads((run / "ciphertexts" / "round-0002.json").read_text())["updates"].items()))
+    damaged = run / "ciphertexts" / names[0]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    roster = json.loads((run / "run.json").read_text())["roster"]
+    hospital = next(member["hospital"] for member in roster if member["address"] == address)
+    done = audit(run)
+    assert done.returncode == 7
+    assert done.stdout.splitlines()[-1].startswith(f"not verified: step 10 ciphertexts, round 2, {hospital}: ")
+    assert "Not verified" in (run / "report.html").read_text()
+
+
+def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
+    (run / "trust.json").unlink()
+    done = audit(run)
+    assert done.returncode == 8
+    assert done.stdout.splitlines()[-1].startswith("incomplete: step 2 genesis: ")
+
+
+def test_a_run_with_a_damaged_description_is_audited_as_far_as_the_trust_file_goes(run: Path) -> None:
+    (run / "run.json").write_text("{}")
+    shown = json.loads(audit(run, "--json").stdout)
+    assert shown["exit_code"] == 7
+    by_name = {entry["name"]: entry for entry in shown["steps"]}
+    assert by_name["execution"]["status"] == by_name["addition"]["status"] == "OK"
+    assert by_name["privacy"]["status"] == "MISSING"
+    assert "step 1 (evidence)" in by_name["privacy"]["evidence"]
+
+
+def test_the_page_goes_where_it_is_asked_for(run: Path, tmp_path: Path) -> None:
+    (run / "trust.json").write_text("{}")
+    done = audit(run, "--html", tmp_path / "page.html")
+    assert done.returncode == 7
+    assert "not a trust file" in done.stdout
+    assert "Not verified" in (tmp_path / "page.html").read_text()
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 garbage", bytes(range(256)) * 64])
+def test_a_file_that_is_no_bundle_ends_as_a_finding(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bundle").write_bytes(content)
+    done = audit(tmp_path / "bundle", "--json")
+    shown = json.loads(done.stdout)
+    assert done.returncode == shown["exit_code"] == (7 if content else 8)
+    assert shown["steps"][0]["name"] == "evidence"
+    assert read_lines(tmp_path / "report.html") == []
+
+
+def test_a_path_that_is_not_there_and_a_trust_file_that_is_not_there_are_one_sentence(tmp_path: Path) -> None:
+    for arguments in ((tmp_path / "none",), (tmp_path, "--trust", tmp_path / "none.json")):
+        done = audit(*arguments)
+        assert done.returncode == 8
+        assert done.stdout == ""
+        assert done.stderr.startswith("Error: ")
+        assert len(done.stderr.splitlines()) == 1
