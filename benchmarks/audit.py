@@ -1,0 +1,153 @@
+"""How long an audit takes, by rounds and by hospitals: whole ledgers with real ciphertexts, without any training.
+
+Each ledger is made through the contract on the embedded node, with updates of the CNN's size that hold random values.
+Only the audit is timed. Run: .venv/bin/python benchmarks/audit.py [--json]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from blockchain.audit.auditor import audit
+from blockchain.audit.run_evidence import RunEvidence
+from blockchain.founding import Parties, create_parties
+from blockchain.ledger import Ledger
+from blockchain.node import start_node
+from blockchain.signatures import Verdict, commit, sign_vote
+from blockchain.trust import TrustFile
+from blockchain.verification import verify
+from encryption import SecretContext, encrypt
+from fedward import settings as setting
+from fedward.aggregation import aggregate
+from fedward.packing import round_plan
+from fedward.privacy import expected_event, privatize
+from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.settings import Settings, to_tables
+from fedward.types import HospitalId, ModelUpdate, StoredUpdate, VerifiedUpdate
+
+PARAMETERS = 97_521  # the CNN
+WEIGHT = 100
+CASES = ((5, 2), (5, 5), (5, 10), (5, 20), (10, 5), (20, 5))  # hospitals, rounds
+
+
+@dataclass(frozen=True)
+class Row:
+    """One audit: its size, what it checked and how long it took."""
+
+    hospitals: int
+    rounds: int
+    blocks: int
+    checks: int
+    seconds: float
+    seconds_per_round: float
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    as_json = parser.parse_args().json
+    rows = [measure(hospitals, rounds) for hospitals, rounds in CASES]
+    if as_json:
+        print(json.dumps({"parameters": PARAMETERS, "rows": [vars(row) for row in rows]}, indent=2))
+        return
+    print("hospitals  rounds  blocks  checks  seconds  seconds/round")
+    for row in rows:
+        print(
+            f"{row.hospitals:9d}  {row.rounds:6d}  {row.blocks:6d}  {row.checks:6d}  {row.seconds:7.2f}  "
+            f"{row.seconds_per_round:13.3f}"
+        )
+
+
+def measure(hospitals: int, rounds: int) -> Row:
+    """Make a ledger and audit its run folder, re-addition included."""
+    settings = setting.load(None, ("data.hospitals", hospitals), ("training.rounds", rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.create(Path(folder) / "run")
+        trust, height = make_ledger(run, settings)
+        began = time.perf_counter()
+        report = audit(RunEvidence(run), trust, lambda _done, _total: None).report
+        seconds = time.perf_counter() - began
+    if any(line.status.value == "FAIL" for line in report.lines):
+        raise SystemExit(f"The audit found what does not hold: {report.to_json()}")
+    return Row(hospitals, rounds, height, report.checks_run, seconds, seconds / rounds)
+
+
+def make_ledger(run: RunFolder, settings: Settings) -> tuple[TrustFile, int]:
+    """Found a consortium and lead its rounds; returns a trust file without checkpoints, and the height."""
+    names = [HospitalId(f"hospital-{number}") for number in range(1, settings.data.hospitals + 1)]
+    parties = create_parties(run, names)
+    secret = SecretContext.generate()
+    with start_node(run.ledger, settings.ledger.chain_id, parties.addresses()) as node:
+        ledger = Ledger.deploy(node.url, parties.server, settings.ledger, settings.digest(), bytes([1]) * 32)
+        for place, identity in enumerate(parties.hospitals.values()):
+            ledger.register(identity.address, WEIGHT, identity.x25519_public_key, dealer=place == 0)
+        dealer = next(iter(parties.hospitals.values()))
+        Ledger.attach(node.url, ledger.contract, dealer).set_context(secret.public.fingerprint)
+        for _ in range(settings.training.rounds):
+            lead_round(run, settings, ledger, parties, secret)
+        genesis, height = ledger.block_hash(0), ledger.head().height
+        members = tuple(Member(name, parties.hospitals[name].address, WEIGHT) for name in names)
+        run.save_record(_record(settings, ledger, members, genesis))
+        hospitals = {member.hospital: member.address for member in members}
+        return TrustFile(ledger.chain_id, ledger.contract, genesis, hospitals, (), ()), height
+
+
+def lead_round(run: RunFolder, settings: Settings, ledger: Ledger, parties: Parties, secret: SecretContext) -> None:
+    """One round of random updates, accepted by all."""
+    opening, rng = ledger.open_round(), np.random.default_rng()
+    plan = round_plan(PARAMETERS, len(opening.roster), settings)
+    updates: list[VerifiedUpdate] = []
+    for identity in parties.hospitals.values():
+        delta = rng.normal(0, 0.01, PARAMETERS).astype(np.float32)
+        private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
+        encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, secret.public, rng)
+        signed = commit(encrypted, opening, ledger, identity)
+        files = tuple(run.store_ciphertext(chunk) for chunk in encrypted.chunks)
+        stored = StoredUpdate(identity.address, files, signed)
+        event = expected_event(settings.privacy)
+        updates.append(_verified(verify(stored, opening, event, ledger, secret.public.check_ciphertext)))
+    total = aggregate(updates, secret.public.add, run.ciphertexts)
+    run.save_round(opening.round_index, total.chunk_files, {update.hospital: update.chunk_files for update in updates})
+    ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, {})
+    record = ledger.round(opening.round_index)
+    for identity in parties.hospitals.values():
+        ledger.cast_vote_for(sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, ledger, identity))
+    ledger.finalize_round(opening.round_index)
+
+
+def _verified(verdict: object) -> VerifiedUpdate:
+    if not isinstance(verdict, VerifiedUpdate):
+        raise SystemExit(f"An update of the benchmark was rejected: {verdict}")
+    return verdict
+
+
+def _record(settings: Settings, ledger: Ledger, roster: Sequence[Member], genesis: bytes) -> RunRecord:
+    return RunRecord(
+        run_id="benchmark",
+        created="",
+        versions={},
+        settings=to_tables(settings),
+        settings_digest=settings.digest().hex(),
+        initial_model_digest=(bytes([1]) * 32).hex(),
+        findings=("PNEUMONIA",),
+        class_names=("NORMAL", "PNEUMONIA"),
+        parameters=PARAMETERS,
+        contract=ledger.contract,
+        roster=tuple(roster),
+        genesis_hash=genesis.hex(),
+        witnesses=(),
+    )
+
+
+if __name__ == "__main__":
+    main()
