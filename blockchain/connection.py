@@ -28,8 +28,9 @@ from blockchain.artifact import load_artifact
 from blockchain.encoding import MISFIT
 from blockchain.identity import Identity
 from blockchain.outbox import TransactionOutbox
+from blockchain.rpc_codes import OUT_OF_RESOURCES
 from blockchain.sender import Sender
-from fedward.errors import LedgerError
+from fedward.errors import LedgerError, ResourceError
 from fedward.types import Address
 
 TIMEOUT_S = 60.0
@@ -217,7 +218,12 @@ class Connection:
         except ContractLogicError as error:
             raise _refused(error) from error
         except Web3RPCError as error:
-            message = (error.rpc_response or {}).get("error", {}).get("message", str(error))
+            answered = (error.rpc_response or {}).get("error", {})
+            message = answered.get("message", str(error))
+            if answered.get("code") == OUT_OF_RESOURCES:
+                raise ResourceError(
+                    f"The ledger node at {self.url} cannot go on: {message}", "Nothing was recorded; then retry."
+                ) from error
             raise LedgerError(
                 f"The ledger node at {self.url} refused a request: {message}.",
                 "Check the account's funds and that the node belongs to this ledger.",

@@ -12,8 +12,9 @@ from eth_typing import Address
 
 from blockchain.chain import GAS_LIMIT, EmbeddedChain
 from blockchain.machine import CallRequest, TransactionRefusedError
+from blockchain.rpc_codes import OUT_OF_RESOURCES
 from blockchain.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
-from fedward.errors import FedwardError
+from fedward.errors import FedwardError, ResourceError
 
 MAX_BATCH = 256
 MAX_DEPTH = 64
@@ -80,6 +81,8 @@ class RpcService:
             answer = _error(request_id, error)
         except TransactionRefusedError as error:
             answer = _error(request_id, RpcError(REFUSED, str(error)))
+        except ResourceError as error:
+            answer = _error(request_id, RpcError(OUT_OF_RESOURCES, str(error)))
         except FedwardError as error:
             answer = _error(request_id, RpcError(INTERNAL_ERROR, str(error)))
         return answer if "id" in request else None
