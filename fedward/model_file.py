@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedward.errors import DataError, ResourceError
+from fedward.files import parse_json
 from fedward.model import Classifier, ModelSpec, load_network, network_logits, save_network
 from fedward.types import Vector
 
@@ -77,7 +78,7 @@ def load_card(path: Path) -> ModelCard:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            values = json.loads(archive.read(CARD))
+            values = parse_json(archive.read(CARD))
         card = ModelCard(
             **{**values, "findings": tuple(values["findings"]), "class_names": tuple(values["class_names"])}
         )

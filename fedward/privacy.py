@@ -17,7 +17,7 @@ import numpy as np
 from dp_accounting.rdp import RdpAccountant
 
 from fedward.errors import BudgetError, DataError
-from fedward.files import append_line, read_lines
+from fedward.files import append_line, parse_json, read_lines
 from fedward.settings import PrivacySettings
 from fedward.types import ModelUpdate, PrivacyEvent, PrivateUpdate, Vector
 
@@ -105,7 +105,7 @@ class PrivacyLedger:
             BudgetError: the record is damaged, so what was spent is unknown.
         """
         try:
-            return [PrivacyEvent(**json.loads(line)["event"]) for line in read_lines(self._path)]
+            return [PrivacyEvent(**parse_json(line.encode())["event"]) for line in read_lines(self._path)]
         except (ValueError, KeyError, TypeError) as error:
             raise BudgetError(
                 f"The privacy record {self._path} is damaged.", "Restore it; what it says was spent cannot be guessed."

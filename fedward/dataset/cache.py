@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fedward.dataset.records import Entry
 from fedward.errors import ResourceError
-from fedward.files import sha256, write_atomic
+from fedward.files import parse_json, sha256, write_atomic
 
 FORMAT_VERSION = 1
 KEPT_FILES = 8  # the newest; older ones are deleted
@@ -80,7 +80,7 @@ def load(path: Path, count: int, image_size: int) -> DecodedFiles | None:
         if len(content) < 32 or sha256(content[32:]) != content[:32]:
             return None
         with np.load(BytesIO(content[32:]), allow_pickle=False) as arrays:
-            rest = json.loads(arrays["rest"].tobytes())
+            rest = parse_json(arrays["rest"].tobytes())
             decoded = DecodedFiles(
                 images=arrays["images"],
                 digests=arrays["digests"],

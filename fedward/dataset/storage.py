@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedward.dataset.records import SPLITS
 from fedward.errors import DataError
-from fedward.files import write_atomic
+from fedward.files import parse_json, write_atomic
 from fedward.types import HospitalId, ImageSet, Partition
 
 FORMAT_VERSION = 1
@@ -55,7 +55,7 @@ def load_partition(path: Path) -> Partition:
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise _damaged(path)
         with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(arrays["header"].tobytes())
+            header = parse_json(arrays["header"].tobytes())
             if header["format_version"] != FORMAT_VERSION:
                 raise DataError(f"{path} is of another version of Fedward.", "Preprocess the images again.")
             findings = tuple(str(name) for name in header["findings"])
