@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from source_tree import Source, all_but_tests, parse
+from source_tree import ROOT, Source, all_but_tests, parse
 
 LINES_A_MODULE = 400
 LINES_A_FUNCTION = 60
@@ -71,3 +71,10 @@ def test_no_assert_and_no_broad_except(name: str) -> None:
 )
 def test_a_broad_except_is_found_in_every_form(text: str, count: int) -> None:
     assert len(broad_handlers(parse("x", text))) == count
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    # pytest would import the second as the first, and collect neither when all tests run together
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert names
+    assert sorted(names) == sorted(set(names))
