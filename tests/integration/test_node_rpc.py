@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from consortium import CHAIN_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,8 +18,10 @@ from blockchain.chain import EmbeddedChain
 from blockchain.identity import Identity
 from blockchain.node import MAX_BODY_BYTES, RunningNode, start_node
 from blockchain.rpc import MAX_BATCH, RpcService
+from fedward.errors import ResourceError, UsageError
 
 ADDRESS = "0x" + "11" * 20
+EVERYWHERE = "0.0.0.0"  # noqa: S104  to see that it is only listened on when asked for
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,7 @@ def test_a_call_as_deep_as_gas_allows_leaves_the_node_standing(tmp_path: Path) -
 
 def test_an_oversized_body_is_refused_unread(node: RunningNode) -> None:
     with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
-        head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
         connection.sendall(f"{head}{MAX_BODY_BYTES + 1}\r\n\r\n".encode())
         assert b" 413 " in connection.recv(4096)
 
@@ -195,11 +198,11 @@ def test_an_oversized_body_is_refused_unread(node: RunningNode) -> None:
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\r\n", b" 411 "),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b" 411 "),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\n{}", b" 415 "),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b" 405 "),
-        (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", b" 501 "),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n", b" 411 "),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b" 411 "),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\n{}", b" 415 "),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 405 "),
+        (b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 501 "),
         (b"rubbish\r\n\r\n", b"400"),
     ],
 )
@@ -213,23 +216,70 @@ def test_a_client_that_leaves_midway_disturbs_nobody(node: RunningNode) -> None:
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
             connection.sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+                b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
             )
     assert post(node, b'{"id":1,"method":"eth_chainId"}')[0] == 200
 
 
-def test_only_loopback_is_listened_on(node: RunningNode) -> None:
-    listening = [
-        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if f":{node.port:04X} " in line
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8545", "localhost.evil.example", "[::1", "", "bücher"])
+def test_a_name_that_others_could_point_here_is_refused(node: RunningNode, host: str) -> None:
+    status, body = post(node, b'{"id":1,"method":"eth_chainId"}', Host=host)
+    assert (status, b"0x" in body) == (403, False)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8545", "127.0.0.1:8545", "[::1]:8545", "10.0.0.7"])
+def test_localhost_and_addresses_are_answered(node: RunningNode, host: str) -> None:
+    assert post(node, b'{"id":1,"method":"eth_chainId"}', Host=host)[0] == 200
+
+
+def listening_on(port: int) -> list[str]:
+    """Local addresses of the sockets that listen on a port, as the kernel tells them."""
+    rows = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     ]
-    assert "0100007F:" + f"{node.port:04X}" in listening
-    assert not any(address.startswith("00000000") for address in listening)
+    listening = "0A"
+    return [row[1].split(":")[0] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == listening]
+
+
+@pytest.mark.parametrize(
+    ("host", "raw"),
+    [
+        (None, "0100007F"),
+        ("127.0.0.2", "0200007F"),
+        (EVERYWHERE, "00000000"),
+        ("::1", "00000000000000000000000001000000"),
+    ],
+)
+def test_a_node_listens_where_it_is_told_to_and_nowhere_else(tmp_path: Path, host: str | None, raw: str) -> None:
+    where = {} if host is None else {"host": host}
+    with start_node(tmp_path, CHAIN_ID, [], **where) as node:  # type: ignore[arg-type]
+        assert listening_on(node.port) == [raw]
+        answer = requests.post(node.url, json={"id": 1, "method": "eth_chainId"}, timeout=10)
+        assert answer.json()["result"] == hex(CHAIN_ID)
+
+
+def test_beyond_loopback_any_name_may_be_the_nodes(tmp_path: Path) -> None:
+    with start_node(tmp_path, CHAIN_ID, [], host=EVERYWHERE) as node:
+        assert post(node, b'{"id":1,"method":"eth_chainId"}', Host="node.hospital.example")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "127.0.0.1:80", "256.1.1.1", "::1::", "x" * 10_000, "\0"])
+def test_what_is_no_address_is_refused_before_the_folder_is_touched(tmp_path: Path, host: str) -> None:
+    with pytest.raises(UsageError, match="only listen on an IP address"):
+        start_node(tmp_path / "chain", CHAIN_ID, [], host=host)
+    assert not (tmp_path / "chain").exists()
+
+
+def test_another_machines_address_is_refused_and_the_folder_let_go(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"could not listen on 192\.0\.2\.1.*Name an address of this machine"):
+        start_node(tmp_path, CHAIN_ID, [], host="192.0.2.1")  # kept for documents: nobody has it
+    start_node(tmp_path, CHAIN_ID, []).stop()
 
 
 def test_stopping_ends_open_connections(tmp_path: Path) -> None:
     node = start_node(tmp_path, CHAIN_ID, [])
     with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")
         node.stop()
         with contextlib.suppress(ConnectionResetError):  # or, as well:
             assert connection.recv(10) == b""
