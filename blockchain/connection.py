@@ -134,14 +134,14 @@ class Connection:
             except BlockNotFound:
                 return None
 
-    def logs(self, topics: Sequence[bytes | None] = ()) -> Iterator[LogReceipt]:
+    def logs(self, topics: Sequence[Sequence[bytes]] = ()) -> Iterator[LogReceipt]:
         """The contract's events in the order of the chain.
 
         Args:
-            topics: Wanted values by place; None: any.
+            topics: Wanted values by place, any one of those given there; none given: any at all.
         """
         last, _ = self.latest_block()
-        wanted = [None if topic is None else HexBytes(topic) for topic in topics]
+        wanted = [[HexBytes(choice) for choice in choices] or None for choices in topics]
         for first in range(0, last + 1, LOG_PAGE_BLOCKS):
             with self._reaching():
                 page = self._web3.eth.get_logs(

@@ -1,6 +1,6 @@
 """The ledger as everybody may read it: roster, rounds and events of the contract, at any Ethereum node's URL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -11,7 +11,7 @@ from blockchain.artifact import load_artifact
 from blockchain.connection import Connection
 from blockchain.encoding import decode_event, decode_mask, decode_reason
 from blockchain.fold import LedgerEvent
-from blockchain.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
+from blockchain.records import KeyContext, LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
 from fedward.errors import LedgerError, VerificationError
 from fedward.types import Address, PrivacyEvent
 
@@ -43,10 +43,23 @@ class LedgerReader:
     def sealing_keys(self) -> dict[Address, bytes]:
         """The last X25519 public key of everybody who was ever on the roster."""
         keys = {}
-        for event in self.events():
-            if event.name in ("HospitalRegistered", "KeyRotated"):
-                keys[as_address(event.values["hospital"])] = bytes(event.values["x25519Key"])
+        for event in self._events([_selectors("HospitalRegistered", "KeyRotated")]):
+            keys[as_address(event.values["hospital"])] = bytes(event.values["x25519Key"])
         return keys
+
+    def roster(self) -> tuple[RosterEntry, ...]:
+        """Who is on the roster now, revoked hospitals left out."""
+        members = self._connection.call("roster")
+        return tuple(
+            RosterEntry(index, as_address(account), int(weight))
+            for index, (account, weight, active) in enumerate(members)
+            if active
+        )
+
+    def key_context(self) -> KeyContext:
+        """The key epoch, its key and its dealer, at one moment."""
+        epoch, fingerprint, dealer = self._connection.call("keyContext")
+        return KeyContext(int(epoch), bytes(fingerprint), as_address(dealer) if int(dealer, 16) else None)
 
     def dealer(self) -> Address | None:
         """Who makes the consortium's keys; None while nobody is named."""
@@ -60,12 +73,11 @@ class LedgerReader:
     def witnesses(self) -> tuple[Address, ...]:
         """Who may attest to aggregates, in the order of their admission; fixed while a round runs."""
         admitted: dict[Address, None] = {}
-        for event in self.events():
-            if event.name in ("RoleAssigned", "RoleRemoved") and bytes(event.values["role"]) == WITNESS_ROLE:
-                account = as_address(event.values["account"])
-                admitted.pop(account, None)
-                if event.name == "RoleAssigned":
-                    admitted[account] = None
+        for event in self._events([_selectors("RoleAssigned", "RoleRemoved"), [WITNESS_ROLE]]):
+            account = as_address(event.values["account"])
+            admitted.pop(account, None)
+            if event.name == "RoleAssigned":
+                admitted[account] = None
         return tuple(admitted)
 
     # ---- rounds -------------------------------------------------------------------------------------------------
@@ -192,12 +204,13 @@ class LedgerReader:
         Raises:
             VerificationError: an event is malformed.
         """
-        shapes = load_artifact().events()
-        topics: list[bytes | None] = []
-        if name is not None:
-            topics.append(next(selector for selector, shape in shapes.items() if shape.name == name))
-            if round_index is not None:
-                topics.append(round_index.to_bytes(32, "big"))
+        topics = [_selectors(name)] if name is not None else []
+        if name is not None and round_index is not None:
+            topics.append([round_index.to_bytes(32, "big")])
+        yield from self._events(topics)
+
+    def _events(self, topics: Sequence[Sequence[bytes]]) -> Iterator[LedgerEvent]:
+        """The contract's events whose topics are among those given by place: the node leaves out the others."""
         for log in self._connection.logs(topics):
             event = _decode_log(log)
             if event is not None:
@@ -207,6 +220,11 @@ class LedgerReader:
         """Topics and data of all the contract's events, for `blockchain.fold.fold`."""
         for log in self._connection.logs():
             yield tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"])
+
+
+def _selectors(*names: str) -> list[bytes]:
+    """The first topics of events by name."""
+    return [selector for selector, shape in load_artifact().events().items() if shape.name in names]
 
 
 def _decode_log(log: LogReceipt) -> LedgerEvent | None:

@@ -1,12 +1,14 @@
 """UpdateLedger's witnesses: who may attest, when, to what, and what a round waits for. Exact refusal of each call."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from consortium import RULES, Chain, Consortium, refused
 from eth_utils.crypto import keccak
+from web3.types import LogReceipt
 
+from blockchain.connection import Connection
 from blockchain.encoding import encode_reason
 from blockchain.identity import Identity
 from blockchain.ledger import RoundPhase
@@ -205,6 +207,24 @@ def test_without_the_rule_an_attestation_is_recorded_but_not_needed(
 
 def test_a_new_ledger_has_no_witness(consortium: Consortium) -> None:
     assert consortium.ledger.witnesses() == ()
+
+
+def test_only_changes_of_witnesses_are_read_to_know_them(
+    required: Consortium, witness: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    required.to_voting()
+    required.ledger.abort_round(1, "test")
+    read = []
+    logs = Connection.logs
+
+    def counted(connection: Connection, topics: Sequence[Sequence[bytes]] = ()) -> Iterator[LogReceipt]:
+        for log in logs(connection, topics):
+            read.append(log)
+            yield log
+
+    monkeypatch.setattr(Connection, "logs", counted)
+    assert required.ledger.witnesses() == (witness.address,)
+    assert [bytes(log["topics"][1]) for log in read] == [WITNESS]
 
 
 def test_witnesses_come_and_go_between_rounds(consortium: Consortium, witness: Identity) -> None:
