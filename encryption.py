@@ -27,7 +27,8 @@ from fedward.ciphertext import (
     add_ciphertexts,
 )
 from fedward.errors import EncryptionError
-from fedward.packing import SLOTS, WRONG_DECODE_BOUND, PackingPlan, pack, quantize, unpack
+from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan
+from fedward.packing import pack, quantize, unpack
 from fedward.types import EncryptedUpdate, PrivateUpdate
 
 _PUBLIC_MAGIC = b"fedward public context 1\n"

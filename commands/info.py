@@ -8,8 +8,10 @@ import typer
 from rich.table import Table
 
 from commands import console
+from commands.layouts import DEFAULT_PARAMETERS, layout_table, layouts
 from fedward import settings as setting
-from fedward.privacy import epsilon, expected_event
+from fedward.accounting import epsilon
+from fedward.privacy import expected_event
 from fedward.run_folder import RunFolder
 from fedward.settings import Settings, to_tables
 
@@ -20,13 +22,28 @@ def info(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="A setting.")
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show instead what encryption costs and holds.")] = False,
+    hospitals: Annotated[int | None, typer.Option(help="With --plan: on the roster.")] = None,
+    parameters: Annotated[int | None, typer.Option(help="With --plan: of the model.")] = None,
+    resolution: Annotated[float | None, typer.Option(help="With --plan: a step of the sum that is needed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the effective settings, and what is and is not protected."""
     if run is not None:
-        settings = setting.from_tables(RunFolder(run).load_record().settings)
+        record = RunFolder(run).load_record()
+        settings = setting.from_tables(record.settings)
+        roster, length = len(record.roster), record.parameters
     else:
         settings = setting.load(config, *(setting.parse_assignment(text) for text in assignments or ()))
+        roster, length = settings.data.hospitals, DEFAULT_PARAMETERS
+    if plan:
+        wanted = (parameters if parameters is not None else length, hospitals if hospitals is not None else roster)
+        figures = layouts(settings, *wanted, resolution)
+        if as_json:
+            console.data({"preset": settings.encryption.preset, "layouts": figures})
+        else:
+            console.out.print(layout_table(figures, settings.encryption.preset))
+        return
     tables, protection = to_tables(settings), protections(settings)
     if as_json:
         console.data({"settings": tables, "settings_digest": settings.digest().hex(), "protection": protection})

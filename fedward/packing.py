@@ -1,176 +1,28 @@
 """How an update becomes whole numbers, and how those share a ciphertext: planned, packed and unpacked exactly.
 
-Each parameter becomes a signed whole number, a field. Two fields share a real coordinate (low + high * 2^field_bits),
-two coordinates a complex slot, and 4,096 slots a ciphertext: 16,384 parameters in 131 kB. A coordinate times
-2^scale_bits is what gets encrypted; the noise stays far below half of that, so decoding rounds to the exact sum.
+Each parameter becomes a signed whole number, a field. In the default layout two fields share a real coordinate
+(low + high * 2^field_bits), two coordinates a complex slot, and 4,096 slots a ciphertext: 16,384 parameters in 131 kB.
+A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that, so decoding rounds to
+the exact sum. `fedward.layout` has the layouts and their bounds.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertext import CIPHERTEXT, COEFFICIENT_MODULUS_BITS, RING_DEGREE
 from fedward.errors import EncryptionError
+from fedward.layout import SLOTS, largest_coordinate, plan_layout, plan_widest
+from fedward.layout import PackingPlan as PackingPlan  # a part of this module's interface
 from fedward.settings import EncryptionSettings, PrivacySettings, Settings
 from fedward.types import Vector
 
-SLOTS = RING_DEGREE // 2
-WRONG_DECODE_BOUND = 2.0**-40  # largest accepted probability that a coordinate decodes wrongly
 NOISE_DEVIATIONS_IN_RANGE = 6  # of the privacy noise; a coordinate passes them once in 500 million
 
-# SEAL refuses to encode from 2^58 on, and a sum must stay below half of the 60-bit prime, noise included.
-_ENCODED_BITS = COEFFICIENT_MODULUS_BITS[0] - 2
-# Error of encoding and decoding in double precision over the largest slot; 2^-48.8 was the largest measured
-# (random, constant, alternating and single-slot vectors of up to 2^57), so this leaves a factor of 7.
-_DOUBLE_PRECISION_ERROR = 2.0**-46
-_LAPLACE_RATE = math.sqrt(2.0)
-# The law below is not claimed beyond this: other ways to fail are likelier.
-_SMALLEST_CLAIM = 2.0**-128
-_FALSE_ALARM_BITS = 64
-_PLAN_REMEDY = "Set encryption.field-bits lower for more hospitals, or higher for a finer resolution."
+# Fields a coordinate and their width in bits, by encryption.preset; fewer bits where the roster needs it.
+PRESETS = {"exact": (2, 18), "fine": (1, 32), "small": (3, 13)}
+
 _SUM_REMEDY = "Vote to reject this aggregate: it was not made from this round's updates under this key."
-
-
-@dataclass(frozen=True)
-class PackingPlan:
-    """A layout, with the bounds that make its decoding exact. One that does not fit cannot be made.
-
-    Noise. What remains of encryption's noise is the rounding when the second prime is divided away: in a slot it is
-    r * s, where r comes from uniform rounding errors (variance 1/12 each) and s is the ternary secret key (variance
-    2/3 each) at that slot's root of unity. Both are sums of 8,192 independent terms, so a coordinate has variance
-    (ring_degree / 24) * (2 * ring_degree / 3 + 2), deviation 1,366, and the tails of a Laplace distribution over
-    keys: given the key it is Gaussian, with the same slots always the worst. K summed ciphertexts have sqrt(K)
-    times the deviation. Measured over 3,000 keys and 98 million coordinates: deviation 1,366, and the shares beyond
-    6 to 11 deviations are 0.7 to 1.03 times the law's.
-
-    Attributes:
-        parameters: Length of the update; at least 1.
-        summands: Largest number of ciphertexts in a sum (hospitals on the roster).
-        value_range: Largest magnitude of a coordinate of an update that is carried unchanged; public.
-        field_bits: Width of a field, which holds the sum.
-        scale_bits: A coordinate is multiplied by 2^scale_bits before encoding.
-        fields_per_coordinate: Fields that share a real coordinate.
-        ring_degree: Of the ciphertexts.
-        coefficient_modulus_bits: Sizes of the primes.
-
-    Raises:
-        EncryptionError: a number is out of range, rounding takes more than half of a field, the coordinates do not
-            fit the modulus, or a wrong decode would be likelier than 2^-40.
-
-    Guarantees:
-        1. Sums of at most `summands` updates by honest hospitals, weights summing to at most the total, never leave
-           their fields, whatever the updates.
-        2. Such a sum decodes to exactly the sum of the integers, but for `wrong_decode_probability` a coordinate.
-
-    Limits: a hospital that departs from the protocol can encrypt other values; the field bounds catch some of these.
-    """
-
-    parameters: int
-    summands: int
-    value_range: float
-    field_bits: int
-    scale_bits: int
-    fields_per_coordinate: int = 2
-    ring_degree: int = RING_DEGREE
-    coefficient_modulus_bits: tuple[int, ...] = COEFFICIENT_MODULUS_BITS
-
-    def __post_init__(self) -> None:
-        if self.parameters < 1 or self.summands < 1 or not 0 < self.value_range < math.inf:
-            raise EncryptionError(
-                f"No layout holds {self.parameters} parameters of {self.summands} hospitals in +-{self.value_range}.",
-                "Give at least one parameter, one hospital and a positive, finite encryption.value-range.",
-            )
-        if self.ring_degree != RING_DEGREE or self.coefficient_modulus_bits != COEFFICIENT_MODULUS_BITS:
-            raise EncryptionError(
-                f"Ring degree {self.ring_degree} with primes of {self.coefficient_modulus_bits} bits is not supported.",
-                f"Use {RING_DEGREE} with {COEFFICIENT_MODULUS_BITS}.",
-            )
-        if not 2 <= self.field_bits <= 50 or not 1 <= self.fields_per_coordinate <= 4:
-            raise EncryptionError(
-                f"{self.fields_per_coordinate} fields of {self.field_bits} bits are no layout.", _PLAN_REMEDY
-            )
-        if 2 * self.summands > self.largest_field_sum:
-            raise EncryptionError(
-                f"A field of {self.field_bits} bits loses over half its range to the rounding of {self.summands} "
-                "hospitals.",
-                "Set encryption.field-bits higher.",
-            )
-        if self.scale_bits < 0 or self._largest_encoded > 2**_ENCODED_BITS:
-            raise EncryptionError(
-                f"{self.fields_per_coordinate} fields of {self.field_bits} bits at scale 2^{self.scale_bits} do not "
-                f"fit a prime of {self.coefficient_modulus_bits[0]} bits.",
-                "Set encryption.field-bits lower.",
-            )
-        if self.wrong_decode_probability > WRONG_DECODE_BOUND:
-            raise EncryptionError(
-                f"The noise of {self.summands} summed updates would garble fields of {self.field_bits} bits.",
-                "Set encryption.field-bits lower.",
-            )
-
-    @property
-    def parameters_per_chunk(self) -> int:
-        """Parameters in one ciphertext."""
-        return self.ring_degree * self.fields_per_coordinate
-
-    @property
-    def chunks(self) -> int:
-        """Ciphertexts for one update."""
-        return -(-self.parameters // self.parameters_per_chunk)
-
-    @property
-    def bytes_per_parameter(self) -> float:
-        """Length of all chunks over the number of parameters."""
-        return self.chunks * CIPHERTEXT.total_bytes / self.parameters
-
-    @property
-    def largest_field_sum(self) -> int:
-        """Largest magnitude of a field, in one update or in a sum."""
-        return int(2 ** (self.field_bits - 1) - 1)
-
-    @property
-    def levels(self) -> int:
-        """Whole-number magnitude that stands for `value_range`; what is left of the field is rounding's."""
-        return self.largest_field_sum - self.summands
-
-    @property
-    def resolution(self) -> float:
-        """Step of the sum, in units of the update's coordinates."""
-        return self.value_range / self.levels
-
-    @property
-    def noise_margin(self) -> float:
-        """Standard deviations of the noise of a full sum that fit before a coordinate decodes wrongly."""
-        return (2.0**self.scale_bits / 2 - self._encoder_error) / self._noise_deviation(self.summands)
-
-    @property
-    def wrong_decode_probability(self) -> float:
-        """Probability over keys that a coordinate of a full sum decodes wrongly; 2^-128 where it is smaller still."""
-        return min(1.0, max(math.exp(-_LAPLACE_RATE * self.noise_margin), _SMALLEST_CLAIM))
-
-    def residual_bound(self, summands: int) -> float:
-        """Distance from a whole number that a sum's coordinate passes with probability 2^-64; at most 0.5."""
-        distance = _FALSE_ALARM_BITS * math.log(2.0) / _LAPLACE_RATE * self._noise_deviation(summands)
-        return min(0.5, (distance + self._encoder_error) / 2.0**self.scale_bits)
-
-    def residual_deviation(self, summands: int) -> float:
-        """Expected root mean square of a sum's distances from whole numbers, rounding of doubles at its worst."""
-        return (self._noise_deviation(summands) + self._encoder_error) / 2.0**self.scale_bits
-
-    @property
-    def _largest_encoded(self) -> float:
-        """Bound on a slot's magnitude as it is encoded; no coefficient of the polynomial is larger."""
-        return largest_coordinate(self.field_bits, self.fields_per_coordinate) * math.sqrt(2.0) * 2.0**self.scale_bits
-
-    @property
-    def _encoder_error(self) -> float:
-        """Bound on double precision's share of a coordinate's error, in encoded units."""
-        return _DOUBLE_PRECISION_ERROR * self._largest_encoded
-
-    def _noise_deviation(self, summands: int) -> float:
-        """Standard deviation of a coordinate's noise over keys and slots, in encoded units."""
-        return math.sqrt(summands * self.ring_degree / 24 * (2 * self.ring_degree / 3 + 2))
 
 
 @dataclass(frozen=True)
@@ -186,11 +38,6 @@ class Quantized:
     saturated: int
 
 
-def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
-    """Magnitude of a real coordinate whose fields are all at their bound."""
-    return sum((2 ** (field_bits - 1) - 1) << (field_bits * index) for index in range(fields_per_coordinate))
-
-
 def value_range(encryption: EncryptionSettings, privacy: PrivacySettings) -> float:
     """The public range of an update's coordinates: from the settings, never from the data.
 
@@ -203,20 +50,21 @@ def value_range(encryption: EncryptionSettings, privacy: PrivacySettings) -> flo
 
 
 def plan_packing(parameters: int, summands: int, settings: EncryptionSettings, value_range: float) -> PackingPlan:
-    """Choose the largest scale that the modulus holds: scale costs no bytes, and every bit of it squares the odds.
+    """The layout that the settings call for.
 
     Args:
         parameters: Length of the update.
         summands: Largest number of hospitals in a sum.
-        settings: Gives the field's width.
+        settings: Gives the preset, and the field's width where it is not the preset's.
         value_range: Largest magnitude of a coordinate that is carried unchanged.
 
     Raises:
         EncryptionError: no scale makes a wrong decode as rare as 2^-40 a coordinate within the modulus.
     """
-    double_square = 2 * largest_coordinate(settings.field_bits, 2) ** 2
-    scale_bits = _ENCODED_BITS - (double_square.bit_length() + 1) // 2
-    return PackingPlan(parameters, summands, value_range, settings.field_bits, scale_bits)
+    fields, widest = PRESETS[settings.preset]
+    if settings.field_bits:
+        return plan_layout(parameters, summands, value_range, fields, settings.field_bits)
+    return plan_widest(parameters, summands, value_range, fields, widest)
 
 
 def round_plan(parameters: int, hospitals: int, settings: Settings) -> PackingPlan:

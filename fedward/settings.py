@@ -90,10 +90,17 @@ class TrainingSettings:
 class PrivacySettings:
     """What is clipped, and how much noise is added before anything leaves a hospital."""
 
-    mode: Annotated[str, OneOf(("none", "update"))]
+    mode: Annotated[str, OneOf(("none", "update", "sample"))]
+    unit: Annotated[str, OneOf(("patient", "image"))]
     clip_norm: Annotated[float, Between(0, 1e6, above=True)]
     noise_multiplier: Annotated[float, Between(0, 1e6, above=True)]
     delta: Annotated[float, Between(0, 0.1, above=True)]
+    target_epsilon: Annotated[float, Between(0, 1_000)]
+    budget: Annotated[float, Between(0, 1e6)]
+    sampling_rate: Annotated[float, Between(0, 1, above=True)]
+    steps: Annotated[int, Between(1, 100_000)]
+    learning_rate: Annotated[float, Between(0, 1_000, above=True)]
+    momentum: Annotated[float, Between(0, 0.999)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,8 @@ class EncryptionSettings:
     """The public range of an update's coordinates, and how finely it is divided."""
 
     value_range: Annotated[float, Between(0, 1e6, above=True)]
-    field_bits: Annotated[int, Between(8, 20)]
+    field_bits: Annotated[int, Between(0, 40)]
+    preset: Annotated[str, OneOf(("exact", "fine", "small"))]
 
 
 @dataclass(frozen=True)

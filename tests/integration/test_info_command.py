@@ -10,7 +10,7 @@ import pytest
 from commands import console
 from commands.info import protections
 from fedward import settings as setting
-from fedward.errors import UsageError
+from fedward.errors import EncryptionError, UsageError
 from fedward.run_folder import RunFolder, RunRecord
 from fedward.types import Address
 
@@ -44,6 +44,30 @@ def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> No
     assert "rounds = 77" in done.stdout
     assert "is and is not protected" in done.stdout
     assert "epsilon" in done.stdout
+
+
+def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
+    done = run("info", "--plan", "--hospitals", "25", "--parameters", "7000000", "--resolution", "1e-5", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["preset"] == "exact"
+    assert set(shown["layouts"]) == {"exact", "fine", "small", "planned"}
+    for name, figures in shown["layouts"].items():
+        assert (figures["hospitals"], figures["parameters"]) == (25, 7_000_000), name
+        assert figures["wrong_decode_log2"] <= -40
+    assert shown["layouts"]["planned"]["resolution"] <= 1e-5
+    for_people = run("info", "--plan")
+    assert for_people.returncode == 0
+    assert "97,521 parameters of 5 hospitals" in for_people.stdout
+    for said in ("bytes a parameter", "largest sum", "noise margin", "wrong decode", "ring degree", "security"):
+        assert said in for_people.stdout
+
+
+@pytest.mark.parametrize("wrong", [("--hospitals", "0"), ("--parameters", "0"), ("--resolution", "1e-30")])
+def test_a_plan_that_does_not_fit_is_refused_in_one_sentence(wrong: tuple[str, str]) -> None:
+    done = run("info", "--plan", *wrong)
+    assert done.returncode == EncryptionError.exit_code
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
 
 
 def test_a_stop_is_one_sentence_on_stderr_and_its_exit_code() -> None:

@@ -15,7 +15,7 @@ from fedward.packing import plan_packing
 from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate
 
-PLAN = plan_packing(100, 1, EncryptionSettings(1.0, 18), 1.0)
+PLAN = plan_packing(100, 1, EncryptionSettings(1.0, 18, "exact"), 1.0)
 KINDS = ("chunk", "public", "secret")
 
 

@@ -15,7 +15,7 @@ from fedward.settings import EncryptionSettings
 from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-PLAN = plan_packing(40_000, 5, EncryptionSettings(1.0, 18), 1.0)
+PLAN = plan_packing(40_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
 WEIGHTS = (100, 7, 33, 250, 1)
 DELTAS = np.random.default_rng(0).normal(0, 0.2, (5, PLAN.parameters)).astype(np.float32)
 

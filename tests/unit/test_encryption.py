@@ -14,12 +14,13 @@ from Pyfhel import PyCtxt, Pyfhel
 from encryption import PublicContext, SecretContext, decrypt, encrypt, summarize
 from fedward.ciphertext import CIPHERTEXT, COEFFICIENT_MODULI, PUBLIC_KEY, RING_DEGREE, SECRET_KEY
 from fedward.errors import EncryptionError
-from fedward.packing import SLOTS, PackingPlan, plan_packing, quantize
+from fedward.layout import SLOTS, PackingPlan
+from fedward.packing import plan_packing, quantize
 from fedward.settings import EncryptionSettings
 from fedward.types import EncryptedUpdate, PrivacyEvent, PrivateUpdate
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-PLAN = plan_packing(20_000, 5, EncryptionSettings(1.0, 18), 1.0)
+PLAN = plan_packing(20_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
 DELTA = np.random.default_rng(0).normal(0, 0.3, PLAN.parameters).astype(np.float32)
 
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from fedward.errors import EncryptionError
+from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan, check_security, plan_for_resolution
 from fedward.packing import (
-    SLOTS,
-    WRONG_DECODE_BOUND,
-    PackingPlan,
     dequantize,
     pack,
     plan_packing,
@@ -19,11 +17,11 @@ from fedward.packing import (
 )
 from fedward.settings import EncryptionSettings, load
 
-EXACT = EncryptionSettings(value_range=1.0, field_bits=18)
+EXACT = EncryptionSettings(value_range=1.0, field_bits=18, preset="exact")
 
 
 def plan_of(parameters: int = 1000, summands: int = 5, field_bits: int = 18, span: float = 1.0) -> PackingPlan:
-    return plan_packing(parameters, summands, EncryptionSettings(span, field_bits), span)
+    return plan_packing(parameters, summands, EncryptionSettings(span, field_bits, "exact"), span)
 
 
 def test_default_layout_is_the_published_one() -> None:
@@ -68,6 +66,51 @@ def test_plan_refuses_what_does_not_fit(changes: dict[str, float], message: str)
         plan_of(**changes)  # type: ignore[arg-type]
 
 
+def test_presets_are_the_documented_ones() -> None:
+    """Bytes a parameter at 7 million parameters and 5 hospitals, and the bits by which they differ in resolution."""
+    exact, fine, small = (
+        plan_packing(7_000_000, 5, load(None, ("encryption.preset", name)).encryption, 1.0)
+        for name in ("exact", "fine", "small")
+    )
+    assert load().encryption.preset == "exact"
+    assert [round(plan.bytes_per_parameter, 2) for plan in (exact, fine, small)] == [8.02, 16.02, 5.34]
+    assert np.log2(exact.resolution / fine.resolution) == pytest.approx(14, abs=0.01)
+    assert np.log2(small.resolution / exact.resolution) == pytest.approx(5, abs=0.01)
+
+
+def test_a_width_of_ones_own_goes_before_the_presets() -> None:
+    assert plan_packing(1, 5, EncryptionSettings(1.0, 16, "exact"), 1.0).field_bits == 16
+    with pytest.raises(EncryptionError, match="do not fit"):
+        plan_packing(1, 5, EncryptionSettings(1.0, 20, "small"), 1.0)
+
+
+def test_the_planner_takes_the_fewest_bytes_that_are_fine_enough() -> None:
+    layouts = [(plan_for_resolution(1000, 5, 1.0, step), step) for step in (1e-2, 1e-3, 1e-5, 1e-9)]
+    assert [(plan.fields_per_coordinate, plan.field_bits) for plan, _ in layouts] == [(4, 8), (3, 11), (2, 18), (1, 31)]
+    assert all(plan.resolution <= step for plan, step in layouts)
+
+
+@pytest.mark.parametrize("resolution", [0.0, -1.0, float("nan"), 1e-30])
+def test_a_resolution_that_cannot_be_had_is_refused(resolution: float) -> None:
+    with pytest.raises(EncryptionError, match=r"resolution|steps"):
+        plan_for_resolution(1000, 5, 1.0, resolution)
+
+
+def test_more_hospitals_than_any_layout_holds_are_refused() -> None:
+    with pytest.raises(EncryptionError):
+        plan_packing(1000, 10**6, EncryptionSettings(1.0, 0, "small"), 1.0)
+    with pytest.raises(EncryptionError, match="No layout"):
+        plan_for_resolution(1000, 10**15, 1.0, 1e-3)
+
+
+@pytest.mark.parametrize("security_bits", [0, 80, 256])
+def test_a_security_level_beyond_the_parameters_is_refused(security_bits: int) -> None:
+    with pytest.raises(EncryptionError, match="128, 192"):
+        plan_for_resolution(1000, 5, 1.0, 1e-3, security_bits)
+    check_security(128)
+    check_security(192)
+
+
 @pytest.mark.parametrize("changes", [{"scale_bits": 23}, {"ring_degree": 4096}, {"coefficient_modulus_bits": (40, 40)}])
 def test_plan_cannot_be_made_by_hand_either(changes: dict[str, int]) -> None:
     with pytest.raises(EncryptionError):
@@ -75,7 +118,7 @@ def test_plan_cannot_be_made_by_hand_either(changes: dict[str, int]) -> None:
 
 
 def test_value_range_comes_from_the_settings() -> None:
-    encryption = EncryptionSettings(value_range=0.25, field_bits=18)
+    encryption = EncryptionSettings(value_range=0.25, field_bits=18, preset="exact")
     privacy = dataclasses.replace(load().privacy, mode="none", clip_norm=2.0, noise_multiplier=0.5)
     assert value_range(encryption, privacy) == 0.25
     assert value_range(encryption, dataclasses.replace(privacy, mode="update")) == 2.0 * (1 + 6 * 0.5)

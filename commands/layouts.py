@@ -1,0 +1,65 @@
+"""What the encryption's layouts cost and hold for a given roster, as a table."""
+
+from rich.table import Table
+
+from fedward.errors import EncryptionError
+from fedward.layout import Figures, PackingPlan, plan_for_resolution, statement
+from fedward.packing import PRESETS, plan_packing, value_range
+from fedward.settings import Settings, replace
+
+DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
+
+# What a row is called, which figure it shows, and how.
+_ROWS = (
+    ("bytes a parameter", "bytes_per_parameter", "{:.2f}"),
+    ("bytes an update", "update_bytes", "{:,}"),
+    ("ciphertexts", "ciphertexts", "{:,}"),
+    ("smallest step of the sum", "resolution", "{:.3g}"),
+    ("bits of resolution", "resolution_bits", "{:.1f}"),
+    ("largest sum, in steps", "largest_sum", "{:,}"),
+    ("noise margin, in deviations", "noise_margin", "{:,.0f}"),
+    ("wrong decode a coordinate", "wrong_decode_log2", "2^{:.0f}"),
+    ("fields a coordinate", "fields_per_coordinate", "{}"),
+    ("bits a field", "field_bits", "{}"),
+    ("scale", "scale_bits", "2^{}"),
+    ("ring degree", "ring_degree", "{}"),
+    ("bits of modulus", "modulus_bits", "{}"),
+    ("bits of security", "security_bits", "{}"),
+)
+
+
+def layouts(settings: Settings, parameters: int, hospitals: int, resolution: float | None) -> dict[str, Figures]:
+    """What each preset costs and holds, by name; with a wanted resolution, the planner's choice as `planned`.
+
+    A preset that does not hold so many hospitals is left out.
+
+    Raises:
+        EncryptionError: none of them does, or none is fine enough.
+    """
+    largest = value_range(settings.encryption, settings.privacy)
+    plans: dict[str, PackingPlan] = {}
+    refusal: EncryptionError | None = None
+    for name in PRESETS:
+        encryption = replace(settings, "encryption.preset", name).encryption
+        try:
+            plans[name] = plan_packing(parameters, hospitals, encryption, largest)
+        except EncryptionError as error:
+            refusal = error
+    if resolution is not None:
+        plans["planned"] = plan_for_resolution(parameters, hospitals, largest, resolution)
+    if not plans and refusal:
+        raise refusal
+    return {name: statement(plan) for name, plan in plans.items()}
+
+
+def layout_table(figures: dict[str, Figures], chosen: str) -> Table:
+    """The statements side by side, the chosen preset's in bold."""
+    first = next(iter(figures.values()))
+    title = f"\nLayouts for {first['parameters']:,} parameters of {first['hospitals']:,} hospitals"
+    table = Table(title=title, title_justify="left")
+    table.add_column()
+    for name in figures:
+        table.add_column(name, justify="right", style="bold" if name == chosen else None)
+    for label, figure, form in _ROWS:
+        table.add_row(label, *(form.format(values[figure]) for values in figures.values()))
+    return table
