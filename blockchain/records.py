@@ -25,6 +25,14 @@ class LedgerHead(NamedTuple):
     ledger_head: bytes
 
 
+class KeyContext(NamedTuple):
+    """The key in force: epoch, from 1; fingerprint, 32 bytes, zeros while not set; dealer, None while none is named."""
+
+    epoch: int
+    fingerprint: bytes
+    dealer: Address | None
+
+
 @dataclass(frozen=True)
 class LedgerRules:
     """The rules of every round, as fixed at deployment; a quorum of 0 is more than half of a round's roster.
