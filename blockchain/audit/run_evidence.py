@@ -50,7 +50,7 @@ class RunEvidence:
 
     def claims(self) -> Claims:
         """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
-        base, summary = self._read_record(), self._summary()
+        base, summary = self.record(), self._summary()
         spent = self._spent(base)
         if not spent and summary.epsilon is not None:  # no hospital's record is here: the largest of any is told
             spent = {member.hospital: (summary.epsilon, summary.delta or 0.0) for member in base.roster}
@@ -128,8 +128,8 @@ class RunEvidence:
 
     # ---- the folder's own files ---------------------------------------------------------------------------------
 
-    def _read_record(self) -> Claims:
-        """What `run.json` says by itself."""
+    def record(self) -> Claims:
+        """What `run.json` says by itself: no budget, and no end of the ledger."""
         path = self._folder.path / "run.json"
         return claimed.parse(claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The run"), str(path), _record)
 
