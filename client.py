@@ -119,7 +119,7 @@ class Hospital:
 
         Raises:
             VerificationError: the ledger is not the one that this hospital joined and last saw, it is another
-                round's turn, or strangers are on the roster.
+                round's turn, the key is another than the latest taken, or strangers are on the roster.
         """
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
@@ -131,6 +131,11 @@ class Hospital:
                 "Compare this hospital's checkpoints with the others'.",
             )
         opening = self.ledger.opening(round_index)
+        if opening.context_fingerprint != self.public.fingerprint:
+            raise VerificationError(
+                f"Round {round_index} is under another key than the latest that {self.membership.hospital} has taken.",
+                "Take the dealer's key of this epoch first; if there is none, do not take part.",
+            )
         if roster_digest((entry.address, entry.weight) for entry in opening.roster) != self.membership.roster_digest:
             raise VerificationError(
                 f"The roster of round {round_index} is not the one that {self.membership.hospital} joined.",

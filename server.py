@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
+from blockchain.public_context import take_public_context
 from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.verification import verify
 from encryption import PublicContext
@@ -68,7 +69,7 @@ class Server:
         record = run.load_record()
         account, outbox = Identity.load(run.server), run.server / "transactions"
         ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=outbox)
-        public = PublicContext.from_bytes(run.public_context.read_bytes())
+        public = take_public_context(run, ledger)
         nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
         return cls(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters)
 

@@ -46,10 +46,17 @@ def candidate_model(
         settings: The packing follows from them.
 
     Raises:
-        VerificationError: these are not the ciphertexts that the ledger recorded, or of too few hospitals.
+        VerificationError: these are not the ciphertexts that the ledger recorded, of too few hospitals, or under
+            another key.
         EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
     """
     opening, record = ledger.opening(round_index), ledger.round(round_index)
+    if opening.context_fingerprint != secret.public.fingerprint:
+        raise VerificationError(
+            f"Round {round_index} is encrypted under key {opening.context_fingerprint.hex()}, not under "
+            f"{secret.public.fingerprint.hex()}.",
+            "Take the key of that epoch from the dealer.",
+        )
     if len(record.included) < settings.ledger.min_included:
         raise VerificationError(
             f"The aggregate of round {round_index} holds {len(record.included)} updates, "
@@ -78,7 +85,7 @@ def catch_up(
     Args:
         folder: The hospital's folder; its model is replaced round by round.
         ledger: Tells what was accepted.
-        secret: The consortium's key.
+        secret: The key of the latest epoch; those of earlier ones are read from the folder where they are needed.
         settings: The packing follows from them.
         base_id: Where to arrive: what the contract computed for the round at hand.
         aggregates: Ciphertexts by round, as far as they were sent.
@@ -89,6 +96,7 @@ def catch_up(
     Raises:
         MissingAggregates: accepted rounds whose aggregates are neither here nor on the disk as a candidate.
         VerificationError: the ledger's history does not lead from the hospital's model to the base id.
+        EvidenceError: a round is encrypted under a key that this hospital never took.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
     if model.base_id == base_id:
@@ -101,12 +109,20 @@ def catch_up(
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
-            weights = candidate_model(model, aggregates[index], index, ledger, secret, settings)
+            key = _key_of(folder, ledger.opening(index).context_fingerprint, secret)
+            weights = candidate_model(model, aggregates[index], index, ledger, key, settings)
         model = GlobalModel(weights, next_base_id(model.base_id, record))
         folder.save_model(model)
         if model.base_id == base_id:
             return model
     raise _history_differs()
+
+
+def _key_of(folder: HospitalFolder, fingerprint: bytes, secret: SecretContext) -> SecretContext:
+    """The key that a round is encrypted under."""
+    if fingerprint == secret.public.fingerprint:
+        return secret
+    return SecretContext.from_bytes(folder.load_secret_key(fingerprint))
 
 
 def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:

@@ -1,17 +1,18 @@
 """How a consortium begins: keys, ledger, roster, and what each hospital takes home.
 
-In a simulation one machine plays all parts, so this is also where the dealer's secret key is copied into every
-hospital's folder; hospitals on separate hosts will need it sealed to their registered keys.
+In a simulation one machine plays all parts, each with its own folder only; the dealer's key reaches the others sealed.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from blockchain.identity import Identity
+from blockchain.key_exchange import deal_key, leave_card, take_key
 from blockchain.ledger import Ledger
-from encryption import SecretContext
-from fedward.files import write_atomic
-from fedward.hospital import PRIVATE, HospitalFolder, Membership, roster_digest, weights_digest
+from blockchain.public_context import take_public_context
+from fedward.hospital import HospitalFolder, Membership, roster_digest, weights_digest
+from fedward.key_board import KeyBoard
 from fedward.run_folder import Member, RunFolder
 from fedward.settings import Settings
 from fedward.types import Address, GlobalModel, HospitalId, Partition, Vector
@@ -59,6 +60,8 @@ def found_consortium(
 ) -> tuple[Ledger, tuple[Member, ...]]:
     """Deploy the ledger, enroll the hospitals, and let the dealer hand out the key.
 
+    What a hospital does here, it does with its own folder, the ledger and the public key board only.
+
     Args:
         run: The run folder; the hospitals' folders exist.
         parties: Who signs.
@@ -71,7 +74,8 @@ def found_consortium(
     Raises:
         LedgerError: the node cannot be reached, or the contract refused.
     """
-    ledger = Ledger.deploy(rpc_url, parties.server, settings.ledger, settings.digest(), weights_digest(initial))
+    digests = settings.digest(), weights_digest(initial)
+    ledger = Ledger.deploy(rpc_url, parties.server, settings.ledger, *digests, outbox=run.server / "transactions")
     members = []
     for index, partition in enumerate(partitions):
         identity, weight = parties.hospitals[partition.hospital], len(partition.train)
@@ -81,25 +85,42 @@ def found_consortium(
     for witness in witnesses:
         ledger.admit_witness(witness)
 
-    secret = SecretContext.generate()
-    dealer = parties.hospitals[partitions[0].hospital]
-    Ledger.attach(rpc_url, ledger.contract, dealer).set_context(secret.public.fingerprint)
-    write_atomic(run.public_context, secret.public.to_bytes())
-    joined = roster_digest((member.address, member.weight) for member in members)
-    genesis = ledger.genesis_hash()
     for member in members:
-        folder = run.hospital(member.hospital)
-        write_atomic(folder.secret_key, secret.to_bytes(), PRIVATE)
-        folder.save_model(GlobalModel(initial, ledger.base_id()))
-        membership = Membership(
+        _join(run.hospital(member.hospital), run.keys, ledger, members, member, settings, initial, witnesses)
+    dealer = run.hospital(members[0].hospital)
+    account = Identity.load(dealer.identity)
+    with closing(
+        Ledger.attach(rpc_url, ledger.contract, account, ledger.chain_id, dealer.transactions)
+    ) as dealers_ledger:
+        deal_key(dealer, dealers_ledger, run.keys)
+    for member in members:
+        take_key(run.hospital(member.hospital), ledger, run.keys)
+    take_public_context(run, ledger)
+    return ledger, tuple(members)
+
+
+def _join(
+    folder: HospitalFolder,
+    board: KeyBoard,
+    ledger: Ledger,
+    members: Sequence[Member],
+    member: Member,
+    settings: Settings,
+    initial: Vector,
+    witnesses: Sequence[Address],
+) -> None:
+    """As a hospital: write down what was agreed on, take the initial model, and leave the card."""
+    folder.save_model(GlobalModel(initial, ledger.base_id()))
+    folder.join(
+        Membership(
             hospital=member.hospital,
             contract=ledger.contract,
             weight=member.weight,
             settings_digest=settings.digest().hex(),
-            roster_digest=joined,
+            roster_digest=roster_digest((each.address, each.weight) for each in members),
             chain_id=ledger.chain_id,
-            genesis_hash=genesis.hex(),
+            genesis_hash=ledger.genesis_hash().hex(),
             witnesses=tuple(witnesses),
         )
-        folder.join(membership)
-    return ledger, tuple(members)
+    )
+    leave_card(folder, board)

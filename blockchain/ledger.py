@@ -144,6 +144,14 @@ class Ledger(LedgerReader):
         """Take a hospital off the roster and start a new key epoch."""
         self._transact("revoke", check_address(hospital, "hospital"))
 
+    def rotate_key(self, x25519_key: bytes) -> None:
+        """As a hospital, replace the key (32 bytes) that consortium keys are sealed to."""
+        self._transact("rotateKey", x25519_key)
+
+    def name_dealer(self, hospital: Address) -> None:
+        """Name a dealer after the last one was revoked."""
+        self._transact("nameDealer", check_address(hospital, "hospital"))
+
     def set_context(self, fingerprint: bytes) -> None:
         """As the dealer, name the key of this epoch (32 bytes), once."""
         self._transact("setContext", fingerprint)

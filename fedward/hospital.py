@@ -1,17 +1,18 @@
 """What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
 
-hospital.json  identity/  partition.npz  secret_key.ckks
+hospital.json  identity/  partition.npz  keys/0001-<fingerprint>.ckks (one for each key epoch)
 model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
 """
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from fedward.files import append_line, make_folder, parse_json, read_lines, sha2
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
 
 PRIVATE = 0o600
+
+_KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.ckks")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Membership:
     witnesses: tuple[Address, ...]
 
 
+class HeldKey(NamedTuple):
+    """Names a CKKS secret key that a hospital has: key epoch, from 1, and context fingerprint, 32 bytes."""
+
+    epoch: int
+    fingerprint: bytes
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A decrypted model that was voted on and is not yet known to be accepted.
@@ -69,7 +79,8 @@ class HospitalFolder:
         self.path = path
         self.identity = path / "identity"
         self.partition = path / "partition.npz"
-        self.secret_key = path / "secret_key.ckks"
+        self.keys = path / "keys"
+        self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"
 
     @classmethod
@@ -96,16 +107,39 @@ class HospitalFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error
 
-    def load_secret_key(self) -> bytes:
-        """The consortium's CKKS secret key, serialized; the caller parses it.
+    def save_secret_key(self, key: HeldKey, content: bytes) -> None:
+        """Keep the consortium's CKKS secret key of an epoch; older ones stay, to catch up with."""
+        make_folder(self.keys)
+        write_atomic(self._key_file(key), content, PRIVATE)
+
+    def held_keys(self) -> tuple[HeldKey, ...]:
+        """Which CKKS secret keys are here, oldest epoch first."""
+        found = (_KEY_NAME.fullmatch(path.name) for path in self.keys.glob("*.ckks"))
+        return tuple(sorted(HeldKey(int(name[1]), bytes.fromhex(name[2])) for name in found if name))
+
+    def load_secret_key(self, fingerprint: bytes | None = None) -> bytes:
+        """A CKKS secret key, serialized; the caller parses it.
+
+        Args:
+            fingerprint: 32 bytes; which. None: the one of the latest epoch.
 
         Raises:
-            EvidenceError: the file is missing or cannot be read.
+            EvidenceError: it is missing or cannot be read.
         """
+        held = [key for key in self.held_keys() if fingerprint in (None, key.fingerprint)]
+        if not held:
+            which = f"key {fingerprint.hex()}" if fingerprint else "key"
+            raise EvidenceError(
+                f"There is no secret {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
+            )
+        path = self._key_file(held[-1])
         try:
-            return self.secret_key.read_bytes()
+            return path.read_bytes()
         except OSError as error:
-            raise _damaged(self.secret_key, error) from error
+            raise _damaged(path, error) from error
+
+    def _key_file(self, key: HeldKey) -> Path:
+        return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.ckks"
 
     def save_model(self, model: GlobalModel) -> None:
         """Replace the model in force."""

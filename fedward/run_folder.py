@@ -2,7 +2,7 @@
 
 RUN/  run.json  summary.json  trust.json  metrics.jsonl  progress.jsonl  learning_curves.png  model.keras
       server/ (its Ethereum key, the public context)  witness/ (its Ethereum key, where one is required)
-      ledger/  ciphertexts/<sha256>  hospitals/<id>/
+      ledger/  ciphertexts/<sha256>  keys/ (signed sealing keys, sealed keys: nothing secret)  hospitals/<id>/
 """
 
 import json
@@ -18,6 +18,7 @@ import filelock
 from fedward.errors import EvidenceError, UsageError
 from fedward.files import append_line, parse_json, read_lines, sha256, write_atomic
 from fedward.hospital import HospitalFolder
+from fedward.key_board import KeyBoard
 from fedward.types import Address, HospitalId
 
 _HASH = re.compile("[0-9a-f]{64}")
@@ -75,6 +76,7 @@ class RunFolder:
         self.ledger = path / "ledger"
         self.ciphertexts = path / "ciphertexts"
         self.hospitals = path / "hospitals"
+        self.keys = KeyBoard(path / "keys")
         self.metrics = path / "metrics.jsonl"
         self.progress = path / "progress.jsonl"
         self.summary = path / "summary.json"

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fedward.hospital import HospitalFolder
+
 pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--hospitals", "3", "--rounds", "2", "--local-epochs", "1", "--set", "data.synthetic-images=240")
@@ -98,7 +100,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     first, second = tmp_path / "first", tmp_path / "second"
     process = start("simulate", *SMALL, "--out", str(first))
     await_event(first, "submitted", process)
-    key_file = (first / "hospitals" / "hospital-1" / "secret_key.ckks").read_bytes()
+    key_file = HospitalFolder(first / "hospitals" / "hospital-1").load_secret_key()
     needle = key_file[-4096:][:64]  # of the secret part, which comes last
     assert needle not in (first / "server" / "public_context.ckks").read_bytes()
     homes = flower_homes(process)
@@ -119,7 +121,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     for name in ("metrics.jsonl", "model.keras", "run.json", "manifest.json", "learning_curves.png"):
         assert (first / name).stat().st_size > 0
     secrets = [path for path in first.rglob("*") if path.is_file() and key_file in path.read_bytes()]
-    assert {path.parent.parent.name for path in secrets} == {"hospitals"}
+    assert {path.parent.parent.parent.name for path in secrets} == {"hospitals"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
 
     scored = run("evaluate", str(first), "--data", "synthetic", "--json")

@@ -47,8 +47,7 @@ def test_two_rounds_equal_the_plaintext_twin(federation: Federation) -> None:
     assert federation.ledger.submission_count() == federation.ledger.vote_count() == 6
     check_ledger(federation)
     expected, sums = plain_federated_averaging(federation, 2)
-    secret_file = federation.folder.hospital(HospitalId("hospital-1")).secret_key
-    secret = SecretContext.from_bytes(secret_file.read_bytes())
+    secret = SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
     for index, plain in enumerate(sums, start=1):
         plan = round_plan(len(expected), 3, federation.settings)
         assert np.array_equal(decrypt(federation.folder.load_aggregate(index), plan, secret, 3), plain)

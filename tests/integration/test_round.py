@@ -38,7 +38,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 def final_weights(federation: Federation, hospital: str) -> Vector:
     """A hospital's model after it has taken over what was accepted."""
     folder = federation.folder.hospital(HospitalId(hospital))
-    secret = SecretContext.from_bytes(folder.secret_key.read_bytes())
+    secret = SecretContext.from_bytes(folder.load_secret_key())
     base_id = federation.ledger.base_id()
     return catch_up(folder, federation.ledger, secret, federation.settings, base_id, {}).weights
 
@@ -70,8 +70,7 @@ def test_encrypted_rounds_equal_the_plaintext_twin_bit_for_bit(federation: Feder
     expected, sums = plain_federated_averaging(federation, 2)
     for hospital in ("hospital-1", "hospital-2", "hospital-3"):
         assert final_weights(federation, hospital).tobytes() == expected.tobytes()
-    secret_file = federation.folder.hospital(HospitalId("hospital-1")).secret_key
-    secret = SecretContext.from_bytes(secret_file.read_bytes())
+    secret = SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
     for index, plain in enumerate(sums, start=1):
         plan = round_plan(len(expected), 3, federation.settings)
         assert np.array_equal(decrypt(federation.folder.load_aggregate(index), plan, secret, 3), plain)

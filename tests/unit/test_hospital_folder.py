@@ -9,7 +9,7 @@ import pytest
 
 from fedward.errors import EvidenceError
 from fedward.files import sha256
-from fedward.hospital import Candidate, HospitalFolder, Membership, weights_digest
+from fedward.hospital import Candidate, HeldKey, HospitalFolder, Membership, weights_digest
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
 
 WEIGHTS = np.random.default_rng(0).normal(0, 1, 1_000).astype(np.float32)
@@ -113,11 +113,20 @@ def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> No
     assert folder.checkpoints()[0] == {"round": 1, "height": 10, "block_hash": "01" * 32}
 
 
-def test_a_secret_key_is_read_or_missed(folder: HospitalFolder) -> None:
-    with pytest.raises(EvidenceError, match="secret_key"):
+def test_secret_keys_are_kept_by_epoch_for_their_owner_only(folder: HospitalFolder) -> None:
+    with pytest.raises(EvidenceError, match="no secret key"):
         folder.load_secret_key()
-    folder.secret_key.write_bytes(b"key")
-    assert folder.load_secret_key() == b"key"
+    keys = [HeldKey(epoch, bytes([epoch]) * 32) for epoch in (1, 2, 10)]
+    for key in reversed(keys):
+        folder.save_secret_key(key, b"key %d" % key.epoch)
+    (folder.keys / ".0011-x.ckks.1.part").write_bytes(b"what a crash left")
+    assert folder.held_keys() == tuple(keys)
+    assert folder.load_secret_key() == b"key 10"
+    assert folder.load_secret_key(bytes([2]) * 32) == b"key 2"
+    with pytest.raises(EvidenceError, match="03" * 32):
+        folder.load_secret_key(bytes([3]) * 32)
+    assert {mode(path) for path in folder.keys.glob("0*.ckks")} == {0o600}
+    assert mode(folder.keys) == 0o700
 
 
 def test_the_weights_digest_is_of_little_endian_float32_and_of_nothing_else() -> None:

@@ -1,0 +1,76 @@
+"""Where hospitals and dealer leave what they have for each other: a public folder, with nothing secret in it.
+
+RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  epoch-0001/public_context.ckks
+
+Whoever keeps the folder can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
+"""
+
+from pathlib import Path
+
+from fedward.errors import EvidenceError, VerificationError
+from fedward.files import make_folder, write_atomic
+from fedward.types import Address
+
+MAX_FILE_BYTES = 8 * 1024 * 1024
+
+
+class KeyBoard:
+    """Reads and writes that folder; every file is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save_card(self, hospital: Address, content: bytes) -> None:
+        """Leave a hospital's signed sealing key."""
+        self._save(self._card(hospital), content)
+
+    def load_card(self, hospital: Address) -> bytes:
+        """A hospital's signed sealing key; raises as `load_sealed_key` does."""
+        return _load(self._card(hospital), f"{hospital} has left no sealing key", "Ask that hospital for its card.")
+
+    def save_sealed_key(self, key_epoch: int, hospital: Address, content: bytes) -> None:
+        """Leave a sealed key for a hospital."""
+        self._save(self._epoch(key_epoch) / f"{hospital}.sealed", content)
+
+    def load_sealed_key(self, key_epoch: int, hospital: Address) -> bytes:
+        """A hospital's sealed key; nothing about it is checked but its size.
+
+        Raises:
+            EvidenceError: there is none, or it cannot be read.
+            VerificationError: it is larger than any that was ever left here.
+        """
+        path = self._epoch(key_epoch) / f"{hospital}.sealed"
+        return _load(path, f"There is no key of epoch {key_epoch} for {hospital}", "Ask the dealer to seal it.")
+
+    def save_public_context(self, key_epoch: int, content: bytes) -> None:
+        """Leave what the server needs."""
+        self._save(self._epoch(key_epoch) / "public_context.ckks", content)
+
+    def load_public_context(self, key_epoch: int) -> bytes:
+        """What the server needs; raises as `load_sealed_key` does."""
+        path = self._epoch(key_epoch) / "public_context.ckks"
+        return _load(path, f"There is no public context of epoch {key_epoch}", "Ask the dealer for it.")
+
+    def _card(self, hospital: Address) -> Path:
+        return self.path / "cards" / f"{hospital}.card"
+
+    def _epoch(self, key_epoch: int) -> Path:
+        return self.path / f"epoch-{key_epoch:04d}"
+
+    def _save(self, path: Path, content: bytes) -> None:
+        make_folder(path.parent)
+        write_atomic(path, content)
+
+
+def _load(path: Path, missing: str, remedy: str) -> bytes:
+    """A file's content, at most `MAX_FILE_BYTES` of it, whatever lies there."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+            raise VerificationError(f"{path} is no file.", remedy)
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise EvidenceError(f"{missing}: {path} cannot be read ({error.strerror}).", remedy) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise VerificationError(f"{path} has more than {MAX_FILE_BYTES} bytes.", remedy)
+    return content
