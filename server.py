@@ -6,7 +6,7 @@ receives a secret key or a model.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -87,11 +87,11 @@ class Server:
         head = self.ledger.head()
         log.finish(phase, head.height, head.ledger_head)
 
-    def message(self, kind: str, node: int, round_index: int, needed: Sequence[int]) -> Message:
-        """Tell a node about a round, with the aggregates of the rounds that it needs for it."""
+    def messages(self, kind: str, nodes: Sequence[int], round_index: int, needed: Sequence[int]) -> list[Message]:
+        """Tell nodes about a round, with the aggregates of the rounds that they need for it: in memory once for all."""
         aggregates = {index: self.run.load_aggregate(index) for index in needed}
         content = wire.round_records(round_index, aggregates)
-        return Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index))
+        return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
 
     def ask(self, kind: str, round_index: int, needed: Sequence[int], deadline: int) -> Iterator[Message]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
@@ -112,11 +112,13 @@ class Server:
             if not accepted or accepted[0] <= reached.get(node, 0):
                 return None
             reached[node] = accepted[0]
-            return self.message(kind, node, round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])
+            return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
 
-        messages = [self.message(kind, node, round_index, needed) for node in self.nodes]
-        timeout_s = max(0.0, deadline - time.time())
-        yield from wire.exchange(self.grid, messages, self.settings.speed.poll_interval_s, timeout_s, follow_up)
+        interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
+        # Not by a name of its own: the aggregate would stay in memory for as long as replies are waited for.
+        yield from wire.exchange(
+            self.grid, self.messages(kind, self.nodes, round_index, needed), interval_s, timeout_s, follow_up
+        )
 
 
 def lead_round(server: Server) -> None:
@@ -154,20 +156,12 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     updates: list[VerifiedUpdate] = []
     for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
-        try:
-            submission = wire.records_to_submission(_content(reply), plan.chunks)
-        except HospitalFailedError as failed:
-            log.failed(reply.metadata.src_node_id, failed)
+        received = spool(server, reply, plan.chunks, log)
+        del reply  # before the next one is fetched: one update is in memory, however many hospitals there are
+        if received is None:
             continue
-        except VerificationError as error:
-            log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
-            continue
+        submission, stored = received
         with log.clock.measure("verify"):
-            stored = StoredUpdate(
-                hospital=submission.signed.commitment.hospital,
-                chunk_files=tuple(server.run.store_ciphertext(chunk) for chunk in submission.chunks),
-                signed=submission.signed,
-            )
             verdict = verify(stored, opening, event, server.ledger, server.public.check_ciphertext)
         if isinstance(verdict, Rejection):
             log.rejected(verdict)
@@ -177,6 +171,22 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
             updates.append(verdict)
             log.submitted(verdict.hospital, submission)
     return updates
+
+
+def spool(server: Server, reply: Message, chunks: int, log: RoundLog) -> tuple[wire.Submission, StoredUpdate] | None:
+    """Move a reply's ciphertexts to the disk, and hand back where they lie; None where it is no submission."""
+    try:
+        submission = wire.records_to_submission(_content(reply), chunks)
+    except HospitalFailedError as failed:
+        log.failed(reply.metadata.src_node_id, failed)
+        return None
+    except VerificationError as error:
+        log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
+        return None
+    with log.clock.measure("verify"):
+        files = tuple(server.run.store_ciphertext(chunk) for chunk in submission.chunks)
+    stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
+    return replace(submission, chunks=()), stored
 
 
 def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAggregate, log: RoundLog) -> None:

@@ -283,6 +283,7 @@ def read_missing(message: Message) -> tuple[int, ...]:
     return Fields(message.content, "missing").wholes("rounds")
 
 
+_LONGEST_POLL_S = 5.0
 FollowUp = Callable[[Message], Message | None]  # what to send instead of handing a reply out, if anything
 
 
@@ -291,28 +292,40 @@ def exchange(
 ) -> Iterator[Message]:
     """Send messages and hand out the replies one at a time, as they come.
 
-    Only the replies of one poll are in memory at once, and a short poll costs no idle seconds; Flower's own
+    Each reply is fetched by itself, and nothing here holds it once it is handed out: a caller who drops it too has one
+    update in memory, however many hospitals there are. A short poll costs no idle seconds; Flower's own
     `send_and_receive` waits three seconds between polls and returns all replies together.
 
     Args:
         grid: Flower's connection.
-        messages: One for each node.
-        poll_interval_s: Seconds between polls.
+        messages: One for each node. What they carry is let go of once it is sent.
+        poll_interval_s: Least seconds between polls.
         timeout_s: Replies that come later are not waited for.
         follow_up: May answer a reply with another message, whose reply is then waited for in its place.
     """
-    waiting = {message_id for message_id in grid.push_messages(messages) if message_id}
+    waiting = [message_id for message_id in grid.push_messages(messages) if message_id]
+    del messages
     deadline = time.monotonic() + timeout_s
     while waiting and time.monotonic() < deadline:
-        for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
-            answer = follow_up(reply)
-            if answer is None:
-                yield reply
+        asked_s = 0.0
+        for message_id in tuple(waiting):
+            started = time.monotonic()
+            replies = list(grid.pull_messages([message_id]))
+            if replies:
+                waiting.remove(message_id)
             else:
-                waiting.update(message_id for message_id in grid.push_messages([answer]) if message_id)
+                asked_s += time.monotonic() - started
+            while replies:
+                answer = follow_up(replies[-1])
+                if answer is None:
+                    yield replies.pop()
+                else:
+                    replies.pop()
+                    waiting += [message_id for message_id in grid.push_messages([answer]) if message_id]
+                    del answer
         if waiting:
-            time.sleep(poll_interval_s)
+            # Asking takes no more than a tenth of the time, however many are waited for.
+            time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
 
 
 def _histogram(counts: Fields, findings: int) -> ScoreHistogram:

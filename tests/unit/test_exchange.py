@@ -1,6 +1,7 @@
 """Replies are handed out one at a time as they come, and nobody is waited for beyond the deadline."""
 
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -61,15 +62,28 @@ def exchange(grid: ScriptedGrid, nodes: list[int], timeout_s: float, follow_up: 
 def test_every_reply_comes_once_and_is_not_asked_for_again() -> None:
     grid = ScriptedGrid()
     assert exchange(grid, [1, 2], 60.0) == [1, 2]
-    assert grid.polls == [{"message-0", "message-1"}, {"message-1"}]
+    assert grid.polls == [{"message-0"}, {"message-1"}]
 
 
 def test_a_reply_is_handed_out_before_the_others_are_fetched() -> None:
-    """Memory holds one poll's replies, however many hospitals there are."""
     grid = ScriptedGrid()
     replies = wire.exchange(grid, [message(node) for node in (1, 2, 4)], 0.001, 60.0, nobody)  # type: ignore[arg-type]
     next(replies)
     assert len(grid.polls) == 1
+
+
+def test_nothing_holds_a_reply_that_was_handed_out_or_a_request_that_was_sent() -> None:
+    """Memory holds one reply, however many hospitals there are."""
+    grid = ScriptedGrid()
+    requests = [message(node) for node in (1, 2, 4)]
+    replies = wire.exchange(grid, requests, 0.001, 60.0, nobody)  # type: ignore[arg-type]
+    first = weakref.ref(next(replies))
+    assert first() is None
+    sent = [weakref.ref(request) for request in requests]
+    del requests
+    grid.sent.clear()
+    assert [request() for request in sent] == [None, None, None]
+    assert node_of(next(replies)) == 2
 
 
 @pytest.mark.timeout(60)
