@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from blockchain.audit.budget import check_privacy
 from blockchain.audit.ciphertexts import check_round
@@ -26,6 +26,23 @@ class CheckedEvidence(Evidence, Protocol):
         """Compare what was handed over with its own list; lines of step 1."""
 
 
+@runtime_checkable
+class NodeWord(Protocol):
+    """A source that can be asked what the contract's storage holds."""
+
+    def recorded_head(self) -> bytes:
+        """The ledger head there (32 bytes); raises `EvidenceError` or `VerificationError` where it does not say."""
+
+
+class RoundCheck(Protocol):
+    """Checks a round's ciphertexts, as `check_round` does."""
+
+    def __call__(
+        self, story: RoundStory, evidence: Evidence, report: Report, names: Mapping[Address, HospitalId]
+    ) -> None:
+        """Add the lines of the steps CIPHERTEXTS and ADDITION."""
+
+
 @dataclass
 class AuditResult:
     """What an audit found.
@@ -47,7 +64,12 @@ class AuditResult:
     checkpoints: Sequence[SignedCheckpoint] = ()
 
 
-def audit(evidence: CheckedEvidence, trust: TrustFile | None, progress: Progress = silent) -> AuditResult:
+def audit(
+    evidence: CheckedEvidence,
+    trust: TrustFile | None,
+    progress: Progress = silent,
+    check_ciphertexts: RoundCheck = check_round,
+) -> AuditResult:
     """Verify a run from what was handed over and what the hospitals vouch for, without any key.
 
     Args:
@@ -55,18 +77,25 @@ def audit(evidence: CheckedEvidence, trust: TrustFile | None, progress: Progress
         trust: What the hospitals vouch for; None: then the history may be wholly invented, and the audit ends
             with evidence missing at best.
         progress: Told how many blocks were executed, and then how many rounds' ciphertexts were added.
+        check_ciphertexts: Makes the steps 10 and 11 for a round.
 
     Guarantees:
         1. Every step has at least one line, whatever is broken; a step that could not be made says MISSING.
         2. Whatever the evidence's bytes are, no `FedwardError` comes out.
     """
     result = AuditResult(evidence.source)
-    _examine(result, evidence, trust, progress)
+    _examine(result, evidence, trust, progress, check_ciphertexts)
     _account_for_all_steps(result)
     return result
 
 
-def _examine(result: AuditResult, evidence: CheckedEvidence, trust: TrustFile | None, progress: Progress) -> None:
+def _examine(
+    result: AuditResult,
+    evidence: CheckedEvidence,
+    trust: TrustFile | None,
+    progress: Progress,
+    check_ciphertexts: RoundCheck,
+) -> None:
     """Steps 1 to 13; returns early where nothing more can be told."""
     report = result.report
     with report.guarding(Step.EVIDENCE):
@@ -90,14 +119,17 @@ def _examine(result: AuditResult, evidence: CheckedEvidence, trust: TrustFile | 
     if not blocks:
         return
     with report.guarding(Step.EVENTS):
-        check_events(blocks, ledger.contract, checker.contract_head(), report)
+        head = checker.contract_head()
+        if evidence.live and isinstance(evidence, NodeWord):
+            head = evidence.recorded_head()
+        check_events(blocks, ledger.contract, head, report)
     with report.guarding(Step.RULES):
         check_rules(blocks, ledger.contract, ledger.chain_id, report, result.names)
     with report.guarding(Step.RULES):
         result.stories = tell_rounds(blocks, ledger.contract)
     for index, story in enumerate(result.stories, start=1):
         with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index):
-            check_round(story, evidence, report, result.names)
+            check_ciphertexts(story, evidence, report, result.names)
         progress(index, len(result.stories))
     if result.claims is None:
         return
