@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.ciphertext import sum_ciphertexts
 from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
 from fedward.files import merkle_root, sha256, write_atomic
 from fedward.types import EncryptedAggregate, Vector, VerifiedUpdate
@@ -48,12 +49,10 @@ def aggregate(
     files = []
     hashes = []
     for column in zip(*(update.chunk_files for update in updates), strict=True):
-        running = _read_chunk(column[0])
-        for file in column[1:]:
-            running = add(running, _read_chunk(file))
-        hashes.append(sha256(running))
+        total = sum_ciphertexts(map(_read_chunk, column), add)
+        hashes.append(sha256(total))
         files.append(store / hashes[-1].hex())
-        write_atomic(files[-1], running)
+        write_atomic(files[-1], total)
     return EncryptedAggregate(tuple(files), merkle_root(hashes), included)
 
 

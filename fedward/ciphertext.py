@@ -12,6 +12,7 @@ References: Cheon, Kim, Kim and Song 2017, "Homomorphic Encryption for Arithmeti
 """
 
 import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,3 +165,22 @@ def add_ciphertexts(left: bytes, right: bytes) -> bytes:
     # Where the total is below the prime, the difference wraps around to a huge number and loses.
     residues: bytes = np.minimum(total, total - prime).tobytes()
     return left[: CIPHERTEXT.header_bytes] + residues
+
+
+def sum_ciphertexts(chunks: Iterable[bytes], add: Callable[[bytes, bytes], bytes] = add_ciphertexts) -> bytes:
+    """One running sum of ciphertexts, as the server makes it, the witness repeats it and the audit repeats it again.
+
+    Args:
+        chunks: Chunks of one position, taken one after the other: two are in memory where they are read as they come.
+        add: Addition of two, exact and the same in any order.
+
+    Returns:
+        The sum; a single chunk as it is, unchecked, and of none the empty bytes.
+
+    Raises:
+        EncryptionError: one of several is not a well-formed ciphertext of our parameters.
+    """
+    running = b""
+    for chunk in chunks:
+        running = add(running, chunk) if running else chunk
+    return running

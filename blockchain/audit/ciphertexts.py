@@ -5,13 +5,13 @@ this does not tell is what is inside.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from blockchain.audit.evidence import Evidence, RoundFiles
 from blockchain.audit.report import Report, Step
 from blockchain.audit.rounds import RoundStory
-from fedward.ciphertext import CIPHERTEXT, add_ciphertexts
+from fedward.ciphertext import CIPHERTEXT, add_ciphertexts, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.types import Address
@@ -185,19 +185,23 @@ def _read_and_add(at_hand: _Round, evidence: Evidence) -> None:
     """Read every listed ciphertext once, position by position, and hash the sum of the included ones."""
     lists = [*at_hand.updates.values(), *([at_hand.aggregate] if at_hand.aggregate else [])]
     summands = {id(stored) for stored in at_hand.included}
+    others = [stored for stored in lists if id(stored) not in summands]
     for position in range(max((len(stored.names) for stored in lists), default=0)):
-        running: bytes | None = None
-        complete = bool(summands)
-        for stored in lists:
-            chunk = stored.read(evidence, position) if position < len(stored.names) else None
-            if id(stored) not in summands:
-                continue
-            if chunk is None:
-                complete = False
-            elif complete:
-                running = chunk if running is None else add_ciphertexts(running, chunk)
-        if complete and running is not None:
-            at_hand.sums.append(sha256(running))
+        added = list[_Stored]()
+        total = sum_ciphertexts(_read_all(at_hand.included, evidence, position, added))
+        if added and len(added) == len(at_hand.included):
+            at_hand.sums.append(sha256(total))
+        for _ in _read_all(others, evidence, position, []):
+            pass  # reading alone tells whether they are what was committed
+
+
+def _read_all(lists: Sequence[_Stored], evidence: Evidence, position: int, found: list[_Stored]) -> Iterator[bytes]:
+    """The ciphertexts at a position, as far as they are there and right; whose they are goes into `found`."""
+    for stored in lists:
+        chunk = stored.read(evidence, position) if position < len(stored.names) else None
+        if chunk is not None:
+            found.append(stored)
+            yield chunk
 
 
 def _tell_ciphertexts(story: RoundStory, at_hand: _Round, report: Report, names: Mapping[Address, str]) -> None:
@@ -272,7 +276,7 @@ def _explain(at_hand: _Round, evidence: Evidence) -> str:
     summands = [stored.read(evidence, position) for stored in at_hand.included]
     if recorded is None or None in summands:
         return where
-    total = _sum([chunk for chunk in summands if chunk])
+    total = sum_ciphertexts(chunk for chunk in summands if chunk)
     for stored in at_hand.updates.values():
         chunk = stored.read(evidence, position) if position < len(stored.names) else None
         if chunk is None:
@@ -283,14 +287,6 @@ def _explain(at_hand: _Round, evidence: Evidence) -> str:
             again = " once more" if stored in at_hand.included else ""
             return f"{where}, where {stored.title} was added{again} to the recorded aggregate"
     return f"{where}, by no single update of the round: a foreign ciphertext was added, or several were changed"
-
-
-def _sum(chunks: Sequence[bytes]) -> bytes:
-    """The sum of at least one ciphertext."""
-    running = chunks[0]
-    for chunk in chunks[1:]:
-        running = add_ciphertexts(running, chunk)
-    return running
 
 
 def _checked_chunk(evidence: Evidence, name: str) -> bytes:

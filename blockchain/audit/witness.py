@@ -15,7 +15,7 @@ from blockchain.fold import LedgerEvent
 from blockchain.ledger import Ledger
 from blockchain.ledger_reader import as_address
 from blockchain.records import RoundPhase
-from fedward.ciphertext import CIPHERTEXT, add_ciphertexts
+from fedward.ciphertext import CIPHERTEXT, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.run_folder import RunFolder
@@ -145,14 +145,8 @@ def _add_again(run: RunFolder, updates: Sequence[tuple[str, ...]]) -> bytes:
     counts = {len(names) for names in updates}
     if len(counts) != 1:
         raise VerificationError(f"The included updates have {sorted(counts)} ciphertexts: they have no sum.", REMEDY)
-    sums = []
-    for position in range(counts.pop()):
-        running = b""
-        for names in updates:
-            chunk = _read_chunk(run, names[position])
-            running = add_ciphertexts(running, chunk) if running else chunk
-        sums.append(sha256(running))
-    return merkle_root(sums)
+    columns = zip(*updates, strict=True)
+    return merkle_root([sha256(sum_ciphertexts(_read_chunk(run, name) for name in column)) for column in columns])
 
 
 def _read_chunk(run: RunFolder, name: str) -> bytes:
