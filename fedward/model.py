@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.errors import UsageError
+from fedward.prepared_images import PreparedImages
 from fedward.quiet_tensorflow import keras, tf
+from fedward.scattering import LARGEST_SIZE, SMALLEST_SIZE, Scattering
 from fedward.types import Vector
 
 GROUPS = 8  # of the CNN's normalizations; its narrowest layer has 16 channels
 DENSENET_GROUPS = 32  # divides every width of DenseNet121
-PREDICT_BATCH = 256
+PREDICT_BATCH = 256  # images that are scored at a time, unless they are large
+PREDICT_PIXELS = 2**18  # in all of them, which bounds the memory that a pass takes
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class ModelSpec:
     """What decides a model's shape.
 
     Attributes:
-        name: "cnn" or "densenet121".
+        name: "cnn", "densenet121" or "scatter".
         image_size: Height and width of its input in pixels.
         findings: Number of sigmoid outputs.
     """
@@ -41,6 +44,16 @@ class ModelSpec:
 class Classifier:
     """A Keras model seen as one weight vector, with a training step that any hospital repeats bit for bit.
 
+    A model may begin with a part that is fixed, as "scatter" does. What that part makes of images is computed once:
+
+        prepared = classifier.prepare(pixels)        # the pixels themselves where nothing is fixed
+        classifier.train_batch(prepared[some], labels[some])
+
+    Attributes:
+        spec: The model's shape.
+        network: The whole model: pixels, shape (n, height, width, 1), to logits.
+        trainable: The part with weights: prepared inputs to logits. Its weights are the network's.
+
     Args:
         spec: The model's shape.
         seed: Decides the initial weights.
@@ -51,10 +64,13 @@ class Classifier:
         keras.utils.set_random_seed(seed)
         self.spec = spec
         self.network: Any = _build(spec, weights_file)
+        self.trainable: Any = _trainable_part(self.network)
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(self.network.trainable_weights)
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
+        self._head = tf.function(lambda prepared: self.trainable(prepared, training=False), reduce_retracing=True)
+        self._prepared = PreparedImages(self._compute_fixed_part)
 
     @property
     def parameters(self) -> int:
@@ -93,7 +109,32 @@ class Classifier:
         Returns:
             float32, shape (n, findings).
         """
+        if self._has_fixed_part and self._prepared.fits(len(pixels), self.trainable.input_shape[-1]):
+            return _in_batches(self._head, self.prepare(pixels), self.spec.findings)
         return _in_batches(self._forward, pixels, self.spec.findings)
+
+    def prepare(self, pixels: Vector) -> Vector:
+        """What the model's fixed part makes of images: the input of `train_batch` and `trainable`.
+
+        For "scatter" these are the features, kept in memory by the content of the images, so that asking again costs
+        little more than reading the pixels. Rows stand in the order of the images; an image's row depends on no
+        other image.
+
+        Args:
+            pixels: float32, shape (n, height, width, 1), values in [0, 1].
+
+        Returns:
+            float32; for "scatter" shape (n, features), each row at most 1 long, not to be written to; else `pixels`.
+        """
+        return self._prepared.of(pixels) if self._has_fixed_part else pixels
+
+    @property
+    def _has_fixed_part(self) -> bool:
+        return self.trainable is not self.network
+
+    def _compute_fixed_part(self, pixels: Vector) -> Vector:
+        features = int(self.trainable.input_shape[-1])
+        return _in_batches(_fixed_part(self.spec.image_size), pixels, features)
 
     def start_training(self, learning_rate: float) -> None:
         """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared."""
@@ -101,13 +142,18 @@ class Classifier:
             variable.assign(keras.ops.zeros_like(variable))
         self._optimizer.learning_rate = learning_rate
 
-    def train_batch(self, pixels: Vector, labels: NDArray[np.float32]) -> float:
-        """One Adam step on the mean binary cross-entropy; returns the loss before the step."""
-        return float(self._step(tf.constant(pixels), tf.constant(labels)))
+    def train_batch(self, prepared: Vector, labels: NDArray[np.float32]) -> float:
+        """One Adam step on the mean binary cross-entropy; returns the loss before the step.
 
-    def _train_step(self, pixels: Any, labels: Any) -> Any:
+        Args:
+            prepared: Some rows of what `prepare` gave.
+            labels: float32, shape (rows, findings), each 0 or 1.
+        """
+        return float(self._step(tf.constant(prepared), tf.constant(labels)))
+
+    def _train_step(self, prepared: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = self.network(pixels, training=True)
+            logits = self.trainable(prepared, training=True)
             loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
         weights = self.network.trainable_weights
         self._optimizer.apply(tape.gradient(loss, weights), weights)
@@ -118,7 +164,8 @@ class Classifier:
 def shared_classifier(spec: ModelSpec) -> Classifier:
     """A classifier of this shape, built once a process: tracing it takes seconds.
 
-    Whoever uses it sets its weights and starts its optimizer first; it holds nothing of a hospital in between.
+    Whoever uses it sets its weights and starts its optimizer first; in between it holds nothing of a hospital but
+    features, which are found again only by whoever has the same images.
     """
     return Classifier(spec)
 
@@ -151,13 +198,29 @@ def network_logits(network: Any, pixels: Vector) -> Vector:
     return _in_batches(forward, pixels, int(network.output_shape[-1]))
 
 
-def _in_batches(forward: Callable[[Any], Any], pixels: Vector, findings: int) -> Vector:
-    """Apply a function to batches of images, so that memory stays bounded."""
-    parts = [
-        np.asarray(forward(tf.constant(pixels[start : start + PREDICT_BATCH])))
-        for start in range(0, len(pixels), PREDICT_BATCH)
-    ]
-    return np.concatenate([np.zeros((0, findings), np.float32), *parts])
+def _in_batches(forward: Callable[[Any], Any], inputs: Vector, columns: int) -> Vector:
+    """Apply a function to batches of images or of their features, so that memory stays bounded."""
+    batch = max(1, min(PREDICT_BATCH, PREDICT_PIXELS // max(1, inputs[0].size))) if len(inputs) else 1
+    outputs = np.empty((len(inputs), columns), np.float32)
+    for start in range(0, len(inputs), batch):
+        outputs[start : start + batch] = forward(tf.constant(inputs[start : start + batch]))
+    return outputs
+
+
+@functools.lru_cache(maxsize=4)
+def _fixed_part(image_size: int) -> Any:
+    """Scattering as a compiled function, for batches of any length."""
+    layer = Scattering()
+    return tf.function(layer.call, input_signature=[tf.TensorSpec((None, image_size, image_size, 1), tf.float32)])
+
+
+def _trainable_part(network: Any) -> Any:
+    """The network from behind its fixed part on; the network itself where nothing is fixed."""
+    if not any(isinstance(layer, Scattering) for layer in network.layers):
+        return network
+    dense = network.layers[-1]
+    prepared = keras.Input((int(dense.kernel.shape[0]),))
+    return keras.Model(prepared, dense(prepared), name=f"{network.name}-trainable")
 
 
 def _build(spec: ModelSpec, weights_file: str) -> Any:
@@ -168,7 +231,7 @@ def _build(spec: ModelSpec, weights_file: str) -> Any:
         raise UsageError(
             f"model.weights is set, but {spec.name} starts from random weights.", "Leave it out, or use densenet121."
         )
-    return _build_cnn(spec)
+    return _build_scatter(spec) if spec.name == "scatter" else _build_cnn(spec)
 
 
 def _build_cnn(spec: ModelSpec) -> Any:
@@ -182,6 +245,18 @@ def _build_cnn(spec: ModelSpec) -> Any:
         hidden = layers.MaxPooling2D()(hidden)
     hidden = layers.GlobalAveragePooling2D()(hidden)
     return keras.Model(inputs, layers.Dense(spec.findings)(hidden), name="cnn")
+
+
+def _build_scatter(spec: ModelSpec) -> Any:
+    """Scattering and one linear layer, which starts at zero; 13,889 parameters with one finding at 64 by 64 pixels."""
+    if not SMALLEST_SIZE <= spec.image_size <= LARGEST_SIZE:
+        raise UsageError(
+            f"scatter needs images of {SMALLEST_SIZE} to {LARGEST_SIZE} pixels, not {spec.image_size}.",
+            "Change data.image-size.",
+        )
+    inputs = keras.Input((spec.image_size, spec.image_size, 1))
+    dense = keras.layers.Dense(spec.findings, kernel_initializer="zeros")
+    return keras.Model(inputs, dense(Scattering()(inputs)), name="scatter")
 
 
 def _build_densenet121(spec: ModelSpec, weights_file: str) -> Any:

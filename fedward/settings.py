@@ -71,7 +71,7 @@ class DataSettings:
 class ModelSettings:
     """Which architecture is trained, and from which weights."""
 
-    name: Annotated[str, OneOf(("cnn", "densenet121"))]
+    name: Annotated[str, OneOf(("cnn", "densenet121", "scatter"))]
     weights: str
 
 

@@ -31,13 +31,13 @@ def train(
     classifier.set_weights(model.weights)
     classifier.start_training(settings.learning_rate)
     order = public_rng("train", settings.seed, partition.hospital, round_index)
-    pixels, labels = partition.train.pixels(), partition.train.labels
+    inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
     loss = 0.0
     for _ in range(settings.local_epochs):
-        shuffled = order.permutation(len(pixels))
+        shuffled = order.permutation(len(inputs))
         losses = []
         for start in range(0, len(shuffled), settings.batch_size):
             batch = shuffled[start : start + settings.batch_size]
-            losses.append(classifier.train_batch(pixels[batch], labels[batch]))
+            losses.append(classifier.train_batch(inputs[batch], labels[batch]))
         loss = float(np.mean(losses))
-    return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(pixels), loss=loss)
+    return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(inputs), loss=loss)
