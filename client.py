@@ -21,18 +21,20 @@ from blockchain.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
 from encryption import PublicContext, SecretContext, encrypt
 from fedward import wire
+from fedward.accounting import PrivacyLedger, budget_of
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
 from fedward.errors import EncryptionError, FedwardError, VerificationError
 from fedward.evaluation import empty_histogram, histogram
 from fedward.hospital import Candidate, HospitalFolder, Membership, roster_digest, weights_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
 from fedward.packing import round_plan
-from fedward.privacy import PrivacyLedger, privatize
+from fedward.privacy import expected_event, privatize
+from fedward.private_training import train_privately
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
 from fedward.timing import Stopwatch
 from fedward.training import train
-from fedward.types import DetectorReport, GlobalModel, Partition, SignedVote, Vector
+from fedward.types import DetectorReport, GlobalModel, ModelUpdate, Partition, SampledUpdate, SignedVote, Vector
 from fedward.voting import accepts, evidence_hash, report_bytes
 
 app = ClientApp()
@@ -163,21 +165,33 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
+    spending = PrivacyLedger(hospital.folder.privacy_record)
+    spending.check(expected_event(settings.privacy), budget_of(settings.privacy))
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
     with clock.measure("train"):
-        update = train(hospital.partition, model, hospital.classifier(), settings.training, round_index)
+        update = train_as_set(hospital, model, round_index)
     with clock.measure("privatize"):
         private = privatize(update, settings.privacy)
-        PrivacyLedger(hospital.folder.privacy_record).charge(round_index, private.event)
+        spending.charge(round_index, private.event)
     with clock.measure("encrypt"):
         weight = hospital.membership.weight
         encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding)
     with clock.measure("commit"):
         signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
         hospital.folder.save_submission(signed, encrypted.chunks)
-    report = wire.TrainingReport(update.loss, encrypted.saturated)
+    # The training loss is a figure of the patients', without noise: it leaves only where privacy is off.
+    loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
+    report = wire.TrainingReport(loss, encrypted.saturated)
     return wire.Submission(signed, encrypted.chunks, report, clock.seconds)
+
+
+def train_as_set(hospital: Hospital, model: GlobalModel, round_index: int) -> ModelUpdate | SampledUpdate:
+    """Stage 2: DP-SGD where single patients or images are protected, else plain local epochs."""
+    settings, classifier = hospital.settings, hospital.classifier()
+    if settings.privacy.mode == "sample":
+        return train_privately(hospital.partition, model, classifier, settings.privacy)
+    return train(hospital.partition, model, classifier, settings.training, round_index)
 
 
 def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Ballot:

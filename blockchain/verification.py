@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from blockchain.encoding import encode_event
@@ -37,8 +36,7 @@ def verify(
     Args:
         stored: The update.
         opening: The open round.
-        promised: The privacy event that the settings call for. For mode "sample", sampling rate and steps depend on
-            the hospital's data and are not compared.
+        promised: The privacy event that the settings call for.
         ledger: Where the commitment is recorded.
         check_chunk: Raises `EncryptionError` where bytes are no ciphertext under the round's key.
 
@@ -94,8 +92,6 @@ def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:
 def _check_event(stored: StoredUpdate, promised: PrivacyEvent) -> Rejection | None:
     """Compare what was declared with what was promised."""
     declared = stored.signed.commitment.event
-    if promised.mode == "sample":
-        promised = replace(promised, sampling_rate=declared.sampling_rate, steps=declared.steps)
     if declared == promised:
         return None
     return _reject(stored, "WrongPrivacyEvent", f"it declares {declared}, the settings promise {promised}")

@@ -14,13 +14,13 @@ from data_preprocessing import load_partition
 from encryption import SecretContext
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
+from fedward.accounting import PrivacyLedger, epsilon
 from fedward.errors import VerificationError
 from fedward.evaluation import Metrics, evaluate
 from fedward.hospital import weights_digest
 from fedward.model import Classifier
 from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.packing import round_plan
-from fedward.privacy import PrivacyLedger, epsilon
 from fedward.reporting import RunFacts, plot_learning_curves, summarize, write_summary
 from fedward.run_folder import RunFolder, RunRecord
 from fedward.settings import Settings

@@ -10,7 +10,7 @@ from rich.table import Table
 from commands import console
 from commands.layouts import DEFAULT_PARAMETERS, layout_table, layouts
 from fedward import settings as setting
-from fedward.accounting import epsilon
+from fedward.accounting import calibrated, epsilon
 from fedward.privacy import expected_event
 from fedward.run_folder import RunFolder
 from fedward.settings import Settings, to_tables
@@ -34,7 +34,7 @@ def info(
         settings = setting.from_tables(record.settings)
         roster, length = len(record.roster), record.parameters
     else:
-        settings = setting.load(config, *(setting.parse_assignment(text) for text in assignments or ()))
+        settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments or ())))
         roster, length = settings.data.hospitals, DEFAULT_PARAMETERS
     if plan:
         wanted = (parameters if parameters is not None else length, hospitals if hospitals is not None else roster)

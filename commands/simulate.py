@@ -9,6 +9,7 @@ import typer
 
 from commands import console
 from fedward import settings as setting
+from fedward.accounting import calibrated
 from fedward.errors import UsageError
 from fedward.run_folder import RunFolder
 from fedward.settings import Scalar, Settings
@@ -27,6 +28,7 @@ class PrivacyMode(StrEnum):
 
     NONE = "none"
     UPDATE = "update"
+    SAMPLE = "sample"
 
 
 def simulate(
@@ -68,7 +70,7 @@ def simulate(
         folder, settings = out, None
     else:
         folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-        settings = allow_two_hospitals(setting.load(config, *given))
+        settings = calibrated(allow_two_hospitals(setting.load(config, *given)))
         if settings.privacy.mode == "none":
             console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
     # TensorFlow takes seconds to import: a wrong setting is said before.

@@ -66,6 +66,10 @@ class Fields:
             raise malformed(f"has no finite number in {self._name}.{key}")
         return float(value)
 
+    def has(self, key: str) -> bool:
+        """Whether there is anything under a key."""
+        return key in self._values
+
     def figure(self, key: str, largest: float = LARGEST_FIGURE) -> float:
         """A number from zero to `largest`."""
         value = self.number(key)

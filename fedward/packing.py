@@ -6,6 +6,7 @@ A coordinate times 2^scale_bits is what gets encrypted; the noise stays far belo
 the exact sum. `fedward.layout` has the layouts and their bounds.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +42,10 @@ class Quantized:
 def value_range(encryption: EncryptionSettings, privacy: PrivacySettings) -> float:
     """The public range of an update's coordinates: from the settings, never from the data.
 
-    Without privacy noise it is `encryption.value-range`. With it, no coordinate of the clipped update passes the
-    clip norm, and the noise passes 6 of its standard deviations about once in 500 million coordinates.
+    It is `encryption.value-range`, but in mode `update`: there no coordinate of the clipped update passes the clip
+    norm, and the noise passes 6 of its standard deviations about once in 500 million coordinates.
     """
-    if privacy.mode == "none":
+    if privacy.mode != "update":
         return encryption.value_range
     return privacy.clip_norm * (1 + NOISE_DEVIATIONS_IN_RANGE * privacy.noise_multiplier)
 
@@ -82,6 +83,21 @@ def round_plan(parameters: int, hospitals: int, settings: Settings) -> PackingPl
 def quantize(delta: Vector, weight: int, total_weight: int, plan: PackingPlan, rng: np.random.Generator) -> Quantized:
     """Cut to the public range, weight, and round up or down at random so that the mean is kept.
 
+    Args and Raises: as `quantize_chunks`, whose pieces these are, together.
+
+    Guarantees:
+        1. The expectation of `values * plan.resolution * total_weight / weight` is the saturated update.
+        2. Each value's magnitude is below `plan.levels * weight / total_weight + 1`, hence guarantee 1 of the plan.
+    """
+    values = np.concatenate(list(quantize_chunks(delta, weight, total_weight, plan, rng)))
+    return Quantized(values, count_saturated(delta, plan))
+
+
+def quantize_chunks(
+    delta: Vector, weight: int, total_weight: int, plan: PackingPlan, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Quantize one ciphertext's parameters at a time, so that no second copy of a large update is made.
+
     Args:
         delta: float32, shape (plan.parameters,); the update.
         weight: The hospital's weight, in [1, total_weight].
@@ -90,11 +106,8 @@ def quantize(delta: Vector, weight: int, total_weight: int, plan: PackingPlan, r
         rng: Source of the rounding; seeded like training, since rounding only post-processes the noised update.
 
     Raises:
-        EncryptionError: the update is of another length or not finite, or the weight is out of range.
-
-    Guarantees:
-        1. The expectation of `values * plan.resolution * total_weight / weight` is the saturated update.
-        2. Each value's magnitude is below `plan.levels * weight / total_weight + 1`, hence guarantee 1 of the plan.
+        EncryptionError: at the call, not later: the update is of another length or not finite, or the weight is out
+            of range.
     """
     if delta.shape != (plan.parameters,):
         raise EncryptionError(
@@ -111,11 +124,22 @@ def quantize(delta: Vector, weight: int, total_weight: int, plan: PackingPlan, r
             f"The weight {weight} is not between 1 and the total weight {total_weight}.",
             "Use the weights that are enrolled on the ledger.",
         )
-    saturated = int(np.count_nonzero(np.abs(delta) > plan.value_range))
+    factor = plan.levels / plan.value_range * (weight / total_weight)
+    starts = range(0, plan.parameters, plan.parameters_per_chunk)
+    return (_rounded(delta[start : start + plan.parameters_per_chunk], factor, plan, rng) for start in starts)
+
+
+def count_saturated(delta: Vector, plan: PackingPlan) -> int:
+    """Number of coordinates that are cut to the public range."""
+    return int(np.count_nonzero(delta > plan.value_range) + np.count_nonzero(delta < -plan.value_range))
+
+
+def _rounded(delta: Vector, factor: float, plan: PackingPlan, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Cut, scale and round: up with the probability of the fraction."""
     scaled = np.clip(delta.astype(np.float64), -plan.value_range, plan.value_range)
-    scaled *= plan.levels / plan.value_range * (weight / total_weight)
+    scaled *= factor
     scaled += rng.random(scaled.size)
-    return Quantized(np.floor(scaled, out=scaled).astype(np.int64), saturated)
+    return np.floor(scaled, out=scaled).astype(np.int64)
 
 
 def dequantize(
@@ -140,7 +164,9 @@ def dequantize(
             f"The included weight {included_weight} is not between 1 and the total weight {total_weight}.",
             "Use the weights that the ledger recorded for this round.",
         )
-    return sums.astype(np.float64) * (plan.resolution * (total_weight / included_weight))
+    mean = sums.astype(np.float64)
+    mean *= plan.resolution * (total_weight / included_weight)  # in place: an update may be large
+    return mean
 
 
 def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.complex128]:

@@ -38,7 +38,8 @@ class RoundLog:
         self._submitted.append(hospital)
         self.clock.add(submission.seconds)
         if submission.report:
-            self._train_losses.append(submission.report.loss)
+            if submission.report.loss is not None:
+                self._train_losses.append(submission.report.loss)
             self._saturated += submission.report.saturated
         self._tell("submitted", hospital=self._name(hospital), done=len(self._submitted))
 

@@ -1,8 +1,8 @@
 """The values that pass from stage to stage. What each stage hands on is a type of its own.
 
-`ModelUpdate` -> `PrivateUpdate` -> `EncryptedUpdate` -> `VerifiedUpdate` is the only way into an aggregate:
-each of these is built in exactly one module (held by tests/architecture), so that an update without its privacy
-stage, or one that the ledger did not accept, is a type error and not an oversight.
+`ModelUpdate` or `SampledUpdate` -> `PrivateUpdate` -> `EncryptedUpdate` -> `VerifiedUpdate` is the only way into an
+aggregate: each of these is built in exactly one module (held by tests/architecture), so that an update without its
+privacy stage, or one that the ledger did not accept, is a type error and not an oversight.
 """
 
 from dataclasses import dataclass, field
@@ -108,6 +108,21 @@ class PrivacyEvent:
     steps: int
     clip_norm: float
     delta: float
+
+
+@dataclass(frozen=True)
+class SampledUpdate:
+    """What private training changed, noise included; built by `fedward.private_training.train_privately` only.
+
+    It tells no loss: that would be a figure of the patients' without noise.
+
+    Attributes:
+        delta: float32, shape (parameters,).
+        event: How it was trained, as the accountant counts it.
+    """
+
+    delta: Vector
+    event: PrivacyEvent
 
 
 @dataclass(frozen=True)

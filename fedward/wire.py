@@ -7,7 +7,7 @@ in it, and a reply that cannot be read raises `VerificationError`, never anythin
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
@@ -45,11 +45,11 @@ class TrainingReport:
     """What a hospital tells of its training; absent when an earlier submission is sent again.
 
     Attributes:
-        loss: Mean training loss of the last epoch.
+        loss: Mean training loss of the last epoch; None under differential privacy, which it would pass by.
         saturated: Coordinates that were cut to the public value range.
     """
 
-    loss: float
+    loss: float | None
     saturated: int
 
 
@@ -149,7 +149,7 @@ def submission_to_records(submission: Submission) -> RecordDict:
         {
             "commitment": ConfigRecord(values),
             "chunks": chunks_to_record(submission.chunks),
-            "report": MetricRecord(asdict(submission.report) if submission.report else {}),
+            "report": _report_record(submission.report),
             "seconds": MetricRecord({**submission.seconds}),
         }
     )
@@ -345,7 +345,17 @@ def _training_report(told: Fields) -> TrainingReport:
     saturated = told.whole("saturated")
     if saturated < 0:
         raise malformed("has a negative count of saturated coordinates")
-    return TrainingReport(told.figure("loss"), saturated)
+    return TrainingReport(told.figure("loss") if told.has("loss") else None, saturated)
+
+
+def _report_record(report: TrainingReport | None) -> MetricRecord:
+    """A report's figures, without those that are not told; empty where there is none."""
+    record = MetricRecord()
+    if report:
+        record["saturated"] = report.saturated
+        if report.loss is not None:
+            record["loss"] = report.loss
+    return record
 
 
 def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:

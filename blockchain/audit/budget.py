@@ -13,8 +13,9 @@ import numpy as np
 from blockchain.audit.evidence import Claims
 from blockchain.audit.report import Report, Step
 from blockchain.audit.rounds import RoundStory
+from fedward.accounting import epsilon
 from fedward.errors import FedwardError, VerificationError
-from fedward.privacy import epsilon, expected_event
+from fedward.privacy import expected_event
 from fedward.settings import default_tables, digest_of, from_tables
 from fedward.types import Address, PrivacyEvent
 
@@ -155,6 +156,10 @@ def _check_epsilon(
         report.note(Step.PRIVACY, warning, hospital=who)
     if stated is None:
         report.ok(Step.PRIVACY, f"{who}: {text}; the run states none.", hospital=who)
+    elif stated > found * (1 + TOLERANCE) and math.isfinite(stated):
+        # Charged before anything left, and then late, lost or cut short by a crash: more was spent than arrived.
+        more = f"{who} states an epsilon of {stated!r} and has committed {text}: the rest never reached the ledger."
+        report.note(Step.PRIVACY, more, hospital=who)
     elif not math.isclose(stated, found, rel_tol=TOLERANCE):
         wrong = f"The run states an epsilon of {stated!r} for {who}, the recorded events give {found!r} ({text})."
         report.fail(Step.PRIVACY, wrong, hospital=who)

@@ -13,9 +13,9 @@ from blockchain.audit.report import Report, Step
 from blockchain.checkpoints import SignedCheckpoint
 from blockchain.encoding import check_address, encode_event
 from blockchain.stored_chain import StoredChain
+from fedward.accounting import epsilon
 from fedward.ciphertext import CIPHERTEXT
 from fedward.errors import EvidenceError, UsageError, VerificationError
-from fedward.privacy import epsilon
 from fedward.run_folder import RunFolder
 from fedward.settings import from_tables
 from fedward.types import HospitalId, PrivacyEvent

@@ -8,6 +8,7 @@ from source_tree import calls_by_name, parse, product
 from fedward import types
 
 BUILT_IN = {
+    "SampledUpdate": "fedward.private_training",
     "PrivateUpdate": "fedward.privacy",
     "EncryptedUpdate": "encryption",
     "VerifiedUpdate": "blockchain.verification",
@@ -45,6 +46,7 @@ def test_a_constructor_is_found_by_whatever_name(text: str) -> None:
 def test_none_of_them_is_copied_with_other_values() -> None:
     """`dataclasses.replace` would build one without its module; it is used on other types only."""
     users = {source.name for source in product() if "replace" in calls_by_name(source)}
-    stages = {"client", "server", "encryption", "fedward.privacy", "fedward.aggregation", "blockchain.signatures"}
-    assert "blockchain.verification" in users  # of a PrivacyEvent
+    stages = {"client", "server", "encryption", "fedward.privacy", "fedward.private_training", "fedward.aggregation"}
+    stages |= {"blockchain.signatures"}
+    assert "fedward.accounting" in users  # of settings
     assert not users & stages

@@ -154,10 +154,17 @@ def test_less_privacy_than_promised_is_rejected_but_on_record(
     assert opened.ledger.round(1).submissions == 1
 
 
-def test_steps_and_sampling_rate_of_single_examples_are_the_hospitals_own(opened: Consortium, tmp_path: Path) -> None:
-    promised = dataclasses.replace(EVENT, mode="sample", unit="image")
-    own = dataclasses.replace(promised, sampling_rate=0.03, steps=40)
-    assert isinstance(check(opened, stored(opened, tmp_path, event=own), promised=promised), VerifiedUpdate)
+@pytest.mark.parametrize("change", [{}, {"sampling_rate": 0.03}, {"steps": 40}])
+def test_steps_and_sampling_rate_are_the_settings_and_not_the_hospitals(
+    opened: Consortium, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    promised = dataclasses.replace(EVENT, mode="sample", unit="patient", sampling_rate=0.02, steps=30)
+    update = stored(opened, tmp_path, event=dataclasses.replace(promised, **change))
+    found = check(opened, update, promised=promised)
+    if change:
+        assert_rejected(found, "WrongPrivacyEvent", update.hospital)
+    else:
+        assert isinstance(found, VerifiedUpdate)
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ FIELDS = [
     if isinstance(values, ConfigRecord | MetricRecord)
     for field in values
 ]
-OPTIONAL = {("seconds", "train"), ("seconds", "vote")}  # times may be absent
+OPTIONAL = {("seconds", "train"), ("seconds", "vote"), ("report", "loss")}  # may be absent
 WRONG: tuple[Any, ...] = (
     *(None, "text", b"", b"x" * 31, b"x" * 33, 1, 0.5, True, False, -1, 2**63 - 1),
     *(float("nan"), float("inf"), float("-inf"), [], [1], [0.5], ["a"], [b"a"], [True]),

@@ -12,8 +12,9 @@ from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.rounds import RoundStory
 from blockchain.records import RoundPhase
 from fedward import settings as setting
+from fedward.accounting import epsilon
 from fedward.errors import VerificationError
-from fedward.privacy import epsilon, expected_event
+from fedward.privacy import expected_event
 from fedward.types import HospitalId, PrivacyEvent
 
 CHUNKS = (b"any",)
@@ -74,11 +75,20 @@ def test_another_epsilon_than_the_recorded_one_is_found(wrong: float) -> None:
     assert repr(spent) in line.evidence
 
 
-@pytest.mark.parametrize(("change", "holds"), [(1e-10, True), (1e-8, False)])
+@pytest.mark.parametrize(("change", "holds"), [(-1e-10, True), (1e-10, True), (-1e-8, False)])
 def test_epsilon_is_compared_to_nine_digits(change: float, holds: bool) -> None:
     spent = epsilon([EVENT] * 3)
     assert spent
     assert checked(rounds(EVENT), stated(spent * (1 + change))).failed(Step.PRIVACY) is not holds
+
+
+def test_a_hospital_that_spent_more_than_arrived_is_noted_and_not_accused() -> None:
+    """Charged before it leaves: an update that came too late, or was cut short by a crash, is spent all the same."""
+    more = epsilon([EVENT] * 5)
+    assert more
+    report = checked(rounds(EVENT), stated(more))
+    assert "never reached the ledger" in only(report, Step.PRIVACY, Status.NOTE).evidence
+    assert not report.failed(Step.PRIVACY)
 
 
 def test_leaving_out_the_rejected_round_is_found() -> None:

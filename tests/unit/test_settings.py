@@ -44,7 +44,7 @@ def another_value(table: str, key: str, value: Scalar) -> Scalar:
             return next(other for other in rule.values if other != value)
         if isinstance(value, int):
             return value + 1 if value < rule.high else value - 1
-    return value + "x" if isinstance(value, str) else float(value) / 2
+    return value + "x" if isinstance(value, str) else float(value) / 2 or 0.5
 
 
 ALL_SETTINGS = [(table, key, value) for table, keys in setting.default_tables().items() for key, value in keys.items()]

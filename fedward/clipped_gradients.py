@@ -1,0 +1,129 @@
+"""The sum of clipped gradients, one for each unit: the only thing that private training learns from the images.
+
+A unit's images are one example (Abadi et al. 2016 for single images; McMahan et al. 2018 for all data of a person): its
+gradient is the mean of its images' gradients, clipped as a whole. A second copy of an image moves that mean, never the
+bound. Where TensorFlow comes in, shapes are fixed: batches are filled up with nothing, so nothing is traced anew.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.model import Classifier
+from fedward.quiet_tensorflow import tf
+from fedward.types import Vector
+
+BATCH_IMAGES = 32  # images whose gradients are in memory at a time: 12 MB with the CNN
+_SMALLEST_NORM = 1e-300  # in place of zero, to divide by
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Whole units, as many as fit a batch.
+
+    Attributes:
+        rows: Indices of images, shape (BATCH_IMAGES,); 0 where filled up.
+        slots: Which unit of the batch each belongs to, shape (BATCH_IMAGES,).
+        shares: float32, shape (BATCH_IMAGES,); 1 over the unit's number of images, 0 where filled up.
+    """
+
+    rows: NDArray[np.intp]
+    slots: NDArray[np.int32]
+    shares: NDArray[np.float32]
+
+
+def batches(units: list[NDArray[np.intp]], size: int = BATCH_IMAGES) -> Iterator[Batch]:
+    """Put units into batches, each unit wholly into one.
+
+    Args:
+        units: Rows of each unit's images, at least one and at most `size`.
+        size: Images in a batch.
+    """
+    waiting: list[NDArray[np.intp]] = []
+    for unit in units:
+        if sum(map(len, waiting)) + len(unit) > size:
+            yield _batch(waiting, size)
+            waiting = []
+        waiting.append(unit)
+    if waiting:
+        yield _batch(waiting, size)
+
+
+def _batch(units: list[NDArray[np.intp]], size: int) -> Batch:
+    """Fill units up to a batch."""
+    lengths = [len(unit) for unit in units]
+    missing = size - sum(lengths)
+    slots = np.repeat(np.arange(len(units)), lengths)
+    return Batch(
+        rows=np.pad(np.concatenate(units), (0, missing)),
+        slots=np.pad(slots, (0, missing)).astype(np.int32),
+        shares=np.pad(np.repeat(1.0 / np.array(lengths), lengths), (0, missing)).astype(np.float32),
+    )
+
+
+class ClippedGradients:
+    """Sums of clipped gradients of a classifier's loss, at the weights that it holds when asked.
+
+    Args:
+        classifier: Whose trainable weights the gradients are of.
+
+    Guarantees:
+        1. Whatever images, labels and weights: what a unit adds is at most `bound` long. A gradient that is not
+           finite adds nothing.
+        2. What a unit adds depends on that unit's images alone, not on who else is in the batch.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._sum = tf.function(self._clipped_sum, reduce_retracing=True)
+
+    @property
+    def parameters(self) -> int:
+        """Length of a gradient."""
+        return self._classifier.parameters
+
+    def __call__(self, prepared: Vector, labels: Vector, batch: Batch, bound: float) -> NDArray[np.float64]:
+        """One batch's sum.
+
+        Args:
+            prepared: All images as the classifier's `prepare` gives them, float32, first axis by image.
+            labels: float32, shape (n, findings).
+            batch: Which of them.
+            bound: Largest L2 norm of what a unit adds.
+
+        Returns:
+            float64, shape (parameters,).
+        """
+        total = self._sum(
+            tf.constant(prepared[batch.rows]),
+            tf.constant(labels[batch.rows]),
+            tf.constant(batch.slots),
+            tf.constant(batch.shares),
+            tf.constant(bound, tf.float64),
+        )
+        return np.asarray(total, np.float64)
+
+    def _clipped_sum(self, inputs: Any, labels: Any, slots: Any, shares: Any, bound: Any) -> Any:
+        head = self._classifier.trainable
+        weights = head.trainable_weights
+
+        def gradient(image: Any) -> Any:
+            pixels, label = image
+            with tf.GradientTape() as tape:
+                logits = head(pixels[None], training=True)
+                loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label[None], logits))
+            return tf.concat([tf.reshape(part, [-1]) for part in tape.gradient(loss, weights)], 0)
+
+        single = tf.vectorized_map(gradient, (inputs, labels), warn=False)
+        # Not by multiplying with 0: what fills up may have a gradient that is no number.
+        wide = tf.cast(tf.where(shares[:, None] > 0, single, 0.0), tf.float64) * tf.cast(shares, tf.float64)[:, None]
+        units = tf.math.unsorted_segment_sum(wide, slots, shares.shape[0])
+        # In float64 the square of the largest float32 is finite, so the norm is wrong by rounding only.
+        norms = tf.norm(units, axis=1)
+        factors = tf.minimum(tf.constant(1.0, tf.float64), bound / tf.maximum(norms, _SMALLEST_NORM))
+        finite = tf.math.is_finite(norms)
+        clipped = tf.where(finite[:, None], units, tf.zeros_like(units))
+        return tf.linalg.matvec(clipped, tf.where(finite, factors, tf.zeros_like(factors)), transpose_a=True)
