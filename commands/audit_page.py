@@ -17,6 +17,7 @@ from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.rounds import Moment, RoundStory
 from blockchain.records import RoundPhase
 from commands.audit_lines import count, headline, summary, worst
+from commands.trust_source import Origin, TrustSource
 from fedward.types import PrivacyEvent
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,12 +26,13 @@ MEANINGS = {
     Status.FAIL: "Something contradicts the ledger. Do not use the model before this is explained.",
     Status.MISSING: "Nothing contradicts the ledger, but evidence that a full verification needs is missing.",
 }
+NOBODY = TrustSource()
 _DIGITS = 12  # of a shortened hash
 _MOODS = {RoundPhase.ACCEPTED: "good", RoundPhase.REJECTED: "bad", RoundPhase.ABORTED: "gap"}
 
 
-def render_page(result: AuditResult) -> str:
-    """The page of an audit, as HTML.
+def render_page(result: AuditResult, source: TrustSource = NOBODY) -> str:
+    """The page of an audit, as HTML, with whose word it rests on.
 
     Guarantees:
         1. It names no outside resource, and has no script.
@@ -41,10 +43,10 @@ def render_page(result: AuditResult) -> str:
     )
     environment.filters |= {"short": _short, "full": _full}
     environment.tests["hashlike"] = lambda value: isinstance(value, bytes) or str(value).startswith("0x")
-    return environment.get_template("audit.html").render(page=_page(result))
+    return environment.get_template("audit.html").render(page=_page(result, source))
 
 
-def _page(result: AuditResult) -> dict[str, Any]:
+def _page(result: AuditResult, source: TrustSource) -> dict[str, Any]:
     """Everything that the template shows."""
     report, claims = result.report, result.claims
     status, title, detail = headline(report)
@@ -55,6 +57,8 @@ def _page(result: AuditResult) -> dict[str, Any]:
         "title": title.capitalize(),
         "detail": detail,
         "meaning": MEANINGS[status],
+        "trust": source.sentence,
+        "trust_is_outside": source.origin is Origin.HANDED_IN,
         "figures": _figures(result),
         "ledger": _ledger(result),
         "steps": _steps(report),

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,13 @@ from blockchain.checkpoints import Checkpoint, SignedCheckpoint
 from blockchain.records import RosterEntry, RoundPhase
 from commands.audit_lines import fold, headline, render_lines
 from commands.audit_page import render_page
+from commands.trust_source import Origin, TrustSource
 from fedward.types import Address, HospitalId, PrivacyEvent
 
 HOSTILE = "<script>alert('x')</script><img src=\"https://evil.example/a.png\" onerror='x()'>"
 FIRST, SECOND, WITNESS, CONTRACT = (Address("0x" + digit * 40) for digit in "1234")
 EVENT = PrivacyEvent("update", "hospital", 1.0, 1.25, 1, 0.5, 1e-5)
+HANDED_IN = TrustSource(Origin.HANDED_IN, Path("from/hospital-2.json"))
 ROOT, BASE, AGGREGATE = bytes([0xAA]) * 32, bytes([0xBB]) * 32, bytes([0xCC]) * 32
 
 
@@ -136,6 +139,35 @@ def test_a_page_can_be_made_of_nothing() -> None:
     page = Page(render_page(AuditResult("x.zip", report)))
     assert "Not verified" in page.text
     assert "Round" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (HANDED_IN, "trust file from/hospital-2.json, which was handed in"),
+        (TrustSource(Origin.OWN, Path("run/trust.json")), "run/trust.json, which is the run's own word on itself"),
+        (TrustSource(), "nobody's word: the whole history may be invented"),
+    ],
+)
+def test_the_page_says_whose_word_it_rests_on(source: TrustSource, words: str) -> None:
+    html = render_page(result(), source)
+    assert words in Page(html).text
+    assert ('class="verdict MISSING"' in html) == (source.origin is not Origin.HANDED_IN)
+
+
+def test_a_trust_file_in_the_run_is_the_runs_own_however_it_is_named(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    run.mkdir()
+    other.mkdir()
+    assert TrustSource.of(None, run) == TrustSource.of(None, None) == TrustSource()
+    (run / "trust.json").touch()
+    assert TrustSource.of(None, run) == TrustSource(Origin.OWN, run / "trust.json")
+    assert TrustSource.of(other / ".." / "run" / "trust.json", run).origin is Origin.OWN
+    assert TrustSource.of(other / "trust.json", run).to_json() == {
+        "origin": "handed-in",
+        "file": str(other / "trust.json"),
+    }
+    assert TrustSource.of(run / "trust.json", None).origin is Origin.HANDED_IN
 
 
 def test_times_off_the_calendar_are_shown_as_they_are() -> None:

@@ -1,0 +1,59 @@
+"""Whose word an audit rests on: a trust file that was handed in, the run's own, or none."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+class Origin(Enum):
+    """Where the trust file came from, as in `--json`."""
+
+    HANDED_IN = "handed-in"
+    OWN = "own"
+    NONE = "none"
+
+
+_ASK = "Ask a hospital for its trust file, and audit with --trust."
+_SENTENCES = {
+    Origin.HANDED_IN: "It rests on the trust file {file}, which was handed in: what hospitals say there is believed.",
+    Origin.OWN: "It rests on {file}, which is the run's own word on itself: that finds what broke, but no history that "
+    f"somebody invented. {_ASK}",
+    Origin.NONE: f"It rests on nobody's word: the whole history may be invented. {_ASK}",
+}
+
+
+@dataclass(frozen=True)
+class TrustSource:
+    """Where the trust file of an audit came from.
+
+    Attributes:
+        origin: Who vouches.
+        file: Its path; None where there is none.
+    """
+
+    origin: Origin = Origin.NONE
+    file: Path | None = None
+
+    @classmethod
+    def of(cls, given: Path | None, run: Path | None) -> "TrustSource":
+        """What an audit of a run rests on.
+
+        Args:
+            given: The file that was named with --trust; one that lies in the run is the run's own all the same.
+            run: The run's folder, where its own trust file is used when none is named.
+        """
+        own = run / "trust.json" if run else None
+        if given is not None:
+            same = own is not None and own.resolve() == given.resolve()
+            return cls(Origin.OWN if same else Origin.HANDED_IN, given)
+        return cls(Origin.OWN, own) if own is not None and own.exists() else cls()
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return _SENTENCES[self.origin].format(file=self.file)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"origin": self.origin.value, "file": str(self.file) if self.file else None}
