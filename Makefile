@@ -12,7 +12,7 @@ help:
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
-	@echo "make bench       measure what docs/gas.md says"
+	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
 setup:
@@ -58,8 +58,17 @@ contracts: contracts/node_modules
 slither: .venv-slither/stamp contracts/node_modules
 	cd contracts && ../.venv-slither/bin/slither UpdateLedger.sol
 
-bench: setup
+# TenSEAL, which benchmarks/encryption.py compares with.
+.venv-bench/stamp: setup/requirements-bench.lock
+	rm -rf .venv-bench
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: setup .venv-bench/stamp
 	$(PY) benchmarks/gas.py
+	$(PY) benchmarks/encryption.py
+	$(PY) benchmarks/round_overhead.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
@@ -68,6 +77,8 @@ lock:
 	  setup/requirements-build.in -o setup/requirements-build.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  setup/requirements-slither.in -o setup/requirements-slither.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  setup/requirements-bench.in -o setup/requirements-bench.lock
 
 clean:
-	rm -rf .venv .venv-slither .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules
+	rm -rf .venv .venv-slither .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules

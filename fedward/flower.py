@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +67,21 @@ class FlowerSimulation:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, settings: Settings, log: Path) -> "FlowerSimulation":
+    def start(
+        cls, folder: Path, settings: Settings, log: Path, stage: Callable[[Path], None] = stage_app
+    ) -> "FlowerSimulation":
         """Stage the app, start a SuperLink and submit the run.
 
         Args:
             folder: An empty folder for Flower's own files and the staged app.
             settings: Passed on to server and hospitals as the run config.
             log: File for the processes' output.
+            stage: Puts the app into a folder.
 
         Raises:
             ResourceError: the SuperLink does not start.
         """
-        stage_app(folder / "fedward")
+        stage(folder / "fedward")
         port = _free_port()
         run_config = folder / "run_config.toml"
         run_config.write_bytes(tomli_w.dumps(to_tables(settings)).encode())
@@ -126,10 +129,14 @@ def _spawn(command: list[str], home: Path, log: Path) -> "subprocess.Popen[bytes
     programs = Path(sys.executable).parent
     environment = {**os.environ, **QUIET_AND_LOCAL, "FLWR_HOME": str(home)}
     environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Ray's workers look for modules where Flower was started before they look into the app: nothing may be there.
+    nowhere = home / "empty"
+    nowhere.mkdir(exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own programs, no shell
             [str(programs / command[0]), *command[1:]],
             env=environment,
+            cwd=nowhere,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
