@@ -1,0 +1,180 @@
+"""The ways to add updates under encryption that `benchmarks/encryption.py` compares.
+
+Libraries are imported where they are used: TenSEAL's environment has no Pyfhel, ours no TenSEAL.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+HOSPITALS = 5
+RING_DEGREE = 8192
+SCALE_BITS = 40
+NAIVE_MODULUS_BITS = [60, 40, 60]
+NVFLARE_MODULUS_BITS = [60, 40, 40]
+OURS, REFERENCE = "fedward", "tenseal symmetric"
+
+
+class Way(Protocol):
+    """One way to get five vectors added under encryption; ciphertexts and bytes are what it makes of them."""
+
+    def encrypt(self, values: Any) -> Any:
+        """A float32 vector, weighted by 1 / HOSPITALS, to ciphertexts."""
+
+    def serialize(self, ciphertexts: Any) -> list[bytes]:
+        """Ciphertexts to what is sent."""
+
+    def parse(self, sent: list[bytes]) -> Any:
+        """What was sent to what can be added."""
+
+    def add(self, total: Any, update: Any) -> Any:
+        """The running sum with one update more."""
+
+    def finish(self, total: Any) -> list[bytes]:
+        """The sum as it is sent."""
+
+    def decrypt(self, sent: list[bytes]) -> Any:
+        """The sum as it was sent, to float64."""
+
+
+class Ours:
+    """The project's own functions."""
+
+    def __init__(self, parameters: int) -> None:
+        from encryption import SecretContext
+        from fedward import settings as setting
+        from fedward.packing import round_plan
+
+        self._settings = setting.load(None, ("data.hospitals", HOSPITALS))
+        self._plan = round_plan(parameters, HOSPITALS, self._settings)
+        self._secret = SecretContext.generate()
+        self._rng = np.random.default_rng(1)
+
+    def encrypt(self, values: Any) -> Any:
+        """Weight and encrypt."""
+        from encryption import encrypt
+        from fedward.privacy import privatize
+        from fedward.types import ModelUpdate
+
+        update = privatize(ModelUpdate(values, 1, 0.0), self._settings.privacy)
+        return encrypt(update, 1, HOSPITALS, self._plan, self._secret.public, self._rng)
+
+    def serialize(self, ciphertexts: Any) -> list[bytes]:
+        """Give what is sent."""
+        return list(ciphertexts.chunks)
+
+    def parse(self, sent: list[bytes]) -> list[bytes]:
+        """Read what was sent."""
+        for chunk in sent:
+            self._secret.public.check_ciphertext(chunk)
+        return sent
+
+    def add(self, total: list[bytes], update: list[bytes]) -> list[bytes]:
+        """Add in place."""
+        # As the server does it: each chunk of the sum replaces the one before.
+        for index, chunk in enumerate(update):
+            total[index] = self._secret.public.add(total[index], chunk)
+        return total
+
+    def finish(self, total: list[bytes]) -> list[bytes]:
+        """Give what is sent."""
+        return total
+
+    def decrypt(self, sent: list[bytes]) -> Any:
+        """Open the sum."""
+        from encryption import decrypt
+        from fedward.packing import dequantize
+
+        sums = decrypt(sent, self._plan, self._secret, HOSPITALS)
+        return dequantize(sums, self._plan, HOSPITALS, HOSPITALS)
+
+
+class NaivePyfhel:
+    """Pyfhel with one real number a slot and a level for multiplications that nobody needs."""
+
+    def __init__(self, parameters: int) -> None:
+        self._parameters, self._slots = parameters, RING_DEGREE // 2
+        library = importlib.import_module("Pyfhel")
+        self._ciphertext = library.PyCtxt
+        self._he = library.Pyfhel()
+        self._he.contextGen(scheme="ckks", n=RING_DEGREE, scale=2.0**SCALE_BITS, qi_sizes=NAIVE_MODULUS_BITS)
+        self._he.keyGen()
+
+    def encrypt(self, values: Any) -> list[Any]:
+        """Weight and encrypt."""
+        weighted = values.astype(np.float64) / HOSPITALS
+        starts = range(0, self._parameters, self._slots)
+        return [self._he.encryptFrac(weighted[start : start + self._slots]) for start in starts]
+
+    def serialize(self, ciphertexts: list[Any]) -> list[bytes]:
+        """Give what is sent."""
+        return [ciphertext.to_bytes("none") for ciphertext in ciphertexts]
+
+    def parse(self, sent: list[bytes]) -> list[Any]:
+        """Read what was sent."""
+        return [self._ciphertext(pyfhel=self._he, bytestring=content, scheme="ckks") for content in sent]
+
+    def add(self, total: list[Any], update: list[Any]) -> list[Any]:
+        """Add in place."""
+        for left, right in zip(total, update, strict=True):
+            self._he.add(left, right, in_new_ctxt=False)
+        return total
+
+    def finish(self, total: list[Any]) -> list[bytes]:
+        """Give what is sent."""
+        return self.serialize(total)
+
+    def decrypt(self, sent: list[bytes]) -> Any:
+        """Open the sum."""
+        slots = [self._he.decryptFrac(ciphertext) for ciphertext in self.parse(sent)]
+        return np.concatenate(slots)[: self._parameters]
+
+
+class TenSeal:
+    """TenSEAL with NVFlare's parameters, the whole update as one vector."""
+
+    def __init__(self, encryption_type: str) -> None:
+        self._library = importlib.import_module("tenseal")
+        self._context = self._library.context(
+            self._library.SCHEME_TYPE.CKKS,
+            poly_modulus_degree=RING_DEGREE,
+            coeff_mod_bit_sizes=NVFLARE_MODULUS_BITS,
+            encryption_type=self._library.ENCRYPTION_TYPE[encryption_type],
+            n_threads=1,
+        )
+        self._context.global_scale = 2.0**SCALE_BITS
+
+    def encrypt(self, values: Any) -> Any:
+        """Weight and encrypt."""
+        return self._library.ckks_vector(self._context, values * np.float64(1 / HOSPITALS))
+
+    def serialize(self, ciphertexts: Any) -> list[bytes]:
+        """Give what is sent."""
+        return [ciphertexts.serialize()]
+
+    def parse(self, sent: list[bytes]) -> Any:
+        """Read what was sent."""
+        return self._library.ckks_vector_from(self._context, sent[0])
+
+    def add(self, total: Any, update: Any) -> Any:
+        """Add in place."""
+        total += update
+        return total
+
+    def finish(self, total: Any) -> list[bytes]:
+        """Give what is sent."""
+        return self.serialize(total)
+
+    def decrypt(self, sent: list[bytes]) -> Any:
+        """Open the sum."""
+        return np.asarray(self.parse(sent).decrypt())
+
+
+WAYS: dict[str, Callable[[int], Way]] = {
+    OURS: Ours,
+    "pyfhel, naive": NaivePyfhel,
+    REFERENCE: lambda _parameters: TenSeal("SYMMETRIC"),
+    "tenseal asymmetric": lambda _parameters: TenSeal("ASYMMETRIC"),
+}
