@@ -18,6 +18,7 @@ from blockchain.founding import create_parties, found_consortium
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.node import RunningNode, start_node
+from blockchain.whereabouts import announced
 from commands import console
 from commands.conclusion import conclude
 from commands.watching import watch
@@ -122,7 +123,7 @@ def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
     try:
         flower = FlowerSimulation.start(home, settings, folder.path / "flower.log")
         try:
-            with _witnessing(folder, settings):
+            with announced(folder, node.url), _witnessing(folder, settings):
                 watch(folder, flower, settings)
         finally:
             flower.stop()

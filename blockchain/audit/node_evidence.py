@@ -107,6 +107,10 @@ class NodeEvidence:
         self._problem = None
         return height
 
+    def block_hash_zero(self) -> bytes:
+        """Which chain the node serves: the hash of its block 0 (32 bytes); raises as `refresh`."""
+        return bytes(keccak(header_of(self._block(0), 0)))
+
     def _fetch(self, height: int) -> None:
         """Blocks from the first one that is not here up to a height."""
         if self._genesis is None:

@@ -517,7 +517,7 @@ def test_a_nodes_receipts_tell_what_execution_tells(recorded: Recorded) -> None:
     assert verdict.blocks == audit(recorded, recorded.evidence).blocks
     assert not verdict.steps(Status.FAIL)
     assert verdict.steps(Status.NOTE) == {EXECUTION}
-    assert "vouches" in verdict.text(EXECUTION, Status.NOTE)
+    assert "is this node's word" in verdict.text(EXECUTION, Status.NOTE)
     assert verdict.steps(Status.OK) == {GENESIS, HEADERS, ROOTS, SENDERS}
 
 
