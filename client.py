@@ -175,8 +175,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         private = privatize(update, settings.privacy)
         spending.charge(round_index, private.event)
     with clock.measure("encrypt"):
-        weight = hospital.membership.weight
-        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding)
+        weight, workers = hospital.membership.weight, settings.speed.encryption_workers
+        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding, workers)
     with clock.measure("commit"):
         signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
         hospital.folder.save_submission(signed, encrypted.chunks)

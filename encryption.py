@@ -10,7 +10,9 @@ serialized without compression, so that hashes do not depend on how Pyfhel was b
 
 import functools
 import hashlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,14 +30,17 @@ from fedward.ciphertext import (
 )
 from fedward.errors import EncryptionError
 from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan
-from fedward.packing import pack, quantize, unpack
+from fedward.packing import count_saturated, pack, quantize_chunks, unpack
 from fedward.types import EncryptedUpdate, PrivateUpdate
+from fedward.workers import Helpers, Work, serve
 
 _PUBLIC_MAGIC = b"fedward public context 1\n"
 _SECRET_MAGIC = b"fedward secret context 1\n"
 _REMEDY = "Ask the consortium's dealer for the current context."
 # 48 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^58.
 _LARGEST_ZERO = 2.0**16
+# Ciphertexts from which on helper processes are started: below, their start takes longer than they save.
+HELPED_FROM = 200
 
 
 class PublicContext:
@@ -176,6 +181,7 @@ def encrypt(
     plan: PackingPlan,
     context: PublicContext,
     rng: np.random.Generator,
+    workers: int = 0,
 ) -> EncryptedUpdate:
     """Weight, quantize and encrypt an update that has passed its privacy stage.
 
@@ -186,16 +192,39 @@ def encrypt(
         plan: The layout.
         context: The consortium's public context.
         rng: Source of the rounding only; encryption draws its own secret randomness.
+        workers: Helper processes for an update of at least `HELPED_FROM` ciphertexts.
 
     Raises:
         EncryptionError: the update does not fit the plan or is not finite, or the weight is out of range.
+        ResourceError: a helper process is gone.
+
+    Guarantees:
+        1. The integers inside do not depend on `workers`.
+        2. Beside the update and its ciphertexts, memory does not grow with the number of parameters.
     """
-    quantized = quantize(update.delta, weight, total_weight, plan, rng)
-    chunks = []
-    for start in range(0, plan.parameters, plan.parameters_per_chunk):
-        slots = pack(quantized.values[start : start + plan.parameters_per_chunk], plan)
-        chunks.append(context._encrypt_slots(slots))
-    return EncryptedUpdate(tuple(chunks), weight, context.fingerprint, update.event, quantized.saturated)
+    chunks = tuple(encrypted_chunks(update, weight, total_weight, plan, context, rng, workers))
+    saturated = count_saturated(update.delta, plan)
+    return EncryptedUpdate(chunks, weight, context.fingerprint, update.event, saturated)
+
+
+def encrypted_chunks(
+    update: PrivateUpdate,
+    weight: int,
+    total_weight: int,
+    plan: PackingPlan,
+    context: PublicContext,
+    rng: np.random.Generator,
+    workers: int = 0,
+) -> Iterator[bytes]:
+    """The ciphertexts of `encrypt` one at a time, for a caller that needs not keep them all."""
+    pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
+    if workers == 0 or plan.chunks < HELPED_FROM:
+        for values in pieces:
+            yield context._encrypt_slots(pack(values, plan))
+        return
+    jobs = (pack(values, plan).tobytes() for values in pieces)
+    with Helpers(Path(__file__), context.to_bytes(), workers) as helpers:
+        yield from helpers.share_out(jobs, _closing(context))
 
 
 def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, summands: int) -> NDArray[np.int64]:
@@ -213,6 +242,9 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, 
     Raises:
         EncryptionError: a chunk is malformed, missing or one too many, under another key, or does not decode within
             the bounds of noise, fields and padding.
+
+    Limits: in this process alone. Opening 7 million parameters takes about as long as a helper process takes to start,
+    and so the secret key is never given to another process.
     """
     sums = np.empty(plan.parameters, dtype=np.int64)
     start = 0
@@ -225,6 +257,11 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, 
     if start < plan.parameters:
         raise _wrong_count(plan)
     return sums
+
+
+def _closing(context: PublicContext) -> Work:
+    """Slots, as bytes, to a ciphertext."""
+    return lambda slots: context._encrypt_slots(np.frombuffer(slots, dtype=np.complex128).copy())  # to be writable
 
 
 def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | bool]:
@@ -281,3 +318,7 @@ def _wrong_count(plan: PackingPlan) -> EncryptionError:
         f"The aggregate has not the {plan.chunks} chunks of {plan.parameters} parameters.",
         "Fetch it again from the store; vote to reject it if it stays so.",
     )
+
+
+if __name__ == "__main__":  # as a helper process
+    serve(sys.stdin.buffer, sys.stdout.buffer, lambda setup: _closing(PublicContext.from_bytes(setup)))
