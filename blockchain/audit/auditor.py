@@ -1,7 +1,8 @@
 """An audit from beginning to end: the numbered steps of `Step`, in a straight line."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from blockchain.audit.budget import check_privacy
@@ -127,15 +128,50 @@ def _examine(
         check_rules(blocks, ledger.contract, ledger.chain_id, report, result.names)
     with report.guarding(Step.RULES):
         result.stories = tell_rounds(blocks, ledger.contract)
+    gap = _gap(checker, report)
     for index, story in enumerate(result.stories, start=1):
-        with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index):
+        with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index), _beyond(gap, report, story, result):
             check_ciphertexts(story, evidence, report, result.names)
         progress(index, len(result.stories))
     if result.claims is None:
         return
-    with report.guarding(Step.PRIVACY):
+    with report.guarding(Step.PRIVACY), _beyond(gap, report, None, result):
         check_privacy(result.stories, result.claims, report, result.names)
     _examine_trust(result, evidence, trust, checker, blocks)
+
+
+def _gap(checker: HistoryChecker, report: Report) -> Step | None:
+    """The step that shows that the transactions which ran here are not all that were recorded; None: they are."""
+    chain = (Step.HEADERS, Step.ROOTS, Step.EXECUTION)
+    if checker.complete and not any(report.failed(step) for step in chain):
+        return None
+    bad = {line.step for line in report.lines if line.status in (Status.FAIL, Status.MISSING)}
+    return next((step for step in chain if step in bad), Step.EVIDENCE)
+
+
+@contextmanager
+def _beyond(gap: Step | None, report: Report, story: RoundStory | None, result: AuditResult) -> Iterator[None]:
+    """Blame nobody for what he did after the history broke off: what he did may be in the part that is not here.
+
+    A FAIL that only says that a hospital's commitment is not on the ledger becomes MISSING: a hospital's ciphertexts
+    in the round that was broken off, and an epsilon that the events which are here do not add up to.
+
+    Args:
+        gap: The step that found the gap, which says FAIL or MISSING by itself; None: there is none.
+        report: Takes the lines.
+        story: The round whose ciphertexts are looked at; None: budgets are.
+        result: Who is who.
+    """
+    start = len(report.lines)
+    yield
+    if gap is None or (story and story.ended):
+        return
+    committed = {str(result.names.get(address, address)) for address in story.updates} if story else set()
+    for place, line in enumerate(report.lines[start:], start=start):
+        about_absence = line.hospital is not None and line.hospital not in committed
+        if line.status is Status.FAIL and about_absence and (story or line.round_index is None):
+            told = f"{line.evidence} That may follow from step {gap.number} ({gap.label}): the history is not whole."
+            report.lines[place] = replace(line, status=Status.MISSING, evidence=told)
 
 
 def _examine_trust(
