@@ -121,3 +121,44 @@ def test_the_other_kinds_are_refused(samples: Samples, kind: str) -> None:
         if other != kind:
             with pytest.raises(EncryptionError):
                 samples.parsers[kind](samples.valid[other])
+
+
+@fuzz
+@given(
+    kind=st.sampled_from(KINDS),
+    position=st.integers(0, 200),
+    word=st.sampled_from([0, 1, 2**31, 2**32, 2**61, 2**63 - 1, 2**64 - 1]),
+)
+def test_huge_lengths_inside_cost_no_memory(samples: Samples, kind: str, position: int, word: int) -> None:
+    """Where a parser would read a length, a count or a size: SEAL's own would allocate what it says."""
+    valid = samples.valid[kind]
+    content = valid[:position] + word.to_bytes(8, "little") + valid[position + 8 :]
+    tracemalloc.start()
+    try:
+        samples.parsers[kind](content)
+    except EncryptionError:
+        pass
+    else:
+        assert content == valid or position + 8 > 113  # what follows are residues, most of them in range
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+@fuzz
+@given(first=st.sampled_from(KINDS), second=st.sampled_from(KINDS), cut=st.floats(0, 1), keep=st.booleans())
+def test_halves_of_two_kinds_are_neither(samples: Samples, first: str, second: str, cut: float, keep: bool) -> None:
+    """A key's head before a ciphertext's body and the like, of the length of either."""
+    left, right = samples.valid[first], samples.valid[second]
+    place = int(cut * len(left))
+    content = left[:place] + right[-(len(left) - place) or len(right) :] if keep else left[:place] + right[place:]
+    for kind in KINDS:
+        if content == samples.valid[kind]:
+            continue
+        try:
+            samples.parsers[kind](content)
+        except EncryptionError:
+            continue
+        assert len(content) == len(samples.valid[kind])
+        assert content[:113] == samples.valid[kind][:113]

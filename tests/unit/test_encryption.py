@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -239,3 +240,14 @@ def test_residue_out_of_range_is_refused(secret: SecretContext, update: Encrypte
             secret.public.check_ciphertext(bad)
     fine = chunk[:-8] + (COEFFICIENT_MODULI[0] - 1).to_bytes(8, "little")
     secret.public.check_ciphertext(fine)
+
+
+def test_encrypting_makes_no_second_copy_of_a_large_update(secret: SecretContext) -> None:
+    """Beside the ciphertexts: less than two bytes a parameter, where one copy in doubles would be eight."""
+    plan = plan_packing(1_500_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
+    update = PrivateUpdate(np.zeros(plan.parameters, np.float32), EVENT)
+    tracemalloc.start()
+    sent = encrypt(update, 1, 1, plan, secret.public, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - sum(map(len, sent.chunks)) < 2 * plan.parameters

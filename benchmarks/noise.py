@@ -1,0 +1,90 @@
+"""Measure the noise of encryption over keys, beside the law that `fedward.layout.PackingPlan` rests on.
+
+    python benchmarks/noise.py [--keys N] [--ciphertexts N] [--json]
+
+For each of many fresh keys, a few encryptions of zero are opened. Printed are the deviation of a coordinate, how it
+differs between slots, and the share of coordinates beyond 6 to 11 deviations over the Laplace law's. A second table
+does the same for sums of several ciphertexts under one key each.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from encryption import SecretContext
+from fedward.layout import SLOTS, plan_layout
+
+BEYOND = tuple(range(6, 12))
+
+
+def noise_of(secret: SecretContext, ciphertexts: int, summands: int) -> NDArray[np.float64]:
+    """Coordinates of opened sums of zeros: shape (ciphertexts, 2 * slots), in encoded units."""
+    zero, rows = np.zeros(SLOTS, np.complex128), []
+    for _ in range(ciphertexts):
+        total = secret.public._encrypt_slots(zero)
+        for _ in range(summands - 1):
+            total = secret.public.add(total, secret.public._encrypt_slots(zero))
+        opened = secret._decrypt_slots(total)
+        rows.append(np.concatenate([opened.real, opened.imag]))
+    return np.array(rows)
+
+
+def measure(keys: int, ciphertexts: int, summands: int) -> dict[str, Any]:
+    """Deviation and tails over fresh keys, over the law's."""
+    law = plan_layout(1, summands, 1.0, 1, 30)._noise_deviation(summands)
+    squares, count, slot_deviations = 0.0, 0, []
+    beyond = dict.fromkeys(BEYOND, 0)
+    for _ in range(keys):
+        noise = noise_of(SecretContext.generate(), ciphertexts, summands)
+        squares += float((noise**2).sum())
+        count += noise.size
+        slot_deviations.append(np.sqrt((noise**2).mean(axis=0)))
+        for deviations in BEYOND:
+            beyond[deviations] += int((np.abs(noise) > deviations * law).sum())
+    slots = np.concatenate(slot_deviations)
+    return {
+        "summands": summands,
+        "keys": keys,
+        "coordinates": count,
+        "deviation": (squares / count) ** 0.5,
+        "law_deviation": law,
+        "slot_deviation_least": float(slots.min()),
+        "slot_deviation_most": float(slots.max()),
+        "tail_over_law": {
+            str(deviations): beyond[deviations] / count / float(np.exp(-np.sqrt(2.0) * deviations))
+            for deviations in BEYOND
+        },
+        "tail_counts": {str(deviations): beyond[deviations] for deviations in BEYOND},
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keys", type=int, default=300)
+    parser.add_argument("--ciphertexts", type=int, default=4, help="opened under each key")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    # Fewer keys where each takes 16 times the encryptions.
+    rows = [measure(chosen.keys, chosen.ciphertexts, 1), measure(max(1, chosen.keys // 16), chosen.ciphertexts, 16)]
+    if chosen.json:
+        print(json.dumps({"rows": rows}, indent=2))
+        return
+    for row in rows:
+        print(f"\n{row['summands']} summands, {row['keys']} keys, {row['coordinates']:,} coordinates")
+        print(f"  deviation {row['deviation']:.0f}, by the law {row['law_deviation']:.0f}")
+        print(f"  of one slot under one key: {row['slot_deviation_least']:.0f} to {row['slot_deviation_most']:.0f}")
+        print("  beyond   count   share over the law's")
+        for deviations, ratio in row["tail_over_law"].items():
+            print(f"  {deviations:>6} {row['tail_counts'][deviations]:>7} {ratio:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
