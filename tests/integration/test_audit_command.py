@@ -54,7 +54,8 @@ def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Pa
     assert heads == [[str(step.number), step.label, "OK"] for step in Step]
     assert lines[-1].startswith("verified: ")
     assert int(lines[-1].split()[1].replace(",", "")) > 100
-    assert "own word" not in done.stderr
+    assert f"the trust file {trust}, which was handed in" in lines[-2]
+    assert "own word" not in done.stdout + done.stderr
     for index in range(1, ROUNDS + 1):
         assert sum(f"round {index} " in line for line in lines) >= 3
     html = (run / "report.html").read_text()
@@ -70,7 +71,14 @@ def test_json_is_the_whole_report(run: Path) -> None:
     assert {entry["name"] for entry in shown["steps"]} == {step.label for step in Step}
     signed = {(entry["round"], entry["hospital"]) for entry in shown["steps"] if entry["name"] == "ciphertexts"}
     assert {(index, f"hospital-{k}") for index in (1, 2) for k in (1, 2, 3)} <= signed
-    assert "own word on itself" in done.stderr
+    assert shown["trust"] == {"origin": "own", "file": str(run / "trust.json")}
+    assert "own word on itself" in (run / "report.html").read_text()
+
+
+def test_the_runs_own_trust_file_stays_its_own_when_it_is_named(run: Path) -> None:
+    done = audit(run, "--trust", run / "hospitals" / ".." / "trust.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the run's own word on itself" in done.stdout.splitlines()[-2]
 
 
 def test_one_changed_bit_of_a_ciphertext_is_found_and_named(run: Path) -> None:
@@ -91,7 +99,10 @@ def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
     (run / "trust.json").unlink()
     done = audit(run)
     assert done.returncode == 8
-    assert done.stdout.splitlines()[-1].startswith("incomplete: step 2 genesis: ")
+    *_, trust, verdict = done.stdout.splitlines()
+    assert verdict.startswith("incomplete: step 2 genesis: ")
+    assert "the whole history may be invented" in trust
+    assert "the whole history may be invented" in (run / "report.html").read_text()
 
 
 def test_a_run_with_a_damaged_description_is_audited_as_far_as_the_trust_file_goes(run: Path) -> None:
