@@ -1,0 +1,242 @@
+"""The server's peak memory in a round of seven million parameters, by number of hospitals.
+
+For each number of hospitals a fresh process runs the server's own round (`server.lead_round`): real messages with
+real ciphertexts and signed commitments, a real contract on a node in another process, files on disk, votes. Hospitals
+are not trained: each sends other valid ciphertexts, made from one encrypted vector when the server asks for its reply.
+
+Not in the figure: what Flower's own transport holds while it sends and receives, and the SuperLink, a process of its
+own that keeps every message until it is fetched.
+Run (on Linux): .venv/bin/python benchmarks/memory.py [--json] [--plot FILE]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from flwr.app import Message, MessageType
+from flwr.app.metadata import Metadata
+from flwr.supercore.task_identity import TaskIdentity
+
+from blockchain.founding import create_parties
+from blockchain.identity import Identity
+from blockchain.ledger import Ledger
+from blockchain.node import start_node
+from blockchain.signatures import Verdict, commit, sign_vote
+from encryption import PublicContext, SecretContext, encrypt
+from fedward import settings as setting
+from fedward import wire
+from fedward.evaluation import empty_histogram
+from fedward.packing import round_plan
+from fedward.privacy import privatize
+from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.settings import Settings, from_tables, to_tables
+from fedward.types import EncryptedUpdate, HospitalId, ModelUpdate, NodeId
+from server import Server, lead_round
+
+PARAMETERS = 7_000_000
+HOSPITALS = (5, 10, 25)
+WEIGHT = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One round: hospitals, bytes of an update, and the server process's peak."""
+
+    hospitals: int
+    update_mb: float
+    start_mb: float
+    peak_mb: float
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", type=Path, help="write the curve to this image file")
+    parser.add_argument("--hospitals", type=int, nargs="+", default=list(HOSPITALS))
+    parser.add_argument("--parameters", type=int, default=PARAMETERS)
+    parser.add_argument("--lead", type=Path, help=argparse.SUPPRESS)  # how this program calls itself as the server
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.lead:
+        print(json.dumps(asdict(lead(RunFolder(arguments.lead), arguments.url))))
+        return
+    rows = [measure(hospitals, arguments.parameters) for hospitals in arguments.hospitals]
+    growth = rows[-1].peak_mb / rows[0].peak_mb - 1
+    if arguments.plot:
+        plot(rows, arguments.parameters, arguments.plot)
+    if arguments.json:
+        result = {"parameters": arguments.parameters, "rows": [asdict(row) for row in rows], "growth": growth}
+        print(json.dumps(result, indent=2))
+        return
+    print("| hospitals | an update, MB | server before the round, MB | server's peak, MB |\n|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.hospitals} | {row.update_mb:.0f} | {row.start_mb:.0f} | {row.peak_mb:.0f} |")
+    print(f"\n{growth:+.1%} from {rows[0].hospitals} to {rows[-1].hospitals} hospitals.")
+
+
+def measure(hospitals: int, parameters: int) -> Row:
+    """Found a consortium, and have a process of its own lead a round."""
+    settings = setting.load(None, ("data.hospitals", hospitals), ("speed.poll-interval-s", 0.01))
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.create(Path(folder) / "run")
+        names = [HospitalId(f"hospital-{number}") for number in range(1, hospitals + 1)]
+        parties = create_parties(run, names)
+        secret = SecretContext.generate()
+        run.public_context.write_bytes(secret.public.to_bytes())
+        _save_vector(run, random_update(settings, parameters, secret.public))
+        with start_node(run.ledger, settings.ledger.chain_id, parties.addresses()) as node:
+            ledger = Ledger.deploy(node.url, parties.server, settings.ledger, settings.digest(), bytes([1]) * 32)
+            for place, identity in enumerate(parties.hospitals.values()):
+                ledger.register(identity.address, WEIGHT, identity.x25519_public_key, dealer=place == 0)
+            dealer = parties.hospitals[names[0]]
+            Ledger.attach(node.url, ledger.contract, dealer).set_context(secret.public.fingerprint)
+            members = tuple(Member(name, parties.hospitals[name].address, WEIGHT) for name in names)
+            run.save_record(_record(settings, ledger, members, parameters))
+            command = [sys.executable, str(Path(__file__).resolve()), "--lead", str(run.path), "--url", node.url]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(f"The server failed:\n{done.stderr}")
+    return Row(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def random_update(settings: Settings, parameters: int, public: PublicContext) -> EncryptedUpdate:
+    """An encrypted vector of small random numbers."""
+    rng = np.random.default_rng(1)
+    delta = rng.standard_normal(parameters, np.float32) * np.float32(0.01)
+    hospitals = settings.data.hospitals
+    plan = round_plan(parameters, hospitals, settings)
+    private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
+    return encrypt(private, WEIGHT, WEIGHT * hospitals, plan, public, rng)
+
+
+def lead(run: RunFolder, url: str) -> Row:
+    """Be the server for one round."""
+    TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+    record = run.load_record()
+    settings = from_tables(record.settings)
+    public = PublicContext.from_bytes(run.public_context.read_bytes())
+    ledger = Ledger.attach(url, record.contract, Identity.load(run.server))
+    grid: Any = DiskGrid(run, settings, ledger, public)
+    nodes = tuple(NodeId(number) for number in range(1, len(record.roster) + 1))
+    start_mb = _peak_mb()
+    lead_round(Server(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters))
+    finished = run.rounds()[-1]
+    if finished["phase"] != "accepted" or finished["accepts"] != len(nodes):
+        raise SystemExit(f"The round of the benchmark was not accepted: {finished}")
+    update_mb = sum(path.stat().st_size for path in _vector(run)) / 1e6
+    return Row(len(nodes), update_mb, start_mb, _peak_mb())
+
+
+class DiskGrid:
+    """Stands where Flower's grid does; a hospital's reply comes into being when it is asked for, and is not kept."""
+
+    def __init__(self, run: RunFolder, settings: Settings, ledger: Ledger, public: PublicContext) -> None:
+        self._run, self._ledger, self._public = run, ledger, public
+        # Of one parameter: for the fields that say under which key and privacy event an update is.
+        self._form = random_update(settings, 1, public)
+        self._findings = len(run.load_record().findings)
+        self._requests: dict[str, tuple[str, int, Message]] = {}
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Note who was asked what; the aggregate that is sent along is not kept."""
+        names = []
+        for message in messages:
+            sent, name = message.metadata, f"message-{len(self._requests)}"
+            identity = Metadata(
+                1, name, 0, sent.dst_node_id, "", sent.group_id, sent.created_at, sent.ttl, sent.message_type
+            )
+            bare = wire.round_records(int(sent.group_id), {})
+            self._requests[name] = (sent.message_type, sent.dst_node_id, Message(content=bare, metadata=identity))
+            names.append(name)
+        return names
+
+    def pull_messages(self, names: Iterable[str]) -> Iterator[Message]:
+        """The replies, one at a time."""
+        for name in names:
+            kind, node, request = self._requests[name]
+            identity = Identity.load(self._run.hospital(HospitalId(f"hospital-{node}")).identity)
+            if kind == MessageType.TRAIN:
+                yield Message(self._submission(node, identity), reply_to=request)
+            else:
+                record = self._ledger.round(int(request.metadata.group_id))
+                vote = sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, self._ledger, identity)
+                ballot = wire.Ballot(vote, empty_histogram(self._findings), {})
+                yield Message(wire.ballot_to_records(ballot), reply_to=request)
+
+    def _submission(self, node: int, identity: Identity) -> Any:
+        """Chunk i is the vector's chunk i plus its chunk i + node: other valid ciphertexts for each hospital."""
+        files = _vector(self._run)
+        chunks = tuple(
+            self._public.add(file.read_bytes(), files[(index + node) % len(files)].read_bytes())
+            for index, file in enumerate(files)
+        )
+        opening = self._ledger.opening(self._ledger.latest_round())
+        signed = commit(replace(self._form, chunks=chunks), opening, self._ledger, identity)
+        return wire.submission_to_records(wire.Submission(signed, chunks, None, {}))
+
+
+def plot(rows: list[Row], parameters: int, path: Path) -> None:
+    """The server's peak over the number of hospitals, beside what holding all updates would take."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    hospitals = [row.hospitals for row in rows]
+    axes.plot(hospitals, [row.peak_mb for row in rows], marker="o", label="measured")
+    everything = [row.start_mb + row.hospitals * row.update_mb for row in rows]
+    axes.plot(hospitals, everything, linestyle="--", label="all updates in memory")
+    axes.set(xlabel="hospitals", ylabel="server's peak memory, MB", title=f"{parameters:,} parameters")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def _save_vector(run: RunFolder, update: EncryptedUpdate) -> None:
+    folder = run.path / "vector"
+    folder.mkdir()
+    for index, chunk in enumerate(update.chunks):
+        (folder / f"{index:06d}").write_bytes(chunk)
+
+
+def _vector(run: RunFolder) -> list[Path]:
+    return sorted((run.path / "vector").iterdir())
+
+
+def _record(settings: Settings, ledger: Ledger, roster: tuple[Member, ...], parameters: int) -> RunRecord:
+    return RunRecord(
+        run_id="benchmark",
+        created="",
+        versions={},
+        settings=to_tables(settings),
+        settings_digest=settings.digest().hex(),
+        initial_model_digest=(bytes([1]) * 32).hex(),
+        findings=("PNEUMONIA",),
+        class_names=("NORMAL", "PNEUMONIA"),
+        parameters=parameters,
+        contract=ledger.contract,
+        roster=roster,
+        witnesses=(),
+        genesis_hash=ledger.block_hash(0).hex(),
+    )
+
+
+def _peak_mb() -> float:
+    """This program's own peak; getrusage would count what its parent held when it started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main()
