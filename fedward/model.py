@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedward.errors import UsageError
 from fedward.prepared_images import PreparedImages
 from fedward.quiet_tensorflow import keras, tf
-from fedward.scattering import LARGEST_SIZE, SMALLEST_SIZE, Scattering
+from fedward.scattering import LARGEST_SIZE, SMALLEST_SIZE, Scattering, features
 from fedward.types import Vector
 
 GROUPS = 8  # of the CNN's normalizations; its narrowest layer has 16 channels
@@ -70,7 +70,7 @@ class Classifier:
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
         self._head = tf.function(lambda prepared: self.trainable(prepared, training=False), reduce_retracing=True)
-        self._prepared = PreparedImages(self._compute_fixed_part)
+        self._prepared = PreparedImages(features)
 
     @property
     def parameters(self) -> int:
@@ -131,10 +131,6 @@ class Classifier:
     @property
     def _has_fixed_part(self) -> bool:
         return self.trainable is not self.network
-
-    def _compute_fixed_part(self, pixels: Vector) -> Vector:
-        features = int(self.trainable.input_shape[-1])
-        return _in_batches(_fixed_part(self.spec.image_size), pixels, features)
 
     def start_training(self, learning_rate: float) -> None:
         """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared."""
@@ -205,13 +201,6 @@ def _in_batches(forward: Callable[[Any], Any], inputs: Vector, columns: int) -> 
     for start in range(0, len(inputs), batch):
         outputs[start : start + batch] = forward(tf.constant(inputs[start : start + batch]))
     return outputs
-
-
-@functools.lru_cache(maxsize=4)
-def _fixed_part(image_size: int) -> Any:
-    """Scattering as a compiled function, for batches of any length."""
-    layer = Scattering()
-    return tf.function(layer.call, input_signature=[tf.TensorSpec((None, image_size, image_size, 1), tf.float32)])
 
 
 def _trainable_part(network: Any) -> Any:

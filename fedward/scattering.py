@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.quiet_tensorflow import keras, tf
+from fedward.types import Vector
 
 SCALES = 3  # J: features are means over about 2**J pixels
 ANGLES = 8  # L, over half a turn
@@ -28,6 +29,7 @@ STRIDE = 1 << SCALES
 CHANNELS = 1 + SCALES * ANGLES + SCALES * (SCALES - 1) // 2 * ANGLES**2
 GROUP_CHANNELS = 31  # normalized together; divides the 217 channels
 GROUP_EPSILON = 1e-5
+BATCH = 8  # images that `features` takes at a time: always as many, so it is compiled once, and few enough for caches
 SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # pixels
 
 # The mother wavelet: deviation in pixels, radians per pixel, and how much longer it is across than along its wave.
@@ -139,6 +141,31 @@ class Scattering(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Shape of the features."""
         return input_shape[0], feature_count(int(input_shape[1] or 0))
+
+
+def features(pixels: Vector) -> Vector:
+    """What the layer `Scattering` gives, compiled: in less than half of its time.
+
+    Args:
+        pixels: float32, shape (n, size, size, 1), values in [0, 1].
+
+    Returns:
+        float32, shape (n, `feature_count(size)`).
+    """
+    size = pixels.shape[1]
+    rows = np.empty((len(pixels), feature_count(size)), np.float32)
+    for start in range(0, len(pixels), BATCH):
+        part = pixels[start : start + BATCH]
+        missing = np.zeros((BATCH - len(part), size, size, 1), np.float32)
+        rows[start : start + BATCH] = _compiled(size)(tf.constant(np.concatenate([part, missing])))[: len(part)]
+    return rows
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(size: int) -> Any:
+    """The layer for one batch of one size, as machine code; compiling takes some seconds."""
+    signature = [tf.TensorSpec((BATCH, size, size, 1), tf.float32)]
+    return tf.function(Scattering().call, input_signature=signature, jit_compile=True)
 
 
 def normalize(coefficients: Any) -> Any:
