@@ -74,6 +74,22 @@ class Identity:
             raise UsageError(f"{folder / 'account.key'} is not a key.", "Restore it from a copy.") from error
 
     @classmethod
+    def renew_sealing_key(cls, folder: Path) -> "Identity":
+        """Draw another sealing key in place of one that was lost or stolen; the account stays.
+
+        What was sealed to the old key opens no more. Tell the ledger (`Ledger.rotate_key`) and leave a new card.
+
+        Raises:
+            UsageError: the account's key is missing, damaged, or readable by other users.
+            ResourceError: the disk is full or the folder cannot be written.
+        """
+        _read_key(folder / "account.key")
+        write_atomic(
+            folder / "x25519.key", X25519PrivateKey.generate().private_bytes_raw().hex().encode() + b"\n", PRIVATE
+        )
+        return cls.load(folder)
+
+    @classmethod
     def _from_keys(cls, account_key: bytes, sealing_key: bytes) -> "Identity":
         """Build from 32 bytes each; ValueError where the first is not a valid scalar."""
         try:

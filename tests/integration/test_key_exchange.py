@@ -222,6 +222,26 @@ def test_a_newcomer_is_sealed_to_only_under_its_own_word(founded: Founded, tmp_p
     assert newcomer.load_secret_key() == founded.folder(1).load_secret_key()
 
 
+def test_a_lost_sealing_key_is_replaced_and_sealed_to_anew(founded: Founded) -> None:
+    folder, before = founded.folder(2), founded.identity(2)
+    (folder.identity / "x25519.key").unlink()
+    for path in folder.keys.iterdir():
+        path.unlink()
+    renewed = Identity.renew_sealing_key(folder.identity)
+    assert renewed.address == before.address
+    assert renewed.x25519_public_key != before.x25519_public_key
+    assert (folder.identity / "x25519.key").stat().st_mode & 0o777 == 0o600
+    founded.refused(2, "does not open", EncryptionError)
+    # The old card does not do once the ledger has the new key.
+    with closing(Ledger.attach(founded.node.url, founded.ledger.contract, renewed)) as own:
+        own.rotate_key(renewed.x25519_public_key)
+    with pytest.raises(VerificationError, match="not the one on its card"):
+        founded.deal()
+    leave_card(folder, founded.run.keys)
+    assert founded.deal() == founded.take(2)
+    assert folder.load_secret_key() == founded.folder(1).load_secret_key()
+
+
 def test_a_dealer_that_was_interrupted_goes_on_with_the_same_key(
     founded: Founded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
