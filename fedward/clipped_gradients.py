@@ -5,7 +5,9 @@ gradient is the mean of its images' gradients, clipped as a whole. A second copy
 bound. Where TensorFlow comes in, shapes are fixed: batches are filled up with nothing, so nothing is traced anew.
 """
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +66,18 @@ def _batch(units: list[NDArray[np.intp]], size: int) -> Batch:
     )
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """While TensorFlow traces: that a convolution's weights are done image by image is no news to the user."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class ClippedGradients:
     """Sums of clipped gradients of a classifier's loss, at the weights that it holds when asked.
 
@@ -117,7 +131,8 @@ class ClippedGradients:
                 loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label[None], logits))
             return tf.concat([tf.reshape(part, [-1]) for part in tape.gradient(loss, weights)], 0)
 
-        single = tf.vectorized_map(gradient, (inputs, labels), warn=False)
+        with _without_warnings():
+            single = tf.vectorized_map(gradient, (inputs, labels), warn=False)
         # Not by multiplying with 0: what fills up may have a gradient that is no number.
         wide = tf.cast(tf.where(shares[:, None] > 0, single, 0.0), tf.float64) * tf.cast(shares, tf.float64)[:, None]
         units = tf.math.unsorted_segment_sum(wide, slots, shares.shape[0])
