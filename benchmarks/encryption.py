@@ -2,7 +2,8 @@
 
 Five hospitals' updates of the same random values go one after the other through the whole path: a hospital encrypts
 and serializes, the server parses and adds, a hospital decrypts the sum. Each way runs in a process of its own, with
-one thread, so that its peak memory is its own; repetitions take turns, and the median counts. Rows tell:
+one thread (or `--threads`: TenSEAL's threads, our helper processes), so that its peak memory is its own. Repetitions
+take turns, and the median counts. Rows tell:
 
 - `encrypt_s`: one hospital's float32 vector to ciphertexts; weighting and, with us, quantizing are part of it.
 - `serialize_s`: these to bytes. Our `encrypt` gives bytes at once, so with us this is the handing on alone.
@@ -73,15 +74,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--parameters", type=int, nargs="+", default=list(SIZES), help="sizes to measure")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--threads", type=int, default=1, help="of TenSEAL; as many processes of ours")
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of those on the wall")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # how this program calls itself for one way
     arguments = parser.parse_args()
+    if arguments.cpu and arguments.threads > 1:
+        parser.error("--cpu counts one process with one thread")
+    how = {"threads": arguments.threads, "cpu": arguments.cpu}
     if arguments.measure:
-        print(json.dumps(asdict(measure(arguments.measure, arguments.parameters[0], cpu=arguments.cpu))))
+        print(json.dumps(asdict(measure(arguments.measure, arguments.parameters[0], **how))))
         return
     if not BENCH_PYTHON.exists():
         raise SystemExit("TenSEAL is not installed: run `make .venv-bench/stamp`, which makes .venv-bench.")
-    rows = [row for size in arguments.parameters for row in compare(size, arguments.repetitions, cpu=arguments.cpu)]
+    rows = [row for size in arguments.parameters for row in compare(size, arguments.repetitions, **how)]
     largest = {row.name: row for row in rows if row.parameters == max(arguments.parameters)}
     ours, reference = largest[OURS], largest[REFERENCE]
     ratio_time = reference.total_s / ours.total_s
@@ -99,33 +104,34 @@ def main() -> None:
     print(f"\nTenSEAL, symmetric, over ours: {ratio_time:.1f} times the time, {ratio_bytes:.1f} times the bytes.")
 
 
-def compare(parameters: int, repetitions: int, *, cpu: bool) -> list[Row]:
+def compare(parameters: int, repetitions: int, *, threads: int, cpu: bool) -> list[Row]:
     """Run all ways in turns, and take each one's medians."""
     runs: dict[str, list[Row]] = {name: [] for name in WAYS}
     for repetition in range(repetitions):
         for name in WAYS:
             print(f"{parameters:,} parameters, turn {repetition + 1}: {name}", file=sys.stderr)
-            runs[name].append(in_own_process(name, parameters, cpu=cpu))
+            runs[name].append(in_own_process(name, parameters, threads=threads, cpu=cpu))
     return [medians(rows) for rows in runs.values()]
 
 
-def in_own_process(name: str, parameters: int, *, cpu: bool) -> Row:
+def in_own_process(name: str, parameters: int, *, threads: int, cpu: bool) -> Row:
     """Measure one way in a fresh process, with the interpreter that has its library."""
     python = str(BENCH_PYTHON) if name.startswith("tenseal") else sys.executable
     command = [python, str(Path(__file__).resolve()), "--measure", name, "--parameters", str(parameters)]
+    command += ["--threads", str(threads)]
     command += ["--cpu"] if cpu else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
     return Row(**json.loads(done.stdout.splitlines()[-1]))  # TenSEAL prints a warning first
 
 
-def measure(name: str, parameters: int, *, cpu: bool) -> Row:
+def measure(name: str, parameters: int, *, threads: int, cpu: bool) -> Row:
     """Take five updates through one way, one after the other; of each stage the median over the hospitals counts."""
     import numpy as np
 
-    way, clock = WAYS[name](parameters), time.process_time if cpu else time.perf_counter
+    way, clock = WAYS[name](parameters, threads), time.process_time if cpu else time.perf_counter
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     def timed(stage: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -151,7 +157,8 @@ def measure(name: str, parameters: int, *, cpu: bool) -> Row:
     sent = way.finish(total)
     del total
     error = float(np.abs(timed("decrypt_s", way.decrypt, sent) - mean).max())
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    helper_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (threads - 1)
+    peak_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + helper_peak) * 1024 / 1e6
     times = {stage: statistics.median(values) for stage, values in seconds.items()}
     return Row(
         name, parameters, **times, bytes_per_parameter=update_bytes / parameters, peak_mb=peak_mb, max_error=error

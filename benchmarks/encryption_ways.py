@@ -42,11 +42,12 @@ class Way(Protocol):
 class Ours:
     """The project's own functions."""
 
-    def __init__(self, parameters: int) -> None:
+    def __init__(self, parameters: int, threads: int) -> None:
         from encryption import SecretContext
         from fedward import settings as setting
         from fedward.packing import round_plan
 
+        self._helpers = threads - 1  # this process works too
         self._settings = setting.load(None, ("data.hospitals", HOSPITALS))
         self._plan = round_plan(parameters, HOSPITALS, self._settings)
         self._secret = SecretContext.generate()
@@ -59,7 +60,7 @@ class Ours:
         from fedward.types import ModelUpdate
 
         update = privatize(ModelUpdate(values, 1, 0.0), self._settings.privacy)
-        return encrypt(update, 1, HOSPITALS, self._plan, self._secret.public, self._rng)
+        return encrypt(update, 1, HOSPITALS, self._plan, self._secret.public, self._rng, self._helpers)
 
     def serialize(self, ciphertexts: Any) -> list[bytes]:
         """Give what is sent."""
@@ -92,9 +93,9 @@ class Ours:
 
 
 class NaivePyfhel:
-    """Pyfhel with one real number a slot and a level for multiplications that nobody needs."""
+    """Pyfhel with one real number a slot and a level for multiplications that nobody needs; always one thread."""
 
-    def __init__(self, parameters: int) -> None:
+    def __init__(self, parameters: int, _threads: int) -> None:
         self._parameters, self._slots = parameters, RING_DEGREE // 2
         library = importlib.import_module("Pyfhel")
         self._ciphertext = library.PyCtxt
@@ -135,14 +136,14 @@ class NaivePyfhel:
 class TenSeal:
     """TenSEAL with NVFlare's parameters, the whole update as one vector."""
 
-    def __init__(self, encryption_type: str) -> None:
+    def __init__(self, encryption_type: str, threads: int) -> None:
         self._library = importlib.import_module("tenseal")
         self._context = self._library.context(
             self._library.SCHEME_TYPE.CKKS,
             poly_modulus_degree=RING_DEGREE,
             coeff_mod_bit_sizes=NVFLARE_MODULUS_BITS,
             encryption_type=self._library.ENCRYPTION_TYPE[encryption_type],
-            n_threads=1,
+            n_threads=threads,
         )
         self._context.global_scale = 2.0**SCALE_BITS
 
@@ -172,9 +173,10 @@ class TenSeal:
         return np.asarray(self.parse(sent).decrypt())
 
 
-WAYS: dict[str, Callable[[int], Way]] = {
+# By name: from the number of parameters and of threads or processes.
+WAYS: dict[str, Callable[[int, int], Way]] = {
     OURS: Ours,
     "pyfhel, naive": NaivePyfhel,
-    REFERENCE: lambda _parameters: TenSeal("SYMMETRIC"),
-    "tenseal asymmetric": lambda _parameters: TenSeal("ASYMMETRIC"),
+    REFERENCE: lambda _parameters, threads: TenSeal("SYMMETRIC", threads),
+    "tenseal asymmetric": lambda _parameters, threads: TenSeal("ASYMMETRIC", threads),
 }

@@ -149,3 +149,18 @@ def test_as_many_hospitals_train_at_once_as_asked_or_as_there_are_cores(
     settings = replace(replace(load(), "data.hospitals", hospitals), "speed.clients-at-once", asked)
     assert clients_at_once(settings) == expected
     assert dataclasses.is_dataclass(settings)
+
+
+def test_flower_is_started_where_no_module_lies_that_could_stand_in_for_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, home = tmp_path / "bin", tmp_path / "home"
+    programs.mkdir()
+    home.mkdir()
+    (programs / "where").write_text("#!/bin/sh\npwd\nls\n")
+    (programs / "where").chmod(0o755)
+    (tmp_path / "client.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    assert flower._spawn(["where"], home, tmp_path / "log").wait() == 0
+    assert (tmp_path / "log").read_text().split() == [str(home / "empty")]
