@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help setup demo test unit contract end-to-end lint format contracts slither bench lock clean
+.PHONY: help setup demo test unit contract end-to-end lint format contracts slither soak bench lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
+	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, a million random calls"
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
@@ -32,6 +33,15 @@ contract: setup
 
 end-to-end: setup
 	$(PY) -m pytest tests/end_to_end
+
+# The same tests as ever; FEDWARD_SOAK scales their counts and takes a new seed (tests/soak.py).
+SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_record_twice \
+  tests/integration/test_node.py::test_many_senders_at_once_all_land_in_few_blocks \
+  tests/integration/test_node.py::test_kills_in_a_submit_loop_lose_nothing_acknowledged \
+  tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls
+
+soak: setup
+	FEDWARD_SOAK=1 $(PY) -m pytest -o timeout=0 --durations=0 $(SOAK)
 
 lint: setup
 	.venv/bin/ruff format --check .
@@ -65,10 +75,11 @@ slither: .venv-slither/stamp contracts/node_modules
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# Every program in benchmarks/; the others there are parts of these.
+BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption.py noise.py memory.py round_overhead.py quality.py))
+
 bench: setup .venv-bench/stamp
-	$(PY) benchmarks/gas.py
-	$(PY) benchmarks/encryption.py
-	$(PY) benchmarks/round_overhead.py
+	set -e; for benchmark in $(BENCHMARKS); do $(PY) $$benchmark; done
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
