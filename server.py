@@ -6,7 +6,7 @@ receives a secret key or a model.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -186,7 +186,7 @@ def spool(server: Server, reply: Message, chunks: int, log: RoundLog) -> tuple[w
     with log.clock.measure("verify"):
         files = tuple(server.run.store_ciphertext(chunk) for chunk in submission.chunks)
     stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
-    return replace(submission, chunks=()), stored
+    return wire.Submission(submission.signed, (), submission.report, submission.seconds), stored
 
 
 def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAggregate, log: RoundLog) -> None:

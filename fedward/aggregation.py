@@ -89,7 +89,9 @@ def apply_update(weights: Vector, mean_update: NDArray[np.float64]) -> Vector:
             f"An update of shape {mean_update.shape} does not fit weights of shape {weights.shape}.",
             "Use the aggregate of this model's round.",
         )
-    return (weights.astype(np.float64) + mean_update).astype(np.float32)
+    moved = weights.astype(np.float64)
+    moved += mean_update  # in place: a model may be large
+    return moved.astype(np.float32)
 
 
 def _read_chunk(file: Path) -> bytes:
