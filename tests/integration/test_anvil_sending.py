@@ -13,6 +13,7 @@ from consortium import CHAIN_ID, MODEL_DIGEST, RULES, SETTINGS_DIGEST
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from lossy_proxy import LossyProxy, lossy_proxy
+from soak import scaled
 
 from blockchain.connection import Connection
 from blockchain.identity import Identity
@@ -85,7 +86,9 @@ def kept(folder: Path) -> list[bytes]:
 # ---- lost on the way --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("losses", [1, 7])  # web3 itself asks five times
+@pytest.mark.parametrize(
+    "losses", [1, 7, *range(2, scaled(2, 7)), *range(8, scaled(8, 13))]
+)  # web3 itself asks five times
 def test_a_lost_answer_does_not_record_twice(proxy: LossyProxy, tmp_path: Path, server: Identity, losses: int) -> None:
     ledger = deploy(proxy.url, server, tmp_path / "outbox")
     before = len(proxy.raw)

@@ -15,6 +15,7 @@ from consortium import CHAIN_ID, Consortium, running_chain
 from eth_account import Account
 from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
+from soak import scaled
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3RPCError
 
@@ -25,6 +26,7 @@ from blockchain.machine import TransactionRefusedError
 from blockchain.node import RunningNode, start_node
 from fedward.errors import LedgerError, ResourceError
 
+SENDERS, KILLS = scaled(20, 50), scaled(3, 30)
 PEER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,9 +98,9 @@ def test_what_is_unknown_is_null(node: RunningNode) -> None:
             assert client.provider.make_request(method, params)["result"] is None
 
 
-def test_twenty_senders_at_once_all_land_in_few_blocks(node: RunningNode, rich: Identity) -> None:
-    senders = [Account.create() for _ in range(20)]
-    ready = threading.Barrier(20)
+def test_many_senders_at_once_all_land_in_few_blocks(node: RunningNode, rich: Identity) -> None:
+    senders = [Account.create() for _ in range(SENDERS)]
+    ready = threading.Barrier(SENDERS)
     with Client(node.url) as client:
         for nonce, sender in enumerate(senders):
             client.eth.send_raw_transaction(transfer(rich, nonce, to=sender.address, value=10**18))  # type: ignore[arg-type]
@@ -114,12 +116,12 @@ def test_twenty_senders_at_once_all_land_in_few_blocks(node: RunningNode, rich: 
                 if (signed := senders[account].sign_transaction({**fields, "nonce": nonce}))
             ]
 
-    with ThreadPoolExecutor(20) as pool:
-        hashes = [transaction_hash for sent in pool.map(send, range(20)) for transaction_hash in sent]
+    with ThreadPoolExecutor(SENDERS) as pool:
+        hashes = [transaction_hash for sent in pool.map(send, range(SENDERS)) for transaction_hash in sent]
     with Client(node.url) as client:
         assert all(client.eth.get_transaction_receipt(transaction_hash)["status"] == 1 for transaction_hash in hashes)
-        assert client.eth.get_balance(PEER) == 60
-        assert client.eth.block_number - before < 60  # what waits is packed
+        assert client.eth.get_balance(PEER) == 3 * SENDERS
+        assert client.eth.block_number - before < 3 * SENDERS  # what waits is packed
 
 
 def test_transactions_may_come_out_of_order(node: RunningNode, rich: Identity) -> None:
@@ -324,7 +326,7 @@ with start_node(Path(sys.argv[1]), int(sys.argv[2]), [sys.argv[3]]) as node:
 
 def test_kills_in_a_submit_loop_lose_nothing_acknowledged(tmp_path: Path, rich: Identity) -> None:
     acknowledged: list[bytes] = []
-    for _ in range(3):
+    for _ in range(KILLS):
         arguments = [sys.executable, "-c", CHILD, str(tmp_path), str(CHAIN_ID), rich.address]
         with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout
@@ -341,7 +343,7 @@ def test_kills_in_a_submit_loop_lose_nothing_acknowledged(tmp_path: Path, rich: 
     assert len(acknowledged) > 10
     with start_node(tmp_path, CHAIN_ID, []) as node, Client(node.url) as client:
         assert all(client.eth.get_transaction_receipt(transaction_hash) for transaction_hash in acknowledged)
-        assert len(acknowledged) <= client.eth.get_transaction_count(rich.address) <= len(acknowledged) + 3
+        assert len(acknowledged) <= client.eth.get_transaction_count(rich.address) <= len(acknowledged) + KILLS
 
 
 # ---- the ledger's client against a node that is not what it should be -------------------------------------------
