@@ -1,7 +1,9 @@
 """How long an audit takes, by rounds and by hospitals: whole ledgers with real ciphertexts, without any training.
 
 Each ledger is made through the contract on the embedded node, with updates of the CNN's size that hold random values.
-Only the audit is timed. Run: .venv/bin/python benchmarks/audit.py [--json]
+Only the audit is timed. `ratio_rounds` is a round's time among twenty rounds over its time among five, and
+`ratio_hospitals` a hospital's time in a round of twenty over that in a round of five: 1 is linear.
+Run: .venv/bin/python benchmarks/audit.py [--json]
 """
 
 import argparse
@@ -57,8 +59,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args().json
     rows = [measure(hospitals, rounds) for hospitals, rounds in CASES]
+    ratios = growth(rows)
     if as_json:
-        print(json.dumps({"parameters": PARAMETERS, "rows": [vars(row) for row in rows]}, indent=2))
+        print(json.dumps({"parameters": PARAMETERS, "rows": [vars(row) for row in rows], **ratios}, indent=2))
         return
     print("hospitals  rounds  blocks  checks  seconds  seconds/round")
     for row in rows:
@@ -66,6 +69,16 @@ def main() -> None:
             f"{row.hospitals:9d}  {row.rounds:6d}  {row.blocks:6d}  {row.checks:6d}  {row.seconds:7.2f}  "
             f"{row.seconds_per_round:13.3f}"
         )
+    print(", ".join(f"{name} {value:.2f}" for name, value in ratios.items()))
+
+
+def growth(rows: Sequence[Row]) -> dict[str, float]:
+    """How the time grows with rounds and with hospitals, from four to one of each; 1: in proportion."""
+    by_case = {(row.hospitals, row.rounds): row.seconds for row in rows}
+    return {
+        "ratio_rounds": by_case[5, 20] / by_case[5, 5] / 4,
+        "ratio_hospitals": by_case[20, 5] / by_case[5, 5] / 4,
+    }
 
 
 def measure(hospitals: int, rounds: int) -> Row:
