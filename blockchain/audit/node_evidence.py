@@ -17,7 +17,7 @@ from blockchain.audit.evidence import ClaimedMember, Claims, Genesis, RawBlock, 
 from blockchain.audit.execution import Execution
 from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.node_blocks import block_of, content, header_of, quantity, receipts_of, transaction_hashes
-from blockchain.audit.node_rpc import NodeRpc, NotOfferedError
+from blockchain.audit.node_rpc import NodeRpc
 from blockchain.audit.report import Report, Step
 from blockchain.audit.run_evidence import RunEvidence
 from blockchain.checkpoints import SignedCheckpoint
@@ -141,10 +141,7 @@ class NodeEvidence:
         hashes = transaction_hashes(block, number)
         answers: Any = None
         if self._whole_receipts:
-            try:
-                answers = self._rpc.ask("eth_getBlockReceipts", hex(number))
-            except NotOfferedError:
-                self._whole_receipts = False
+            self._whole_receipts, answers = self._rpc.ask_if_offered("eth_getBlockReceipts", hex(number))
         if not self._whole_receipts:
             answers = [self._rpc.ask("eth_getTransactionReceipt", each) for each in hashes]
         return (

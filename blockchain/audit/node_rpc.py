@@ -21,10 +21,6 @@ _SHOWN = 200  # characters of what a node says
 _UNREACHABLE = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
-class NotOfferedError(EvidenceError):
-    """The node does not know a method."""
-
-
 class NodeRpc:
     """Asks one node.
 
@@ -50,10 +46,16 @@ class NodeRpc:
         """The result of a request, in JSON's types.
 
         Raises:
-            NotOfferedError: the node has no such method.
-            EvidenceError: it cannot be reached, or answers with an error.
+            EvidenceError: the node cannot be reached, or answers with an error.
             VerificationError: its answer is too long, too slow, or no answer to this request.
         """
+        offered, result = self.ask_if_offered(method, *params)
+        if not offered:
+            raise self._refused(method, "it does not have this method")
+        return result
+
+    def ask_if_offered(self, method: str, *params: Any) -> tuple[bool, Any]:
+        """Whether the node has a method, and if so the result of a request; raises as `ask`."""
         number = next(self._numbers)
         content = self._post({"jsonrpc": "2.0", "id": number, "method": method, "params": params}, method)
         try:
@@ -64,10 +66,13 @@ class NodeRpc:
             raise self._unusable(method, "does not belong to the request")
         refusal = answer.get("error")
         if refusal is not None:
-            self._raise_refusal(method, refusal)
+            fields = refusal if isinstance(refusal, dict) else {}
+            if fields.get("code") == METHOD_NOT_FOUND:
+                return False, None
+            raise self._refused(method, " ".join(str(fields.get("message", "no reason")).split())[:_SHOWN])
         if "result" not in answer or answer.get("id") is None:
             raise self._unusable(method, "has no result")
-        return answer["result"]
+        return True, answer["result"]
 
     def _post(self, request: dict[str, Any], method: str) -> bytes:
         """The bytes of the answer."""
@@ -102,12 +107,10 @@ class NodeRpc:
                 raise self._unusable(method, f"takes longer than {self._timeout_s:g} seconds")
         return bytes(content)
 
-    def _raise_refusal(self, method: str, refusal: Any) -> None:
-        """Raise what an error object says."""
-        fields = refusal if isinstance(refusal, dict) else {}
-        kind = NotOfferedError if fields.get("code") == METHOD_NOT_FOUND else EvidenceError
-        said = " ".join(str(fields.get("message", "no reason")).split())[:_SHOWN]
-        raise kind(f"The node at {self.url} refused {method}: {said}.", "Use a node that keeps the whole chain.")
+    def _refused(self, method: str, said: str) -> EvidenceError:
+        return EvidenceError(
+            f"The node at {self.url} refused {method}: {said}.", "Use a node that keeps the whole chain."
+        )
 
     def _unusable(self, method: str, what: str) -> VerificationError:
         return VerificationError(
