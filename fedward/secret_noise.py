@@ -6,7 +6,7 @@ nothing between it and the noise has to be trusted. No setting reaches the `sour
 
 Floating-point samplers leave traces of what they were added to in the low-order bits (Mironov 2012, "On Significance
 of the Least Significant Bits for Differential Privacy"). Therefore value and noise are both rounded to one public grid
-first, and added as whole numbers: see `noised` and docs/adr/0009.
+first, and added as whole numbers: see `noised` and docs/adr/0011.
 """
 
 import math
@@ -92,8 +92,8 @@ def noised(value: Wide, clip_norm: float, noise_multiplier: float, source: Rando
         2. Every coordinate has noise of its own.
 
     Limits:
-        The rounded noise follows the rounded normal law as closely as double precision gives the law itself: the law
-        has 2^26 and more of the sampler's numbers in each cell of the grid, and it is cut off at 8.6 deviations.
+        The rounded noise follows the rounded normal law as closely as double precision gives the law itself: it is cut
+        off at 8.6 deviations, and the borders of the grid's cells are misplaced by about 2^-26 of a cell.
     """
     step, deviation = grid_step(clip_norm, noise_multiplier), noise_multiplier * clip_norm
     wholes = np.rint(value / step)

@@ -1,0 +1,127 @@
+"""Rounds of privacy mode `sample`: what is recorded, what is refused, and what a crash costs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from federation import Federation, founded, hospital_context
+from flwr.app import Message
+
+import client
+from fedward import settings as setting
+from fedward import wire
+from fedward.accounting import PrivacyLedger, epsilon
+from fedward.errors import BudgetError, QuorumError, ResourceError
+from fedward.hospital import HospitalFolder
+from fedward.packing import round_plan
+from fedward.privacy import expected_event
+from fedward.settings import Scalar
+from fedward.types import HospitalId, Partition, SampledUpdate
+
+SAMPLE: tuple[tuple[str, Scalar], ...] = (
+    ("privacy.mode", "sample"),
+    ("privacy.sampling-rate", 0.5),
+    ("privacy.steps", 2),
+    ("privacy.noise-multiplier", 2.0),
+)
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Federation]:
+    with founded(tmp_path / "run", *SAMPLE) as federation:
+        yield federation
+
+
+def record(federation: Federation, number: int) -> PrivacyLedger:
+    return PrivacyLedger(federation.folder.hospital(HospitalId(f"hospital-{number}")).privacy_record)
+
+
+def cost(rounds: int) -> float:
+    found = epsilon([expected_event(setting.load(None, *SAMPLE).privacy)] * rounds)
+    assert found
+    return found
+
+
+def test_what_each_hospital_spent_is_on_the_ledger_as_in_its_own_record(private: Federation) -> None:
+    metrics = [private.lead_round() for _ in range(2)]
+    assert [entry["phase"] for entry in metrics] == ["accepted", "accepted"]
+    assert [entry["train_loss"] for entry in metrics] == [None, None], "a loss without noise stays at home"
+    declared = private.ledger.privacy_events()
+    event = expected_event(private.settings.privacy)
+    assert (event.mode, event.unit, event.sampling_rate, event.steps) == ("sample", "patient", 0.5, 2)
+    assert list(declared.values()) == [[event] * 2] * 3
+    for number in (1, 2, 3):
+        assert record(private, number).spent() == [event] * 2
+        assert epsilon(record(private, number).spent()) == cost(2)
+
+
+def test_two_runs_of_the_same_seed_are_not_noised_alike(tmp_path: Path) -> None:
+    models = []
+    for name in ("a", "b"):
+        with founded(tmp_path / name, *SAMPLE) as federation:
+            federation.lead_round()
+            folder = federation.folder.hospital(HospitalId("hospital-1"))
+            models.append(folder.load_candidate())
+    assert models[0]
+    assert models[1]
+    assert not (models[0].weights == models[1].weights).all()
+
+
+def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2))) as federation:
+        own = record(federation, 1)
+        own.charge(1, expected_event(federation.settings.privacy))  # of an earlier run, say
+        before = own.spent()
+        assert federation.lead_round()["submitted"] == 3
+        spent = own.spent()
+        assert len(spent) == len(before) + 1
+        trained, really = [], client.train_privately
+
+        def noting(partition: Partition, *arguments: Any) -> SampledUpdate:
+            trained.append(partition.hospital)
+            return really(partition, *arguments)
+
+        with mock.patch("client.train_privately", noting):
+            metrics = federation.lead_round()
+        assert trained == ["hospital-2", "hospital-3"], "a refusal comes before training"
+        assert metrics["phase"] == "accepted"
+        assert metrics["submitted"] == 2
+        assert "beyond the budget" in str(metrics["failures"])
+        assert "per patient" in str(metrics["failures"])
+        assert own.spent() == spent, "what was refused is not charged"
+        with pytest.raises(BudgetError) as stopped:
+            federation.lead_round()
+        assert stopped.value.exit_code == 4
+        assert len(record(federation, 2).spent()) == 2
+
+
+def test_an_aborted_round_stays_spent(private: Federation) -> None:
+    private.grid.absent = frozenset({2, 3})
+    with pytest.raises(QuorumError):
+        private.lead_round()
+    assert len(record(private, 1).spent()) == 1
+    private.grid.absent = frozenset()
+    private.lead_round()
+    assert [len(record(private, number).spent()) for number in (1, 2, 3)] == [2, 1, 1]
+
+
+def test_a_crash_between_charge_and_submission_is_charged_once_more_and_a_retry_never_again(
+    private: Federation,
+) -> None:
+    private.server().ledger.open_round()
+    request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
+    private.grid.absent = frozenset({1})  # asked by hand below
+    private.grid.push_messages([request])
+    request, context = private.grid.requests[0], hospital_context(private.settings, 1)
+    with mock.patch.object(HospitalFolder, "save_submission", side_effect=ResourceError("The disk is full.", "Wait.")):
+        assert wire.read_failure(client.take_part(request, context))
+    event = expected_event(private.settings.privacy)
+    assert record(private, 1).spent() == [event], "on the disk before anything is kept or sent"
+    replies = [client.take_part(request, context) for _ in range(3)]
+    assert record(private, 1).spent() == [event] * 2
+    chunks = round_plan(len(private.initial), 3, private.settings).chunks
+    sent = [wire.records_to_submission(reply.content, chunks) for reply in replies]
+    assert sent[0].signed == sent[1].signed == sent[2].signed
+    assert sent[0].chunks == sent[1].chunks == sent[2].chunks
