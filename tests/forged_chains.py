@@ -13,8 +13,8 @@ import rlp
 from eth.abc import VirtualMachineAPI
 from eth.chains.base import MiningChain
 from eth.db.atomic import AtomicDB
-from eth.vm.forks.cancun import CancunVM
 from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
+from eth_abi.abi import encode
 from eth_typing import Address as RawAddress
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
@@ -52,10 +52,17 @@ class Beginning(Protocol):
 
 @dataclass(frozen=True)
 class Mined:
-    """A chain that follows from its transactions by somebody's rules; the ledger head after each block, from 1."""
+    """A chain that follows from its transactions by somebody's rules.
+
+    Attributes:
+        bodies: The blocks from 1 on.
+        heads: The ledger head after each, by number.
+        receipts: Of each block, encoded.
+    """
 
     bodies: list[Body]
     heads: Mapping[int, bytes]
+    receipts: list[tuple[bytes, ...]]
 
 
 def block_hash(body: Body) -> bytes:
@@ -95,6 +102,7 @@ def mined(bodies: Sequence[Body], beginning: Beginning, machine: type[VirtualMac
     assert chain.get_canonical_head().hash == genesis_hash
     made: list[Body] = []
     heads: dict[int, bytes] = {}
+    told: list[tuple[bytes, ...]] = []
     head, own = EMPTY_HEAD, to_canonical_address(beginning.contract)
     for number, body in enumerate(bodies, start=1):
         transactions = [CancunTransactionBuilder.deserialize(item) for item in body[TRANSACTIONS]]
@@ -111,8 +119,9 @@ def mined(bodies: Sequence[Body], beginning: Beginning, machine: type[VirtualMac
         logs = [log for receipt in receipts for log in receipt.logs if log.address == own]
         topics = ((tuple(topic.to_bytes(32, "big") for topic in log.topics), bytes(log.data)) for log in logs)
         head = heads[number] = fold(topics, head)
+        told.append(tuple(receipt.encode() for receipt in receipts))
         made.append(cast(Body, rlp.decode(rlp.encode(block))))
-    return Mined(made, heads)
+    return Mined(made, heads, told)
 
 
 def sent_again(transaction: bytes, sender: Identity, **changes: Any) -> bytes:
@@ -134,6 +143,13 @@ def sent_again(transaction: bytes, sender: Identity, **changes: Any) -> bytes:
 
 def input_of(transaction: bytes) -> bytes:
     return bytes(CancunTransactionBuilder.decode(transaction).data)
+
+
+def call(function: str, arguments: Sequence[Any]) -> bytes:
+    """A call's input."""
+    named = load_artifact().signatures("function").items()
+    selector, kinds = next((key, kinds) for key, (name, kinds) in named if name == function)
+    return selector + encode(kinds, arguments)
 
 
 def nonce_of(transaction: bytes) -> int:
@@ -172,6 +188,3 @@ def lenient_machine(error: str) -> type[VirtualMachineAPI]:
         _state_class = LenientState
 
     return LenientVM
-
-
-assert issubclass(CheckedVM, CancunVM)

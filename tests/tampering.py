@@ -4,6 +4,7 @@ Whoever tampers mends all that he can: every digest and name in a manifest, ever
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ from blockchain.remembering import gather_trust, remember
 from blockchain.store import ChainStore
 from blockchain.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
 from blockchain.trust import TrustFile
-from fedward.privacy import epsilon
+from fedward.accounting import epsilon
 from fedward.run_folder import RunFolder
 from fedward.types import Address, HospitalId, PrivacyEvent
 from main import app
@@ -115,6 +116,12 @@ def two_honest_rounds(federation: Federation) -> None:
 
     federation.grid.tamper = slowly
     assert [federation.lead_round()["phase"] for _ in range(2)] == ["accepted", "accepted"]
+
+
+@functools.cache
+def honest_run(folder: Path) -> FinishedRun:
+    """Two honest rounds, led once for all tests of a session, which work on copies; `folder` is the session's."""
+    return finish(folder / "honest", two_honest_rounds)
 
 
 # ---- evidence in memory ---------------------------------------------------------------------------------------------
@@ -267,7 +274,13 @@ class Tampered:
             manifest["claims"]["settings"]["privacy"]["noise-multiplier"] = self.settings_noise
         manifest["members"] = {name: hashlib.sha256(members[name]).hexdigest() for name in manifest["members"]}
         members["manifest.json"] = json.dumps(manifest).encode()
-        members |= {f"ciphertexts/{name}": chunk for name, chunk in self.chunks.items()}
+        listed = {
+            name
+            for files in self.rounds.values()
+            for names in (files["aggregate"], *files["updates"].values())
+            for name in names
+        }
+        members |= {f"ciphertexts/{name}": self.chunks[name] for name in listed if name in self.chunks}
         save_archive(path, members)
         return path
 
@@ -322,7 +335,7 @@ class Verdict:
 
     def failed(self) -> list[Step]:
         """The steps that say FAIL, in their order."""
-        return [step for step in Step if self.steps[step] is Status.FAIL]
+        return [step for step in Step if self.steps.get(step) is Status.FAIL]
 
 
 def audit(path: Path, trust: TrustFile | None) -> Verdict:

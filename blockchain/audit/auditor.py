@@ -126,8 +126,10 @@ def _examine(
         check_events(blocks, ledger.contract, head, report)
     with report.guarding(Step.RULES):
         check_rules(blocks, ledger.contract, ledger.chain_id, report, result.names)
+    told = False
     with report.guarding(Step.RULES):
         result.stories = tell_rounds(blocks, ledger.contract)
+        told = True
     gap = _gap(checker, report)
     for index, story in enumerate(result.stories, start=1):
         with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index), _beyond(gap, report, story, result):
@@ -135,8 +137,9 @@ def _examine(
         progress(index, len(result.stories))
     if result.claims is None:
         return
-    with report.guarding(Step.PRIVACY), _beyond(gap, report, None, result):
-        check_privacy(result.stories, result.claims, report, result.names)
+    if told:  # else nobody knows what was spent
+        with report.guarding(Step.PRIVACY), _beyond(gap, report, None, result):
+            check_privacy(result.stories, result.claims, report, result.names)
     _examine_trust(result, evidence, trust, checker, blocks)
 
 

@@ -24,7 +24,7 @@ from forged_chains import (
     renumbered,
     sent_again,
 )
-from tampering import FORMS, FinishedRun, Tampered, audit, finish, two_honest_rounds
+from tampering import FORMS, FinishedRun, Tampered, audit, honest_run
 
 from blockchain.audit.report import Status, Step
 
@@ -34,7 +34,7 @@ P, C = Step.PRIVACY, Step.CHECKPOINTS
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    return finish(tmp_path_factory.mktemp("honest"), two_honest_rounds)
+    return honest_run(tmp_path_factory.getbasetemp())
 
 
 @pytest.mark.parametrize("form", FORMS)
