@@ -76,12 +76,20 @@ def protections(settings: Settings) -> dict[str, str]:
     }
 
 
+UNIT_MEANS = {
+    "hospital": "It bounds what shows of a hospital's whole data; a patient is covered as a part of it.",
+    "patient": "It bounds what shows of all training images of one patient of one hospital.",
+    "image": "It bounds what shows of one training image; a patient with several images is covered less.",
+}
+
+
 def _privacy_sentence(settings: Settings) -> str:
     """What differential privacy holds under these settings."""
     if settings.privacy.mode == "none":
         return "not protected: privacy.mode is none, so the model may remember single images."
+    unit = expected_event(settings.privacy).unit
     spent = epsilon([expected_event(settings.privacy)] * settings.training.rounds)
     return (
-        f"differential privacy for the unit '{expected_event(settings.privacy).unit}': epsilon {spent:.3g} at delta "
-        f"{settings.privacy.delta:g} after {settings.training.rounds} rounds."
+        f"differential privacy for the unit '{unit}': epsilon {spent:.3g} at delta {settings.privacy.delta:g} after "
+        f"{settings.training.rounds} rounds. {UNIT_MEANS[unit]}"
     )

@@ -13,7 +13,6 @@ import os
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from fedward.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
 from fedward.model import Classifier
@@ -92,8 +91,17 @@ def _bound(present: Wide, absent: Wide, limit: float, delta: float, confidence: 
 
 def _least(outcomes: NDArray[np.bool_], confidence: float) -> float:
     """Clopper and Pearson's lower limit of a rate; both limits together hold with the confidence, for both mistakes."""
-    hits, count = int(outcomes.sum()), len(outcomes)
-    return float(stats.beta.ppf((1 - confidence) / 4, hits, count - hits + 1)) if hits else 0.0
+    hits, count, chance = int(outcomes.sum()), len(outcomes), (1 - confidence) / 4
+    if not hits:
+        return 0.0
+    numbers = np.arange(hits, count + 1)
+    ways = np.array([math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in numbers])
+    low, high = 0.0, 1.0
+    for _ in range(60):  # the rate at which so many hits or more come with just that chance
+        rate = (low + high) / 2
+        terms = ways + numbers * math.log(rate) + (count - numbers) * math.log1p(-rate)
+        low, high = (rate, high) if np.exp(terms).sum() < chance else (low, rate)
+    return low
 
 
 def _rows(images: ImageSet, chosen: NDArray[np.bool_]) -> ImageSet:
