@@ -48,7 +48,8 @@ def hospital() -> Partition:
 def rows(trials: int) -> list[dict[str, float | str]]:
     """One case after the other."""
     classifier = Classifier(ModelSpec("scatter", SIZE, 1), 1)
-    model, found = GlobalModel(classifier.get_weights(), b""), []
+    model = GlobalModel(classifier.get_weights(), b"")
+    found: list[dict[str, float | str]] = []
     base = dataclasses.replace(setting.load().privacy, mode="sample", clip_norm=0.1, momentum=0.0, learning_rate=0.1)
     for name, rate, steps, stated, added in CASES:
         settings: PrivacySettings = dataclasses.replace(base, sampling_rate=rate, steps=steps, noise_multiplier=stated)

@@ -43,12 +43,12 @@ def canary_scores(
         source: Where random bytes come from.
 
     Returns:
-        Scores with the canary and without, float64, shape (trials,) each: how far the update went along the
-        canary's own gradient, in units of one unit's sum.
+        Scores with the canary and without, float64, shape (trials,) each: how far the update went along
+        the direction that tells most, as a sum over units.
     """
     own = partition.train.patients == canary
     without = dataclasses.replace(partition, train=_rows(partition.train, ~own))
-    direction = _direction(_rows(partition.train, own), model, classifier)
+    direction = _direction(partition.train, canary, model, classifier, settings)
 
     def scores(data: Partition) -> Wide:
         units = len(np.unique(data.train.patients)) if settings.unit == "patient" else len(data.train)
@@ -108,13 +108,25 @@ def _rows(images: ImageSet, chosen: NDArray[np.bool_]) -> ImageSet:
     return ImageSet(images.images[chosen], images.labels[chosen], images.patients[chosen])
 
 
-def _direction(canary: ImageSet, model: GlobalModel, classifier: Classifier) -> Wide:
-    """Unit vector along the canary's gradient at the start."""
+def _direction(
+    images: ImageSet, canary: str, model: GlobalModel, classifier: Classifier, settings: PrivacySettings
+) -> Wide:
+    """Unit vector along the canary's clipped gradient at the start, less what the sampling of the others blurs.
+
+    The best one for Gaussian noise plus the others' comings and goings: inverse covariance times the gradient.
+    """
     classifier.set_weights(model.weights)
-    rows = [np.arange(min(len(canary), BATCH_IMAGES))]
-    sums = ClippedGradients(classifier)
-    gradient = sum(
-        (sums(classifier.prepare(canary.pixels()), canary.labels, batch, 1.0) for batch in batches(rows)),
-        start=np.zeros(sums.parameters),
-    )
-    return gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+    sums, prepared = ClippedGradients(classifier), classifier.prepare(images.pixels())
+
+    def gradient(patient: str) -> Wide:
+        (batch,) = batches([np.flatnonzero(images.patients == patient)[:BATCH_IMAGES]])
+        return sums(prepared, images.labels, batch, settings.clip_norm) / settings.clip_norm
+
+    best = gradient(canary)
+    others = [gradient(patient) for patient in np.unique(images.patients) if patient != canary]
+    blur = settings.sampling_rate * (1 - settings.sampling_rate)
+    if others and blur:
+        rows = np.array(others)
+        ridge = np.eye(len(rows)) * settings.noise_multiplier**2 / blur
+        best = best - rows.T @ np.linalg.solve(ridge + rows @ rows.T, rows @ best)
+    return best / max(float(np.linalg.norm(best)), 1e-300)
