@@ -1,0 +1,182 @@
+"""Figures with intervals: against scikit-learn's, textbooks' and the bootstrap's, and never a NaN."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from fedward.errors import DataError
+from fedward.evaluation import evaluate, sigmoid
+from fedward.intervals import auc_interval, auc_parts, groups_of, ratio_interval
+from fedward.scores import calibration_error, score, score_findings
+from fedward.types import ImageSet, Vector
+
+Labels = NDArray[np.float32]
+RANGED = ("accuracy", "precision", "recall", "specificity", "f1", "auc")
+
+
+def images(labels: Labels, patients: NDArray[np.int64] | None = None) -> ImageSet:
+    n = len(labels)
+    names = np.arange(n) if patients is None else patients
+    return ImageSet(np.zeros((n, 2, 2), np.uint8), labels, np.array([f"p{name}" for name in names]))
+
+
+def sample(seed: int, n: int, findings: int = 1, shift: float = 1.5) -> tuple[Vector, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, findings)) < 0.4).astype(np.float32)
+    return rng.normal(shift * (labels - 0.5), 1.0).astype(np.float32), labels
+
+
+# ---- figures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("findings", [1, 3])
+def test_figures_equal_scikit_learns_and_those_of_evaluate(findings: int) -> None:
+    logits, labels = sample(1, 300, findings)
+    found = score(images(labels), logits, 0.4)
+    called, truth = sigmoid(logits).ravel() >= 0.4, labels.ravel() == 1
+    for name, value in evaluate(images(labels), logits, 0.4).as_dict().items():
+        assert getattr(found, name) == value, name
+    assert found.specificity == pytest.approx(sk.recall_score(~truth, ~called))
+    assert found.brier == pytest.approx(np.mean((sigmoid(logits) - labels) ** 2), abs=1e-6)
+    (negatives, false_calls), (misses, hits) = sk.confusion_matrix(truth, called).tolist()
+    assert found.confusion.true_negatives == negatives
+    assert found.confusion.false_positives == false_calls
+    assert found.confusion.false_negatives == misses
+    assert found.confusion.true_positives == hits
+    assert (found.n, found.patients, found.positives) == (300, 300, int(truth.sum()))
+
+
+def test_each_finding_by_itself_is_what_it_is_alone() -> None:
+    logits, labels = sample(2, 120, 14)
+    labels[:, 5] = 0
+    names = tuple(f"f{index}" for index in range(14))
+    found = score_findings(images(labels), logits, 0.5, names)
+    assert tuple(found) == names
+    for k, name in enumerate(names):
+        if k != 5:
+            assert found[name]["auc"] == pytest.approx(sk.roc_auc_score(labels[:, k], logits[:, k]))
+    assert found["f5"]["auc"] is None
+    assert found["f5"]["undefined"]["auc"] == "all images are of one class"
+    areas = [entry["auc"] for entry in found.values() if entry["auc"] is not None]
+    assert score(images(labels), logits, 0.5).auc == pytest.approx(np.mean(areas))
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two bins of 15: scores 0.1 and 0.9, of which a half and all are positive."""
+    scores = np.array([[0.1], [0.1], [0.9], [0.9]])
+    truth = np.array([[True], [False], [True], [True]])
+    assert calibration_error(scores, truth) == pytest.approx(0.5 * 0.4 + 0.5 * 0.1)
+    rng = np.random.default_rng(3)
+    honest = rng.random((200_000, 1))
+    assert calibration_error(honest, rng.random((200_000, 1)) < honest) < 0.01
+
+
+def test_neither_the_order_of_images_nor_the_names_of_patients_matter() -> None:
+    logits, labels = sample(4, 200, 2)
+    patients = np.random.default_rng(5).integers(0, 60, 200)
+    order = np.random.default_rng(6).permutation(200)
+    there = score(images(labels, patients), logits, 0.5)
+    assert score(images(labels[order], 1_000 - patients[order]), logits[order], 0.5) == there
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_what_is_undefined_is_null_with_its_reason_and_never_nan(label: float, n: int) -> None:
+    for value in (-3.0, 3.0):
+        found = score(images(np.full((n, 1), label, np.float32)), np.full((n, 1), value, np.float32), 0.5).as_dict()
+        json.dumps(found, allow_nan=False)
+        for name in (*RANGED, "brier", "ece"):
+            assert (found[name] is None) == (name in found["undefined"]), name
+        for name in RANGED:
+            assert (found["intervals"][name] is None) == (f"intervals.{name}" in found["undefined"]), name
+        assert found["auc"] is None
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="not finite"):
+        score(images(np.ones((2, 1), np.float32)), np.array([[0.0], [np.nan]], np.float32), 0.5)
+
+
+# ---- intervals --------------------------------------------------------------------------------------------------
+
+
+def test_with_one_image_a_patient_the_share_is_wilsons() -> None:
+    """Textbook: 81 of 263 gives 0.2553 to 0.3662 (Newcombe 1998, table I)."""
+    hits = (np.arange(263) < 81).astype(float)
+    interval = ratio_interval(hits, np.ones(263), np.arange(263))
+    assert interval == pytest.approx((0.2553, 0.3662), abs=2e-4)
+
+
+def test_with_one_image_a_patient_the_variance_of_the_auc_is_delongs() -> None:
+    logits, labels = sample(7, 80)
+    truth, scores = labels[:, 0] == 1, logits[:, 0].astype(float)
+    wins = (scores[truth][:, None] > scores[~truth]) + 0.5 * (scores[truth][:, None] == scores[~truth])
+    delong = wins.mean(1).var(ddof=1) / truth.sum() + wins.mean(0).var(ddof=1) / (~truth).sum()
+    area, parts = auc_parts(scores, truth, np.arange(80))
+    assert area == pytest.approx(sk.roc_auc_score(truth, scores))
+    assert parts @ parts == pytest.approx(delong)
+
+
+def clustered(seed: int, patients: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]:
+    """Patients of one to eight images, mostly alike, some of both labels."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
+    truth = rng.random(len(groups)) < np.where(rng.random(patients) < 0.4, 0.9, 0.1)[groups]
+    return rng.normal(0, 1, patients)[groups] + rng.normal(truth * 1.0, 0.5), truth, groups
+
+
+def test_intervals_of_patients_with_many_images_are_those_of_a_bootstrap_over_patients() -> None:
+    scores, truth, groups = clustered(8, 150)
+    area, parts = auc_parts(scores, truth, groups)
+    right = ((scores > 0.5) == truth).astype(float)
+    rng, areas, shares = np.random.default_rng(9), [], []
+    rows = [np.flatnonzero(groups == patient) for patient in range(150)]
+    for _ in range(1_000):
+        drawn = np.concatenate([rows[patient] for patient in rng.integers(0, 150, 150)])
+        areas.append(sk.roc_auc_score(truth[drawn], scores[drawn]))
+        shares.append(right[drawn].mean())
+    assert math.sqrt(parts @ parts) == pytest.approx(np.std(areas), rel=0.1)
+    by_image = auc_parts(scores, truth, np.arange(len(truth)))[1]
+    assert parts @ parts > 1.5 * (by_image @ by_image), "images of one patient are no independent draws"
+    share = ratio_interval(right, np.ones(len(right)), groups)
+    assert share == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.01)
+    assert auc_interval(area, parts) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.015)
+
+
+def test_95_of_100_intervals_hold_the_truth() -> None:
+    """Patients drawn anew; the truth from very many."""
+    scores, truth, _ = clustered(10, 40_000)
+    real_area, real_share = sk.roc_auc_score(truth, scores), float(((scores > 0.5) == truth).mean())
+    held = {"auc": 0, "share": 0}
+    for seed in range(300):
+        scores, truth, groups = clustered(1_000 + seed, 100)
+        low, high = auc_interval(*auc_parts(scores, truth, groups)) or (math.nan, math.nan)
+        held["auc"] += low <= real_area <= high
+        right = ((scores > 0.5) == truth).astype(float)
+        low, high = ratio_interval(right, np.ones(len(right)), groups) or (math.nan, math.nan)
+        held["share"] += low <= real_share <= high
+    for name, count in held.items():
+        assert 0.91 < count / 300 < 0.99, name
+
+
+def test_a_faultless_share_has_an_interval_by_its_patients_not_its_images() -> None:
+    groups = np.repeat(np.arange(10), 100)
+    low, high = ratio_interval(np.ones(1_000), np.ones(1_000), groups) or (0.0, 0.0)
+    assert high == 1
+    assert low == pytest.approx(10 / (10 + 1.959964**2))
+    assert ratio_interval(np.ones(5), np.ones(5), np.zeros(5, np.intp)) is None
+    assert ratio_interval(np.zeros(5), np.zeros(5), np.arange(5)) is None
+
+
+def test_a_faultless_ranking_has_no_interval() -> None:
+    area, parts = auc_parts(np.arange(6.0), np.arange(6) > 2, np.arange(6))
+    assert area == 1
+    assert auc_interval(area, parts) is None
+
+
+def test_groups_are_numbered_without_gaps() -> None:
+    assert groups_of(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
