@@ -5,12 +5,12 @@
    signed for each hospital on the roster that it agreed to.
 3. Each hospital takes its own: only from the dealer, for this ledger, epoch and roster, and only the key on the ledger.
 
-A revocation starts a new key epoch on the contract; then 2 and 3 are done again. Old keys stay at the hospitals. Every
-function works on one hospital's own folder, and is harmless when repeated.
+A new member, a revocation, and a key that is lost or in strange hands (`Ledger.start_key_epoch`) start a new key epoch
+on the contract; then 2 and 3 are done again. Old keys stay at the hospitals that had them, to catch up with; nobody
+hands them on. Every function works on one hospital's own folder, and is harmless when repeated.
 
 Limits: the registrar decides when a hospital joins or leaves, but each hospital must agree to the new roster before it
-deals, takes or trains (`agree_to_roster`). A hospital that joins without a revocation gets the key of the running
-epoch: the contract starts none for it.
+deals, takes or trains (`agree_to_roster`).
 """
 
 import dataclasses
@@ -73,14 +73,14 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
         LedgerError: the node cannot be reached, or the contract refused the key: a round is running.
     """
     membership, identity = folder.membership(), Identity.load(folder.identity)
-    roster, context = _check_ledger(folder, membership, ledger)
+    roster, context = check_ledger(folder, membership, ledger)
     if context.dealer != identity.address:
         raise VerificationError(
             f"The ledger's dealer is {context.dealer or 'nobody'}, not this hospital, {identity.address}.",
             "Let the dealer make the key.",
         )
     others = [entry.address for entry in roster if entry.address != identity.address]
-    keys = _sealing_keys(ledger, board, others)
+    keys = sealing_keys(ledger, board, others)
     secret = _make_key(folder, ledger, context)
     held = HeldKey(context.epoch, secret.public.fingerprint)
     board.save_public_context(context.epoch, secret.public.to_bytes())
@@ -110,7 +110,7 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
         LedgerError: the node cannot be reached.
     """
     membership, identity = folder.membership(), Identity.load(folder.identity)
-    roster, context = _check_ledger(folder, membership, ledger)
+    roster, context = check_ledger(folder, membership, ledger)
     current = HeldKey(context.epoch, context.fingerprint)
     held = folder.held_keys()
     if current in held and current == held[-1]:
@@ -141,10 +141,15 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
     return current
 
 
-def _check_ledger(
+def check_ledger(
     folder: HospitalFolder, membership: Membership, ledger: LedgerReader
 ) -> tuple[tuple[RosterEntry, ...], KeyContext]:
-    """The roster and the key in force, if this is the ledger, and these are the members, that a hospital joined."""
+    """The roster and the key in force, if this is the ledger, and these are the members, that a hospital joined.
+
+    Raises:
+        VerificationError: it is not, they are not, or the ledger has gone back.
+        LedgerError: the node cannot be reached.
+    """
     if (ledger.chain_id, ledger.contract) != (membership.chain_id, membership.contract):
         raise VerificationError(
             f"{membership.hospital} joined contract {membership.contract} on chain {membership.chain_id}, "
@@ -161,8 +166,13 @@ def _check_ledger(
     return roster, context
 
 
-def _sealing_keys(ledger: LedgerReader, board: KeyBoard, hospitals: Iterable[Address]) -> dict[Address, bytes]:
-    """What to seal to, by hospital: what each has signed itself, if it is what the ledger has, too."""
+def sealing_keys(ledger: LedgerReader, board: KeyBoard, hospitals: Iterable[Address]) -> dict[Address, bytes]:
+    """What to seal to, by hospital: what each has signed itself, if it is what the ledger has, too.
+
+    Raises:
+        VerificationError: a card is not its hospital's, or names another key than the ledger.
+        EvidenceError: a card is missing.
+    """
     registered, keys = ledger.sealing_keys(), {}
     for hospital in hospitals:
         keys[hospital] = read_card(board.load_card(hospital), ledger.chain_id, ledger.contract, hospital)

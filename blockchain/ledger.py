@@ -137,12 +137,16 @@ class Ledger(LedgerReader):
     # ---- roster and key -----------------------------------------------------------------------------------------
 
     def register(self, hospital: Address, weight: int, x25519_key: bytes, dealer: bool = False) -> None:
-        """Put a hospital on the roster; one of them is the dealer."""
+        """Put a hospital on the roster, one of them as the dealer; starts a new key epoch where this one has its key."""
         self._transact("register", check_address(hospital, "hospital"), weight, x25519_key, dealer)
 
     def revoke(self, hospital: Address) -> None:
         """Take a hospital off the roster and start a new key epoch."""
         self._transact("revoke", check_address(hospital, "hospital"))
+
+    def start_key_epoch(self) -> None:
+        """As registrar or dealer, give up the key of this epoch: it is lost, or somebody else has it."""
+        self._transact("startKeyEpoch")
 
     def rotate_key(self, x25519_key: bytes) -> None:
         """As a hospital, replace the key (32 bytes) that consortium keys are sealed to."""

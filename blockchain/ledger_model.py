@@ -370,6 +370,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = MappingProxyType(
     {
         "register": LedgerModel._register,
         "revoke": LedgerModel._revoke,
+        "startKeyEpoch": LedgerModel._start_key_epoch,
         "nameDealer": LedgerModel._name_dealer,
         "rotateKey": LedgerModel._rotate_key,
         "setContext": LedgerModel._set_context,

@@ -67,6 +67,8 @@ class RosterModel:
         self._tell("HospitalRegistered", hospital, len(self.roster) - 1, weight, x25519_key)
         if as_dealer:
             self._appoint(hospital)
+        if self.key_context[1] != NO_WORD:
+            self._begin_epoch()
 
     def _revoke(self, hospital: str) -> None:
         self._check_role(REGISTRAR_ROLE)
@@ -77,6 +79,15 @@ class RosterModel:
         epoch, _, dealer = self.key_context
         self.key_context = (epoch + 1, NO_WORD, NOBODY if dealer == hospital else dealer)
         self._tell("HospitalRevoked", hospital, index, epoch + 1)
+
+    def _start_key_epoch(self) -> None:
+        self._check_no_round()
+        epoch, fingerprint, dealer = self.key_context
+        if self._sender != dealer:
+            self._check_role(REGISTRAR_ROLE)
+        if fingerprint == NO_WORD:
+            raise Refused("ContextNotSet", epoch)
+        self._begin_epoch()
 
     def _name_dealer(self, hospital: str) -> None:
         self._check_role(REGISTRAR_ROLE)
@@ -165,6 +176,12 @@ class RosterModel:
         """Refuse a second dealer."""
         if self.key_context[2] != NOBODY:
             raise Refused("DealerAlreadyNamed", self.key_context[2])
+
+    def _begin_epoch(self) -> None:
+        """Give up the key in force."""
+        epoch, _, dealer = self.key_context
+        self.key_context = (epoch + 1, NO_WORD, dealer)
+        self._tell("KeyEpochStarted", epoch + 1, self._sender)
 
     def _appoint(self, hospital: str) -> None:
         """Name the dealer; there is none."""

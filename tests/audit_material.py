@@ -132,7 +132,7 @@ def only(report: Report, step: Step, status: Status) -> Line:
 
 def claims(**changes: object) -> Claims:
     """What a run says that says as little as it can."""
-    bare = Claims("run", 7, ADDRESSES[0], None, (), {}, None, None, None, None)
+    bare = Claims("run", 7, ADDRESSES[0], None, (), {}, {}, None, None, None, None)
     return dataclasses.replace(bare, **changes)  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from fedward.files import parse_json
 from fedward.types import Address, HospitalId
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_RELEASES = 100_000  # of one hospital
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
@@ -67,6 +68,7 @@ def claims_to_json(claims: Claims) -> dict[str, Any]:
             for member in claims.roster
         ],
         "epsilons": dict(claims.epsilons),
+        "releases": dict(claims.releases),
         "delta": claims.delta,
         "height": claims.height,
         "block_hash": claims.block_hash and claims.block_hash.hex(),
@@ -84,6 +86,7 @@ def claims_from_json(fields: Any) -> Claims:
         settings=None if settings is None else {text(name): _table(table) for name, table in settings.items()},
         roster=roster_from_json(fields["roster"]),
         epsilons={hospital_name(name): amount(value) for name, value in fields["epsilons"].items()},
+        releases={hospital_name(name): releases(value) for name, value in fields["releases"].items()},
         delta=optional(amount, fields["delta"]),
         height=optional(whole, fields["height"]),
         block_hash=optional(_word, fields["block_hash"]),
@@ -164,6 +167,13 @@ def whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise ValueError("not a whole number")
     return value
+
+
+def releases(value: Any) -> int:
+    """A number of releases: as many as a hospital's privacy record may list."""
+    if whole(value) > MAX_RELEASES:
+        raise ValueError("too many releases")
+    return whole(value)
 
 
 def amount(value: Any) -> float:

@@ -56,6 +56,7 @@ class Claims:
         settings: The tables behind the settings digest (`Settings.guaranteed`), or None where they are not told.
         roster: Its hospitals, in the ledger's order.
         epsilons: By hospital, the epsilon that it states; empty where it states none, as for privacy mode none.
+        releases: By hospital, how many releases that epsilon covers, committed or not; 1 at least.
         delta: For which delta; None where it states no epsilon.
         height, block_hash, ledger_head: Where it says the ledger ends; None where it does not say.
     """
@@ -66,6 +67,7 @@ class Claims:
     settings: Mapping[str, Mapping[str, Any]] | None
     roster: tuple[ClaimedMember, ...]
     epsilons: Mapping[HospitalId, float]
+    releases: Mapping[HospitalId, int]
     delta: float | None
     height: int | None
     block_hash: bytes | None

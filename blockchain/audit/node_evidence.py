@@ -276,6 +276,7 @@ class NodeEvidence:
             settings=None,
             roster=tuple(members),
             epsilons={},
+            releases={},
             delta=None,
             height=None,
             block_hash=None,
@@ -285,7 +286,9 @@ class NodeEvidence:
     def _stored_claims(self, store: RunEvidence | BundleEvidence) -> Claims:
         """What a run folder or bundle says that stays true while the chain grows."""
         told = store.record() if isinstance(store, RunEvidence) else store.claims()
-        return dataclasses.replace(told, epsilons={}, delta=None, height=None, block_hash=None, ledger_head=None)
+        return dataclasses.replace(
+            told, epsilons={}, releases={}, delta=None, height=None, block_hash=None, ledger_head=None
+        )
 
     def genesis(self) -> Genesis:
         """Block 0; with its accounts where they are proven by its state root."""

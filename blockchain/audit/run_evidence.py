@@ -20,7 +20,6 @@ from fedward.run_folder import RunFolder
 from fedward.settings import from_tables
 from fedward.types import HospitalId, PrivacyEvent
 
-MAX_RELEASES = 100_000
 _ROUND_FILE = re.compile(r"round-([0-9]{4,10})\.json", re.ASCII)
 
 
@@ -32,6 +31,15 @@ class _Summary:
     delta: float | None = None
     height: int | None = None
     ledger_head: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What a hospital's privacy record adds up to; 0 releases: how many there are is not told."""
+
+    epsilon: float
+    delta: float
+    releases: int = 0
 
 
 class RunEvidence:
@@ -53,15 +61,16 @@ class RunEvidence:
         base, summary = self.record(), self._summary()
         spent = self._spent(base)
         if not spent and summary.epsilon is not None:  # no hospital's record is here: the largest of any is told
-            spent = {member.hospital: (summary.epsilon, summary.delta or 0.0) for member in base.roster}
-        deltas = [delta for _, delta in spent.values() if delta > 0]
+            spent = {member.hospital: _Spent(summary.epsilon, summary.delta or 0.0) for member in base.roster}
+        deltas = [of_one.delta for of_one in spent.values() if of_one.delta > 0]
         return Claims(
             run_id=base.run_id,
             chain_id=base.chain_id,
             contract=base.contract,
             settings=base.settings,
             roster=base.roster,
-            epsilons={hospital: value for hospital, (value, _) in spent.items()},
+            epsilons={hospital: of_one.epsilon for hospital, of_one in spent.items()},
+            releases={hospital: of_one.releases for hospital, of_one in spent.items() if of_one.releases},
             delta=max(deltas) if deltas else None,
             height=summary.height,
             block_hash=None,
@@ -141,8 +150,8 @@ class RunEvidence:
         content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The summary")
         return claimed.parse(content, str(path), _summary)
 
-    def _spent(self, base: Claims) -> dict[HospitalId, tuple[float, float]]:
-        """Epsilon and delta by hospital, of those whose privacy records are here and hold private releases."""
+    def _spent(self, base: Claims) -> dict[HospitalId, _Spent]:
+        """What each hospital has spent, of those whose privacy records are here and hold private releases."""
         spent = {}
         for member in base.roster:
             path = self._folder.hospital(member.hospital).privacy_record
@@ -150,12 +159,15 @@ class RunEvidence:
                 continue
             content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The privacy record")
             lines = content.split(b"\n")[:-1]
-            if len(lines) > MAX_RELEASES:
-                raise VerificationError(f"{path} lists more than {MAX_RELEASES:,} releases.", "Restore that file.")
+            if len(lines) > claimed.MAX_RELEASES:
+                raise VerificationError(
+                    f"{path} lists more than {claimed.MAX_RELEASES:,} releases.", "Restore that file."
+                )
             events = [claimed.parse(line, f"Line {at} of {path}", _event) for at, line in enumerate(lines, start=1)]
             private = [event for event in events if event.mode != "none"]
             if private:
-                spent[member.hospital] = (_epsilon(private, path), max(event.delta for event in private))
+                largest = max(event.delta for event in private)
+                spent[member.hospital] = _Spent(_epsilon(private, path), largest, len(private))
         return spent
 
     def _hospital_files(self, name: str) -> list[Path]:
@@ -183,6 +195,7 @@ def _record(fields: Any) -> Claims:
         settings=settings.guaranteed(),
         roster=claimed.roster_from_json(fields["roster"]),
         epsilons={},
+        releases={},
         delta=None,
         height=None,
         block_hash=None,

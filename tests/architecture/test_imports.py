@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from source_tree import ROOT, Source, all_but_tests, imported, imported_units, parse, product
+from source_tree import ROOT, Source, imported, imported_units, parse, product
 
 # What each unit may import beside itself: main -> commands -> blockchain -> encryption, data_preprocessing -> fedward.
 ALLOWED = {
@@ -18,7 +18,7 @@ ALLOWED = {
     "data_preprocessing": {"fedward"},
     "fedward": set[str](),
 }
-ENTRANCES = {"main", "client", "server"}  # imported by nobody but tests and those who start them
+ENTRANCES = {"main", "client", "server"}  # imported by nobody but tests, benchmarks and those who start them
 LEDGER_LIBRARIES = {"web3", "eth", "eth_abi", "eth_account", "eth_keys", "eth_utils", "hexbytes", "rlp", "trie"}
 TENSORFLOW_DOOR = "fedward.quiet_tensorflow"
 MODEL_MODULES = {
@@ -75,7 +75,7 @@ def test_nothing_is_imported_by_a_relative_or_computed_name() -> None:
 
 
 def test_the_entrances_are_imported_by_nobody() -> None:
-    for source in all_but_tests():
+    for source in product():
         assert not imported_units(source) & ENTRANCES, source.name
 
 

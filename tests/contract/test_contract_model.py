@@ -134,6 +134,7 @@ class History:
         )
         self.domain = domain_separator(CHAIN_ID, self.evm.contract)
         self.past: list[Call] = []
+        self.keyed: dict[bytes, int] = {}  # how many places the roster had when a key was named
         assert self.evm.deployment_events == list(map(tuple, self.model.deployment_events))
 
     def recover(self, digest: bytes, signature: bytes) -> Address | None:
@@ -175,7 +176,8 @@ class History:
             return ["nameDealer", "register"]
         if context == bytes(32):
             return ["setContext"]
-        return ["openRound"] * 12 + ["register", "revoke", "rotateKey", "grantRole", "revokeRole", "setContext"]
+        roster = ["register", "revoke", "rotateKey", "grantRole", "revokeRole", "setContext", "startKeyEpoch"]
+        return ["openRound"] * 12 + roster
 
     def while_open(self) -> list[str]:
         current = self.model.round(self.model.latest_round)
@@ -221,6 +223,9 @@ class History:
     def call_revoke(self) -> tuple[Address, tuple[Any, ...]]:
         # Rarely: a roster that is used up ends the history's rounds.
         return (DEPLOYER if self.random.random() < 0.12 else STRANGER), (self.some_hospital(),)
+
+    def call_start_key_epoch(self) -> tuple[Address, tuple[Any, ...]]:
+        return self.random.choice([DEPLOYER, self.owner_of(self.model.key_context[2]), *PEOPLE[1:4]]), ()
 
     def call_name_dealer(self) -> tuple[Address, tuple[Any, ...]]:
         return DEPLOYER, (self.some_hospital(),)
@@ -385,13 +390,26 @@ class History:
             self.now = max(self.now, deadline + self.random.choice([0, 1]))
         self.evm.at(self.now)
         call = self.next_call()
-        before = dict(self.model.rounds)
+        before, key = dict(self.model.rounds), self.model.key_context
         theirs, ours = self.evm.execute(call), self.judge(call)
         assert theirs == ours, (call, theirs, ours)
         assert self.evm.head == self.model.head
         self.past.append(call)
         check_invariants(self.model, before)
+        self.check_key(key)
         return call[1], ours.refusal[0] if ours.refusal else "ok", [name for name, _ in ours.events]
+
+    def check_key(self, before: tuple[int, bytes, str]) -> None:
+        """A key is named once, for its epoch only, and no round of its time has hospitals that came after it."""
+        (old_epoch, old, _), (epoch, new, _) = before, self.model.key_context
+        assert epoch - old_epoch in (0, 1)
+        assert new == bytes(32) if epoch > old_epoch else new == old or old == bytes(32)
+        if new not in (old, bytes(32)):
+            assert new not in self.keyed
+            self.keyed[new] = len(self.model.roster)
+        opened = self.model.round(self.model.latest_round)
+        if opened.phase == OPEN:
+            assert opened.roster_mask >> self.keyed[opened.context_fingerprint] == 0
 
     def judge(self, call: Call) -> Outcome:
         sender, function, arguments = call

@@ -166,6 +166,82 @@ def test_revoke_starts_a_key_epoch(consortium: Consortium) -> None:
         consortium.ledger.submit_for(consortium.signed(1))
 
 
+def test_a_hospital_that_joins_later_starts_a_key_epoch(consortium: Consortium) -> None:
+    newcomer, server = consortium.chain.people[3], consortium.chain.server
+    consortium.ledger.register(newcomer.address, WEIGHTS[3], KEY)
+    registered, started = consortium.events()[-2:]
+    assert (registered.name, registered.values["hospital"]) == ("HospitalRegistered", newcomer.address.lower())
+    assert consortium.last("KeyEpochStarted") == {"keyEpoch": 2, "startedBy": server.address.lower()}
+    assert registered.transaction_hash == started.transaction_hash
+    assert consortium.ledger.key_context() == (2, bytes(32), consortium.hospitals[0].address)
+    with refused("ContextNotSet", "keyEpoch 2"):
+        consortium.open_round()
+    with refused("ContextAlreadyUsed", FINGERPRINT):
+        consortium.send(consortium.hospitals[0], "setContext", FINGERPRINT)
+    # One more, before there is a key that it must not have: the same epoch.
+    consortium.ledger.register(consortium.chain.stranger.address, 5, KEY)
+    assert consortium.last("HospitalRegistered")["index"] == 4
+    assert consortium.ledger.key_context().epoch == 2
+    consortium.send(consortium.hospitals[0], "setContext", KEY)
+    opening = consortium.open_round()
+    assert opening.context_fingerprint == KEY
+    assert [entry.index for entry in opening.roster] == [0, 1, 2, 3, 4]
+
+
+def test_the_founding_is_one_epoch(chain: Chain) -> None:
+    founded = Consortium.found(chain, size=5)
+    assert "KeyEpochStarted" not in [event.name for event in founded.events()]
+    assert founded.ledger.key_context() == (1, FINGERPRINT, founded.hospitals[0].address)
+    founded.close()
+
+
+@pytest.mark.parametrize("who", ["registrar", "dealer"])
+def test_start_key_epoch(consortium: Consortium, who: str) -> None:
+    dealer = consortium.hospitals[0]
+    caller = dealer if who == "dealer" else consortium.chain.server
+    consortium.send(caller, "startKeyEpoch")
+    assert consortium.last("KeyEpochStarted") == {"keyEpoch": 2, "startedBy": caller.address.lower()}
+    assert consortium.ledger.key_context() == (2, bytes(32), dealer.address)
+    assert len(consortium.ledger.roster()) == 3
+    with refused("ContextNotSet", "keyEpoch 2"):
+        consortium.open_round()
+    with refused("ContextAlreadyUsed", FINGERPRINT):
+        consortium.send(dealer, "setContext", FINGERPRINT)
+    consortium.send(dealer, "setContext", KEY)
+    assert consortium.last("ContextSet") == {"keyEpoch": 2, "contextFingerprint": KEY}
+    assert consortium.open_round().context_fingerprint == KEY
+
+
+def test_start_key_epoch_refusals(consortium: Consortium) -> None:
+    dealer, other, _ = consortium.hospitals
+    for somebody in (other, consortium.chain.stranger):
+        with refused("AccessControlUnauthorizedAccount", somebody.address.lower(), REGISTRAR):
+            consortium.send(somebody, "startKeyEpoch")
+    assert consortium.ledger.key_context() == (1, FINGERPRINT, dealer.address)
+    consortium.ledger.start_key_epoch()
+    for somebody in (dealer, consortium.chain.server):
+        with refused("ContextNotSet", "keyEpoch 2"):  # there is nothing to give up
+            consortium.send(somebody, "startKeyEpoch")
+    consortium.send(dealer, "setContext", KEY)
+    consortium.ledger.revoke(dealer.address)
+    with refused("AccessControlUnauthorizedAccount", dealer.address.lower(), REGISTRAR):
+        consortium.send(dealer, "startKeyEpoch")
+
+
+def test_keys_change_again_after_each_way_that_a_round_ends(consortium: Consortium) -> None:
+    dealer = consortium.hospitals[0]
+    for epoch, phase in enumerate(("ACCEPTED", "REJECTED", "ABORTED"), 2):
+        consortium.to_voting()
+        if phase == "ABORTED":
+            consortium.ledger.abort_round(consortium.ledger.latest_round(), "Given up")
+        else:
+            consortium.vote(*[phase == "ACCEPTED"] * 3)
+            assert consortium.finalize().name == phase
+        consortium.ledger.start_key_epoch()
+        assert consortium.last("KeyEpochStarted")["keyEpoch"] == epoch
+        consortium.send(dealer, "setContext", bytes([epoch + 100]) * 32)
+
+
 def test_revoke_refusals(consortium: Consortium) -> None:
     gone, stranger = consortium.hospitals[2], consortium.chain.stranger
     with refused("NotOnRoster", stranger.address.lower()):
@@ -236,15 +312,19 @@ def test_the_roster_stands_still_while_a_round_runs(consortium: Consortium) -> N
             consortium.send(dealer, "setContext", KEY)
         with refused("RoundInProgress"):
             consortium.send(server, "nameDealer", dealer.address)
+        for somebody in (dealer, server, consortium.chain.stranger):
+            with refused("RoundInProgress", "round 1"):
+                consortium.send(somebody, "startKeyEpoch")
         with refused("RoundInProgress"):
             consortium.ledger.open_round()
 
 
 def test_a_full_roster_of_128(chain: Chain) -> None:
     """Also the dearest calls: their gas stays far below a block's."""
-    founded = Consortium.found(chain, size=5)
+    founded = Consortium.found(chain, size=5, context=False)
     for number in range(5, 128):
         founded.ledger.register(to_checksum_address(f"0x{number:040x}"), 4_294_967_295, KEY)
+    founded.send(founded.hospitals[0], "setContext", FINGERPRINT)
     with refused("RosterFull", "limit 128"):
         founded.ledger.register(chain.stranger.address, 1, KEY)
     opening = founded.open_round()

@@ -26,7 +26,7 @@ from fedward.settings import replace
 from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, Vector
 
-CHUNKS = 6  # ciphertexts of 97,521 parameters, 16,384 in each
+CHUNKS = 12  # ciphertexts of 97,521 parameters, 8,192 in each
 
 
 @pytest.fixture

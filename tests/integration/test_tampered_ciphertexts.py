@@ -78,6 +78,10 @@ def more_noise(copy: Tampered) -> None:
     copy.claimed_noise = 2.0
 
 
+def less_noise(copy: Tampered) -> None:
+    copy.claimed_noise = 0.5
+
+
 def other_settings(copy: Tampered) -> None:
     """The settings say what the epsilon says."""
     copy.claimed_noise = copy.settings_noise = 0.5
@@ -122,6 +126,7 @@ CASES = [
     Case("stored aggregate without one", store_without_one, (CIPHERTEXTS,), "round 1: The stored aggregate is not"),
     Case("stored aggregate with another's", store_with_a_strangers, (CIPHERTEXTS,), "The stored aggregate is not"),
     Case("a higher noise multiplier's epsilon", more_noise, (PRIVACY,), "hospital-1: The run states an epsilon of"),
+    Case("a lower noise multiplier's epsilon", less_noise, (PRIVACY,), "hospital-1: The run states an epsilon of"),
     Case("its settings as well", other_settings, (PRIVACY,), "The settings have the digest"),
     Case("a checkpoint of another fork", fork_in_evidence, (C,), "hospital-1: A fork"),
     Case("a trusted checkpoint of another fork", fork_in_trust, (C,), "hospital-1: A fork"),

@@ -30,9 +30,8 @@ class Invented:
 
     def claims(self) -> Claims:
         roster = (ClaimedMember(HospitalId("hospital-1"), HOSPITAL, 5),)
-        return Claims(
-            "run", 7, HOSPITAL, {"a": {"b": 1.5}}, roster, {HospitalId("hospital-1"): 2.5}, 1e-5, 2, None, None
-        )
+        epsilons, releases = {HospitalId("hospital-1"): 2.5}, {HospitalId("hospital-1"): 3}
+        return Claims("run", 7, HOSPITAL, {"a": {"b": 1.5}}, roster, epsilons, releases, 1e-5, 2, None, None)
 
     def genesis(self) -> Genesis:
         return Genesis(b"header", {HOSPITAL: 10**24})

@@ -59,7 +59,7 @@ def test_no_sum_leaves_its_field(weights: list[int], field_bits: int, span: floa
 
 @given(
     data=st.data(),
-    layout=st.sampled_from([(1, 30, 22), (2, 8, 40), (2, 18, 22), (2, 20, 18), (3, 12, 22), (3, 13, 19), (4, 10, 18)]),
+    layout=st.sampled_from([(1, 30, 22), (2, 8, 40), (2, 18, 22), (2, 19, 20), (3, 12, 22), (3, 11, 25), (4, 9, 22)]),
     edge=st.booleans(),
     seed=st.integers(0, 2**32),
 )
@@ -73,8 +73,9 @@ def test_fields_survive_packing_and_noise(
     rng = np.random.default_rng(seed)
     bound = plan.largest_field_sum
     fields = rng.choice([-bound, bound], count) if edge else rng.integers(-bound, bound, count, endpoint=True)
-    law = plan.residual_deviation(5) / math.sqrt(2)
-    noise = np.clip(rng.laplace(0, law, (2, SLOTS)), -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5))
+    law = plan.residual_deviation(5) / 2
+    drawn = rng.laplace(0, law, (2, SLOTS)) + rng.laplace(0, law, (2, SLOTS))
+    noise = np.clip(drawn, -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5))
     slots = pack(fields, plan) + (noise[0] + 1j * noise[1]) * 2.0**plan.scale_bits
     np.testing.assert_array_equal(unpack(slots, count, plan, 5), fields)
 

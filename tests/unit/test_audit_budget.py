@@ -82,13 +82,22 @@ def test_epsilon_is_compared_to_nine_digits(change: float, holds: bool) -> None:
     assert checked(rounds(EVENT), stated(spent * (1 + change))).failed(Step.PRIVACY) is not holds
 
 
-def test_a_hospital_that_spent_more_than_arrived_is_noted_and_not_accused() -> None:
+@pytest.mark.parametrize("told", [rounds(EVENT), rounds()], ids=["some arrived", "none arrived"])
+def test_a_hospital_that_spent_more_than_arrived_is_noted_and_not_accused(told: list[RoundStory]) -> None:
     """Charged before it leaves: an update that came too late, or was cut short by a crash, is spent all the same."""
     more = epsilon([EVENT] * 5)
     assert more
-    report = checked(rounds(EVENT), stated(more))
-    assert "never reached the ledger" in only(report, Step.PRIVACY, Status.NOTE).evidence
+    report = checked(told, stated(more, releases={HospitalId("hospital-1"): 5}))
+    assert "more releases than reached the ledger" in only(report, Step.PRIVACY, Status.NOTE).evidence
     assert not report.failed(Step.PRIVACY)
+
+
+@pytest.mark.parametrize("releases", [{}, {HospitalId("hospital-1"): 3}, {HospitalId("hospital-1"): 4}])
+def test_a_larger_epsilon_than_its_releases_make_is_found(releases: dict[HospitalId, int]) -> None:
+    """As of less noise than was declared: whoever states it says that the declared events are not the true ones."""
+    noisier = epsilon([dataclasses.replace(EVENT, noise_multiplier=EVENT.noise_multiplier / 2)] * 3)
+    assert noisier
+    assert only(checked(rounds(EVENT), stated(noisier, releases=releases)), Step.PRIVACY, Status.FAIL)
 
 
 def test_leaving_out_the_rejected_round_is_found() -> None:

@@ -79,7 +79,7 @@ def result(report: Report | None = None, name: str = "hospital-1", **changes: ob
         report.ok(Step.EVIDENCE, "It is whole.", checks=1234)
         report.ok(Step.PRIVACY, "Epsilon 4.2 follows from 1 event.", hospital=name)
     members = (ClaimedMember(HospitalId(name), FIRST, 100), ClaimedMember(HospitalId("hospital-2"), SECOND, 250))
-    claims = Claims(name, 190826, CONTRACT, None, members, {HospitalId(name): 4.2}, 1e-5, 12, ROOT, BASE)
+    claims = Claims(name, 190826, CONTRACT, None, members, {HospitalId(name): 4.2}, {}, 1e-5, 12, ROOT, BASE)
     checkpoint = SignedCheckpoint(Checkpoint(190826, CONTRACT, FIRST, 1, 12, ROOT, BASE), bytes(65))
     names = {FIRST: HospitalId(name), SECOND: HospitalId("hospital-2")}
     made = AuditResult("the run folder r", report, claims, names, [story()], [checkpoint])

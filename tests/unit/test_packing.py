@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from fedward.errors import EncryptionError
-from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan, check_security, plan_for_resolution
+from fedward.layout import (
+    _FALSE_ALARM_DEVIATIONS,
+    SLOTS,
+    WRONG_DECODE_BOUND,
+    PackingPlan,
+    check_security,
+    noise_tail_bound,
+    plan_for_resolution,
+)
 from fedward.packing import (
     dequantize,
     pack,
@@ -26,25 +34,52 @@ def plan_of(parameters: int = 1000, summands: int = 5, field_bits: int = 18, spa
 
 def test_default_layout_is_the_published_one() -> None:
     plan = plan_packing(500_000, 5, load().encryption, 1.0)
-    assert plan.parameters_per_chunk == 16_384
-    assert plan.chunks == 31
-    assert plan.bytes_per_parameter < 8.14
-    assert (plan.ring_degree, plan.coefficient_modulus_bits) == (8192, (60, 60))
+    assert plan.parameters_per_chunk == 8_192
+    assert plan.chunks == 62
+    assert plan.bytes_per_parameter < 8.15
+    assert (plan.ring_degree, plan.coefficient_modulus_bits) == (4096, (60,))
     assert plan.resolution == pytest.approx(1.0 / (2**17 - 1 - 5))
     assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
 
 
 def test_noise_law_matches_the_measured_scales() -> None:
-    """Of FACTS: 2^-40 needs scale 2^17 at 5 summands, 2^18 at 16, 2^19 at 64, 2^21 at 1,000."""
-    for summands, scale_bits in ((5, 17), (16, 18), (64, 19), (1000, 21)):
+    """17.3 deviations of 10,838 times the root of the summands, doubled and up to a power of two."""
+    for summands, scale_bits in ((5, 20), (16, 21), (64, 22), (1000, 24)):
         PackingPlan(1, summands, 1.0, 16, scale_bits)
         with pytest.raises(EncryptionError, match="garble"):
             PackingPlan(1, summands, 1.0, 16, scale_bits - 1)
 
 
-@pytest.mark.parametrize("summands", [1, 5, 64, 128, 1000])
-def test_default_field_fits_any_roster(summands: int) -> None:
-    assert plan_of(summands=summands).wrong_decode_probability <= WRONG_DECODE_BOUND
+def test_noise_bound_is_above_the_law_and_falls() -> None:
+    """The law over keys is (1 + z) exp(-2 z); the proven bound stays above it, by less than 2^8, and is no constant."""
+    deviations = np.linspace(0.01, 40, 4000)
+    bound = np.array([noise_tail_bound(z) for z in deviations])
+    law = (1 + deviations) * np.exp(-2 * deviations)
+    assert (bound >= law).all()
+    assert (bound <= 2**8 * law).all()
+    assert (np.diff(bound[bound < 1]) < 0).all()
+    assert noise_tail_bound(0.0) == noise_tail_bound(-1.0) == 1.0
+    assert 2.0**-65 < noise_tail_bound(_FALSE_ALARM_DEVIATIONS) < 2.0**-64
+
+
+@pytest.mark.parametrize(
+    ("preset", "widths"),
+    [
+        ("exact", {1: 18, 5: 18, 123: 18, 124: 17, 1000: 17}),
+        ("fine", {1: 32, 1000: 32}),
+        ("small", {1: 12, 123: 12, 124: 11, 511: 11}),
+    ],
+)
+def test_presets_take_the_documented_widths(preset: str, widths: dict[int, int]) -> None:
+    for summands, field_bits in widths.items():
+        plan = plan_packing(1000, summands, EncryptionSettings(1.0, 0, preset), 1.0)
+        assert plan.field_bits == field_bits
+        assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
+
+
+def test_the_small_preset_says_where_it_ends() -> None:
+    with pytest.raises(EncryptionError, match="preset"):
+        plan_packing(1000, 512, EncryptionSettings(1.0, 0, "small"), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +108,9 @@ def test_presets_are_the_documented_ones() -> None:
         for name in ("exact", "fine", "small")
     )
     assert load().encryption.preset == "exact"
-    assert [round(plan.bytes_per_parameter, 2) for plan in (exact, fine, small)] == [8.02, 16.02, 5.34]
+    assert [round(plan.bytes_per_parameter, 2) for plan in (exact, fine, small)] == [8.02, 16.03, 5.35]
     assert np.log2(exact.resolution / fine.resolution) == pytest.approx(14, abs=0.01)
-    assert np.log2(small.resolution / exact.resolution) == pytest.approx(5, abs=0.01)
+    assert np.log2(small.resolution / exact.resolution) == pytest.approx(6, abs=0.01)
 
 
 def test_a_width_of_ones_own_goes_before_the_presets() -> None:
@@ -111,7 +146,7 @@ def test_a_security_level_beyond_the_parameters_is_refused(security_bits: int) -
     check_security(192)
 
 
-@pytest.mark.parametrize("changes", [{"scale_bits": 23}, {"ring_degree": 4096}, {"coefficient_modulus_bits": (40, 40)}])
+@pytest.mark.parametrize("changes", [{"scale_bits": 23}, {"ring_degree": 8192}, {"coefficient_modulus_bits": (40, 40)}])
 def test_plan_cannot_be_made_by_hand_either(changes: dict[str, int]) -> None:
     with pytest.raises(EncryptionError):
         dataclasses.replace(plan_of(), **changes)  # type: ignore[arg-type]

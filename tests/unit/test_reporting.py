@@ -45,7 +45,7 @@ FACTS = RunFacts(
     rejections=3,
     test=Metrics(100, 0.9, 0.95, 0.8, None, 0.85, 0.4),
     privacy={"mode": "update", "unit": "hospital", "epsilon": 7.389, "delta": 1e-5},
-    encryption={"bytes_per_parameter": 8.1, "parameters": 9, "ring_degree": 8192, "security_bits": 128, "exact": True},
+    encryption={"bytes_per_parameter": 8.1, "parameters": 9, "ring_degree": 4096, "security_bits": 128, "exact": True},
     ledger={"chain_id": 1, "contract": "0xc", "height": 9, "head": "cd", "submissions": 20, "votes": 15},
     seconds={"train": 1.23456, "total": 9.0},
 )  # fmt: skip
