@@ -1,6 +1,8 @@
 # The words used in CONTRIBUTING and .ci/run. PYTHON=python3.13 chooses another interpreter for .venv.
 PYTHON ?= python3
 PY = .venv/bin/python
+# Tests run in two processes, each file in one of them: shared runs are made once a file.
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile
 
 .PHONY: help setup demo test unit contract end-to-end lint format contracts slither soak bench lock clean
 
@@ -23,13 +25,13 @@ demo: setup
 	$(PY) main.py simulate
 
 test: setup
-	$(PY) -m pytest
+	$(PYTEST)
 
 unit: setup
-	$(PY) -m pytest tests/unit tests/property tests/architecture
+	$(PYTEST) tests/unit tests/property tests/architecture
 
 contract: setup
-	$(PY) -m pytest tests/contract tests/integration
+	$(PYTEST) tests/contract tests/integration
 
 end-to-end: setup
 	$(PY) -m pytest tests/end_to_end
