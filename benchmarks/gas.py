@@ -121,12 +121,15 @@ def measure(hospitals: int) -> dict[str, int]:
 
 
 def _found(meter: Meter) -> None:
-    """Fill the roster, the dealer last; name the key; admit a witness."""
+    """Fill the roster, the dealer last but one, and the last after the key was named; name keys; admit a witness."""
     witness, *hospitals = meter.people
+    *_, dealer, last = hospitals
     for index, hospital in enumerate(hospitals):
-        last = index == len(hospitals) - 1
-        meter.send(meter.admin, "register", hospital.address, MAX_UINT32, word(f"x25519 {index}"), last)
-    meter.send(hospitals[-1], "setContext", word("context 1"))
+        if hospital is last:
+            meter.send(dealer, "setContext", word("context 0"))
+        is_dealer = hospital is dealer
+        meter.send(meter.admin, "register", hospital.address, MAX_UINT32, word(f"x25519 {index}"), is_dealer)
+    meter.send(dealer, "setContext", word("context 1"))
     meter.send(meter.admin, "grantRole", WITNESS, witness.address)
 
 
@@ -166,12 +169,15 @@ def _give_up_round(meter: Meter, number: int) -> None:
 
 
 def _change_roster(meter: Meter) -> None:
-    """A new sealing key, a new dealer with a new key, a witness that is taken off and one that leaves."""
-    witness, first, *_, dealer = meter.people
+    """A new sealing key, new keys, a new dealer, a witness that is taken off and one that leaves."""
+    witness, first, *_, dealer, _ = meter.people
     meter.send(first, "rotateKey", word("new x25519"))
+    for caller, number in ((meter.admin, 2), (dealer, 3)):
+        meter.send(caller, "startKeyEpoch")
+        meter.send(dealer, "setContext", word(f"context {number}"))
     meter.send(meter.admin, "revoke", dealer.address)
     meter.send(meter.admin, "nameDealer", first.address)
-    meter.send(first, "setContext", word("context 2"))
+    meter.send(first, "setContext", word("context 4"))
     meter.send(meter.admin, "revokeRole", WITNESS, witness.address)
     meter.send(meter.admin, "grantRole", WITNESS, witness.address)
     meter.send(witness, "renounceRole", WITNESS, witness.address)

@@ -198,6 +198,13 @@ interface IUpdateLedger {
     /// @param ledgerHead Hash over all events up to and with this one.
     event DealerNamed(address indexed hospital, bytes32 ledgerHead);
 
+    /// @notice A key epoch began, without a key yet: the last one's was given up, or a hospital joined that must not have
+    /// it. (A revocation tells its new epoch itself.)
+    /// @param keyEpoch The epoch that begins.
+    /// @param startedBy The registrar or dealer who gave the old key up, or who registered the hospital.
+    /// @param ledgerHead Hash over all events up to and with this one.
+    event KeyEpochStarted(uint32 indexed keyEpoch, address indexed startedBy, bytes32 ledgerHead);
+
     /// @notice The dealer named the encryption key of an epoch.
     /// @param keyEpoch The epoch, from 1.
     /// @param contextFingerprint Fingerprint of encryption parameters and public key.
@@ -346,7 +353,7 @@ interface IUpdateLedger {
     /// @param contextFingerprint Its fingerprint.
     error ContextAlreadyUsed(bytes32 contextFingerprint);
 
-    /// @notice No round opens before the dealer has named the epoch's key.
+    /// @notice The epoch has no key: none to open a round under, and none to give up.
     /// @param keyEpoch The epoch.
     error ContextNotSet(uint32 keyEpoch);
 

@@ -93,7 +93,8 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
 
     // ---- the roster and its key -----------------------------------------------------------------------------------
 
-    /// @notice Put a hospital on the roster.
+    /// @notice Put a hospital on the roster. Where the epoch has its key, a new epoch starts, with a key of its own: with
+    /// the old one a newcomer could open what was encrypted before it came.
     /// @param hospital Its Ethereum address, new to this ledger.
     /// @param weight Its number of examples.
     /// @param x25519Key The public key that consortium keys are sealed to.
@@ -116,6 +117,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         bytes32 head = _advance(HospitalRegistered.selector, abi.encode(hospital, uint8(index), weight, x25519Key));
         emit HospitalRegistered(hospital, uint8(index), weight, x25519Key, head);
         if (asDealer) _nameDealer(hospital);
+        if (_contextFingerprint != 0) _startKeyEpoch();
     }
 
     /// @notice Take a hospital off the roster and start a new key epoch, for it knows the old key.
@@ -125,11 +127,19 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         _members[index].active = false;
         _activeMask &= ~_bit(index);
         _enrolledTotal -= _members[index].weight;
-        _keyEpoch += 1;
-        _contextFingerprint = 0;
+        _discardKey();
         if (_dealer == hospital) _dealer = address(0);
         bytes32 head = _advance(HospitalRevoked.selector, abi.encode(hospital, uint8(index), _keyEpoch));
         emit HospitalRevoked(hospital, uint8(index), _keyEpoch, head);
+    }
+
+    /// @notice Registrar or dealer gives up the key of this epoch, because it is lost or somebody else has it.
+    /// @dev No round opens until the dealer has named another. Whom to believe about a loss is for people to decide: a
+    /// hospital that lost its copy, or fears for it, asks one of the two.
+    function startKeyEpoch() external betweenRounds {
+        if (msg.sender != _dealer) _checkRole(REGISTRAR_ROLE);
+        if (_contextFingerprint == 0) revert ContextNotSet(_keyEpoch);
+        _startKeyEpoch();
     }
 
     /// @notice Name a dealer after the last one was revoked.
@@ -383,6 +393,18 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     function _advance(bytes32 selector, bytes memory fields) private returns (bytes32 head) {
         head = keccak256(abi.encodePacked(_ledgerHead, selector, fields));
         _ledgerHead = head;
+    }
+
+    /// @dev The next epoch, which has no key yet.
+    function _discardKey() private {
+        _keyEpoch += 1;
+        _contextFingerprint = 0;
+    }
+
+    function _startKeyEpoch() private {
+        _discardKey();
+        bytes32 head = _advance(KeyEpochStarted.selector, abi.encode(_keyEpoch, msg.sender));
+        emit KeyEpochStarted(_keyEpoch, msg.sender, head);
     }
 
     function _nameDealer(address hospital) private {

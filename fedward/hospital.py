@@ -146,6 +146,10 @@ class HospitalFolder:
         base_id = np.frombuffer(model.base_id, np.uint8)
         write_atomic(self.path / "model.npz", _npz(weights=model.weights, base_id=base_id), PRIVATE)
 
+    def has_model(self) -> bool:
+        """Whether there is a model; a hospital that has just joined has none."""
+        return (self.path / "model.npz").exists()
+
     def load_model(self) -> GlobalModel:
         """The model in force.
 

@@ -1,6 +1,6 @@
 """Where hospitals and dealer leave what they have for each other: a public folder, with nothing secret in it.
 
-RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  epoch-0001/public_context.ckks
+RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  epoch-0001/public_context.ckks  models/<address>.sealed
 
 Whoever keeps the folder can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
 """
@@ -51,6 +51,18 @@ class KeyBoard:
         path = self._epoch(key_epoch) / "public_context.ckks"
         return _load(path, f"There is no public context of epoch {key_epoch}", "Ask the dealer for it.")
 
+    def save_model(self, hospital: Address, content: bytes) -> None:
+        """Leave a sealed model for a hospital that joins."""
+        self._save(self._model(hospital), content)
+
+    def load_model(self, hospital: Address, limit: int) -> bytes:
+        """A hospital's sealed model, of at most so many bytes; raises as `load_sealed_key` does."""
+        missing = f"There is no model for {hospital}"
+        return _load(self._model(hospital), missing, "Ask another hospital to hand the model over.", limit)
+
+    def _model(self, hospital: Address) -> Path:
+        return self.path / "models" / f"{hospital}.sealed"
+
     def _card(self, hospital: Address) -> Path:
         return self.path / "cards" / f"{hospital}.card"
 
@@ -62,15 +74,15 @@ class KeyBoard:
         write_atomic(path, content)
 
 
-def _load(path: Path, missing: str, remedy: str) -> bytes:
-    """A file's content, at most `MAX_FILE_BYTES` of it, whatever lies there."""
+def _load(path: Path, missing: str, remedy: str, limit: int = MAX_FILE_BYTES) -> bytes:
+    """A file's content, at most so many bytes of it, whatever lies there."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
             raise VerificationError(f"{path} is no file.", remedy)
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(limit + 1)
     except OSError as error:
         raise EvidenceError(f"{missing}: {path} cannot be read ({error.strerror}).", remedy) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise VerificationError(f"{path} has more than {MAX_FILE_BYTES} bytes.", remedy)
+    if len(content) > limit:
+        raise VerificationError(f"{path} has more than {limit} bytes.", remedy)
     return content

@@ -68,13 +68,14 @@ class LocalGrid:
         # Flower's processes learn who they are when they start; messages cannot be made without.
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
         self.settings = settings
+        self.size = settings.data.hospitals
         self.tamper = tamper
         self.absent = absent
         self._replies: dict[str, Message] = {}
         self.requests: list[Message] = []
 
     def get_node_ids(self) -> list[int]:
-        return list(range(1, self.settings.data.hospitals + 1))
+        return list(range(1, self.size + 1))
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         names = []
