@@ -205,16 +205,15 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     if isinstance(weights, DetectorReport):
         signed = _vote(hospital, record, (weights,), NO_CANDIDATE)
         return wire.Ballot(signed, empty_histogram(len(hospital.partition.findings)), clock.seconds)
-    proposed = Scorer(hospital, weights)
+    images = hospital.partition.val
+    inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, weights))
     with clock.measure("detect"):
-        inspection = Inspection(hospital.partition.val, Scorer(hospital, model.weights), proposed)
         reports = detect(inspection, configured_detectors(settings.voting))
     with clock.measure("vote"):
         hospital.folder.save_candidate(Candidate(round_index, record.aggregate_hash, weights))
         signed = _vote(hospital, record, reports, weights_digest(weights))
     with clock.measure("evaluate"):
-        images = hospital.partition.val
-        counts = histogram(proposed(images.pixels()), images.labels)
+        counts = histogram(inspection.candidate_logits, images.labels)
     return wire.Ballot(signed, counts, clock.seconds)
 
 

@@ -6,6 +6,7 @@ A detector is a frozen dataclass whose fields are its options.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -31,6 +32,16 @@ class Inspection:
     images: ImageSet
     current: Callable[[Vector], Vector]
     candidate: Callable[[Vector], Vector]
+
+    @cached_property
+    def current_logits(self) -> Vector:
+        """Of the validation images, by the model in force; scored once, whoever asks."""
+        return self.current(self.images.pixels())
+
+    @cached_property
+    def candidate_logits(self) -> Vector:
+        """Of the validation images, by the candidate; scored once, whoever asks."""
+        return self.candidate(self.images.pixels())
 
 
 class Detector(Protocol):
@@ -62,13 +73,12 @@ class ValidationLoss:
 
     def inspect(self, inspection: Inspection) -> DetectorReport:
         """Compare the two models' losses image by image."""
-        images, pixels = inspection.images, inspection.images.pixels()
+        images, candidate = inspection.images, inspection.candidate_logits
         if len(images) < 2:
             return DetectorReport(self.name, False, 0.0, "Too few validation images to judge by.")
-        candidate = inspection.candidate(pixels)
         if not np.isfinite(candidate).all():
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
-        rise = losses(candidate, images.labels) - losses(inspection.current(pixels), images.labels)
+        rise = losses(candidate, images.labels) - losses(inspection.current_logits, images.labels)
         mean, error = _balanced_mean(rise, images.labels)
         score = (mean - self.tolerance) / max(error, 1e-12)
         evidence = f"Mean validation loss changed by {mean:+.4f} (standard error {error:.4f}, {len(images)} images)."
