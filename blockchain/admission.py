@@ -7,8 +7,8 @@
 4. A hospital seals the model in force to the newcomer (`hand_over_model`), which takes it (`take_model`) only if it is
    the one that the last accepted round was voted for with. It needs no old key for that, and no word of the sender's.
 
-Steps 3 and 4 also help a hospital that lost its old keys and has to catch up. Every function works on one hospital's own
-folder, or on the registrar's run folder, and is harmless when repeated.
+Steps 3 and 4 also help a hospital that lost its old keys and has to catch up. Every function works on one hospital's
+own folder, or on the registrar's run folder, and is harmless when repeated.
 """
 
 import dataclasses
@@ -27,10 +27,11 @@ from blockchain.records import RoundPhase
 from blockchain.sealed_keys import read_card
 from fedward.errors import EncryptionError, LedgerError, VerificationError
 from fedward.files import sha256
-from fedward.hospital import HospitalFolder, Membership, roster_digest, weights_digest
+from fedward.hospital import HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.key_board import KeyBoard
 from fedward.run_folder import Member, RunFolder
 from fedward.sealing import OVERHEAD_BYTES, seal, unseal
+from fedward.server_step import MOMENTS
 from fedward.types import Address, GlobalModel
 
 _MAGIC = b"fedward sealed model 1\n"
@@ -114,12 +115,12 @@ def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoar
     key = sealing_keys(ledger, board, [recipient])[recipient]
     model = folder.load_model()
     in_force, digest = ledger.base_id(), digest_in_force(ledger)
-    if model.base_id != in_force or weights_digest(model.weights) != digest:
+    content = model_bytes(model)
+    if model.base_id != in_force or sha256(content) != digest:
         raise VerificationError(
-            f"The model here ({weights_digest(model.weights).hex()}) is not the one in force ({digest.hex()}).",
+            f"The model here ({sha256(content).hex()}) is not the one in force ({digest.hex()}).",
             "Let this hospital catch up first, or ask another for the model.",
         )
-    content = np.ascontiguousarray(model.weights, dtype="<f4").tobytes()
     board.save_model(recipient, seal(content, key, _purpose(ledger, in_force, recipient)))
 
 
@@ -147,7 +148,8 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
     if folder.has_model() and folder.load_model().base_id == in_force:
         return folder.load_model()
     size = parameters * _WEIGHT_BYTES
-    sealed = board.load_model(identity.address, size + OVERHEAD_BYTES)
+    largest = size * (1 + max(MOMENTS.values()))
+    sealed = board.load_model(identity.address, largest + OVERHEAD_BYTES)
     try:
         content = unseal(sealed, identity.sealing_key, _purpose(ledger, in_force, identity.address))
     except EncryptionError as error:
@@ -156,12 +158,13 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
             "Ask a hospital to hand over the model that is in force now.",
         ) from error
     digest = digest_in_force(ledger)
-    if len(content) != size or sha256(content) != digest:
+    if not content or len(content) % size or sha256(content) != digest:
         raise VerificationError(
             f"The model that was left is {sha256(content).hex()}, the one in force is {digest.hex()}.",
             "Do not use it; ask another hospital for the model.",
         )
-    model = GlobalModel(np.frombuffer(content, "<f4").astype(np.float32), in_force)
+    values = np.frombuffer(content, "<f4").astype(np.float32)
+    model = GlobalModel(values[:parameters], in_force, values[parameters:])
     folder.save_model(model)
     return model
 

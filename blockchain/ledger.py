@@ -137,7 +137,7 @@ class Ledger(LedgerReader):
     # ---- roster and key -----------------------------------------------------------------------------------------
 
     def register(self, hospital: Address, weight: int, x25519_key: bytes, dealer: bool = False) -> None:
-        """Put a hospital on the roster, one of them as the dealer; starts a new key epoch where this one has its key."""
+        """Put a hospital on the roster, one as the dealer; starts a new key epoch where this one has its key."""
         self._transact("register", check_address(hospital, "hospital"), weight, x25519_key, dealer)
 
     def revoke(self, hospital: Address) -> None:

@@ -140,16 +140,21 @@ def _check_hospitals(claims: Claims, stories: Sequence[RoundStory], trust: Trust
     if not wrong:
         text = f"The {len(by_address)} hospitals on the roster are those of the trust file."
         report.ok(Step.CHECKPOINTS, text, checks=len(by_address))
-    _note_departures(stories, by_address, report)
+    _note_changes(stories, by_address, report)
 
 
-def _note_departures(stories: Sequence[RoundStory], by_address: Mapping[Address, str], report: Report) -> None:
-    """Say who was no longer asked: a registrar may revoke a hospital, and may do so to be rid of it."""
+def _note_changes(stories: Sequence[RoundStory], by_address: Mapping[Address, str], report: Report) -> None:
+    """Say who was no longer asked, who came, and where the key changed: a registrar may do so to be rid of somebody."""
     for before, after in itertools.pairwise(stories):
-        for address in sorted({e.address for e in before.roster} - {e.address for e in after.roster}):
-            who = by_address.get(address, address)
-            text = f"{who} was taken off the roster before round {after.round_index}."
-            report.note(Step.CHECKPOINTS, text, round_index=after.round_index, hospital=who)
+        old, new = ({entry.address for entry in story.roster} for story in (before, after))
+        for addresses, change in ((old - new, "was taken off the roster"), (new - old, "joined")):
+            for address in sorted(addresses):
+                who = by_address.get(address, address)
+                text = f"{who} {change} before round {after.round_index}."
+                report.note(Step.CHECKPOINTS, text, round_index=after.round_index, hospital=who)
+        if before.context_fingerprint != after.context_fingerprint:
+            text = f"The rounds from {after.round_index} on are under a new key, {_hex(after.context_fingerprint)}."
+            report.note(Step.CHECKPOINTS, text, round_index=after.round_index)
 
 
 def _check_witnesses(stories: Sequence[RoundStory], trust: TrustFile, report: Report) -> None:

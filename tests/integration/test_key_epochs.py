@@ -1,23 +1,33 @@
-"""Rounds over a change of key: nothing leaves under an old one, and an absent hospital catches up with both."""
+"""Rounds over a change of key, by revocation, loss or a new member: nothing leaves under an old one, and all catch up."""
 
 import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from federation import Federation, founded, hospital_context
 from flwr.app import Message
 
+from blockchain.admission import _purpose, apply_to_join, digest_in_force, enroll, hand_over_model, take_model
+from blockchain.audit.auditor import audit
+from blockchain.audit.report import Status
+from blockchain.audit.run_evidence import RunEvidence
 from blockchain.catch_up import candidate_model, catch_up
 from blockchain.identity import Identity
 from blockchain.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.ledger import Ledger
+from blockchain.remembering import gather_trust, remember
 from client import Hospital
-from encryption import SecretContext
-from fedward.errors import EvidenceError, VerificationError
-from fedward.hospital import HospitalFolder
-from fedward.types import HospitalId
+from data_preprocessing import load_partition, save_partition
+from encryption import SecretContext, decrypt
+from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
+from fedward.hospital import HospitalFolder, weights_digest
+from fedward.packing import round_plan
+from fedward.run_folder import Member
+from fedward.sealing import seal
+from fedward.types import Address, HospitalId
 
 
 @pytest.fixture
@@ -30,16 +40,56 @@ def folder(federation: Federation, number: int) -> HospitalFolder:
     return federation.folder.hospital(HospitalId(f"hospital-{number}"))
 
 
-def start_epoch_without(federation: Federation, number: int) -> None:
-    """Revoke a hospital; the others agree, and the dealer makes a new key."""
-    federation.ledger.revoke(Identity.load(folder(federation, number).identity).address)
+def address(federation: Federation, number: int) -> Address:
+    return Identity.load(folder(federation, number).identity).address
+
+
+def agree(federation: Federation, *numbers: int) -> None:
+    """Operators take note of who is on the roster now."""
     members = [(entry.address, entry.weight) for entry in federation.ledger.roster()]
-    for other in {1, 2, 3, 4} - {number}:
-        agree_to_roster(folder(federation, other), members)
+    for number in numbers:
+        agree_to_roster(folder(federation, number), members)
+
+
+def deal(federation: Federation) -> None:
+    """Hospital 1 makes the epoch's key."""
     dealer = folder(federation, 1)
     account = Identity.load(dealer.identity)
     with closing(Ledger.attach(federation.node.url, federation.ledger.contract, account)) as ledger:
         deal_key(dealer, ledger, federation.folder.keys)
+
+
+def start_epoch_without(federation: Federation, number: int) -> None:
+    """Revoke a hospital; the others agree, and the dealer makes a new key."""
+    federation.ledger.revoke(address(federation, number))
+    agree(federation, *{1, 2, 3, 4} - {number})
+    deal(federation)
+
+
+def take(federation: Federation, *numbers: int) -> None:
+    for number in numbers:
+        take_key(folder(federation, number), federation.ledger, federation.folder.keys)
+
+
+def key_of(federation: Federation, number: int, fingerprint: bytes | None = None) -> SecretContext:
+    return SecretContext.from_bytes(folder(federation, number).load_secret_key(fingerprint))
+
+
+def bring_up_to_date(federation: Federation, number: int) -> None:
+    ledger, hospital = federation.ledger, folder(federation, number)
+    catch_up(hospital, ledger, key_of(federation, number), federation.settings, ledger.base_id(), {})
+
+
+def does_not_open(federation: Federation, round_index: int, secret: SecretContext) -> None:
+    """Neither with its checks nor past them does a key open a round: what comes out is noise and refused."""
+    ledger, settings, chunks = federation.ledger, federation.settings, federation.folder.load_aggregate(round_index)
+    model = folder(federation, 1).load_model()
+    with pytest.raises(VerificationError, match="under key"):
+        candidate_model(model, chunks, round_index, ledger, secret, settings)
+    opening, record = ledger.opening(round_index), ledger.round(round_index)
+    plan = round_plan(len(model.weights), len(opening.roster), settings)
+    with pytest.raises(EncryptionError):
+        decrypt(chunks, plan, secret, len(record.included))
 
 
 def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federation: Federation) -> None:
@@ -110,3 +160,224 @@ def test_a_server_with_a_context_of_its_own_gets_no_update_under_it(federation: 
         swapped = dataclasses.replace(hospital, secret=own)
         with pytest.raises(VerificationError, match="another key"):
             swapped.join_round(opening.round_index, federation.ledger.round(opening.round_index).phase)
+
+
+# ---- a new member -----------------------------------------------------------------------------------------------
+
+
+def apply(federation: Federation) -> Member:
+    """A fifth hospital, with images of its own, applies to join."""
+    hospital, images = folder(federation, 5), load_partition(folder(federation, 4).partition)
+    HospitalFolder.create(hospital.path)
+    save_partition(hospital.partition, dataclasses.replace(images, hospital=HospitalId("hospital-5")))
+    agreed = dataclasses.replace(
+        folder(federation, 1).membership(), hospital=HospitalId("hospital-5"), weight=len(images.train)
+    )
+    members = [(entry.address, entry.weight) for entry in federation.ledger.roster()]
+    account = apply_to_join(hospital, federation.folder.keys, agreed, members)
+    assert apply_to_join(hospital, federation.folder.keys, agreed, members) == account
+    return Member(agreed.hospital, account, agreed.weight)
+
+
+def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
+    assert federation.lead_round()["phase"] == "accepted"
+    ledger, board = federation.ledger, federation.folder.keys
+    old = key_of(federation, 1)
+    member = apply(federation)
+    enroll(federation.folder, ledger, member)
+    height = ledger.head().height
+    enroll(federation.folder, ledger, member)
+    assert ledger.head().height == height  # once more changes nothing
+    assert [each.hospital for each in federation.folder.load_record().roster][-1] == "hospital-5"
+
+    # Nothing goes on before a new key is dealt, and nobody deals or takes for a roster that it did not agree to.
+    assert ledger.key_context().epoch == 2
+    with pytest.raises(LedgerError) as caught:
+        ledger.open_round()
+    assert caught.value.reason == "ContextNotSet"
+    with pytest.raises(VerificationError, match="roster of 5 hospitals"):
+        deal(federation)
+    agree(federation, 1, 2, 3, 4)
+    deal(federation)
+    take(federation, 2, 3, 4, 5)
+    assert [[key.epoch for key in folder(federation, number).held_keys()] for number in range(1, 6)] == [
+        *[[1, 2]] * 4,
+        [2],
+    ]
+
+    # The newcomer takes the model in force, which no key of its own opens.
+    does_not_open(federation, 1, key_of(federation, 5))
+    with pytest.raises(EvidenceError, match="no model for"):
+        take_model(folder(federation, 5), ledger, board, len(federation.initial))
+    with pytest.raises(VerificationError, match="not the one in force"):
+        hand_over_model(folder(federation, 2), ledger, board, member.address)
+    bring_up_to_date(federation, 2)
+    hand_over_model(folder(federation, 2), ledger, board, member.address)
+    taken = take_model(folder(federation, 5), ledger, board, len(federation.initial))
+    assert taken.weights.tobytes() == folder(federation, 2).load_model().weights.tobytes()
+    assert taken.base_id == ledger.base_id()
+
+    federation.grid.size = 5
+    for _ in range(2):
+        assert federation.lead_round()["phase"] == "accepted"
+    assert [len(ledger.round(index).included) for index in (1, 2, 3)] == [4, 5, 5]
+    assert ledger.opening(1).context_fingerprint == old.public.fingerprint
+    assert ledger.opening(2).context_fingerprint == ledger.opening(3).context_fingerprint
+    does_not_open(federation, 2, old)
+    bring_up_to_date(federation, 5)
+    bring_up_to_date(federation, 1)
+    assert weights_digest(folder(federation, 5).load_model().weights) == digest_in_force(ledger)
+    assert weights_digest(folder(federation, 1).load_model().weights) == digest_in_force(ledger)
+
+
+def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Federation) -> None:
+    ledger, board = federation.ledger, federation.folder.keys
+    member = apply(federation)
+    enroll(federation.folder, ledger, member)
+    agree(federation, 1, 2, 3, 4)
+    newcomer, size = folder(federation, 5), len(federation.initial)
+    # Before the first round the model in force is the initial one.
+    hand_over_model(folder(federation, 1), ledger, board, member.address)
+    good = board.load_model(member.address, 4 * size + 48)
+    card = board.load_card(member.address)
+
+    def refused(content: bytes, error: type[Exception], words: str) -> None:
+        board.save_model(member.address, content)
+        with pytest.raises(error, match=words):
+            take_model(newcomer, ledger, board, size)
+        assert not newcomer.has_model()
+
+    refused(good[:-1] + bytes([good[-1] ^ 1]), EncryptionError, "does not open")
+    refused(good[:40], EncryptionError, "does not open")
+    refused(b"", EncryptionError, "does not open")
+    refused(good + b"x", VerificationError, "more than")
+    # Whoever has its public key can seal to it: what counts is what was voted for.
+    other = federation.initial.copy()
+    other[0] += 1
+    key = Identity.load(newcomer.identity).x25519_public_key
+    purpose = _purpose(ledger, ledger.base_id(), member.address)
+    refused(seal(other.astype("<f4").tobytes(), key, purpose), VerificationError, "the one in force is")
+    refused(seal(other[1:].astype("<f4").tobytes(), key, purpose), VerificationError, "the one in force is")
+    refused(seal(good, key, b"another purpose")[: 4 * size + 48], EncryptionError, "does not open")
+    with pytest.raises(VerificationError, match="is not on the roster"):
+        hand_over_model(folder(federation, 1), ledger, board, federation.parties.server.address)
+    board.save_card(member.address, board.load_card(address(federation, 2)))
+    with pytest.raises(VerificationError, match="not signed by that hospital"):
+        hand_over_model(folder(federation, 1), ledger, board, member.address)
+    board.save_card(member.address, card)
+    board.save_model(member.address, good)
+    assert np.array_equal(take_model(newcomer, ledger, board, size).weights, federation.initial)
+
+
+def test_the_registrar_enrolls_only_what_a_hospital_signed(federation: Federation) -> None:
+    ledger, run = federation.ledger, federation.folder
+    member = apply(federation)
+    with pytest.raises(VerificationError, match="hospital-2 already"):
+        enroll(run, ledger, dataclasses.replace(member, hospital=HospitalId("hospital-2")))
+    card = run.keys.load_card(member.address)
+    run.keys.save_card(member.address, run.keys.load_card(address(federation, 2)))
+    with pytest.raises(VerificationError, match="not signed by that hospital"):
+        enroll(run, ledger, member)
+    run.keys.save_card(member.address, card)
+    assert len(ledger.roster()) == 4
+    assert ledger.key_context().epoch == 1
+    ledger.open_round()
+    with pytest.raises(LedgerError) as caught:
+        enroll(run, ledger, member)
+    assert caught.value.reason == "RoundInProgress"
+    assert len(run.load_record().roster) == 4
+    ledger.abort_round(1, "test")
+    enroll(run, ledger, member)
+    with pytest.raises(VerificationError, match="another weight"):
+        run.save_record(dataclasses.replace(run.load_record(), roster=run.load_record().roster[:4]))
+        enroll(run, ledger, dataclasses.replace(member, weight=member.weight + 1))
+
+
+# ---- loss -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["registrar", "dealer"])
+def test_a_key_that_is_lost_or_stolen_is_replaced(federation: Federation, who: str) -> None:
+    assert federation.lead_round()["phase"] == "accepted"
+    stolen = key_of(federation, 2)
+    if who == "registrar":
+        federation.ledger.start_key_epoch()
+    else:
+        account = Identity.load(folder(federation, 1).identity)
+        with closing(Ledger.attach(federation.node.url, federation.ledger.contract, account)) as ledger:
+            ledger.start_key_epoch()
+    with pytest.raises(EvidenceError, match="names no key for epoch 2"):
+        take(federation, 2)
+    deal(federation)
+    take(federation, 2, 3, 4)
+    assert federation.lead_round()["phase"] == "accepted"
+    assert len(federation.ledger.round(2).included) == 4
+    does_not_open(federation, 2, stolen)
+    does_not_open(federation, 1, key_of(federation, 2))
+    # Old keys stay: all of round 1 can still be opened by those who had them.
+    assert key_of(federation, 2, stolen.public.fingerprint).public.fingerprint == stolen.public.fingerprint
+
+
+def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> None:
+    federation.grid.absent = frozenset({3})
+    assert federation.lead_round()["phase"] == "accepted"
+    federation.ledger.start_key_epoch()
+    deal(federation)
+    take(federation, 2, 3, 4)
+    absent = folder(federation, 3)
+    next(path for path in absent.keys.iterdir() if path.name.startswith("0001-")).unlink()
+    aggregates = {1: federation.folder.load_aggregate(1)}
+    with pytest.raises(EvidenceError, match="no secret key"):
+        catch_up(
+            absent,
+            federation.ledger,
+            key_of(federation, 3),
+            federation.settings,
+            federation.ledger.base_id(),
+            aggregates,
+        )
+    bring_up_to_date(federation, 2)
+    ledger, board = federation.ledger, federation.folder.keys
+    hand_over_model(folder(federation, 2), ledger, board, address(federation, 3))
+    assert take_model(absent, ledger, board, len(federation.initial)).base_id == ledger.base_id()
+    federation.grid.absent = frozenset()
+    assert federation.lead_round()["phase"] == "accepted"
+    assert len(ledger.round(2).included) == 4
+
+
+def test_the_audit_verifies_a_history_of_all_three(federation: Federation) -> None:
+    """Join, loss and revocation, a round after each: what the ledger says is judged by the rules' second form."""
+    assert federation.lead_round()["phase"] == "accepted"
+    member = apply(federation)
+    enroll(federation.folder, federation.ledger, member)
+    agree(federation, 1, 2, 3, 4)
+    deal(federation)
+    take(federation, 2, 3, 4, 5)
+    bring_up_to_date(federation, 2)
+    hand_over_model(folder(federation, 2), federation.ledger, federation.folder.keys, member.address)
+    take_model(folder(federation, 5), federation.ledger, federation.folder.keys, len(federation.initial))
+    federation.grid.size = 5
+    assert federation.lead_round()["phase"] == "accepted"
+    federation.ledger.start_key_epoch()
+    deal(federation)
+    take(federation, 2, 3, 4, 5)
+    assert federation.lead_round()["phase"] == "accepted"
+    federation.ledger.revoke(address(federation, 4))
+    agree(federation, 1, 2, 3, 5)
+    deal(federation)
+    take(federation, 2, 3, 5)
+    assert federation.lead_round()["phase"] == "accepted"
+    assert [len(federation.ledger.round(index).included) for index in (1, 2, 3, 4)] == [4, 5, 5, 4]
+    assert len({federation.ledger.opening(index).context_fingerprint for index in (1, 2, 3, 4)}) == 4
+    members = [
+        (member, federation.folder.hospital(member.hospital)) for member in federation.folder.load_record().roster
+    ]
+    for _, hospital in members:
+        remember(hospital, federation.ledger, Identity.load(hospital.identity))
+    federation.node.stop()
+    result = audit(RunEvidence(federation.folder), gather_trust(members))
+    assert [line for line in result.report.lines if line.status in (Status.FAIL, Status.MISSING)] == []
+    notes = [line.evidence for line in result.report.lines if line.status is Status.NOTE]
+    assert "hospital-5 joined before round 2." in notes
+    assert "hospital-4 was taken off the roster before round 4." in notes
+    assert sum("under a new key" in note for note in notes) == 3
