@@ -37,8 +37,8 @@ from fedward.workers import Helpers, Work, serve
 _PUBLIC_MAGIC = b"fedward public context 1\n"
 _SECRET_MAGIC = b"fedward secret context 1\n"
 _REMEDY = "Ask the consortium's dealer for the current context."
-# 48 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^58.
-_LARGEST_ZERO = 2.0**16
+# 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^58.
+_LARGEST_ZERO = 2.0**20
 # Ciphertexts from which on helper processes are started: below, their start takes longer than they save.
 HELPED_FROM = 200
 
@@ -79,7 +79,7 @@ class PublicContext:
         return cls(_strip(content, _PUBLIC_MAGIC, PUBLIC_KEY.total_bytes, "public context"))
 
     def to_bytes(self) -> bytes:
-        """Parameters and public key, about 262 kB; the same bytes for the same key, always."""
+        """Parameters and public key, about 66 kB; the same bytes for the same key, always."""
         return self._content
 
     def add(self, left: bytes, right: bytes) -> bytes:
@@ -152,7 +152,7 @@ class SecretContext:
         return cls(PublicContext(keys[: PUBLIC_KEY.total_bytes]), keys[PUBLIC_KEY.total_bytes :])
 
     def to_bytes(self) -> bytes:
-        """Parameters and both keys, about 394 kB, in the clear."""
+        """Parameters and both keys, about 99 kB, in the clear."""
         public = self.public.to_bytes()[len(_PUBLIC_MAGIC) :]
         return bytes(_SECRET_MAGIC + public + self._backend.to_bytes_secret_key("none"))
 

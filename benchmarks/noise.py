@@ -1,10 +1,10 @@
-"""Measure the noise of encryption over keys, beside the law that `fedward.layout.PackingPlan` rests on.
+"""Measure the noise of encryption over keys, beside the law and the bound that `fedward.layout.PackingPlan` states.
 
     python benchmarks/noise.py [--keys N] [--ciphertexts N] [--json]
 
 For each of many fresh keys, a few encryptions of zero are opened. Printed are the deviation of a coordinate, how it
-differs between slots, and the share of coordinates beyond 6 to 11 deviations over the Laplace law's. A second table
-does the same for sums of several ciphertexts under one key each.
+differs between slots, and the share of coordinates beyond 1 to 10 deviations: over the law's, (1 + z) * exp(-2 * z),
+and over the bound's that plans are held to. A second table does the same for sums of several ciphertexts under one key.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from encryption import SecretContext
-from fedward.layout import SLOTS, plan_layout
+from fedward.layout import SLOTS, noise_tail_bound, plan_layout
 
-BEYOND = tuple(range(6, 12))
+BEYOND = tuple(range(1, 11))
 
 
 def noise_of(secret: SecretContext, ciphertexts: int, summands: int) -> NDArray[np.float64]:
@@ -58,8 +58,11 @@ def measure(keys: int, ciphertexts: int, summands: int) -> dict[str, Any]:
         "slot_deviation_least": float(slots.min()),
         "slot_deviation_most": float(slots.max()),
         "tail_over_law": {
-            str(deviations): beyond[deviations] / count / float(np.exp(-np.sqrt(2.0) * deviations))
+            str(deviations): beyond[deviations] / count / ((1 + deviations) * float(np.exp(-2 * deviations)))
             for deviations in BEYOND
+        },
+        "tail_over_bound": {
+            str(deviations): beyond[deviations] / count / noise_tail_bound(deviations) for deviations in BEYOND
         },
         "tail_counts": {str(deviations): beyond[deviations] for deviations in BEYOND},
     }
@@ -69,7 +72,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keys", type=int, default=300)
-    parser.add_argument("--ciphertexts", type=int, default=4, help="opened under each key")
+    parser.add_argument("--ciphertexts", type=int, default=8, help="opened under each key")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     # Fewer keys where each takes 16 times the encryptions.
@@ -81,9 +84,10 @@ def main() -> None:
         print(f"\n{row['summands']} summands, {row['keys']} keys, {row['coordinates']:,} coordinates")
         print(f"  deviation {row['deviation']:.0f}, by the law {row['law_deviation']:.0f}")
         print(f"  of one slot under one key: {row['slot_deviation_least']:.0f} to {row['slot_deviation_most']:.0f}")
-        print("  beyond   count   share over the law's")
+        print("  beyond      count   share over the law's   over the bound's")
         for deviations, ratio in row["tail_over_law"].items():
-            print(f"  {deviations:>6} {row['tail_counts'][deviations]:>7} {ratio:>8.2f}")
+            over_bound = row["tail_over_bound"][deviations]
+            print(f"  {deviations:>6} {row['tail_counts'][deviations]:>10} {ratio:>22.2f} {over_bound:>18.4f}")
 
 
 if __name__ == "__main__":

@@ -20,17 +20,16 @@ from numpy.typing import NDArray
 
 from fedward.errors import EncryptionError
 
-RING_DEGREE = 8192
-# The first prime carries ciphertexts, the second is used up inside of encryption and divides its noise away.
-COEFFICIENT_MODULI = (1152921504606748673, 1152921504606830593)
-COEFFICIENT_MODULUS_BITS = (60, 60)
-# The community standard allows 218 bits of modulus at this degree for 128 bits of security; 120 are used
-# (Albrecht et al. 2018, "Homomorphic Encryption Standard"). SEAL checks the same table when a context is made.
+RING_DEGREE = 4096
+# One prime, SEAL's own choice: a special prime beside it serves multiplication and key switching; we do neither.
+COEFFICIENT_MODULI = (1152921504606830593,)
+COEFFICIENT_MODULUS_BITS = (60,)
+# The community standard allows 109 bits of modulus at this degree for 128 bits of security, and 75 for 192; 60 are
+# used (Albrecht et al. 2018, "Homomorphic Encryption Standard"). SEAL checks its table when a context is made.
 SECURITY_BITS = 128
 
-# SEAL names parameters by a hash: one for ciphertexts (first prime only), one for keys (both primes).
-_CIPHERTEXT_PARAMETERS = bytes.fromhex("7614ee5cda3ff32ab3769decd18ea7e14d7cba11e9de2aed1a5b05f9f449f994")
-_KEY_PARAMETERS = bytes.fromhex("fa3ce3ba4c372e1852972cef5d97de65d6751b9e1fc542513fa7b0d426fdacda")
+# SEAL names parameters by a hash.
+_PARAMETERS = bytes.fromhex("6afd21c68eaea2fa8274edfa3723ade74760cc4465d33aa4aa8ca90de97960fe")
 _REMEDY = "Discard these bytes and have the sender encrypt with this consortium's current context."
 
 
@@ -106,30 +105,30 @@ def _array(words: int) -> bytes:
     return _frame(8 + 8 * words) + struct.pack("<Q", words)
 
 
-def _pair(name: str, parameters: bytes, moduli: tuple[int, ...]) -> Layout:
+def _pair(name: str) -> Layout:
     """Two polynomials: a ciphertext, or a public key, which is an encryption of zero."""
-    words = 2 * len(moduli) * RING_DEGREE
+    words = 2 * len(COEFFICIENT_MODULI) * RING_DEGREE
     array = _array(words)
     members = (
-        ("parameter set (ring degree, modulus or level)", parameters),
+        ("parameter set (ring degree, modulus or level)", _PARAMETERS),
         ("form (it must be number-theoretically transformed)", b"\x01"),
         ("number of polynomials", struct.pack("<Q", 2)),
         ("ring degree", struct.pack("<Q", RING_DEGREE)),
-        ("number of primes", struct.pack("<Q", len(moduli))),
+        ("number of primes", struct.pack("<Q", len(COEFFICIENT_MODULI))),
         ("scale", struct.pack("<d", 1.0)),
         ("correction factor", struct.pack("<Q", 1)),
         ("array length", array),
     )
     frame = _frame(sum(len(part) for _, part in members) + 8 * words)
-    return Layout(name, (("SEAL header", frame), *members), 2, moduli)
+    return Layout(name, (("SEAL header", frame), *members), 2, COEFFICIENT_MODULI)
 
 
 def _secret_key() -> Layout:
-    """One polynomial under both primes."""
+    """One polynomial."""
     words = len(COEFFICIENT_MODULI) * RING_DEGREE
     array = _array(words)
     members = (
-        ("parameter set (ring degree or modulus)", _KEY_PARAMETERS),
+        ("parameter set (ring degree or modulus)", _PARAMETERS),
         ("number of coefficients", struct.pack("<Q", words)),
         ("scale", struct.pack("<d", 1.0)),
         ("array length", array),
@@ -138,8 +137,8 @@ def _secret_key() -> Layout:
     return Layout("secret key", (("SEAL header", frame), *members), 1, COEFFICIENT_MODULI)
 
 
-CIPHERTEXT = _pair("ciphertext", _CIPHERTEXT_PARAMETERS, COEFFICIENT_MODULI[:1])
-PUBLIC_KEY = _pair("public key", _KEY_PARAMETERS, COEFFICIENT_MODULI)
+CIPHERTEXT = _pair("ciphertext")
+PUBLIC_KEY = _pair("public key")
 SECRET_KEY = _secret_key()
 
 

@@ -4,8 +4,8 @@ A layout is a `PackingPlan`; one that does not fit cannot be made. `plan_layout`
 coordinate, `plan_for_resolution` for a wanted resolution, and `statement` says what a layout costs and holds.
 
 One ring degree and modulus serve all of them. Bytes a parameter depend on neither (16 over the fields a coordinate):
-degree 4096 allows 109 bits of modulus, so that 6 bits fewer are left for fields and noise, and degree 16384 with these
-primes takes the same bytes and more time. A prime that is larger does not exist in SEAL.
+degree 8192 with a special prime beside this one takes the same bytes and 1.7 times the time to encrypt, and what its
+smaller noise leaves are 3 bits. A prime that is larger does not exist in SEAL.
 """
 
 import math
@@ -27,13 +27,17 @@ LARGEST_MODULUS_BITS = {
 
 # SEAL refuses to encode from 2^58 on, and a sum must stay below half of the 60-bit prime, noise included.
 _ENCODED_BITS = COEFFICIENT_MODULUS_BITS[0] - 2
-# Error of encoding and decoding in double precision over the largest slot; 2^-48.8 was the largest measured
-# (random, constant, alternating and single-slot vectors of up to 2^57), so this leaves a factor of 7.
+# Error of encoding and decoding in double precision over the largest slot; 2^-49.2 was the largest measured
+# (random, edge, constant, alternating and single-slot vectors of 2^57 to 2^57.5), so this leaves a factor of 9.
 _DOUBLE_PRECISION_ERROR = 2.0**-46
-_LAPLACE_RATE = math.sqrt(2.0)
-# The law below is not claimed beyond this: other ways to fail are likelier.
+# Encoding rounds coefficients to whole numbers: in a slot, ten deviations of sqrt(ring_degree / 24); 68 was measured.
+_CODING_ERROR = 2.0**7
+# Variances of what SEAL draws: 42 fair bits, less 21, for a coefficient of errors; -1, 0 or 1 for keys and masks.
+_ERROR_VARIANCE = 10.5
+_TERNARY_VARIANCE = 2 / 3
+# The bound below is not claimed beyond this: other ways to fail are likelier.
 _SMALLEST_CLAIM = 2.0**-128
-_FALSE_ALARM_BITS = 64
+_FALSE_ALARM_DEVIATIONS = 26.25  # passed with a probability below 2^-64
 MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
 _PLAN_REMEDY = "Set encryption.field-bits lower for more hospitals, or higher for a finer resolution."
 
@@ -44,15 +48,24 @@ Figures = dict[str, int | float]
 class PackingPlan:
     """A layout, with the bounds that make its decoding exact. One that does not fit cannot be made.
 
-    Noise. What remains of encryption's noise is the rounding when the second prime is divided away: in a slot it is
-    r * s, where r comes from uniform rounding errors (variance 1/12 each) and s is the ternary secret key (variance
-    2/3 each) at that slot's root of unity. Both are sums of 8,192 independent terms, so a coordinate has variance
-    (ring_degree / 24) * (2 * ring_degree / 3 + 2), deviation 1,366, and the tails of a Laplace distribution over
-    keys: given the key it is Gaussian, with the same slots always the worst. K summed ciphertexts have sqrt(K)
-    times the deviation. `benchmarks/noise.py` measures it. Over 3,000 keys and 98 million coordinates: deviation
-    1,365, and the shares beyond 6 to 9 deviations are 0.95 to 1.00 times the law's; further out few are left (beyond
-    11, 26 where 17 are expected; over another 3,000 keys 0.7 times as many as expected). Of sums of 16, over 187 keys:
-    deviation 5,461, by the law 5,462; shares beyond 6 to 9 deviations 0.96 to 1.05 times the law's.
+    Noise. A ciphertext opens to its content plus e * u + s * f + g: e and s are the public key's error and the secret
+    key, the same for all summands; u (ternary), f and g (errors) are drawn for each ciphertext. At a slot's root of
+    unity, given the keys, a coordinate of it has the variance (|E|^2 * 2/3 + |S|^2 * 10.5 + 10.5) * ring_degree / 2,
+    exactly. Over keys |E|^2 and |S|^2 are exponential, nearly, with means 10.5 * ring_degree and 2/3 * ring_degree. So
+    a coordinate is the sum of two independent Laplace variables and a small Gaussian one: deviation 10,838, and it
+    passes z deviations with the probability (1 + z) * exp(-2 * z), nearly. K summed ciphertexts have sqrt(K) times the
+    deviation, and the same tails: given the keys their noise is independent, and the same slots are always the worst.
+
+    What is claimed is a bound, not that law: every coefficient drawn is strictly sub-Gaussian (E exp(t * x) at most
+    exp(t^2 * variance / 2)), so given the keys the coordinate is too. E exp(t * |S|^2) is then at most what a Gaussian
+    vector would give, 1 / (1 - t * mean), and so is |E|^2's; e and s are independent. Hence E exp(t * x) is at most the
+    Laplace variables' own, 1 / (1 - (b * t)^2)^2 with b half of the deviation, times the Gaussian one's, and
+    `noise_tail_bound` is Chernoff's bound from it, for every K and every distance: 64 times the law at 2^-40.
+
+    `benchmarks/noise.py` measures it. Over 3,000 keys and 98 million coordinates: deviation 10,836; the shares beyond 1
+    to 8 deviations are 0.96 to 1.00 times the law's (96 coordinates beyond 8, one beyond 10), and from 2 deviations on
+    at most an eighth of the bound. Of sums of 16, over 187 keys: deviation 43,347, by the law 43,352; shares beyond 1
+    to 7 deviations 0.93 to 1.00 times the law's. Of e itself, over 30 keys: variance 10.45, with a standard error 0.03.
 
     Attributes:
         parameters: Length of the update; at least 1.
@@ -155,12 +168,12 @@ class PackingPlan:
 
     @property
     def wrong_decode_probability(self) -> float:
-        """Probability over keys that a coordinate of a full sum decodes wrongly; 2^-128 where it is smaller still."""
-        return min(1.0, max(math.exp(-_LAPLACE_RATE * self.noise_margin), _SMALLEST_CLAIM))
+        """Bound on the probability that a coordinate of a full sum decodes wrongly; 2^-128 where it is smaller."""
+        return max(noise_tail_bound(self.noise_margin), _SMALLEST_CLAIM)
 
     def residual_bound(self, summands: int) -> float:
         """Distance from a whole number that a sum's coordinate passes with probability 2^-64; at most 0.5."""
-        distance = _FALSE_ALARM_BITS * math.log(2.0) / _LAPLACE_RATE * self._noise_deviation(summands)
+        distance = _FALSE_ALARM_DEVIATIONS * self._noise_deviation(summands)
         return min(0.5, (distance + self._encoder_error) / 2.0**self.scale_bits)
 
     def residual_deviation(self, summands: int) -> float:
@@ -174,12 +187,27 @@ class PackingPlan:
 
     @property
     def _encoder_error(self) -> float:
-        """Bound on double precision's share of a coordinate's error, in encoded units."""
-        return _DOUBLE_PRECISION_ERROR * self._largest_encoded
+        """Bound on encoding's and decoding's share of a coordinate's error, in encoded units."""
+        return _DOUBLE_PRECISION_ERROR * self._largest_encoded + math.sqrt(self.summands) * _CODING_ERROR
 
     def _noise_deviation(self, summands: int) -> float:
         """Standard deviation of a coordinate's noise over keys and slots, in encoded units."""
-        return math.sqrt(summands * self.ring_degree / 24 * (2 * self.ring_degree / 3 + 2))
+        keyed = 2 * _TERNARY_VARIANCE * _ERROR_VARIANCE * self.ring_degree**2
+        return math.sqrt(summands * (keyed + _ERROR_VARIANCE * self.ring_degree) / 2)
+
+
+def noise_tail_bound(deviations: float) -> float:
+    """Bound on the probability that noise passes so many of its deviations, in either direction; at most 1.
+
+    The docstring of `PackingPlan` derives it. Any `tilt` in (0, 1) gives a bound; this one is the least, but for the
+    Gaussian part, whose share of the exponent is 3 / (2 * ring_degree) at most.
+    """
+    if deviations <= 0:
+        return 1.0
+    distance = 2 * deviations
+    tilt = (math.sqrt(4 + distance**2) - 2) / distance
+    exponent = -tilt * distance + 1.5 / RING_DEGREE - 2 * math.log1p(-(tilt**2))
+    return min(1.0, 2 * math.exp(exponent))
 
 
 def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
@@ -213,7 +241,7 @@ def plan_widest(
     """The layout with the widest fields that fit so many hospitals, up to a limit.
 
     Raises:
-        EncryptionError: no width fits.
+        EncryptionError: no width fits; as many fields a coordinate hold at most so many hospitals.
     """
     # Half of a field is for rounding: narrower ones cannot hold this many hospitals.
     narrowest = max(2, (2 * summands).bit_length() + 1)
@@ -222,7 +250,12 @@ def plan_widest(
             return plan_layout(parameters, summands, value_range, fields_per_coordinate, field_bits)
         except EncryptionError:
             continue
-    return plan_layout(parameters, summands, value_range, fields_per_coordinate, min(narrowest, widest))
+    try:
+        return plan_layout(parameters, summands, value_range, fields_per_coordinate, min(narrowest, widest))
+    except EncryptionError as error:
+        raise EncryptionError(
+            error.what, "Choose another encryption.preset, with fewer fields a coordinate."
+        ) from error
 
 
 def plan_for_resolution(

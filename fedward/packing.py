@@ -1,7 +1,7 @@
 """How an update becomes whole numbers, and how those share a ciphertext: planned, packed and unpacked exactly.
 
 Each parameter becomes a signed whole number, a field. In the default layout two fields share a real coordinate
-(low + high * 2^field_bits), two coordinates a complex slot, and 4,096 slots a ciphertext: 16,384 parameters in 131 kB.
+(low + high * 2^field_bits), two coordinates a complex slot, and 2,048 slots a ciphertext: 8,192 parameters in 66 kB.
 A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that, so decoding rounds to
 the exact sum. `fedward.layout` has the layouts and their bounds.
 """
@@ -21,7 +21,7 @@ from fedward.types import Vector
 NOISE_DEVIATIONS_IN_RANGE = 6  # of the privacy noise; a coordinate passes them once in 500 million
 
 # Fields a coordinate and their width in bits, by encryption.preset; fewer bits where the roster needs it.
-PRESETS = {"exact": (2, 18), "fine": (1, 32), "small": (3, 13)}
+PRESETS = {"exact": (2, 18), "fine": (1, 32), "small": (3, 12)}
 
 _SUM_REMEDY = "Vote to reject this aggregate: it was not made from this round's updates under this key."
 
@@ -245,7 +245,7 @@ def _check_residuals(residuals: NDArray[np.float64], plan: PackingPlan, summands
             "Plan the packing for the whole roster.",
         )
     deviation = float(np.sqrt(np.mean(residuals**2)))
-    # A wrong key gives uniform residuals, of deviation 0.29: the mean over 8,192 of them shows that at any scale.
+    # A wrong key gives uniform residuals, of deviation 0.29: the mean over 4,096 of them shows that at any scale.
     if not (
         np.abs(residuals).max() <= plan.residual_bound(summands) and deviation <= 2 * plan.residual_deviation(summands)
     ):
