@@ -4,7 +4,7 @@ PY = .venv/bin/python
 # Tests run in two processes, each file in one of them: shared runs are made once a file.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo test unit contract end-to-end lint format contracts slither soak bench lock clean
+.PHONY: help setup demo test unit contract end-to-end lint format contracts slither soak bench quality lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -16,6 +16,7 @@ help:
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
 	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, a million random calls"
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
+	@echo "make quality     train with and without privacy, three seeds each (an hour; images from FEDWARD_DATA)"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
 setup:
@@ -78,10 +79,14 @@ slither: .venv-slither/stamp contracts/node_modules
 	@touch $@
 
 # Every program in benchmarks/; the others there are parts of these.
-BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption.py noise.py memory.py round_overhead.py quality.py))
+BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption.py noise.py memory.py round_overhead.py))
 
 bench: setup .venv-bench/stamp
 	set -e; for benchmark in $(BENCHMARKS); do $(PY) $$benchmark; done
+
+# Interrupt it at will: what has finished is in runs/quality and is used again.
+quality: setup
+	$(PY) benchmarks/quality.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
