@@ -9,20 +9,23 @@ from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.remembering import check_remembered, gather_trust, remember
-from commands import console
+from commands import baselines, console
 from data_preprocessing import load_partition
 from encryption import SecretContext
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
 from fedward.accounting import PrivacyLedger, epsilon
+from fedward.alone import join
 from fedward.errors import VerificationError
-from fedward.evaluation import Metrics, evaluate
+from fedward.evaluation import evaluate
 from fedward.hospital import weights_digest
 from fedward.model import Classifier
 from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.packing import round_plan
+from fedward.plots import plot_all
 from fedward.reporting import RunFacts, plot_learning_curves, summarize, write_summary
 from fedward.run_folder import RunFolder, RunRecord
+from fedward.scores import Scores, score, score_findings
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
 from fedward.types import ImageSet, PrivacyEvent, Vector
@@ -50,7 +53,10 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     classifier = Classifier(card.spec, settings.training.seed)
     classifier.set_weights(weights)
     save_model(folder.model, classifier, card)
-    test = _score(folder, record, classifier, card.threshold)
+    test, logits = _test_scores(folder, record, classifier)
+    scores = score(test, logits, card.threshold)
+    if len(test):
+        plot_all(folder.path, test, logits, scores, record.findings)
     plot_learning_curves(folder.path / "learning_curves.png", rounds)
     for entry in rounds:
         clock.add(entry["timing_s"])
@@ -64,7 +70,9 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
         },
         phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
         rejections=sum(len(entry["rejections"]) for entry in rounds),
-        test=test,
+        test=evaluate(test, logits, card.threshold) if len(test) else None,
+        scores=_all_scores(folder, record, scores, test, logits),
+        baselines=baselines.summarize(folder, scores.as_dict()),
         privacy=_privacy(folder, record, settings),
         encryption=_encryption(ledger, record, settings),
         ledger=_ledger_facts(ledger, settings),
@@ -113,15 +121,24 @@ def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -
     )
 
 
-def _score(folder: RunFolder, record: RunRecord, classifier: Classifier, threshold: float) -> Metrics | None:
-    """The model on all hospitals' test images together; None where there is none."""
-    parts = [load_partition(folder.hospital(member.hospital).partition).test for member in record.roster]
-    pooled = ImageSet(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.patients for part in parts]),
-    )
-    return evaluate(pooled, classifier.logits(pooled.pixels()), threshold) if len(pooled) else None
+def _test_scores(folder: RunFolder, record: RunRecord, classifier: Classifier) -> tuple[ImageSet, Vector]:
+    """All hospitals' test images, in the roster's order, and the model's logits on them."""
+    test = join([load_partition(folder.hospital(member.hospital).partition).test for member in record.roster])
+    return test, classifier.logits(test.pixels())
+
+
+def _all_scores(folder: RunFolder, record: RunRecord, scores: Scores, test: ImageSet, logits: Vector) -> dict[str, Any]:
+    """The pooled figures, and those of each hospital's own test images and of each finding."""
+    hospitals, start = {}, 0
+    for member in record.roster:
+        own = load_partition(folder.hospital(member.hospital).partition).test
+        hospitals[member.hospital] = score(own, logits[start : start + len(own)], scores.threshold).as_dict()
+        start += len(own)
+    return {
+        "pooled": scores.as_dict(),
+        "hospitals": hospitals,
+        "findings": score_findings(test, logits, scores.threshold, record.findings),
+    }
 
 
 def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -12,6 +12,7 @@ from commands import console
 from data_preprocessing import has_own_splits
 from fedward import settings as setting
 from fedward.run_folder import RunFolder
+from fedward.score_rows import figure
 from fedward.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def evaluate(
     """Score a trained model on labeled images."""
     # TensorFlow takes seconds to import: --help and wrong options do not wait for it.
     from data_preprocessing import select_split
-    from fedward import evaluation
     from fedward.model_file import load_card, load_logits
+    from fedward.scores import score, score_findings
 
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)
@@ -55,24 +56,40 @@ def evaluate(
     chosen = _SPLITS[split] if split else _default_split(source, own)
     with console.bar("Reading images") as report:
         images = select_split(source, card.seed, chosen, report, expected=card.findings)
-    metrics = evaluation.evaluate(images, load_logits(path, images.pixels()), card.threshold).as_dict()
+    logits = load_logits(path, images.pixels())
+    found = score(images, logits, card.threshold).as_dict()
+    findings = score_findings(images, logits, card.threshold, card.findings)
     if as_json:
-        console.data(metrics)
+        console.data(found | {"findings": findings})
         return
     console.note(f"{path} on {data}, split {chosen}:")
+    console.out.print(_table(found))
+    if len(findings) > 1:
+        console.out.print(_findings_table(findings))
+
+
+def _table(found: dict[str, Any]) -> Table:
+    """All figures of one set of images."""
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for name, value in metrics.items():
-        table.add_row(name, _shown(value))
-    console.out.print(table)
+    for name in ("n", "patients", "positives"):
+        table.add_row(name, str(found[name]))
+    for name in found["intervals"]:
+        table.add_row("recall (sensitivity)" if name == "recall" else name, figure(found, name, with_interval=True))
+    for name in ("brier", "ece", "threshold"):
+        table.add_row(name, figure(found, name))
+    for name, count in found["confusion"].items():
+        table.add_row(name.replace("_", " "), str(count))
+    return table
 
 
-def _shown(value: float | None) -> str:
-    """A figure as the table shows it."""
-    if value is None:
-        return "undefined"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
+    """AUC and counts of each finding."""
+    table = Table("finding", "positives", "AUC", title="By finding", title_justify="left")
+    for name, found in findings.items():
+        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True))
+    return table
 
 
 def _data_settings(model: Path, card: "ModelCard", source: str) -> tuple[DataSettings, bool]:

@@ -47,6 +47,9 @@ def simulate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides splits, initial weights and order.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<UTC time>.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train each hospital alone, and on all images in one place.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Simulate a federation of hospitals on this machine."""
@@ -77,7 +80,7 @@ def simulate(
     from commands.simulation import simulate_further, simulate_new
     from fedward.reporting import final_table
 
-    summary = simulate_new(folder, settings) if settings else simulate_further(RunFolder(folder))
+    summary = simulate_new(folder, settings, baselines) if settings else simulate_further(RunFolder(folder), baselines)
     console.out.print(final_table(summary, folder))
 
 

@@ -19,7 +19,7 @@ from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.node import RunningNode, start_node
 from blockchain.whereabouts import announced
-from commands import console
+from commands import baselines, console
 from commands.conclusion import conclude
 from commands.watching import watch
 from data_preprocessing import PreparedData, preprocess, save_partition
@@ -35,8 +35,13 @@ from fedward.timing import Stopwatch
 PACKAGES = ("flwr", "keras", "numpy", "py-evm", "pyfhel", "tensorflow", "tensorflow-cpu", "web3")
 
 
-def simulate_new(path: Path, settings: Settings) -> dict[str, Any]:
+def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -> dict[str, Any]:
     """Start a run in a new folder and see it through; returns what `summary.json` holds.
+
+    Args:
+        path: The new folder.
+        settings: All settings.
+        with_baselines: Also train each hospital alone, and on all images in one place.
 
     Raises:
         FedwardError: of any kind. Everything that was started is stopped. What was finished is kept; a run that
@@ -55,12 +60,19 @@ def simulate_new(path: Path, settings: Settings) -> dict[str, Any]:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
         stack.enter_context(node)
+        if with_baselines:
+            baselines.ask_for(folder)
         _federate(folder, settings, node)
+        baselines.finish(folder, settings)
         return conclude(folder, _ledger(folder, node), clock, started)
 
 
-def simulate_further(folder: RunFolder) -> dict[str, Any]:
+def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[str, Any]:
     """Continue a run that was interrupted, with the settings in its folder.
+
+    Args:
+        folder: The run's folder.
+        with_baselines: Add baselines, if the run was not started with them.
 
     Raises:
         EvidenceError: the folder holds no run.
@@ -70,7 +82,10 @@ def simulate_further(folder: RunFolder) -> dict[str, Any]:
     folder = RunFolder(folder.path.resolve())
     settings = setting.from_tables(folder.load_record().settings)
     with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
+        if with_baselines:
+            baselines.ask_for(folder)
         _federate(folder, settings, node)
+        baselines.finish(folder, settings)
         return conclude(folder, _ledger(folder, node), clock, started)
 
 

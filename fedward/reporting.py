@@ -1,21 +1,19 @@
 """What a finished run leaves for people and programs: `summary.json`, the learning curves, and one table."""
 
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from fedward.evaluation import Metrics
 from fedward.files import write_atomic
+from fedward.plots import BLUE, ORANGE, save
+from fedward.score_rows import baseline_rows, test_rows
 from fedward.timing import STAGES
-
-mpl.use("Agg")
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class RunFacts:
         phases: How each round ended, as on the ledger.
         rejections: Updates and votes that the server set aside.
         test: Metrics on the pooled test split, or None where there is none.
+        scores: All figures: pooled, by hospital, and by finding.
+        baselines: What the hospitals would have alone, and together in one place; None where not asked for.
         privacy: mode, unit, epsilon, delta.
         encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
         ledger: chain_id, contract, height, head, submissions, votes.
@@ -41,6 +41,8 @@ class RunFacts:
     phases: list[str]
     rejections: int
     test: Metrics | None
+    scores: dict[str, Any]
+    baselines: dict[str, Any] | None
     privacy: dict[str, Any]
     encryption: dict[str, Any]
     ledger: dict[str, Any]
@@ -58,6 +60,8 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
         "rounds": {"opened": len(facts.phases)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
         "test": {"n": scores.get("n", 0)}
         | {key: scores.get(key) for key in ("accuracy", "auc", "precision", "recall", "f1")},
+        "scores": facts.scores,
+        "baselines": facts.baselines,
         "privacy": facts.privacy,
         "encryption": facts.encryption,
         "ledger": facts.ledger | {"rejections": facts.rejections},
@@ -74,34 +78,39 @@ def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
     """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss_axes, auc_axes = figure.subplots(1, 2)
-    for key, label in (("train_loss", "training, mean of hospitals"), ("val_loss", "validation, pooled")):
-        _draw(loss_axes, rounds, key, label)
-    _draw(auc_axes, rounds, "val_auc", "validation, pooled")
-    for axes, title in ((loss_axes, "Cross-entropy"), (auc_axes, "AUC")):
+    _draw(loss_axes, rounds, "train_loss", "training, mean of hospitals", (ORANGE, "s", "--"))
+    _draw(loss_axes, rounds, "val_loss", "validation, pooled", (BLUE, "o", "-"))
+    _draw(auc_axes, rounds, "val_auc", "validation, pooled", (BLUE, "o", "-"))
+    for axes, title, unit in (
+        (loss_axes, "Cross-entropy", "Loss (nats an image and finding)"),
+        (auc_axes, "AUC", "AUC (0.5 is chance, 1 is faultless)"),
+    ):
         rejected = [entry["round"] for entry in rounds if entry["phase"] == "rejected"]
         for index in rejected:
-            axes.axvline(index, color="tab:red", alpha=0.25, label="rejected" if index == rejected[0] else None)
+            axes.axvline(
+                index, color="black", linestyle=":", alpha=0.5, label="rejected" if index == rejected[0] else None
+            )
         axes.set_title(title)
         axes.set_xlabel("Round")
+        axes.set_ylabel(unit)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_atomic(path, buffer.getvalue())
+    save(path, figure)
 
 
-def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str) -> None:
-    """Draw one figure of every round that has it."""
+def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: tuple[str, str, str]) -> None:
+    """Draw one figure of every round that has it; look: color, marker, line."""
+    color, marker, line = look
     points = [(entry["round"], entry[key]) for entry in rounds if entry[key] is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+        axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=line, markersize=3, label=label)
 
 
 def final_table(summary: dict[str, Any], folder: Path) -> Table:
     """The one table at the end of `simulate`."""
-    rounds, test, privacy = summary["rounds"], summary["test"], summary["privacy"]
+    rounds, privacy = summary["rounds"], summary["privacy"]
     encryption, ledger = summary["encryption"], summary["ledger"]
     budget = "" if privacy["epsilon"] is None else f": epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g}"
     unit = f", for the unit {privacy['unit']}" if privacy["unit"] else ", so the model may remember patients"
@@ -112,10 +121,8 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
         ("Hospitals", str(summary["hospitals"])),
         ("Rounds", ", ".join(f"{rounds[key]} {key}" for key in ("opened", "accepted", "rejected", "aborted"))),
         ("Model", f"{summary['model']['name']}, {summary['model']['parameters']:,} parameters"),
-        ("Test images", str(test["n"])),
-        ("Test AUC", _figure(test["auc"])),
-        ("Test accuracy", _figure(test["accuracy"])),
-        ("Precision / recall / F1", " / ".join(_figure(test[key]) for key in ("precision", "recall", "f1"))),
+        *test_rows(summary["scores"]),
+        *baseline_rows(summary["baselines"]),
         ("Privacy", f"{privacy['mode']}{budget}{unit}"),
         ("Encryption", f"CKKS, {encryption['bytes_per_parameter']:.2f} bytes a parameter, exact sums"),
         ("Ledger", f"{ledger['submissions']} submissions, {ledger['votes']} votes, {ledger['rejections']} rejections"),
@@ -124,7 +131,3 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     ):
         table.add_row(name, value)
     return table
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

@@ -18,8 +18,8 @@ from fedward.types import ImageSet, Vector
 CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 have it
 ONE_CLASS = "all images are of one class"
 NO_IMAGES = "there are no images"
-PATIENTS_TOO_FEW = "fewer than two patients"
-NO_SPREAD = "the ranking shows no error to estimate a spread from"
+PATIENTS_TOO_FEW = "fewer than two patients of a kind"
+NO_SPREAD = "a ranking without any exception shows no spread"
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,13 @@ def _decisions(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[NDA
 
 
 def _auc_interval(logits: Vector, truth: NDArray[np.bool_], groups: NDArray[np.intp]) -> Interval | None:
-    """Of the mean over the findings with both classes; a patient's parts of all findings belong together."""
+    """Of the mean over the findings with both classes; a patient's parts of all findings belong together.
+
+    A single patient of a class tells nothing of how much patients differ: then one finding has no interval. Of several,
+    such a finding adds too little to the spread of their mean.
+    """
+    if truth.shape[1] == 1 and min(len(np.unique(groups[truth[:, 0] == kind])) for kind in (True, False)) < 2:
+        return None
     found = [
         auc_parts(logits[:, k].astype(np.float64), truth[:, k], groups)
         for k in range(truth.shape[1])
@@ -201,7 +207,7 @@ def _reasons(figures: dict[str, float | None], intervals: dict[str, Interval | N
     reasons = {name: why[name] for name, value in figures.items() if value is None}
     for name, interval in intervals.items():
         if interval is None:
-            missing = NO_SPREAD if name == "auc" else PATIENTS_TOO_FEW
+            missing = NO_SPREAD if name == "auc" and figures["auc"] in (0, 1) else PATIENTS_TOO_FEW
             reasons[f"intervals.{name}"] = reasons.get(name, missing)
     return reasons
 

@@ -23,6 +23,8 @@ SUMMARY_KEYS = {
     "model": {"name", "parameters", "weights_sha256"},
     "rounds": {"opened", "accepted", "rejected", "aborted"},
     "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
+    "scores": {"pooled", "hospitals", "findings"},
+    "baselines": None,
     "privacy": {"mode", "unit", "epsilon", "delta"},
     "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},

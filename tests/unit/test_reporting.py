@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -15,8 +16,9 @@ from fedward.evaluation import Metrics
 from fedward.reporting import RunFacts, final_table, plot_learning_curves, summarize, write_summary
 from fedward.round_log import RoundLog
 from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.scores import score, score_findings
 from fedward.timing import STAGES, Stopwatch
-from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, Rejection
+from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Rejection
 
 KEYS = {
     "run_id": None,
@@ -24,6 +26,8 @@ KEYS = {
     "model": {"name", "parameters", "weights_sha256"},
     "rounds": {"opened", "accepted", "rejected", "aborted"},
     "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
+    "scores": {"pooled", "hospitals", "findings"},
+    "baselines": None,
     "privacy": {"mode", "unit", "epsilon", "delta"},
     "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
@@ -37,6 +41,29 @@ def entry(index: int, phase: str, **changes: Any) -> dict[str, Any]:
     return {"round": index, "phase": phase, "rejections": [], "timing_s": {"train": 1.0}} | figures | changes
 
 
+def scores(findings: int, n: int = 100) -> dict[str, Any]:
+    """All figures, as `conclude` gathers them; recall is undefined, as in FACTS."""
+    names = tuple(f"f{index}" for index in range(findings))
+    labels = (np.random.default_rng(1).random((n, findings)) < 0.4).astype(np.float32)
+    logits = (labels + np.random.default_rng(2).normal(0, 1, labels.shape)).astype(np.float32)
+    labels[:, findings - 1] = 0
+    images = ImageSet(np.zeros((n, 2, 2), np.uint8), labels, np.array([f"p{index // 2}" for index in range(n)]))
+    pooled = score(images, logits, 0.4).as_dict()
+    own = {f"hospital-{index}": pooled for index in range(5)}
+    return {"pooled": pooled, "hospitals": own, "findings": score_findings(images, logits, 0.4, names)}
+
+
+BASELINES: dict[str, Any] = {
+    "local": {f"hospital-{index}": {} for index in range(5)},
+    "local_mean": {"auc": 0.91, "accuracy": 0.8},
+    "local_range": {"auc": [0.89, 0.93], "accuracy": [0.7, 0.9]},
+    "central": {"scores": {"auc": 0.97, "accuracy": 0.95}},
+    "central_is": "impossible in practice",
+    "gain_auc": 0.04,
+    "gain_accuracy": None,
+    "hospitals_that_gain_auc": 5,
+}
+
 FACTS = RunFacts(
     run_id="test",
     hospitals=5,
@@ -44,6 +71,8 @@ FACTS = RunFacts(
     phases=["accepted", "rejected", "aborted", "accepted"],
     rejections=3,
     test=Metrics(100, 0.9, 0.95, 0.8, None, 0.85, 0.4),
+    scores=scores(3),
+    baselines=BASELINES,
     privacy={"mode": "update", "unit": "hospital", "epsilon": 7.389, "delta": 1e-5},
     encryption={"bytes_per_parameter": 8.1, "parameters": 9, "ring_degree": 4096, "security_bits": 128, "exact": True},
     ledger={"chain_id": 1, "contract": "0xc", "height": 9, "head": "cd", "submissions": 20, "votes": 15},
@@ -60,6 +89,8 @@ UNDEFINED = dataclasses.replace(
     phases=[],
     rejections=0,
     test=None,
+    scores=scores(1, n=0),
+    baselines=None,
     privacy={"mode": "none", "unit": None, "epsilon": None, "delta": None},
     seconds={},
 )
@@ -134,14 +165,30 @@ def shown(facts: RunFacts) -> str:
 
 def test_the_table_shows_the_figures() -> None:
     table = shown(FACTS)
-    for text in ("0.9500", "97,521 parameters", "epsilon 7.39", "1e-05", "hospital", "3 rejections", "runs/test",
-                 "4 opened, 2 accepted, 1 rejected, 1 aborted", "0.8000 / undefined / 0.8500"):  # fmt: skip
+    pooled = FACTS.scores["pooled"]
+    for text in ("97,521 parameters", "epsilon 7.39", "1e-05", "hospital", "3 rejections", "runs/test",
+                 "4 opened, 2 accepted, 1 rejected, 1 aborted", "100 of 50 patients",
+                 f"{pooled['auc']:.4f} (95 % {pooled['intervals']['auc'][0]:.4f} to", f"{pooled['accuracy']:.4f}",
+                 f"{pooled['precision']:.4f} / {pooled['recall']:.4f} / {pooled['f1']:.4f}",
+                 f"{pooled['specificity']:.4f} / {pooled['ece']:.4f} / {pooled['brier']:.4f}",
+                 "f2 - (all images are of one class)"):  # fmt: skip
         assert text in table, text
+
+
+def test_the_table_answers_whether_it_was_worth_joining() -> None:
+    table = shown(FACTS)
+    for text in ("AUC 0.9100 (0.8900 to 0.9300), accuracy 0.8000 (0.7000 to 0.9000)", "AUC 0.9700, accuracy 0.9500",
+                 "impossible in practice", "+0.0400 AUC", "5 of 5 hospitals gain"):  # fmt: skip
+        assert text in table, text
+    assert "Worth" not in shown(UNDEFINED)
+    nothing = BASELINES | {"local_range": dict.fromkeys(("auc", "accuracy")), "central": None, "gain_auc": None}
+    assert shown(dataclasses.replace(FACTS, baselines=nothing)).count("undefined") >= 4
 
 
 def test_the_table_says_what_is_undefined_and_unprotected() -> None:
     table = shown(UNDEFINED)
-    assert "undefined" in table
+    assert "undefined (there are no images)" in table
+    assert "undefined; 5 without one" in table
     assert "epsilon" not in table
     assert "may remember patients" in table
 

@@ -178,5 +178,15 @@ def test_a_faultless_ranking_has_no_interval() -> None:
     assert auc_interval(area, parts) is None
 
 
+def test_a_single_patient_with_the_finding_gives_no_interval() -> None:
+    """Its images alone would say that patients with the finding never differ."""
+    logits, labels = sample(11, 40)
+    patients = np.where(labels[:, 0] == 1, 0, 1 + np.arange(40))
+    found = score(images(labels, patients), logits, 0.5)
+    assert found.auc is not None
+    assert found.intervals["auc"] is None
+    assert found.undefined["intervals.auc"] == "fewer than two patients of a kind"
+
+
 def test_groups_are_numbered_without_gaps() -> None:
     assert groups_of(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
