@@ -22,7 +22,7 @@ from fedward.files import merkle_root, sha256
 from fedward.packing import round_plan
 from fedward.types import Address, PrivacyEvent, PrivateUpdate
 
-PARAMETERS = 20_000  # two ciphertexts
+PARAMETERS = 10_000  # two ciphertexts
 NO_PRIVACY = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 ADDRESSES = tuple(Address(to_checksum_address(bytes([number]) * 20)) for number in range(1, 5))
 NAMES = {address: f"hospital-{number}" for number, address in enumerate(ADDRESSES, start=1)}

@@ -11,7 +11,7 @@ from typing import IO
 
 from fedward.errors import EvidenceError, ResourceError, UsageError, VerificationError
 
-MAX_MEMBERS = 4_000_000  # two thousand rounds of five hospitals with a model of seven million parameters
+MAX_MEMBERS = 4_000_000  # 780 rounds of five hospitals with a model of seven million parameters
 MAX_DIRECTORY_BYTES = 1024 * MAX_MEMBERS
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can name

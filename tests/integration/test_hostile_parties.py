@@ -22,7 +22,7 @@ from fedward.packing import round_plan
 from fedward.privacy import expected_event
 from fedward.types import HospitalId, PrivateUpdate
 
-CHUNKS = 6
+CHUNKS = 12
 
 
 @pytest.fixture
