@@ -20,7 +20,7 @@ from blockchain.verification import verify
 from encryption import PublicContext
 from fedward import wire
 from fedward.aggregation import aggregate
-from fedward.errors import FedwardError, HospitalFailedError, LedgerError, QuorumError, VerificationError
+from fedward.errors import BudgetError, FedwardError, HospitalFailedError, LedgerError, QuorumError, VerificationError
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
 from fedward.round_log import RoundLog
@@ -41,9 +41,7 @@ def main(grid: Grid, context: Context) -> None:
     settings = from_run_config(context.run_config)
     run = RunFolder(Path(settings.run.folder))
     try:
-        server = Server.open(grid, run, settings)
-        while server.decided_rounds() < settings.training.rounds:
-            lead_round(server)
+        lead_rounds(Server.open(grid, run, settings))
         run.log_progress("finished")
     except FedwardError as error:
         run.log_progress("failed", what=error.what, remedy=error.remedy, exit_code=error.exit_code)
@@ -119,6 +117,25 @@ class Server:
         yield from wire.exchange(
             self.grid, self.messages(kind, self.nodes, round_index, needed), interval_s, timeout_s, follow_up
         )
+
+
+def lead_rounds(server: Server) -> None:
+    """Lead rounds until all are decided, or too few hospitals have privacy budget left: then the model stays as it is.
+
+    That happens where an interrupted round was paid for: the budget is of as many rounds as there are.
+
+    Raises:
+        BudgetError: there was no budget for even one round.
+        FedwardError: as `lead_round`.
+    """
+    while (decided := server.decided_rounds()) < server.settings.training.rounds:
+        try:
+            lead_round(server)
+        except BudgetError as spent:
+            if not decided:
+                raise
+            server.run.log_progress("budget-spent", what=spent.what, decided=decided)
+            return
 
 
 def lead_round(server: Server) -> None:

@@ -160,6 +160,8 @@ def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[s
     """Facts of the packing that was used, with the size that the hospitals committed to."""
     latest = ledger.latest_round()
     plan = round_plan(record.parameters, len(ledger.opening(latest).roster), settings)
+    while latest > 1 and not ledger.events("UpdateCommitted", latest):
+        latest -= 1  # an aborted round may have no update
     committed = [int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted", latest)]
     return dict(summarize_encryption(plan, max(committed)))
 

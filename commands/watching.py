@@ -72,6 +72,8 @@ class _View:
         elif kind == "waiting":
             seconds = max(0, int(event["deadline"] - time.time()))
             console.warn(f"Round {event['round']}: {event['what']} are missing; waiting {seconds} s for the deadline.")
+        elif kind == "budget-spent":
+            console.warn(f"{event['what']} The run ends with the model of {event['decided']} decided rounds.")
         elif kind == "closed":
             self._close(event)
 

@@ -1,5 +1,6 @@
 """Rounds of privacy mode `sample`: what is recorded, what is refused, and what a crash costs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from federation import Federation, founded, hospital_context
 from flwr.app import Message
 
 import client
+import server
+from blockchain.records import RoundPhase
 from fedward import settings as setting
 from fedward import wire
 from fedward.accounting import PrivacyLedger, epsilon
 from fedward.errors import BudgetError, QuorumError, ResourceError
+from fedward.files import read_lines
 from fedward.hospital import HospitalFolder
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
@@ -95,6 +99,26 @@ def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: 
             federation.lead_round()
         assert stopped.value.exit_code == 4
         assert len(record(federation, 2).spent()) == 2
+
+
+def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2)), ("training.rounds", 2)) as federation:
+        for number in (1, 2, 3):
+            record(federation, number).charge(1, expected_event(federation.settings.privacy))  # then the power failed
+        server.lead_rounds(federation.server())
+        phases = [federation.ledger.round(index).phase for index in (1, 2)]
+        assert phases == [RoundPhase.ACCEPTED, RoundPhase.ABORTED]
+        assert [len(record(federation, number).spent()) for number in (1, 2, 3)] == [2, 2, 2]
+        last = json.loads(read_lines(federation.folder.progress)[-1])
+        assert (last["event"], last["decided"]) == ("budget-spent", 1)
+        assert "beyond the budget" in last["what"]
+
+
+def test_a_run_without_budget_for_one_round_fails(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(1) / 2)) as federation:
+        with pytest.raises(BudgetError):
+            server.lead_rounds(federation.server())
+        assert record(federation, 1).spent() == []
 
 
 def test_an_aborted_round_stays_spent(private: Federation) -> None:
