@@ -4,6 +4,7 @@ Both are trained after the last round, under the federation's settings and priva
 images. What they release is no part of the run: the run's epsilon does not count it.
 """
 
+import dataclasses
 import json
 import time
 from typing import Any
@@ -19,7 +20,7 @@ from fedward.files import parse_json, write_atomic
 from fedward.model import Classifier, ModelSpec
 from fedward.progress import Progress
 from fedward.run_folder import RunFolder
-from fedward.scores import score
+from fedward.scores import Scores, score
 from fedward.settings import Settings
 from fedward.types import ImageSet, Partition, Vector
 
@@ -139,15 +140,27 @@ def _load(folder: RunFolder) -> dict[str, Any]:
     path = folder.path / FILE
     try:
         found = parse_json(path.read_bytes())
-        whole = isinstance(found, dict) and all(
-            isinstance(result, dict) and {"train_n", "scores", "reason", "seconds"} == set(result)
-            for result in found.values()
-        )
+        whole = isinstance(found, dict) and all(_is_whole(result) for result in found.values())
     except (OSError, ValueError) as error:
         raise EvidenceError(f"{path} is missing or damaged.", "Delete it and ask for --baselines again.") from error
     if not whole:
         raise EvidenceError(f"{path} holds no baselines.", "Delete it and ask for --baselines again.")
     return dict(found)
+
+
+def _is_whole(result: Any) -> bool:
+    """Whether a finished baseline has what is read of it."""
+    if not isinstance(result, dict) or set(result) != {"train_n", "scores", "reason", "seconds"}:
+        return False
+    scores = result["scores"]
+    if scores is None:
+        return True
+    names = {field.name for field in dataclasses.fields(Scores)}
+    return (
+        isinstance(scores, dict)
+        and set(scores) == names
+        and all(scores[name] is None or isinstance(scores[name], float) for name in COMPARED)
+    )
 
 
 def _save(folder: RunFolder, found: dict[str, Any]) -> None:

@@ -1,0 +1,75 @@
+"""Pictures of the test split: whole PNGs for whatever data, and the figures are on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedward.plots import plot_all, plot_confusion, plot_reliability, roc_band
+from fedward.scores import Confusion, score
+from fedward.types import ImageSet, Vector
+
+PICTURES = ("confusion_matrix.png", "roc.png", "reliability.png")
+
+
+def sample(n: int, findings: int = 1, share: float = 0.4, shift: float = 1.5) -> tuple[ImageSet, Vector]:
+    rng = np.random.default_rng(n)
+    labels = (rng.random((n, findings)) < share).astype(np.float32)
+    patients = np.array([f"p{index // 3}" for index in range(n)])
+    return ImageSet(np.zeros((n, 2, 2), np.uint8), labels, patients), rng.normal(shift * labels, 1).astype(np.float32)
+
+
+def drawn(folder: Path, images: ImageSet, logits: Vector) -> dict[str, bytes]:
+    findings = tuple(f"finding {index}" for index in range(logits.shape[1]))
+    plot_all(folder, images, logits, score(images, logits, 0.5), findings)
+    pixels = {}
+    for name in PICTURES:
+        with Image.open(folder / name) as picture:
+            assert picture.format == "PNG"
+            assert len(picture.convert("L").getcolors() or []) > 10  # there is something on it
+            pixels[name] = picture.convert("RGB").tobytes()
+    return pixels
+
+
+@pytest.mark.parametrize(("n", "findings", "share"), [(90, 1, 0.4), (90, 14, 0.1), (90, 20, 0.4), (9, 1, 0.0),
+                                                      (9, 1, 1.0), (1, 1, 1.0), (2, 3, 0.0)])  # fmt: skip
+def test_the_pictures_are_pictures_for_whatever_data(n: int, findings: int, share: float, tmp_path: Path) -> None:
+    drawn(tmp_path, *sample(n, findings, share))
+
+
+def test_the_same_figures_give_the_same_pictures_and_others_others(tmp_path: Path) -> None:
+    first, again = drawn(tmp_path, *sample(90)), drawn(tmp_path, *sample(90))
+    assert first == again
+    better = drawn(tmp_path, *sample(90, shift=4.0))
+    assert all(first[name] != better[name] for name in PICTURES)
+
+
+def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) -> None:
+    def picture(confusion: Confusion) -> bytes:
+        plot_confusion(tmp_path / "c.png", confusion, 0.5, ("f",))
+        return (tmp_path / "c.png").read_bytes()
+
+    first = (8, 1, 7, 2)
+    others = [first[:place] + (first[place] + 1,) + first[place + 1 :] for place in range(4)]
+    shown = {picture(Confusion(*counts)) for counts in (first, *others)}
+    assert len(shown) == 5
+    scores, truth = np.array([[0.1], [0.9]]), np.array([[False], [True]])
+    plot_reliability(tmp_path / "a.png", scores, truth, 0.1)
+    plot_reliability(tmp_path / "b.png", scores, ~truth, 0.1)
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_the_band_holds_the_curve_and_narrows_with_more_patients() -> None:
+    grid = np.linspace(0, 1, 21)
+    widths = []
+    for n in (90, 3_000):
+        images, logits = sample(n)
+        low, high = roc_band(images, logits[:, 0], grid)
+        assert np.all(low <= high)
+        assert np.all((low >= 0) & (high <= 1))
+        positive = np.sort(logits[images.labels[:, 0] == 1, 0])
+        cut = np.quantile(logits[images.labels[:, 0] == 0, 0], 0.75)  # false positive rate of one quarter
+        assert low[5] <= np.mean(positive > cut) <= high[5]
+        widths.append(float(np.mean(high - low)))
+    assert widths[1] < widths[0] / 3
