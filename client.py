@@ -25,7 +25,8 @@ from fedward.accounting import PrivacyLedger, budget_of
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
 from fedward.errors import EncryptionError, FedwardError, VerificationError
 from fedward.evaluation import empty_histogram, histogram
-from fedward.hospital import Candidate, HospitalFolder, Membership, roster_digest, weights_digest
+from fedward.files import sha256
+from fedward.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
 from fedward.packing import round_plan
 from fedward.privacy import expected_event, privatize
@@ -201,17 +202,17 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
-        weights = _decrypt(hospital, model, round_index, aggregates)
-    if isinstance(weights, DetectorReport):
-        signed = _vote(hospital, record, (weights,), NO_CANDIDATE)
+        candidate = _decrypt(hospital, model, round_index, aggregates)
+    if isinstance(candidate, DetectorReport):
+        signed = _vote(hospital, record, (candidate,), NO_CANDIDATE)
         return wire.Ballot(signed, empty_histogram(len(hospital.partition.findings)), clock.seconds)
     images = hospital.partition.val
-    inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, weights))
+    inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, candidate.weights))
     with clock.measure("detect"):
         reports = detect(inspection, configured_detectors(settings.voting))
     with clock.measure("vote"):
-        hospital.folder.save_candidate(Candidate(round_index, record.aggregate_hash, weights))
-        signed = _vote(hospital, record, reports, weights_digest(weights))
+        hospital.folder.save_candidate(candidate)
+        signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)))
     with clock.measure("evaluate"):
         counts = histogram(inspection.candidate_logits, images.labels)
     return wire.Ballot(signed, counts, clock.seconds)
@@ -241,8 +242,8 @@ class Scorer:
 
 def _decrypt(
     hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
-) -> Vector | DetectorReport:
-    """The candidate's weights, or what is wrong with an aggregate that does not decode."""
+) -> Candidate | DetectorReport:
+    """The candidate, or what is wrong with an aggregate that does not decode."""
     chunks = aggregates.get(round_index, ())
     try:
         return candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)

@@ -10,13 +10,13 @@ from blockchain.fold import next_base_id
 from blockchain.ledger import Ledger
 from blockchain.records import RoundPhase
 from encryption import SecretContext, decrypt
-from fedward.aggregation import apply_update
 from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
-from fedward.hospital import HospitalFolder
+from fedward.hospital import Candidate, HospitalFolder
 from fedward.packing import dequantize, round_plan
+from fedward.server_step import take_step
 from fedward.settings import Settings
-from fedward.types import GlobalModel, Vector
+from fedward.types import GlobalModel
 
 
 class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
@@ -34,8 +34,8 @@ def candidate_model(
     ledger: Ledger,
     secret: SecretContext,
     settings: Settings,
-) -> Vector:
-    """Stage 8, decrypt: the weights that a round's aggregate makes of the model in force.
+) -> Candidate:
+    """Stage 8, decrypt: what a round's aggregate makes of the model in force.
 
     Args:
         model: The model that the round started from.
@@ -43,12 +43,13 @@ def candidate_model(
         round_index: The round.
         ledger: Where the aggregate's hash, its included weight and the roster are recorded.
         secret: The consortium's key.
-        settings: The packing follows from them.
+        settings: The packing and the server optimizer follow from them.
 
     Raises:
         VerificationError: these are not the ciphertexts that the ledger recorded, of too few hospitals, or under
             another key.
         EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
+        EvidenceError: the model's moments are not those of the server optimizer.
     """
     opening, record = ledger.opening(round_index), ledger.round(round_index)
     if opening.context_fingerprint != secret.public.fingerprint:
@@ -69,7 +70,8 @@ def candidate_model(
         )
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     sums = decrypt(chunks, plan, secret, len(record.included))
-    return apply_update(model.weights, dequantize(sums, plan, record.included_weight, opening.enrolled_total))
+    mean_update = dequantize(sums, plan, record.included_weight, opening.enrolled_total)
+    return Candidate(round_index, record.aggregate_hash, *take_step(model, mean_update, settings.training))
 
 
 def catch_up(
@@ -105,13 +107,13 @@ def catch_up(
     for position, index in enumerate(ahead):
         record = ledger.round(index)
         if candidate and candidate.aggregate_hash == record.aggregate_hash:
-            weights = candidate.weights
+            made = candidate
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
             key = _key_of(folder, ledger.opening(index).context_fingerprint, secret)
-            weights = candidate_model(model, aggregates[index], index, ledger, key, settings)
-        model = GlobalModel(weights, next_base_id(model.base_id, record))
+            made = candidate_model(model, aggregates[index], index, ledger, key, settings)
+        model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.save_model(model)
         if model.base_id == base_id:
             return model

@@ -10,7 +10,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,11 +65,13 @@ class Candidate:
         round_index: The round it came from.
         aggregate_hash: 32 bytes; the aggregate it came from.
         weights: float32, shape (parameters,).
+        moments: float32; the server optimizer's, which come into force with the weights.
     """
 
     round_index: int
     aggregate_hash: bytes
     weights: Vector
+    moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class HospitalFolder:
@@ -144,7 +146,8 @@ class HospitalFolder:
     def save_model(self, model: GlobalModel) -> None:
         """Replace the model in force."""
         base_id = np.frombuffer(model.base_id, np.uint8)
-        write_atomic(self.path / "model.npz", _npz(weights=model.weights, base_id=base_id), PRIVATE)
+        content = _npz(weights=model.weights, base_id=base_id, moments=model.moments)
+        write_atomic(self.path / "model.npz", content, PRIVATE)
 
     def has_model(self) -> bool:
         """Whether there is a model; a hospital that has just joined has none."""
@@ -156,13 +159,15 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        arrays = _read_npz(self.path / "model.npz", ("weights", "base_id"))
-        return GlobalModel(arrays["weights"].astype(np.float32), arrays["base_id"].tobytes())
+        arrays = _read_npz(self.path / "model.npz", ("weights", "base_id", "moments"))
+        weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
+        return GlobalModel(weights, arrays["base_id"].tobytes(), moments)
 
     def save_candidate(self, candidate: Candidate) -> None:
         """Keep a candidate until the ledger says what became of its round."""
         content = _npz(
             weights=candidate.weights,
+            moments=candidate.moments,
             round_index=np.int64(candidate.round_index),
             aggregate_hash=np.frombuffer(candidate.aggregate_hash, np.uint8),
         )
@@ -173,10 +178,9 @@ class HospitalFolder:
         path = self.path / "candidate.npz"
         if not path.exists():
             return None
-        arrays = _read_npz(path, ("weights", "round_index", "aggregate_hash"))
-        return Candidate(
-            int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), arrays["weights"].astype(np.float32)
-        )
+        arrays = _read_npz(path, ("weights", "moments", "round_index", "aggregate_hash"))
+        weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
+        return Candidate(int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), weights, moments)
 
     def save_submission(self, signed: SignedCommitment, chunks: Sequence[bytes]) -> None:
         """Keep what is about to leave, so that a retry resends the same bytes; older rounds' are removed."""
@@ -226,6 +230,11 @@ class HospitalFolder:
 def weights_digest(weights: Vector) -> bytes:
     """SHA-256 of the weights as little-endian float32."""
     return sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+
+
+def model_bytes(model: GlobalModel | Candidate) -> bytes:
+    """Weights, then moments, as little-endian float32; their SHA-256 is the digest that votes name."""
+    return b"".join(np.ascontiguousarray(part, dtype="<f4").tobytes() for part in (model.weights, model.moments))
 
 
 def roster_digest(members: Iterable[tuple[Address, int]]) -> str:

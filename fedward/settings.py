@@ -84,6 +84,11 @@ class TrainingSettings:
     local_epochs: Annotated[int, Between(1, 1_000)]
     batch_size: Annotated[int, Between(1, 4_096)]
     learning_rate: Annotated[float, Between(0, 10, above=True)]
+    server_optimizer: Annotated[str, OneOf(("none", "momentum", "adam", "yogi"))]
+    server_learning_rate: Annotated[float, Between(0, 10)]
+    server_momentum: Annotated[float, Between(0, 0.999)]
+    server_decay: Annotated[float, Between(0, 0.99999)]
+    server_floor: Annotated[float, Between(1e-6, 1)]
 
 
 @dataclass(frozen=True)

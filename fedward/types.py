@@ -66,10 +66,12 @@ class GlobalModel:
     Attributes:
         weights: float32, shape (parameters,).
         base_id: 32 bytes; the ledger's hash chain over everything that led to these weights.
+        moments: float32; what the server optimizer remembers of past rounds, empty where it remembers nothing.
     """
 
     weights: Vector
     base_id: bytes
+    moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ class Vote:
         chain_id, contract, round_index, hospital: As in `Commitment`.
         aggregate_hash: 32 bytes; which aggregate the candidate came from.
         accept: The verdict.
-        candidate_digest: 32 bytes; sha256 of the candidate's weights as this hospital decrypted them.
+        candidate_digest: 32 bytes; sha256 of the candidate's weights and moments as this hospital decrypted them.
         evidence_hash: 32 bytes; sha256 of the detector reports, which stay at the hospital.
     """
 

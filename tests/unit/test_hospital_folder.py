@@ -40,17 +40,19 @@ def test_membership_model_and_candidate_come_back_bit_for_bit(folder: HospitalFo
     assert HospitalFolder(folder.path).membership() == membership
 
     odd = np.array([0.1, -0.0, np.finfo(np.float32).smallest_subnormal, 3e38], np.float32)
-    folder.save_model(GlobalModel(odd, b"\0b" * 16))
+    folder.save_model(GlobalModel(odd, b"\0b" * 16, odd[:2]))
     loaded = folder.load_model()
     assert loaded.weights.tobytes() == odd.tobytes()
+    assert loaded.moments.tobytes() == odd[:2].tobytes()
     assert loaded.base_id == b"\0b" * 16
 
     assert folder.load_candidate() is None
-    folder.save_candidate(Candidate(7, b"a" * 31 + b"\0", WEIGHTS))
+    folder.save_candidate(Candidate(7, b"a" * 31 + b"\0", WEIGHTS, odd))
     candidate = folder.load_candidate()
     assert candidate is not None
     assert (candidate.round_index, candidate.aggregate_hash) == (7, b"a" * 31 + b"\0")
     assert candidate.weights.tobytes() == WEIGHTS.tobytes()
+    assert candidate.moments.tobytes() == odd.tobytes()
 
 
 def test_a_model_is_replaced_as_a_whole(folder: HospitalFolder) -> None:

@@ -5,15 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fedward import settings as setting
 from fedward.errors import DataError
 from fedward.model import Classifier, ModelSpec
 from fedward.quiet_tensorflow import keras
 from fedward.seeding import public_rng
-from fedward.settings import TrainingSettings
 from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, Vector
 
-SETTINGS = TrainingSettings(seed=3, rounds=5, local_epochs=2, batch_size=4, learning_rate=0.01)
+SETTINGS = dataclasses.replace(
+    setting.load().training, seed=3, rounds=5, local_epochs=2, batch_size=4, learning_rate=0.01
+)
 SPEC = ModelSpec("cnn", 16, 1)
 
 
