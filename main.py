@@ -13,6 +13,7 @@ from commands.audit import audit
 from commands.evaluate import evaluate
 from commands.export import export
 from commands.info import info
+from commands.keys import keys
 from commands.node import node
 from commands.simulate import simulate
 from fedward.errors import FedwardError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (simulate, evaluate, audit, export, info, node):
     app.command()(command)
+app.add_typer(keys, name="keys")
 
 
 @app.callback()

@@ -131,7 +131,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
         folder: The hospital's own.
         ledger: Says which model is in force.
         board: Where it was left.
-        parameters: How many weights the agreed model has; nothing larger is read.
+        parameters: How many weights the agreed model has, at least one; nothing larger is read.
 
     Returns:
         The model in force.
@@ -170,7 +170,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
 
 
 def digest_in_force(ledger: LedgerReader) -> bytes:
-    """Digest of the weights in force: those that more than half of the accepting votes of the last accepted round name.
+    """Digest of the model in force (`model_bytes`): by more than half of the last accepted round's accepting votes.
 
     Returns:
         32 bytes; the initial model's where no round was accepted yet.

@@ -99,6 +99,30 @@ def found_consortium(
     return ledger, tuple(members)
 
 
+def settle_founding(run: RunFolder, rpc_url: str) -> None:
+    """Send again what a crash or a reorganization kept off the chain: the server's transactions, then hospitals' own.
+
+    In this order because a key can only be named on a ledger that is there, by a hospital that is on its roster.
+
+    Args:
+        run: The run folder; as at the founding, each account's transactions lie in its own part.
+        rpc_url: Where the ledger's node listens.
+
+    Raises:
+        LedgerError: the node cannot be reached, or an account has sent other transactions in their place.
+        EvidenceError: `run.json` is missing or damaged.
+
+    Limits: what a round recorded may come back in another order, and then as a failed transaction; commitments name the
+    ledger head, so none of them counts for another history.
+    """
+    record = run.load_record()
+    parties = [(run.server, run.server / "transactions")]
+    hospitals = (run.hospital(member.hospital) for member in record.roster)
+    parties += [(hospital.identity, hospital.transactions) for hospital in hospitals if hospital.transactions.is_dir()]
+    for keys, outbox in parties:
+        Ledger.attach(rpc_url, record.contract, Identity.load(keys), outbox=outbox).close()
+
+
 def _join(
     folder: HospitalFolder,
     board: KeyBoard,

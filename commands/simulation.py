@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from blockchain.audit.witness import follow
-from blockchain.founding import create_parties, found_consortium
+from blockchain.founding import create_parties, found_consortium, settle_founding
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.node import RunningNode, start_node
@@ -82,6 +82,7 @@ def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[st
     folder = RunFolder(folder.path.resolve())
     settings = setting.from_tables(folder.load_record().settings)
     with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
+        settle_founding(folder, node.url)
         if with_baselines:
             baselines.ask_for(folder)
         _federate(folder, settings, node)

@@ -11,7 +11,7 @@ from blockchain.audit.evidence import Claims, Evidence
 from blockchain.audit.history import ExecutedBlock
 from blockchain.audit.replay import HistoryChecker
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rounds import RoundStory, heads_by_height, tell_rounds
+from blockchain.audit.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
 from blockchain.audit.rules import check_events, check_rules
 from blockchain.audit.trusted import check_trust
 from blockchain.checkpoints import SignedCheckpoint
@@ -195,9 +195,8 @@ def _examine_trust(
     with report.guarding(Step.CHECKPOINTS):
         contract = trust.contract if trust else claims.contract
         heads = heads_by_height(blocks, contract)
-        check_trust(
-            claims, checker.block_hashes, heads, checker.genesis_hash, result.stories, handed_over, trust, report
-        )
+        seen = (checker.block_hashes, heads, checker.genesis_hash, result.stories, handed_over)
+        check_trust(claims, *seen, trust, report, late_joiners(blocks, contract))
 
 
 def _names(trust: TrustFile | None, claims: Claims | None) -> dict[Address, HospitalId]:

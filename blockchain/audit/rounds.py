@@ -143,6 +143,22 @@ def tell_rounds(blocks: Iterable[ExecutedBlock], contract: Address) -> list[Roun
     return teller.stories
 
 
+def late_joiners(blocks: Iterable[ExecutedBlock], contract: Address) -> frozenset[Address]:
+    """The hospitals that joined after the last round was opened.
+
+    Raises:
+        VerificationError: an event is malformed.
+    """
+    late: set[Address] = set()
+    for block in blocks:
+        for event in ledger_events([block], contract):
+            if event.name == "HospitalRegistered":
+                late.add(as_address(event.values["hospital"]))
+            elif event.name == "RoundOpened":
+                late.clear()
+    return frozenset(late)
+
+
 def heads_by_height(blocks: Iterable[ExecutedBlock], contract: Address) -> dict[int, bytes]:
     """The ledger head (32 bytes) after each block, as the events carry it; zeros before the contract's first event.
 

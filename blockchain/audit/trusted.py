@@ -59,6 +59,7 @@ def check_trust(
     evidence_checkpoints: Sequence[SignedCheckpoint],
     trust: TrustFile | None,
     report: Report,
+    late: frozenset[Address] = frozenset(),
 ) -> None:
     """Compare a chain with what hospitals vouch for, and with what its run says of its end.
 
@@ -71,6 +72,7 @@ def check_trust(
         evidence_checkpoints: The checkpoints that came with the source.
         trust: The hospitals' trust file; None: none was given.
         report: Takes lines of the step `CHECKPOINTS`.
+        late: Who joined after the last round was opened, so that no round asked them.
     """
     rosters = {entry.address for story in stories for entry in story.roster}
     if trust is None:
@@ -81,7 +83,7 @@ def check_trust(
         report.missing(Step.CHECKPOINTS, text)
     else:
         _check_ledger(claims, genesis_hash, trust, report)
-        _check_hospitals(claims, stories, trust, report)
+        _check_hospitals(claims, stories, trust, report, late)
         _check_witnesses(stories, trust, report)
     names = {member.address: str(member.hospital) for member in claims.roster}
     if trust:
@@ -117,7 +119,9 @@ def _check_ledger(claims: Claims, genesis_hash: bytes, trust: TrustFile, report:
         report.ok(Step.CHECKPOINTS, "Chain id, contract and block 0 are those of the trust file.", checks=len(pairs))
 
 
-def _check_hospitals(claims: Claims, stories: Sequence[RoundStory], trust: TrustFile, report: Report) -> None:
+def _check_hospitals(
+    claims: Claims, stories: Sequence[RoundStory], trust: TrustFile, report: Report, late: frozenset[Address]
+) -> None:
     """Whether exactly the hospitals of the trust file took part, under their own names."""
     by_address = {address: hospital for hospital, address in trust.hospitals.items()}
     # Before the first round only the run itself tells who is on the roster.
@@ -127,7 +131,10 @@ def _check_hospitals(claims: Claims, stories: Sequence[RoundStory], trust: Trust
         text = f"A ghost hospital: {address} is on the roster, but not among the hospitals of the trust file."
         report.fail(Step.CHECKPOINTS, text, hospital=address)
         wrong += 1
-    for address in sorted(set(by_address) - took_part):
+    for address in sorted((set(by_address) - took_part) & late):
+        text = f"{by_address[address]} joined after the last round."
+        report.note(Step.CHECKPOINTS, text, hospital=by_address[address])
+    for address in sorted(set(by_address) - took_part - late):
         text = f"{by_address[address]} ({address}) is missing from the roster."
         report.fail(Step.CHECKPOINTS, text, hospital=by_address[address])
         wrong += 1

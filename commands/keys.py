@@ -1,0 +1,105 @@
+"""`main.py keys`: which encryption keys a run has had, and who has taken them. Never a key itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from blockchain.key_status import EpochStatus, key_status
+from blockchain.ledger import Ledger
+from blockchain.node import start_node
+from blockchain.whereabouts import announced_url
+from commands import console
+from fedward import settings as setting
+from fedward.errors import EvidenceError, LedgerError
+from fedward.run_folder import RunFolder, RunRecord
+from fedward.types import Address, HospitalId
+
+keys = typer.Typer(help="Show the encryption keys of a run, by epoch: names and holders, never a secret.")
+
+_SHOWN_DIGITS = 16
+
+
+@keys.callback()
+def family() -> None:
+    """A family of commands, with one member so far."""
+
+
+@keys.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder, running or stopped.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show key epochs, fingerprints, and who has taken which key."""
+    folder = RunFolder(run)
+    record = folder.load_record()
+    names = {member.address: member.hospital for member in record.roster}
+    with _ledger(folder, record) as ledger:
+        found = key_status(folder, ledger)
+        current = {entry.address for entry in ledger.roster()}
+    active = [member.hospital for member in record.roster if member.address in current]
+    facts = [_facts(status, names) for status in found]
+    if as_json:
+        console.data({"epochs": facts, "roster": active})
+        return
+    console.out.print(_table(facts))
+    waiting = [hospital for hospital in active if hospital not in found[-1].taken]
+    if found[-1].fingerprint is None:
+        console.warn(f"Epoch {found[-1].epoch} has no key yet: no round opens until the dealer has named one.")
+    elif waiting:
+        console.warn(f"Still to take the key of epoch {found[-1].epoch}: {', '.join(waiting)}.")
+
+
+@contextmanager
+def _ledger(folder: RunFolder, record: RunRecord) -> Iterator[Ledger]:
+    """The run's ledger: on the node that serves it, or on one that is started to read from.
+
+    Raises:
+        EvidenceError: there is no chain in the folder.
+        LedgerError: the chain cannot be read, or the contract is not on it.
+        ResourceError: another process holds the chain, and no node of the run answers.
+    """
+    url = announced_url(folder)
+    if url is not None:
+        try:
+            running = Ledger.attach(url, record.contract)
+        except LedgerError:  # a crash leaves the announcement
+            running = None
+        if running is not None:
+            with closing(running):
+                if running.genesis_hash().hex() == record.genesis_hash:
+                    yield running
+                    return
+    if not (folder.ledger / "chain.sqlite").is_file():  # a node would begin a new chain there
+        raise EvidenceError(f"There is no chain in {folder.ledger}.", "Name the folder of a run that has its ledger.")
+    chain_id = setting.from_tables(record.settings).ledger.chain_id
+    with start_node(folder.ledger, chain_id, ()) as node, closing(Ledger.attach(node.url, record.contract)) as ledger:
+        yield ledger
+
+
+def _facts(status: EpochStatus, names: Mapping[Address, HospitalId]) -> dict[str, Any]:
+    """One epoch as JSON's types."""
+    return {
+        "epoch": status.epoch,
+        "reason": status.reason,
+        "who": names.get(status.who, status.who) if status.who else None,
+        "block": status.block,
+        "fingerprint": status.fingerprint.hex() if status.fingerprint else None,
+        "rounds": status.rounds,
+        "sealed": status.sealed,
+        "taken": status.taken,
+    }
+
+
+def _table(facts: list[dict[str, Any]]) -> Table:
+    """The epochs for people."""
+    table = Table("epoch", "began", "key", "rounds", "taken by", title="Key epochs", title_justify="left")
+    for epoch in facts:
+        began = f"{epoch['reason']}: {epoch['who']}" if epoch["who"] else epoch["reason"]
+        key = f"{epoch['fingerprint'][:_SHOWN_DIGITS]}…" if epoch["fingerprint"] else "none yet"
+        rounds = ", ".join(map(str, epoch["rounds"])) or "-"
+        table.add_row(str(epoch["epoch"]), began, key, rounds, ", ".join(epoch["taken"]) or "-")
+    return table
