@@ -36,6 +36,7 @@ def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> Non
     assert math.log2(largest) + 0.5 <= 58
     assert largest_coordinate(field_bits, 2) < 2**53
     assert 0 < plan.residual_bound(1) <= plan.residual_bound(summands) <= 0.5
+    assert 2 * plan.residual_deviation(summands) < 0.1  # the alarm; under a wrong key the deviation is 0.29
 
 
 @given(
