@@ -51,7 +51,7 @@ def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) ->
         return (tmp_path / "c.png").read_bytes()
 
     first = (8, 1, 7, 2)
-    others = [first[:place] + (first[place] + 1,) + first[place + 1 :] for place in range(4)]
+    others = [(*first[:place], first[place] + 1, *first[place + 1 :]) for place in range(4)]
     shown = {picture(Confusion(*counts)) for counts in (first, *others)}
     assert len(shown) == 5
     scores, truth = np.array([[0.1], [0.9]]), np.array([[False], [True]])
