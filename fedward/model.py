@@ -67,6 +67,7 @@ class Classifier:
         self.trainable: Any = _trainable_part(self.network)
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(self.network.trainable_weights)
+        self._pull: tuple[list[Any], float] = [], 0.0  # weights to stay near, and how strongly
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
         self._head = tf.function(lambda prepared: self.trainable(prepared, training=False), reduce_retracing=True)
@@ -132,27 +133,41 @@ class Classifier:
     def _has_fixed_part(self) -> bool:
         return self.trainable is not self.network
 
-    def start_training(self, learning_rate: float) -> None:
-        """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared."""
+    def start_training(self, learning_rate: float, proximal_mu: float = 0.0) -> None:
+        """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared.
+
+        Args:
+            learning_rate: Of the steps that follow.
+            proximal_mu: How strongly these steps are pulled toward the present weights; 0: not at all.
+        """
+        weights = self.network.trainable_weights
+        self._pull = [tf.constant(weight.numpy()) for weight in weights] if proximal_mu else [], proximal_mu
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         self._optimizer.learning_rate = learning_rate
 
     def train_batch(self, prepared: Vector, labels: NDArray[np.float32]) -> float:
-        """One Adam step on the mean binary cross-entropy; returns the loss before the step.
+        """One Adam step on the mean binary cross-entropy (and the pull, where set); returns that loss before the step.
 
         Args:
             prepared: Some rows of what `prepare` gave.
             labels: float32, shape (rows, findings), each 0 or 1.
         """
-        return float(self._step(tf.constant(prepared), tf.constant(labels)))
+        anchors, mu = self._pull
+        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, tf.constant(mu, tf.float32)))
 
-    def _train_step(self, prepared: Any, labels: Any) -> Any:
+    def _train_step(self, prepared: Any, labels: Any, anchors: list[Any], mu: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = self.trainable(prepared, training=True)
             loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
         weights = self.network.trainable_weights
-        self._optimizer.apply(tape.gradient(loss, weights), weights)
+        gradients = tape.gradient(loss, weights)
+        if anchors:
+            gradients = [
+                gradient + mu * (weight - anchor)
+                for gradient, weight, anchor in zip(gradients, weights, anchors, strict=True)
+            ]
+        self._optimizer.apply(gradients, weights)
         return loss
 
 

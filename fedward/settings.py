@@ -84,6 +84,7 @@ class TrainingSettings:
     local_epochs: Annotated[int, Between(1, 1_000)]
     batch_size: Annotated[int, Between(1, 4_096)]
     learning_rate: Annotated[float, Between(0, 10, above=True)]
+    proximal_mu: Annotated[float, Between(0, 1_000)]
     server_optimizer: Annotated[str, OneOf(("none", "momentum", "adam", "yogi"))]
     server_learning_rate: Annotated[float, Between(0, 10)]
     server_momentum: Annotated[float, Between(0, 0.999)]

@@ -14,13 +14,16 @@ def train(
 ) -> ModelUpdate:
     """Train from the global weights for some local epochs (McMahan et al. 2017, "FedAvg").
 
+    With `proximal_mu`, each step also minimizes `proximal_mu / 2` times the squared distance from the global weights
+    (Li et al. 2020, "FedProx"), so that hospitals with other patients drift apart less. The loss told is without it.
+
     The order of the images follows from seed, hospital and round alone, so a repeated run repeats the update.
 
     Args:
         partition: The hospital's images; only `train` is used.
         model: Weights to start from.
         classifier: Any classifier of the right shape; what it held before is overwritten.
-        settings: Epochs, batch size, learning rate and seed.
+        settings: Epochs, batch size, learning rate, proximal term and seed.
         round_index: The round, from 1.
 
     Raises:
@@ -29,7 +32,7 @@ def train(
     if not len(partition.train):
         raise DataError(f"{partition.hospital} has no training images.", "Use fewer hospitals or more data.")
     classifier.set_weights(model.weights)
-    classifier.start_training(settings.learning_rate)
+    classifier.start_training(settings.learning_rate, settings.proximal_mu)
     order = public_rng("train", settings.seed, partition.hospital, round_index)
     inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
     loss = 0.0

@@ -8,7 +8,7 @@ import pytest
 from fedward import settings as setting
 from fedward.errors import DataError
 from fedward.model import Classifier, ModelSpec
-from fedward.quiet_tensorflow import keras
+from fedward.quiet_tensorflow import keras, tf
 from fedward.seeding import public_rng
 from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, Vector
@@ -50,8 +50,8 @@ class NoteTaker:
         self.notes.append(("set", weights.tolist()))
         self._weights = weights.copy()
 
-    def start_training(self, learning_rate: float) -> None:
-        self.notes.append(("start", learning_rate))
+    def start_training(self, learning_rate: float, proximal_mu: float) -> None:
+        self.notes.append(("start", (learning_rate, proximal_mu)))
 
     def train_batch(self, pixels: Vector, labels: Vector) -> float:
         self.notes.append(("batch", (pixels.copy(), labels.copy())))
@@ -70,9 +70,9 @@ def take_notes(round_index: int = 1, **changes: object) -> tuple[NoteTaker, Mode
 
 
 def test_every_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
-    notes, update = take_notes()
+    notes, update = take_notes(proximal_mu=0.25)
     assert notes.notes[0] == ("set", [5.0, 7.0])
-    assert notes.notes[1] == ("start", 0.01)
+    assert notes.notes[1] == ("start", (0.01, 0.25))
     batches = [content for kind, content in notes.notes if kind == "batch"]
     assert [len(pixels) for pixels, _ in batches] == [4, 4, 2, 4, 4, 2]  # type: ignore[misc]
     train_set = partition().train
@@ -168,3 +168,38 @@ def test_the_first_step_moves_the_bias_against_its_gradient(classifier: Classifi
         assert loss == pytest.approx(float(np.mean(np.logaddexp(0, before if label == 0 else -before))), rel=1e-5)
         moved = classifier.get_weights()[-1] - model.weights[-1]
         assert moved == pytest.approx(sign * 0.125, rel=1e-4)
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.3])
+def test_steps_with_a_pull_are_adams_on_the_gradient_with_the_distance_added(
+    classifier: Classifier, model: GlobalModel, mu: float
+) -> None:
+    """The twin: Keras's own Adam, on gradients of loss + mu / 2 * |weights - start|^2 taken by TensorFlow."""
+    twin = keras.models.clone_model(classifier.network)
+    classifier.set_weights(model.weights)
+    twin.set_weights(classifier.network.get_weights())
+    start = [tf.constant(weight) for weight in classifier.network.get_weights()]
+    adam = keras.optimizers.Adam(0.01)
+    classifier.start_training(0.01, mu)
+    pixels, labels = image_set(5, 8).pixels(), image_set(5, 8).labels
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, twin(pixels, training=True)))
+            away = [tf.reduce_sum((weight - at) ** 2) for weight, at in zip(twin.trainable_weights, start, strict=True)]
+            whole = loss + mu / 2 * tf.add_n(away)
+        adam.apply(tape.gradient(whole, twin.trainable_weights), twin.trainable_weights)
+        assert classifier.train_batch(pixels, labels) == pytest.approx(float(loss), rel=1e-5)
+        for mine, theirs in zip(classifier.network.get_weights(), twin.get_weights(), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_a_stronger_pull_keeps_the_model_nearer_and_none_is_what_it_was(
+    classifier: Classifier, model: GlobalModel
+) -> None:
+    def moved(mu: float) -> float:
+        settings = dataclasses.replace(SETTINGS, proximal_mu=mu)
+        return float(np.linalg.norm(train(partition(n=40), model, classifier, settings, 1).delta))
+
+    free = moved(0.0)
+    assert moved(100.0) < 0.7 * moved(1.0) < 0.7 * free * 1.05
+    assert moved(0.0) == free, "no pull is left in the classifier"
