@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from blockchain.artifact import load_artifact
 from blockchain.audit.history import ExecutedBlock, Log
-from blockchain.audit.rounds import RoundStory, heads_by_height, readable_reason, tell_rounds
+from blockchain.audit.rounds import RoundStory, heads_by_height, late_joiners, readable_reason, tell_rounds
 from blockchain.connection import Connection
 from blockchain.ledger_reader import WITNESS_ROLE
 from blockchain.records import RoundPhase
@@ -50,6 +50,7 @@ def history(chain: Chain) -> Iterator[tuple[Consortium, list[ExecutedBlock]]]:
     consortium.submit(2)
     consortium.ledger.abort_round(3, "quorum lost")
     consortium.ledger.register(chain.people[4].address, 7, bytes([5]) * 32)
+    consortium.send(chain.people[0], "setContext", bytes([8]) * 32)
     consortium.open_round()
     yield consortium, executed_blocks(chain.node.url)
     consortium.close()
@@ -59,6 +60,17 @@ def history(chain: Chain) -> Iterator[tuple[Consortium, list[ExecutedBlock]]]:
 def stories(history: tuple[Consortium, list[ExecutedBlock]]) -> list[RoundStory]:
     consortium, blocks = history
     return tell_rounds(blocks, consortium.ledger.contract)
+
+
+def test_who_joined_after_the_last_round(history: tuple[Consortium, list[ExecutedBlock]]) -> None:
+    consortium, blocks = history
+    contract, fifth = consortium.ledger.contract, consortium.chain.people[4].address
+    assert late_joiners(blocks, contract) == frozenset()
+    before_round_4 = next(
+        place for place, block in enumerate(blocks) if fifth in late_joiners(blocks[: place + 1], contract)
+    )
+    assert late_joiners(blocks[: before_round_4 + 1], contract) == {fifth}
+    assert late_joiners(blocks[:before_round_4], contract) == frozenset()
 
 
 def test_the_story_is_the_contracts(history: tuple[Consortium, list[ExecutedBlock]], stories: list[RoundStory]) -> None:

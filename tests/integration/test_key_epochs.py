@@ -269,6 +269,11 @@ def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Feder
     refused(seal(other.astype("<f4").tobytes(), key, purpose), VerificationError, "the one in force is")
     refused(seal(federation.initial[1:].tobytes(), key, purpose), VerificationError, "the one in force is")
     refused(seal(federation.initial.tobytes(), key, b"another purpose"), EncryptionError, "does not open")
+    kept = folder(federation, 1).load_model()
+    folder(federation, 1).save_model(dataclasses.replace(kept, weights=other))
+    with pytest.raises(VerificationError, match="is not the one in force"):
+        hand_over_model(folder(federation, 1), ledger, board, member.address)
+    folder(federation, 1).save_model(kept)
     with pytest.raises(VerificationError, match="is not on the roster"):
         hand_over_model(folder(federation, 1), ledger, board, federation.parties.server.address)
     board.save_card(member.address, board.load_card(address(federation, 2)))
