@@ -120,7 +120,8 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     assert summary["rounds"] == {"opened": 2, "accepted": 2, "rejected": 0, "aborted": 0}
     assert summary["ledger"]["submissions"] == summary["ledger"]["votes"] == 6
     assert all(isinstance(value, float) and value > 0 for value in summary["timing_s"].values())
-    for name in ("metrics.jsonl", "model.keras", "run.json", "manifest.json", "learning_curves.png"):
+    pictures = ("learning_curves.png", "confusion_matrix.png", "roc.png", "reliability.png")
+    for name in ("metrics.jsonl", "model.keras", "run.json", "manifest.json", *pictures):
         assert (first / name).stat().st_size > 0
     secrets = [path for path in first.rglob("*") if path.is_file() and key_file in path.read_bytes()]
     assert {path.parent.parent.parent.name for path in secrets} == {"hospitals"}
@@ -136,7 +137,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
 
 def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start("simulate", *SMALL, "--out", str(folder))
+    process = start("simulate", *SMALL, "--baselines", "--out", str(folder))
     await_event(folder, "closed", process)
     homes = flower_homes(process)
     assert homes
@@ -149,6 +150,10 @@ def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     summary = read_summary(folder)
     assert summary["rounds"]["accepted"] == 2
+    # Baselines were asked for at the start; a resumed run trains them unasked, and says whether it was worth joining.
+    assert set(summary["baselines"]["local"]) == {"hospital-1", "hospital-2", "hospital-3"}  # type: ignore[call-overload]
+    assert "Worth joining?" in again.stdout
+    assert "AUC over the mean hospital alone" in again.stdout
 
 
 def test_update_privacy_is_accounted_and_reported(tmp_path: Path) -> None:
