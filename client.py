@@ -12,6 +12,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from blockchain.abstention import sign_abstention
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
@@ -23,7 +24,7 @@ from encryption import PublicContext, SecretContext, encrypt
 from fedward import wire
 from fedward.accounting import PrivacyLedger, budget_of
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
-from fedward.errors import EncryptionError, FedwardError, VerificationError
+from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
 from fedward.evaluation import empty_histogram, histogram
 from fedward.files import sha256
 from fedward.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
@@ -35,7 +36,16 @@ from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
 from fedward.timing import Stopwatch
 from fedward.training import train
-from fedward.types import DetectorReport, GlobalModel, ModelUpdate, Partition, SampledUpdate, SignedVote, Vector
+from fedward.types import (
+    DetectorReport,
+    GlobalModel,
+    ModelUpdate,
+    Partition,
+    SampledUpdate,
+    SignedCommitment,
+    SignedVote,
+    Vector,
+)
 from fedward.voting import accepts, evidence_hash, report_bytes
 
 app = ClientApp()
@@ -48,13 +58,18 @@ def take_part(message: Message, context: Context) -> Message:
     """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
     try:
         with closing(Hospital.open(context)) as hospital:
-            submission = make_submission(hospital, wire.read_round(message), wire.read_aggregates(message))
+            index, aggregates = wire.read_round(message), wire.read_aggregates(message)
+            try:
+                submission = make_submission(hospital, index, aggregates)
+                reply = Message(wire.submission_to_records(submission), reply_to=message)
+            except BudgetError as error:
+                reply = wire.failure_reply(message, error, abstain(hospital, index))
             remember(hospital.folder, hospital.ledger, hospital.identity)
-        return Message(wire.submission_to_records(submission), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
     except FedwardError as error:
         return wire.failure_reply(message, error)
+    return reply
 
 
 @app.evaluate()
@@ -185,6 +200,12 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = wire.TrainingReport(loss, encrypted.saturated)
     return wire.Submission(signed, encrypted.chunks, report, clock.seconds)
+
+
+def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:
+    """Instead of stages 2 to 5, for a hospital whose budget is spent: its word that nobody need wait for it."""
+    opening = hospital.join_round(round_index, RoundPhase.OPEN)
+    return sign_abstention(opening, hospital.membership.weight, hospital.ledger, hospital.identity)
 
 
 def train_as_set(hospital: Hospital, model: GlobalModel, round_index: int) -> ModelUpdate | SampledUpdate:

@@ -12,6 +12,7 @@ from pathlib import Path
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from blockchain.abstention import is_abstention
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.public_context import take_public_context
@@ -26,7 +27,15 @@ from fedward.privacy import expected_event
 from fedward.round_log import RoundLog
 from fedward.run_folder import RunFolder
 from fedward.settings import Settings, from_run_config
-from fedward.types import UNKNOWN_ADDRESS, EncryptedAggregate, NodeId, Rejection, StoredUpdate, VerifiedUpdate
+from fedward.types import (
+    ABSTAINED,
+    UNKNOWN_ADDRESS,
+    EncryptedAggregate,
+    NodeId,
+    Rejection,
+    StoredUpdate,
+    VerifiedUpdate,
+)
 
 app = ServerApp()
 
@@ -173,6 +182,7 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     updates: list[VerifiedUpdate] = []
     for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
+        relay_abstention(server, opening, reply, log)
         received = spool(server, reply, plan.chunks, log)
         del reply  # before the next one is fetched: one update is in memory, however many hospitals there are
         if received is None:
@@ -188,6 +198,25 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
             updates.append(verdict)
             log.submitted(verdict.hospital, submission)
     return updates
+
+
+def relay_abstention(server: Server, opening: RoundOpening, reply: Message, log: RoundLog) -> None:
+    """Record the word of a hospital that gives no update, if the reply holds one: then nobody waits for it."""
+    try:
+        signed = wire.read_abstention(reply) if wire.read_failure(reply) else None
+    except VerificationError:
+        return  # what is wrong with the reply is told where it is read as a submission
+    if signed is None or not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
+        return
+    hospital = signed.commitment.hospital
+    try:
+        server.ledger.submit_for(signed)
+    except LedgerError as error:
+        if not error.reason:  # the ledger is gone, which is no fault of the hospital's
+            raise
+        log.rejected(Rejection(hospital, error.reason, error.what))
+    else:
+        log.rejected(Rejection(hospital, ABSTAINED, "It gives no update; why is told among the failures."))
 
 
 def spool(server: Server, reply: Message, chunks: int, log: RoundLog) -> tuple[wire.Submission, StoredUpdate] | None:

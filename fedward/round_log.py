@@ -7,7 +7,7 @@ from fedward.errors import FedwardError, HospitalFailedError, error_of
 from fedward.evaluation import ScoreHistogram
 from fedward.run_folder import RunFolder
 from fedward.timing import Stopwatch
-from fedward.types import Address, Rejection
+from fedward.types import ABSTAINED, Address, Rejection
 from fedward.wire import Ballot, Submission
 
 
@@ -56,7 +56,8 @@ class RoundLog:
     def common_cause(self) -> FedwardError | None:
         """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""
         codes = {failure.code for failure in self._failures}
-        if len(codes) != 1 or FedwardError.exit_code in codes or self.rejections:
+        set_aside = [rejection for rejection in self.rejections if rejection.reason != ABSTAINED]
+        if len(codes) != 1 or FedwardError.exit_code in codes or set_aside:
             return None
         first = self._failures[0]
         return error_of(first.code, first.what, first.remedy)

@@ -72,7 +72,8 @@ def _moments(model: GlobalModel, settings: TrainingSettings) -> Wide:
 def _momentum(moments: Wide, mean_update: Wide, settings: TrainingSettings) -> Wide:
     """The sum of past updates, each decayed by its age."""
     moments[0] = settings.server_momentum * moments[0] + mean_update
-    return moments[0].copy()
+    move: Wide = moments[0].copy()
+    return move
 
 
 def _adaptive(moments: Wide, mean_update: Wide, settings: TrainingSettings) -> Wide:
@@ -85,4 +86,5 @@ def _adaptive(moments: Wide, mean_update: Wide, settings: TrainingSettings) -> W
     else:
         moments[1] = moments[1] - (1.0 - decay) * squares * np.sign(moments[1] - squares)
     roots: Wide = np.sqrt(moments[1])
-    return moments[0] / (roots + settings.server_floor)
+    move: Wide = moments[0] / (roots + settings.server_floor)
+    return move

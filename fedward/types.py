@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's folder
 Address = NewType("Address", str)  # checksummed Ethereum address: names a hospital on the ledger
+ABSTAINED = "Abstained"  # reason of a rejection: the hospital itself said that it gives no update in this round
 UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove, whom it is from
 NodeId = NewType("NodeId", int)  # Flower's name for a connected process
 

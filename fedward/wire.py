@@ -124,7 +124,18 @@ def read_aggregates(message: Message) -> Aggregates:
 
 def submission_to_records(submission: Submission) -> RecordDict:
     """A submission as a message's content."""
-    commitment, event = submission.signed.commitment, submission.signed.commitment.event
+    return RecordDict(
+        {
+            "commitment": _commitment_record(submission.signed),
+            "chunks": chunks_to_record(submission.chunks),
+            "report": _report_record(submission.report),
+            "seconds": MetricRecord({**submission.seconds}),
+        }
+    )
+
+
+def _commitment_record(signed: SignedCommitment) -> ConfigRecord:
+    commitment, event = signed.commitment, signed.commitment.event
     values: dict[str, ConfigRecordValues] = {
         "chain-id": commitment.chain_id,
         "contract": commitment.contract,
@@ -143,16 +154,9 @@ def submission_to_records(submission: Submission) -> RecordDict:
         "steps": event.steps,
         "clip-norm": event.clip_norm,
         "delta": event.delta,
-        "signature": submission.signed.signature,
+        "signature": signed.signature,
     }
-    return RecordDict(
-        {
-            "commitment": ConfigRecord(values),
-            "chunks": chunks_to_record(submission.chunks),
-            "report": _report_record(submission.report),
-            "seconds": MetricRecord({**submission.seconds}),
-        }
-    )
+    return ConfigRecord(values)
 
 
 def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
@@ -166,6 +170,16 @@ def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
         VerificationError: a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a
             submission, so that no hospital fills the server's disk.
     """
+    told = Fields(records, "report")
+    return Submission(
+        signed=_read_commitment(records),
+        chunks=_sized(_chunks(records, "chunks"), chunk_count),
+        report=_training_report(told) if told else None,
+        seconds=Fields(records, "seconds").stage_seconds(),
+    )
+
+
+def _read_commitment(records: RecordDict) -> SignedCommitment:
     values = Fields(records, "commitment")
     event = PrivacyEvent(
         mode=values.text("mode"),
@@ -189,13 +203,7 @@ def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
         weight=values.whole("weight"),
         event=event,
     )
-    told = Fields(records, "report")
-    return Submission(
-        signed=SignedCommitment(commitment, values.content("signature", 65)),
-        chunks=_sized(_chunks(records, "chunks"), chunk_count),
-        report=_training_report(told) if told else None,
-        seconds=Fields(records, "seconds").stage_seconds(),
-    )
+    return SignedCommitment(commitment, values.content("signature", 65))
 
 
 def ballot_to_records(ballot: Ballot) -> RecordDict:
@@ -251,10 +259,22 @@ def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
     )
 
 
-def failure_reply(request: Message, error: FedwardError) -> Message:
-    """A hospital's reply when it cannot do its part."""
+def failure_reply(request: Message, error: FedwardError, abstention: SignedCommitment | None = None) -> Message:
+    """A hospital's reply when it cannot do its part; with its abstention where it leaves the round in order."""
     values: dict[str, ConfigRecordValues] = {"what": error.what, "remedy": error.remedy, "exit-code": error.exit_code}
-    return Message(RecordDict({"failure": ConfigRecord(values)}), reply_to=request)
+    content = RecordDict({"failure": ConfigRecord(values)})
+    if abstention:
+        content["commitment"] = _commitment_record(abstention)
+    return Message(content, reply_to=request)
+
+
+def read_abstention(message: Message) -> SignedCommitment | None:
+    """The commitment that came with a failure, or None.
+
+    Raises:
+        VerificationError: a part of it is missing or of the wrong type.
+    """
+    return None if message.has_error() or "commitment" not in message.content else _read_commitment(message.content)
 
 
 def read_failure(message: Message) -> Failure | None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from blockchain.abstention import ABSTENTION_BYTES, NOTHING_SPENT
 from blockchain.audit.evidence import Claims
 from blockchain.audit.report import Report, Step
-from blockchain.audit.rounds import RoundStory
+from blockchain.audit.rounds import CommittedUpdate, RoundStory
 from fedward.accounting import epsilon
 from fedward.errors import FedwardError, VerificationError
 from fedward.privacy import expected_event
@@ -83,6 +84,8 @@ def _check_events(
     as_asked = 0
     for story in stories:
         for update in story.updates.values():
+            if _abstains(update, story):
+                continue
             if update.event == expected:
                 as_asked += 1
                 continue
@@ -96,6 +99,12 @@ def _check_events(
     if as_asked:
         text = f"{as_asked} updates declare the privacy event that the settings ask for."
         report.ok(Step.PRIVACY, text, checks=as_asked)
+
+
+def _abstains(update: CommittedUpdate, story: RoundStory) -> bool:
+    """Whether a commitment is to no update at all: too short to hold a ciphertext, and not added."""
+    nothing = update.update_bytes == ABSTENTION_BYTES and update.event == NOTHING_SPENT
+    return nothing and not story.is_included(update.hospital)
 
 
 def _differences(declared: PrivacyEvent, asked: PrivacyEvent) -> str:
@@ -121,7 +130,8 @@ def _check_epsilons(
         for entry in story.roster:
             declared.setdefault(entry.address, [])
         for update in story.updates.values():
-            declared[update.hospital].append(update.event)
+            if not _abstains(update, story):
+                declared[update.hospital].append(update.event)
     stated: dict[Address, _Stated] = {}
     known = {member.hospital: member.address for member in claims.roster}
     for hospital, value in claims.epsilons.items():

@@ -1,0 +1,114 @@
+"""A hospital whose budget is spent leaves in order: nobody waits for it, and it keeps its vote and its model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+from federation import Federation, founded
+from flwr.app import Message
+
+from blockchain.abstention import _root
+from blockchain.encoding import decode_reason
+from blockchain.identity import Identity
+from blockchain.remembering import gather_trust, remember
+from fedward.accounting import PrivacyLedger, epsilon
+from fedward.privacy import expected_event
+from fedward.settings import Scalar, load
+from fedward.types import HospitalId
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE: tuple[tuple[str, Scalar], ...] = (
+    ("model.name", "scatter"),
+    ("privacy.mode", "sample"),
+    ("privacy.sampling-rate", 0.5),
+    ("privacy.steps", 2),
+    ("privacy.noise-multiplier", 2.0),
+)
+EVENT = expected_event(load(None, *SAMPLE).privacy)
+TWO_ROUNDS = epsilon([EVENT] * 2)
+assert TWO_ROUNDS
+BUDGET: tuple[str, Scalar] = ("privacy.budget", TWO_ROUNDS)
+
+
+def spend(federation: Federation, number: int, releases: int) -> PrivacyLedger:
+    """Charge a hospital for releases of its own, say of an earlier attempt at the round."""
+    record = PrivacyLedger(federation.folder.hospital(HospitalId(f"hospital-{number}")).privacy_record)
+    for _ in range(releases):
+        record.charge(1, EVENT)
+    return record
+
+
+def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with founded(path, *SAMPLE, BUDGET) as federation:
+        spent = spend(federation, 1, 2)
+        with mock.patch("server.wait_until") as waited:
+            rounds = [federation.lead_round() for _ in range(2)]
+        assert not waited.called
+        ledger = federation.ledger
+        for index, metrics in enumerate(rounds, start=1):
+            assert (metrics["phase"], metrics["submitted"], metrics["accepts"]) == ("accepted", 2, 3)
+            assert [rejection["reason"] for rejection in metrics["rejections"]] == ["Abstained"]  # type: ignore[attr-defined]
+            assert "beyond the budget" in str(metrics["failures"])
+            record = ledger.round(index)
+            assert (record.submissions, record.included) == (3, (1, 2))
+            (closed,) = ledger.events("SubmissionsClosed", index)
+            ((place, reason),) = closed.values["exclusions"]
+            assert (place, decode_reason(reason)) == (0, "Abstained")
+        assert len(spent.spent()) == 2, "what was not given is not charged"
+        roster = federation.folder.load_record().roster
+        members = [(member, federation.folder.hospital(member.hospital)) for member in roster]
+        candidates = [folder.load_candidate() for _, folder in members]
+        assert len({candidate.weights.tobytes() for candidate in candidates if candidate}) == 1
+        assert all(candidates)
+        for _, folder in members:
+            remember(folder, ledger, Identity.load(folder.identity))
+        gather_trust(members).save(federation.folder.trust)
+    done = subprocess.run(
+        [sys.executable, "main.py", "audit", str(path), "--json"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = json.loads(done.stdout)["steps"]
+    told = [step["evidence"] for step in steps if step["hospital"] == "hospital-1"]
+    assert any("was committed but not added (Abstained)" in text for text in told)
+    assert not any("without differential privacy" in text or "declares" in text for text in told)
+
+
+def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> None:
+    """Somebody else cannot take a hospital out of a round: the contract asks for its signature."""
+    with founded(tmp_path / "run", *SAMPLE, BUDGET) as federation:
+        spend(federation, 1, 2)
+        mine = federation.folder.load_record().roster[1].address
+
+        def forging(node: int, reply: Message) -> Message:
+            if node == 1 and "failure" in reply.content:
+                commitment = reply.content["commitment"]
+                forged = dict(commitment)
+                forged["hospital"] = mine
+                forged["update-root"] = _root(mine, forged["ledger-head"])
+                forged["weight"] = federation.folder.load_record().roster[1].weight
+                commitment.update(forged)
+            return reply
+
+        federation.grid.tamper = forging
+        metrics = federation.lead_round()
+        assert metrics["submitted"] == 2, "hospital 2's own update counts"
+        assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner"]  # type: ignore[attr-defined]
+        assert federation.ledger.round(1).included == (1, 2)
+
+
+def test_an_abstention_with_missing_parts_is_a_failure_and_no_more(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", *SAMPLE, BUDGET) as federation:
+        spend(federation, 1, 2)
+
+        def cutting(node: int, reply: Message) -> Message:
+            if node == 1 and "failure" in reply.content:
+                del reply.content["commitment"]["signature"]
+            return reply
+
+        federation.grid.tamper = cutting
+        metrics = federation.lead_round()
+        assert (metrics["phase"], metrics["submitted"], metrics["rejections"]) == ("accepted", 2, [])
+        assert federation.ledger.round(1).submissions == 2
