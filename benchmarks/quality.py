@@ -206,7 +206,7 @@ def table(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> str
             f"| {row['auc']:.3f}{spread} | {row['accuracy']:.3f} | {row['seconds']:.0f} |"
         )
     seeds = ", ".join(dict.fromkeys(str(line["seed"]) for line in runs))
-    lines += ["", f"Test split; medians over the seeds {seeds}, in brackets the least and largest AUC."]
+    lines += ["", f"Test split. Medians over the seeds {seeds}; in brackets, the least and largest AUC."]
     lost = [line for line in runs if line["rounds"]["rejected"] or line["rounds"]["aborted"]]
     for line in lost:
         rounds = ", ".join(f"{count} {how}" for how, count in line["rounds"].items())
