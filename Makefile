@@ -79,7 +79,7 @@ slither: .venv-slither/stamp contracts/node_modules
 	@touch $@
 
 # Every program in benchmarks/; the others there are parts of these.
-BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption.py noise.py memory.py round_overhead.py))
+BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption.py noise.py private_epoch.py memory.py round_overhead.py))
 
 bench: setup .venv-bench/stamp
 	set -e; for benchmark in $(BENCHMARKS); do $(PY) $$benchmark; done

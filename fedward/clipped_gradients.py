@@ -2,7 +2,7 @@
 
 A unit's images are one example (Abadi et al. 2016 for single images; McMahan et al. 2018 for all data of a person): its
 gradient is the mean of its images' gradients, clipped as a whole. A second copy of an image moves that mean, never the
-bound. Where TensorFlow comes in, shapes are fixed: batches are filled up with nothing, so nothing is traced anew.
+bound. Batches are filled up with nothing to a few sizes, so that TensorFlow traces little anew.
 """
 
 import logging
@@ -19,6 +19,7 @@ from fedward.quiet_tensorflow import tf
 from fedward.types import Vector
 
 BATCH_IMAGES = 32  # images whose gradients are in memory at a time: 12 MB with the CNN
+_STEP_IMAGES = 8  # a batch is filled up to a multiple of these: what fills up costs as much as an image
 _SMALLEST_NORM = 1e-300  # in place of zero, to divide by
 
 
@@ -27,9 +28,9 @@ class Batch:
     """Whole units, as many as fit a batch.
 
     Attributes:
-        rows: Indices of images, shape (BATCH_IMAGES,); 0 where filled up.
-        slots: Which unit of the batch each belongs to, shape (BATCH_IMAGES,).
-        shares: float32, shape (BATCH_IMAGES,); 1 over the unit's number of images, 0 where filled up.
+        rows: Indices of images, shape (images,); 0 where filled up.
+        slots: Which unit of the batch each belongs to, shape (images,).
+        shares: float32, shape (images,); 1 over the unit's number of images, 0 where filled up.
     """
 
     rows: NDArray[np.intp]
@@ -47,17 +48,17 @@ def batches(units: list[NDArray[np.intp]], size: int = BATCH_IMAGES) -> Iterator
     waiting: list[NDArray[np.intp]] = []
     for unit in units:
         if sum(map(len, waiting)) + len(unit) > size:
-            yield _batch(waiting, size)
+            yield _batch(waiting)
             waiting = []
         waiting.append(unit)
     if waiting:
-        yield _batch(waiting, size)
+        yield _batch(waiting)
 
 
-def _batch(units: list[NDArray[np.intp]], size: int) -> Batch:
-    """Fill units up to a batch."""
+def _batch(units: list[NDArray[np.intp]]) -> Batch:
+    """Fill units up to a batch of one of a few sizes."""
     lengths = [len(unit) for unit in units]
-    missing = size - sum(lengths)
+    missing = -sum(lengths) % _STEP_IMAGES
     slots = np.repeat(np.arange(len(units)), lengths)
     return Batch(
         rows=np.pad(np.concatenate(units), (0, missing)),
@@ -134,8 +135,8 @@ class ClippedGradients:
         with _without_warnings():
             single = tf.vectorized_map(gradient, (inputs, labels), warn=False)
         # Not by multiplying with 0: what fills up may have a gradient that is no number.
-        wide = tf.cast(tf.where(shares[:, None] > 0, single, 0.0), tf.float64) * tf.cast(shares, tf.float64)[:, None]
-        units = tf.math.unsorted_segment_sum(wide, slots, shares.shape[0])
+        weighed = tf.where(shares[:, None] > 0, single, 0.0) * shares[:, None]
+        units = tf.cast(tf.math.unsorted_segment_sum(weighed, slots, tf.reduce_max(slots) + 1), tf.float64)
         # In float64 the square of the largest float32 is finite, so the norm is wrong by rounding only.
         norms = tf.norm(units, axis=1)
         factors = tf.minimum(tf.constant(1.0, tf.float64), bound / tf.maximum(norms, _SMALLEST_NORM))

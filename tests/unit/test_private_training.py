@@ -109,6 +109,8 @@ def test_units_are_never_torn_between_batches() -> None:
     units = [np.arange(start, start + length) for start, length in ((0, 5), (5, BATCH_IMAGES), (40, 1), (41, 30))]
     made = list(batches(units))
     assert [int((batch.shares > 0).sum()) for batch in made] == [5, BATCH_IMAGES, 31]
+    assert [len(batch.rows) for batch in made] == [8, BATCH_IMAGES, BATCH_IMAGES], "filled up by less than eight"
+    assert all(len(batch.rows) == len(batch.slots) == len(batch.shares) for batch in made)
     for batch in made:
         sums = np.bincount(batch.slots, batch.shares)
         np.testing.assert_allclose(sums[sums > 0], 1.0, rtol=1e-6)
