@@ -18,7 +18,8 @@ from fedward.accounting import PrivacyLedger, epsilon
 from fedward.alone import join
 from fedward.errors import VerificationError
 from fedward.evaluation import evaluate
-from fedward.hospital import weights_digest
+from fedward.files import sha256
+from fedward.hospital import model_bytes, weights_digest
 from fedward.model import Classifier
 from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.packing import round_plan
@@ -91,11 +92,11 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
         secret = SecretContext.from_bytes(hospital.load_secret_key())
         base_id = ledger.base_id()
         try:
-            weights = catch_up(hospital, ledger, secret, settings, base_id, {}).weights
+            model = catch_up(hospital, ledger, secret, settings, base_id, {})
         except MissingAggregates as missing:
             aggregates = {index: folder.load_aggregate(index) for index in missing.rounds}
-            weights = catch_up(hospital, ledger, secret, settings, base_id, aggregates).weights
-        digests[member.hospital] = weights_digest(weights)
+            model = catch_up(hospital, ledger, secret, settings, base_id, aggregates)
+        weights, digests[member.hospital] = model.weights, sha256(model_bytes(model))
         check_remembered(hospital, ledger)
         remember(hospital, ledger, Identity.load(hospital.identity))
     if len(set(digests.values())) > 1:
