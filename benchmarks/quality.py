@@ -2,7 +2,7 @@
 
 Each row is `main.py simulate` as a user runs it, in a process of its own: five hospitals, the ledger, encryption and
 votes. Figures are medians over seeds; a seed decides the initial weights and which patients go to which hospital, and
-the noise of privacy differs in any case. Nothing was ever chosen by the test split: presets were, by the val split.
+the noise of privacy differs in any case. Presets are to be chosen by the val split alone.
 
 Rows that end in `-alone` are the mean of the five hospitals' own models, each trained without the others under the
 same settings and budget (`simulate --baselines`).
@@ -65,8 +65,7 @@ class Row:
 
 # Without privacy the CNN takes config/scatter.toml's rounds and epochs, but its own default learning rate.
 PLAIN_CNN = ("model.name=cnn", "training.learning-rate=0.001")
-# Under a budget it takes the preset's rounds, steps and noise. Clip and rate are those that fit a network in which all
-# layers learn (by the val split); momentum 0.9 with a rate of the linear model's would throw it off.
+# Under a budget it takes the preset's rounds, steps and noise. Clip and rate are guesses that nobody has tuned yet.
 PRIVATE_CNN = ("model.name=cnn", "privacy.clip-norm=1.0", "privacy.learning-rate=0.1", "encryption.value-range=4.0")
 DIRICHLET = ("data.partition=dirichlet", "data.alpha=0.5")
 ROWS = (
