@@ -131,7 +131,7 @@ def _spawn(command: list[str], home: Path, log: Path) -> "subprocess.Popen[bytes
     environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
     # Ray's workers look for modules where Flower was started before they look into the app: nothing may be there.
     nowhere = home / "empty"
-    nowhere.mkdir(exist_ok=True)
+    nowhere.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own programs, no shell
             [str(programs / command[0]), *command[1:]],

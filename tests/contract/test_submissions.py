@@ -265,7 +265,7 @@ def test_a_commitment_of_a_fork_does_not_work_here(consortium: Consortium) -> No
         ours = Consortium.found(dataclasses.replace(chain, server=chain.founder))
         theirs = Consortium.found(dataclasses.replace(fork, server=fork.founder))
         assert ours.ledger.contract == theirs.ledger.contract
-        theirs.ledger.register(chain.stranger.address, 1, HASH)
+        theirs.ledger.admit_witness(chain.stranger.address)
         ours.open_round()
         theirs.open_round()
         with refused("WrongLedgerHead"):
