@@ -67,12 +67,13 @@ def audit(
     vouched = TrustFile.load(trust) if trust else None
     ledger = check_address(Address(contract), "contract") if contract else None
     if follow and run is not None:
-        result = Following(RunFolder(run), rpc, ledger, vouched, witness, as_json, verbose).until_the_end()
+        following = Following(RunFolder(run), rpc, ledger, vouched, witness, as_json, verbose)
+        result = following.until_the_end()
+        source = TrustSource.of(trust, run if trust or following.used_own_trust else None)
     elif rpc:
-        result = _examine_node(rpc, ledger, run, vouched)
+        result, source = _examine_node(rpc, ledger, run, vouched), TrustSource.of(trust, None)
     elif run is not None:
-        result = _examine(run, vouched)
-    source = TrustSource.of(trust, None if rpc or follow else run)
+        result, source = _examine(run, vouched), TrustSource.of(trust, run)
     if as_json:
         console.data(result.report.to_json() | {"trust": source.to_json()})
     else:

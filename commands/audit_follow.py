@@ -44,6 +44,9 @@ class Following:
         witness: Folder of the witness's keys; None: the run's own, where its ledger requires a witness.
         quiet: Whether lines wait for the end, as for JSON.
         every_line: Whether hospitals for which all holds have lines of their own.
+
+    Attributes:
+        used_own_trust: Whether the last audit rested on the run's own trust file, which it leaves behind at its end.
     """
 
     run: RunFolder
@@ -53,7 +56,8 @@ class Following:
     witness: Path | None
     quiet: bool
     every_line: bool
-    _told: set[Line] = field(default_factory=set)
+    used_own_trust: bool = field(default=False, init=False)
+    _told: set[Line] = field(default_factory=set, init=False)
     _rounds: int = 0  # that were shown
     _note: str = ""
 
@@ -175,8 +179,7 @@ class Following:
             time.sleep(POLL_S)
         trust = self.trust
         if trust is None and self.run.trust.exists():
-            console.note(f"No --trust was given: {self.run.trust} is used, which is the run's own word on itself.")
-            trust = TrustFile.load(self.run.trust)
+            trust, self.used_own_trust = TrustFile.load(self.run.trust), True
         return examine(RunEvidence(self.run), trust)
 
     def _say(self, text: str) -> None:

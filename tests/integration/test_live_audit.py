@@ -433,6 +433,7 @@ def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     assert json.loads(out)["verified"] is True
+    assert json.loads(out)["trust"]["origin"] == "own"
 
 
 def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path) -> None:
