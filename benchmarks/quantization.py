@@ -14,6 +14,7 @@ import secrets
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ from fedward.types import GlobalModel, Partition, Vector
 PRESETS = ("exact", "small")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A federation's last model: AUC on the pooled test split, weights, and coordinates that were cut on the way."""
+
+    auc: float
+    weights: Vector
+    saturated: int
+
+
 def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -45,14 +55,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ("plain", *PRESETS)}
+    found: dict[str, list[Trained]] = {name: [] for name in ("plain", *PRESETS)}
     for seed in range(1, arguments.seeds + 1):
         settings = configured(arguments, seed)
         key = secrets.token_bytes(16)  # of pseudonyms, which are not looked at here
         partitions = preprocess(settings.data, seed, key).partitions
         for name in found:
             found[name].append(federate(settings, partitions, name))
-            print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
+            print(f"seed {seed}, {name}: AUC {found[name][-1].auc:.5f}", file=sys.stderr)
     rows = [summarize(name, measured, found["plain"]) for name, measured in found.items()]
     if arguments.json:
         print(json.dumps({"model": arguments.model, "rounds": arguments.rounds, "rows": rows}))
@@ -75,8 +85,8 @@ def configured(arguments: argparse.Namespace, seed: int) -> Settings:
     )
 
 
-def federate(settings: Settings, partitions: Sequence[Partition], way: str) -> dict[str, float]:
-    """Train a federation; the AUC of its last model on the pooled test split, and how many coordinates were cut."""
+def federate(settings: Settings, partitions: Sequence[Partition], way: str) -> Trained:
+    """Train a federation whose updates are averaged in one of the ways."""
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(partitions[0].findings))
     classifier = Classifier(spec, settings.training.seed)
     weights, saturated = classifier.get_weights(), 0
@@ -93,7 +103,7 @@ def federate(settings: Settings, partitions: Sequence[Partition], way: str) -> d
     classifier.set_weights(weights)
     test = pooled(list(partitions), "all").test
     auc = evaluate(test, classifier.logits(test.pixels()), 0.5).auc
-    return {"auc": float("nan") if auc is None else auc, "saturated": saturated}
+    return Trained(float("nan") if auc is None else auc, weights, saturated)
 
 
 def quantized_mean(
@@ -107,26 +117,31 @@ def quantized_mean(
     return dequantize(sums, plan, total, total), sum(part.saturated for part in parts)
 
 
-def summarize(name: str, measured: Sequence[dict[str, float]], plain: Sequence[dict[str, float]]) -> dict[str, Any]:
+def summarize(name: str, measured: Sequence[Trained], plain: Sequence[Trained]) -> dict[str, Any]:
     """A row: figures over seeds, differences in points of AUC."""
-    points = [100 * (own["auc"] - other["auc"]) for own, other in zip(measured, plain, strict=True)]
+    pairs = list(zip(measured, plain, strict=True))
+    points = [100 * (own.auc - other.auc) for own, other in pairs]
     return {
         "name": name,
-        "auc": statistics.median(each["auc"] for each in measured),
+        "auc": statistics.median(each.auc for each in measured),
         "mean_difference": statistics.fmean(points),
         "largest_difference": max(points, key=abs),
-        "saturated": sum(each["saturated"] for each in measured),
+        "largest_weight_difference": max(float(np.abs(own.weights - other.weights).max()) for own, other in pairs),
+        "saturated": sum(each.saturated for each in measured),
     }
 
 
 def print_table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """Markdown, as the documents have it."""
     print(f"{arguments.model}, five hospitals, {arguments.rounds} rounds, {arguments.seeds} seeds\n")
-    print("| averaging | median AUC | mean difference, points | largest, points | coordinates cut |")
-    print("|---|---|---|---|---|")
+    print(
+        "| averaging | median AUC | mean difference, points | largest, points | largest of a weight | coordinates cut |"
+    )
+    print("|---|---|---|---|---|---|")
     for row in rows:
-        figures = f"{row['mean_difference']:+.4f} | {row['largest_difference']:+.4f} | {row['saturated']:,.0f}"
-        print(f"| {row['name']} | {row['auc']:.5f} | {figures} |")
+        figures = f"{row['mean_difference']:+.4f} | {row['largest_difference']:+.4f}"
+        cut = f"{row['largest_weight_difference']:.1e} | {row['saturated']:,}"
+        print(f"| {row['name']} | {row['auc']:.5f} | {figures} | {cut} |")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
 
 def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start("simulate", *SMALL, "--baselines", "--out", str(folder))
+    process = start("simulate", *SMALL, "--baselines", "--set", "ledger.witness-required=true", "--out", str(folder))
     await_event(folder, "closed", process)
     homes = flower_homes(process)
     assert homes
@@ -154,6 +154,10 @@ def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
     assert set(summary["baselines"]["local"]) == {"hospital-1", "hospital-2", "hospital-3"}  # type: ignore[call-overload]
     assert "Worth joining?" in again.stdout
     assert "AUC over the mean hospital alone" in again.stdout
+    # The witness went on as well: without its attestation no round is accepted.
+    audited = run("audit", str(folder), "--json")
+    assert audited.returncode == 0, audited.stdout
+    assert json.loads(audited.stdout)["verified"] is True
 
 
 def test_update_privacy_is_accounted_and_reported(tmp_path: Path) -> None:
