@@ -40,7 +40,7 @@ _REMEDY = "Ask the consortium's dealer for the current context."
 # 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^58.
 _LARGEST_ZERO = 2.0**20
 # Ciphertexts from which on helper processes are started: below, their start takes longer than they save.
-HELPED_FROM = 500
+HELPED_FROM = 1_500
 
 
 class PublicContext:
