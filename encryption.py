@@ -11,7 +11,7 @@ serialized without compression, so that hashes do not depend on how Pyfhel was b
 import functools
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +37,7 @@ from fedward.workers import Helpers, Work, serve
 _PUBLIC_MAGIC = b"fedward public context 1\n"
 _SECRET_MAGIC = b"fedward secret context 1\n"
 _REMEDY = "Ask the consortium's dealer for the current context."
-# 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^58.
+# 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^64.
 _LARGEST_ZERO = 2.0**20
 # Ciphertexts from which on helper processes are started: below, their start takes longer than they save.
 HELPED_FROM = 1_500
@@ -200,31 +200,14 @@ def encrypt(
 
     Guarantees:
         1. The integers inside do not depend on `workers`.
-        2. Beside the update and its ciphertexts, memory does not grow with the number of parameters.
+        2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter.
     """
-    chunks = tuple(encrypted_chunks(update, weight, total_weight, plan, context, rng, workers))
+    pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
+    jobs = (pack(values, plan).tobytes() for values in pieces)
+    with Helpers(Path(__file__), context.to_bytes(), workers if plan.chunks >= HELPED_FROM else 0) as helpers:
+        chunks = tuple(helpers.share_out(jobs, _closing(context)))
     saturated = count_saturated(update.delta, plan)
     return EncryptedUpdate(chunks, weight, context.fingerprint, update.event, saturated)
-
-
-def encrypted_chunks(
-    update: PrivateUpdate,
-    weight: int,
-    total_weight: int,
-    plan: PackingPlan,
-    context: PublicContext,
-    rng: np.random.Generator,
-    workers: int = 0,
-) -> Iterator[bytes]:
-    """The ciphertexts of `encrypt` one at a time, for a caller that needs not keep them all."""
-    pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
-    if workers == 0 or plan.chunks < HELPED_FROM:
-        for values in pieces:
-            yield context._encrypt_slots(pack(values, plan))
-        return
-    jobs = (pack(values, plan).tobytes() for values in pieces)
-    with Helpers(Path(__file__), context.to_bytes(), workers) as helpers:
-        yield from helpers.share_out(jobs, _closing(context))
 
 
 def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, summands: int) -> NDArray[np.int64]:

@@ -113,7 +113,7 @@ def run(row: Row, seed: int, data: Path, out: Path) -> list[dict[str, Any]]:
     wanted = to_tables(row.settings(data, seed))
     if kept.exists():
         found = parse_json(kept.read_bytes())
-        if found["settings"] == wanted and (found["alone"] or not row.baselines or not _has_baselines()):
+        if found["settings"] == wanted and (found["alone"] or not row.baselines):
             return _lines(row, seed, found)
     out.mkdir(parents=True, exist_ok=True)
     kept.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ def run(row: Row, seed: int, data: Path, out: Path) -> list[dict[str, Any]]:
     )
     summary = parse_json((folder / "summary.json").read_bytes())
     found = {"settings": wanted, "summary": summary, "seconds": seconds, "alone": None}
-    if row.baselines and _has_baselines():
+    if row.baselines:
         # In a second process, so that the federation's own time is what its user waits for.
         alone_s = _simulate(row, ["--resume", "--baselines", "--out", str(folder)], folder)
         baselines = parse_json((folder / "summary.json").read_bytes())["baselines"]
@@ -151,11 +151,6 @@ def _simulate(row: Row, arguments: Sequence[str], folder: Path) -> float:
         shown = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
         raise SystemExit(f"{row.name} ended with exit code {code}:\n{shown}\nAll of it: {log}")
     return time.monotonic() - started
-
-
-def _has_baselines() -> bool:
-    """Whether this version's `simulate` trains hospitals alone."""
-    return (ROOT / "commands" / "baselines.py").exists()
 
 
 def _lines(row: Row, seed: int, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -210,8 +205,6 @@ def table(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> str
     for line in lost:
         rounds = ", ".join(f"{count} {how}" for how, count in line["rounds"].items())
         lines.append(f"{line['name']}, seed {line['seed']}: {rounds}.")
-    if not _has_baselines():
-        lines.append("Hospitals alone are missing: this version has no `simulate --baselines`.")
     return "\n".join(lines)
 
 

@@ -75,21 +75,17 @@ def summarize(folder: RunFolder, federation: dict[str, Any]) -> dict[str, Any] |
     found = _load(folder)
     local = {name: result for name, result in found.items() if name != CENTRAL}
     means = {figure: _spread([_figure(result, figure) for result in local.values()]) for figure in COMPARED}
-    joined = federation["auc"]
-    areas = [area for area in (_figure(result, "auc") for result in local.values()) if area is not None]
+    joined, areas = federation["auc"], [_figure(result, "auc") for result in local.values()]
     return {
         "local": local,
         "local_mean": {figure: spread["mean"] for figure, spread in means.items()},
         "local_range": {figure: spread["range"] for figure, spread in means.items()},
         "central": found.get(CENTRAL),
         "central_is": "impossible in practice: it needs all hospitals' images in one place",
-        "gain_auc": joined - means["auc"]["mean"] if joined is not None and areas else None,
-        "gain_accuracy": (
-            federation["accuracy"] - means["accuracy"]["mean"]
-            if federation["accuracy"] is not None and means["accuracy"]["mean"] is not None
-            else None
+        **{f"gain_{figure}": _gain(federation[figure], spread["mean"]) for figure, spread in means.items()},
+        "hospitals_that_gain_auc": (
+            sum(area is not None and joined > area for area in areas) if joined is not None else None
         ),
-        "hospitals_that_gain_auc": sum(joined > area for area in areas) if joined is not None else None,
     }
 
 
@@ -124,6 +120,10 @@ def _measure(
 def _figure(result: dict[str, Any], name: str) -> float | None:
     value: float | None = result["scores"][name] if result["scores"] else None
     return value
+
+
+def _gain(joined: float | None, alone: float | None) -> float | None:
+    return None if joined is None or alone is None else joined - alone
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:

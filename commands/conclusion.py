@@ -17,19 +17,18 @@ from fedward import settings as setting
 from fedward.accounting import PrivacyLedger, epsilon
 from fedward.alone import join
 from fedward.errors import VerificationError
-from fedward.evaluation import evaluate
 from fedward.files import sha256
 from fedward.hospital import model_bytes, weights_digest
 from fedward.model import Classifier
 from fedward.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.packing import round_plan
-from fedward.plots import plot_all
-from fedward.reporting import RunFacts, plot_learning_curves, summarize, write_summary
+from fedward.plots import plot_all, plot_learning_curves
+from fedward.reporting import RunFacts, summarize, write_summary
 from fedward.run_folder import RunFolder, RunRecord
 from fedward.scores import Scores, score, score_findings
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
-from fedward.types import ImageSet, PrivacyEvent, Vector
+from fedward.types import HospitalId, ImageSet, PrivacyEvent, Vector
 
 
 def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
@@ -54,7 +53,9 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     classifier = Classifier(card.spec, settings.training.seed)
     classifier.set_weights(weights)
     save_model(folder.model, classifier, card)
-    test, logits = _test_scores(folder, record, classifier)
+    own = {member.hospital: load_partition(folder.hospital(member.hospital).partition).test for member in record.roster}
+    test = join(list(own.values()))
+    logits = classifier.logits(test.pixels())
     scores = score(test, logits, card.threshold)
     if len(test):
         plot_all(folder.path, test, logits, scores, record.findings)
@@ -71,8 +72,7 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
         },
         phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
         rejections=sum(len(entry["rejections"]) for entry in rounds),
-        test=evaluate(test, logits, card.threshold) if len(test) else None,
-        scores=_all_scores(folder, record, scores, test, logits),
+        scores=_all_scores(own, scores, test, logits, record.findings),
         baselines=baselines.summarize(folder, scores.as_dict()),
         privacy=_privacy(folder, record, settings),
         encryption=_encryption(ledger, record, settings),
@@ -122,23 +122,18 @@ def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -
     )
 
 
-def _test_scores(folder: RunFolder, record: RunRecord, classifier: Classifier) -> tuple[ImageSet, Vector]:
-    """All hospitals' test images, in the roster's order, and the model's logits on them."""
-    test = join([load_partition(folder.hospital(member.hospital).partition).test for member in record.roster])
-    return test, classifier.logits(test.pixels())
-
-
-def _all_scores(folder: RunFolder, record: RunRecord, scores: Scores, test: ImageSet, logits: Vector) -> dict[str, Any]:
-    """The pooled figures, and those of each hospital's own test images and of each finding."""
+def _all_scores(
+    own: dict[HospitalId, ImageSet], scores: Scores, test: ImageSet, logits: Vector, findings: tuple[str, ...]
+) -> dict[str, Any]:
+    """The pooled figures, and those of each hospital's own test images, one behind the other, and of each finding."""
     hospitals, start = {}, 0
-    for member in record.roster:
-        own = load_partition(folder.hospital(member.hospital).partition).test
-        hospitals[member.hospital] = score(own, logits[start : start + len(own)], scores.threshold).as_dict()
-        start += len(own)
+    for hospital, images in own.items():
+        hospitals[hospital] = score(images, logits[start : start + len(images)], scores.threshold).as_dict()
+        start += len(images)
     return {
         "pooled": scores.as_dict(),
         "hospitals": hospitals,
-        "findings": score_findings(test, logits, scores.threshold, record.findings),
+        "findings": score_findings(test, logits, scores.threshold, findings),
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a finished model on the test images: decisions, ROC curve and calibration.
+"""Pictures of a finished run: its learning curves, and its model's decisions, ROC curve and calibration on test images.
 
 Colors are those of Okabe and Ito 2008, which color-blind readers tell apart; no picture needs color to be read.
 """
@@ -44,11 +44,30 @@ def plot_all(folder: Path, images: ImageSet, logits: Vector, scores: Scores, fin
     plot_reliability(folder / "reliability.png", sigmoid(logits).astype(np.float64), images.labels == 1, scores.ece)
 
 
-def save(path: Path, figure: Figure) -> None:
-    """Write a figure as a PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_atomic(path, buffer.getvalue())
+def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
+    """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss_axes, auc_axes = figure.subplots(1, 2)
+    _draw(loss_axes, rounds, "train_loss", "training, mean of hospitals", (ORANGE, "s", "--"))
+    _draw(loss_axes, rounds, "val_loss", "validation, pooled", (BLUE, "o", "-"))
+    _draw(auc_axes, rounds, "val_auc", "validation, pooled", (BLUE, "o", "-"))
+    for axes, title, unit in (
+        (loss_axes, "Cross-entropy", "Loss (nats an image and finding)"),
+        (auc_axes, "AUC", "AUC (0.5 is chance, 1 is faultless)"),
+    ):
+        rejected = [entry["round"] for entry in rounds if entry["phase"] == "rejected"]
+        for index in rejected:
+            axes.axvline(
+                index, color="black", linestyle=":", alpha=0.5, label="rejected" if index == rejected[0] else None
+            )
+        axes.set_title(title)
+        axes.set_xlabel("Round")
+        axes.set_ylabel(unit)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    _save(path, figure)
 
 
 def plot_confusion(path: Path, confusion: Confusion, threshold: float, findings: tuple[str, ...]) -> None:
@@ -78,7 +97,7 @@ def plot_confusion(path: Path, confusion: Confusion, threshold: float, findings:
     axes.set_ylabel("Truth by the labels")
     axes.set_title(f"Test split: {unit}", fontsize=11)
     figure.colorbar(picture, ax=axes, label="Share of the row")
-    save(path, figure)
+    _save(path, figure)
 
 
 def plot_roc(path: Path, images: ImageSet, logits: Vector, findings: tuple[str, ...]) -> None:
@@ -113,7 +132,7 @@ def plot_roc(path: Path, images: ImageSet, logits: Vector, findings: tuple[str, 
         axes.legend(loc="lower right")
     else:
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
-    save(path, figure)
+    _save(path, figure)
 
 
 def roc_band(
@@ -131,10 +150,9 @@ def roc_band(
     """
     groups, rng = groups_of(images.patients), public_rng("roc-band", len(images))
     patients = int(groups.max()) + 1
-    drawn = []
+    positive, drawn = images.labels[:, 0] == 1, []
     for _ in range(BOOTSTRAP_DRAWS):
         weights = np.bincount(rng.integers(0, patients, patients), minlength=patients)[groups].astype(np.float64)
-        positive = images.labels[:, 0] == 1
         if weights[positive].any() and weights[~positive].any():
             drawn.append(np.interp(grid, *_curve(images.labels[:, 0], logits, weights)))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
@@ -168,7 +186,22 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
     for axes in (upper, lower):
         axes.set_xlim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    save(path, figure)
+    _save(path, figure)
+
+
+def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: tuple[str, str, str]) -> None:
+    """Draw one figure of every round that has it; look: color, marker, line."""
+    color, marker, line = look
+    points = [(entry["round"], entry[key]) for entry in rounds if entry[key] is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=line, markersize=3, label=label)
+
+
+def _save(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomic(path, buffer.getvalue())
 
 
 def _curve(labels: Any, logits: Any, weights: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

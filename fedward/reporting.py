@@ -1,4 +1,4 @@
-"""What a finished run leaves for people and programs: `summary.json`, the learning curves, and one table."""
+"""What a finished run leaves for people and programs: `summary.json` and one table."""
 
 import json
 from collections import Counter
@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.table import Table
 
-from fedward.evaluation import Metrics
 from fedward.files import write_atomic
-from fedward.plots import BLUE, ORANGE, save
 from fedward.score_rows import baseline_rows, test_rows
 from fedward.timing import STAGES
 
@@ -26,8 +23,7 @@ class RunFacts:
         model: name, parameters, weights_sha256.
         phases: How each round ended, as on the ledger.
         rejections: Updates and votes that the server set aside.
-        test: Metrics on the pooled test split, or None where there is none.
-        scores: All figures: pooled, by hospital, and by finding.
+        scores: All figures of the test split: pooled, by hospital, and by finding.
         baselines: What the hospitals would have alone, and together in one place; None where not asked for.
         privacy: mode, unit, epsilon, delta.
         encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
@@ -40,7 +36,6 @@ class RunFacts:
     model: dict[str, Any]
     phases: list[str]
     rejections: int
-    test: Metrics | None
     scores: dict[str, Any]
     baselines: dict[str, Any] | None
     privacy: dict[str, Any]
@@ -52,14 +47,12 @@ class RunFacts:
 def summarize(facts: RunFacts) -> dict[str, Any]:
     """The content of `summary.json`; every key is always there."""
     phases = Counter(facts.phases)
-    scores = facts.test.as_dict() if facts.test else {}
     return {
         "run_id": facts.run_id,
         "hospitals": facts.hospitals,
         "model": facts.model,
         "rounds": {"opened": len(facts.phases)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
-        "test": {"n": scores.get("n", 0)}
-        | {key: scores.get(key) for key in ("accuracy", "auc", "precision", "recall", "f1")},
+        "test": {key: facts.scores["pooled"][key] for key in ("n", "accuracy", "auc", "precision", "recall", "f1")},
         "scores": facts.scores,
         "baselines": facts.baselines,
         "privacy": facts.privacy,
@@ -72,40 +65,6 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json`."""
     write_atomic(path, json.dumps(summary, indent=2).encode())
-
-
-def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
-    """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss_axes, auc_axes = figure.subplots(1, 2)
-    _draw(loss_axes, rounds, "train_loss", "training, mean of hospitals", (ORANGE, "s", "--"))
-    _draw(loss_axes, rounds, "val_loss", "validation, pooled", (BLUE, "o", "-"))
-    _draw(auc_axes, rounds, "val_auc", "validation, pooled", (BLUE, "o", "-"))
-    for axes, title, unit in (
-        (loss_axes, "Cross-entropy", "Loss (nats an image and finding)"),
-        (auc_axes, "AUC", "AUC (0.5 is chance, 1 is faultless)"),
-    ):
-        rejected = [entry["round"] for entry in rounds if entry["phase"] == "rejected"]
-        for index in rejected:
-            axes.axvline(
-                index, color="black", linestyle=":", alpha=0.5, label="rejected" if index == rejected[0] else None
-            )
-        axes.set_title(title)
-        axes.set_xlabel("Round")
-        axes.set_ylabel(unit)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
-    save(path, figure)
-
-
-def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: tuple[str, str, str]) -> None:
-    """Draw one figure of every round that has it; look: color, marker, line."""
-    color, marker, line = look
-    points = [(entry["round"], entry[key]) for entry in rounds if entry[key] is not None]
-    if points:
-        axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=line, markersize=3, label=label)
 
 
 def final_table(summary: dict[str, Any], folder: Path) -> Table:

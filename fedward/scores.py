@@ -93,10 +93,10 @@ def score(images: ImageSet, logits: Vector, threshold: float) -> Scores:
     metrics = evaluate(images, logits, threshold)
     # Sorted, so that sums of floats come out the same in whatever order the images came.
     order = np.lexsort((*logits.T, *images.labels.T))
-    scores = sigmoid(logits)[order].astype(np.float64)
+    scores = sigmoid(logits)[order]
+    chances = scores.astype(np.float64)
     truth, groups = images.labels[order] == 1, groups_of(images.patients[order])
-    called = sigmoid(logits)[order] >= threshold
-    sides = _decisions(called, truth)
+    sides = _decisions(scores >= threshold, truth)
     hits, false_calls, rejections, misses = sides
     confusion = Confusion(*(int(side.sum()) for side in sides))
     parts = {
@@ -116,8 +116,8 @@ def score(images: ImageSet, logits: Vector, threshold: float) -> Scores:
         "specificity": confusion.true_negatives / negatives if negatives else None,
         "f1": metrics.f1,
         "auc": metrics.auc,
-        "brier": float(np.mean([brier_score_loss(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])),
-        "ece": calibration_error(scores, truth),
+        "brier": float(np.mean([brier_score_loss(truth[:, k], chances[:, k]) for k in range(truth.shape[1])])),
+        "ece": calibration_error(chances, truth),
     }
     patients = int(groups.max()) + 1
     return Scores(

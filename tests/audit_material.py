@@ -60,7 +60,7 @@ class Store:
     def genesis(self) -> Genesis:
         raise EvidenceError("No genesis.", "")
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:  # noqa: ARG002 - as the protocol has it
+    def blocks(self) -> Iterator[RawBlock]:
         return iter(())
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:

@@ -18,7 +18,7 @@ from eth_utils.exceptions import ValidationError
 from trie.hexary import HexaryTrie
 
 from blockchain.audit.evidence import RawBlock
-from blockchain.audit.history import ExecutedTransaction, Log
+from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from fedward.errors import VerificationError
 from fedward.types import Address
 
@@ -110,6 +110,14 @@ class DecodedBlock:
     block_hash: bytes
     transactions: tuple[SignedTransaction, ...]
     extras: int
+
+    def executed(self, receipts: Sequence[ReceiptAPI | None]) -> ExecutedBlock:
+        """The block with those of its transactions that have a signer and a receipt, by their places."""
+        pairs = enumerate(zip(self.transactions, receipts, strict=False))
+        known = [
+            signed.executed(self, place, receipt) for place, (signed, receipt) in pairs if signed.sender and receipt
+        ]
+        return ExecutedBlock(self.header.block_number, self.block_hash, self.header.timestamp, tuple(known))
 
 
 def decode_header(encoded: bytes, any_fork: bool = False) -> tuple[BlockHeaderAPI, bytes]:

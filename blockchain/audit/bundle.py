@@ -176,8 +176,8 @@ class BundleEvidence:
         """Block 0."""
         return self._parsed(GENESIS, claimed.MAX_JSON_BYTES, _genesis)
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:
-        """The blocks from a number on; a block's number is its place."""
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks after block 0; a block's number is its place."""
         with self._archive.streaming(BLOCKS) as stream:
             number = 0
             while prefix := stream.take(_LENGTH_BYTES):
@@ -188,8 +188,7 @@ class BundleEvidence:
                     raise VerificationError(
                         f"Block {number} of {self.source} is cut short.", "Compare the bundle with another copy."
                     )
-                if number >= first:
-                    yield RawBlock(number, block)
+                yield RawBlock(number, block)
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
         """The hospitals' signed checkpoints."""

@@ -4,10 +4,10 @@ No key is needed: hashes tell which bytes they are, and adding ciphertexts is ex
 this does not tell is what is inside.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from blockchain.audit.claims import is_hash
 from blockchain.audit.evidence import Evidence, RoundFiles
 from blockchain.audit.report import Report, Step
 from blockchain.audit.rounds import RoundStory
@@ -17,8 +17,6 @@ from fedward.files import merkle_root, sha256
 from fedward.types import Address
 
 SHOWN_DIGITS = 16  # of a hash in a line
-
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -170,7 +168,7 @@ def _tell_unlisted(story: RoundStory, hospital: Address, who: str, report: Repor
 
 def _list_problem(names: Sequence[str], root: bytes, length: int | None) -> str:
     """In which way a list of hashes is not the one recorded, by its Merkle root and total length; empty if it is."""
-    if not all(_HASH.fullmatch(name) for name in names):
+    if not all(map(is_hash, names)):
         return "its list holds something else than hashes"
     listed = merkle_root([bytes.fromhex(name) for name in names])
     if listed != root:

@@ -1,7 +1,7 @@
 """What an audit is given: blocks, what the run says of itself, ciphertexts, checkpoints. Nothing of it is believed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from blockchain.checkpoints import SignedCheckpoint
@@ -66,12 +66,12 @@ class Claims:
     contract: Address
     settings: Mapping[str, Mapping[str, Any]] | None
     roster: tuple[ClaimedMember, ...]
-    epsilons: Mapping[HospitalId, float]
-    releases: Mapping[HospitalId, int]
-    delta: float | None
-    height: int | None
-    block_hash: bytes | None
-    ledger_head: bytes | None
+    epsilons: Mapping[HospitalId, float] = field(default_factory=dict)
+    releases: Mapping[HospitalId, int] = field(default_factory=dict)
+    delta: float | None = None
+    height: int | None = None
+    block_hash: bytes | None = None
+    ledger_head: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Evidence(Protocol):
     def genesis(self) -> Genesis:
         """Block 0."""
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:
-        """The blocks from a number on, in order, up to the last that there is."""
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks from 1 on, in order, up to the last that there is."""
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
         """The hospitals' checkpoints as far as they came with this source."""

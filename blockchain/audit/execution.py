@@ -20,7 +20,7 @@ from blockchain.audit.blocks import MALFORMED, REMEDY, DecodedBlock, in_short, r
 from fedward.errors import VerificationError
 from fedward.types import Address
 
-_LEDGER_HEAD_CALL = keccak(text="ledgerHead()")[:4]
+LEDGER_HEAD_CALL = keccak(text="ledgerHead()")[:4]
 _CALL_GAS = 1_000_000
 _ANYBODY = RawAddress(bytes(20))
 
@@ -76,7 +76,6 @@ class Execution:
         except MALFORMED as error:
             raise VerificationError("The accounts of block 0 are malformed.", REMEDY) from error
         self.state_root = bytes(self._chain.get_canonical_head().state_root)
-        self._roots = {0: self.state_root}
         self._last = header
         self._last_hash = block_hash
         self._remember(header, block_hash)
@@ -114,7 +113,6 @@ class Execution:
             receipts[place] = receipt
         vm.state.persist()
         self.state_root = bytes(vm.state.state_root)
-        self._roots[block.header.block_number] = self.state_root
         self._last, self._last_hash = block.header, block.block_hash
         self._remember(block.header, block.block_hash)
         root = root_of([receipt.encode() for receipt in receipts if receipt])
@@ -122,20 +120,12 @@ class Execution:
 
     def code(self, address: Address) -> bytes:
         """Code of an account after the last block."""
-        return bytes(self._vm(self.state_root).state.get_code(to_canonical_address(address)))
+        return bytes(self._vm().state.get_code(to_canonical_address(address)))
 
-    def ledger_head(self, contract: Address, height: int | None = None) -> bytes | None:
-        """What the contract says its ledger head was after a block, after the last by default; None: it does not say.
-
-        Args:
-            contract: Where it lies.
-            height: A block that was run, or 0.
-        """
-        root = self.state_root if height is None else self._roots.get(height)
-        if root is None:
-            return None
+    def ledger_head(self, contract: Address) -> bytes | None:
+        """What the contract says its ledger head is after the last block; None: it does not say."""
         to = to_canonical_address(contract)
-        vm = self._vm(root)
+        vm = self._vm()
         try:
             computation = vm.execute_bytecode(
                 origin=_ANYBODY,
@@ -144,7 +134,7 @@ class Execution:
                 to=to,
                 sender=_ANYBODY,
                 value=0,
-                data=_LEDGER_HEAD_CALL,
+                data=LEDGER_HEAD_CALL,
                 code=vm.state.get_code(to),
             )
         except Exception:  # the code may be anybody's; see `run`
@@ -152,9 +142,9 @@ class Execution:
         output = bytes(computation.output)
         return output if computation.is_success and len(output) == 32 else None
 
-    def _vm(self, state_root: bytes) -> VirtualMachineAPI:
-        """A machine on a state, at the last block's time."""
-        return self._chain.get_vm(self._last.copy(state_root=state_root))
+    def _vm(self) -> VirtualMachineAPI:
+        """A machine on the last block's state, at its time."""
+        return self._chain.get_vm(self._last.copy(state_root=self.state_root))
 
     def _remember(self, header: BlockHeaderAPI, block_hash: bytes) -> None:
         """Let later code ask for this block's hash."""

@@ -14,7 +14,7 @@ from eth_utils.crypto import keccak
 from blockchain.audit.blocks import decode_block, decode_header, decode_receipts
 from blockchain.audit.bundle import BundleEvidence
 from blockchain.audit.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
-from blockchain.audit.execution import Execution
+from blockchain.audit.execution import LEDGER_HEAD_CALL, Execution
 from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.node_blocks import block_of, content, header_of, quantity, receipts_of, transaction_hashes
 from blockchain.audit.node_rpc import NodeRpc
@@ -29,8 +29,6 @@ from fedward.types import Address, HospitalId
 MAX_BLOCKS = 200_000  # a round of five hospitals takes about twenty
 MAX_CHAIN_BYTES = 1024 * 1024 * 1024
 MAX_ACCOUNTS = 2_000  # whose balance in block 0 is asked for
-
-_LEDGER_HEAD_CALL = "0x" + keccak(text="ledgerHead()")[:4].hex()
 
 
 class NodeEvidence:
@@ -66,6 +64,7 @@ class NodeEvidence:
         self._chain_id = 0
         self._genesis: Genesis | None = None
         self._blocks: list[RawBlock] = []
+        self._parents: list[bytes] = []  # the hash that each block names as its parent's
         self._told: list[ExecutedBlock] = []
         self._bytes = 0
         self._asked: set[Address] = set()  # for their balance in block 0
@@ -124,7 +123,9 @@ class NodeEvidence:
                     f"The node's blocks have more than {MAX_CHAIN_BYTES:,} bytes.",
                     "Audit the run's own folder or bundle.",
                 )
-            self._told.append(_told(raw))
+            block = decode_block(raw, any_fork=True)
+            self._parents.append(bytes(block.header.parent_hash))
+            self._told.append(block.executed(decode_receipts(raw.receipts or ())))
             self._blocks.append(raw)
 
     def _block(self, number: int) -> object:
@@ -160,8 +161,7 @@ class NodeEvidence:
         if self._genesis is None:
             return False
         hashes = [keccak(self._genesis.header), *(block.block_hash for block in self._told)]
-        parents = [bytes(decode_block(raw, any_fork=True).header.parent_hash) for raw in self._blocks]
-        return parents == hashes[:-1]
+        return self._parents == hashes[:-1]
 
     def _forget(self) -> None:
         """Begin again: the node's chain is another now."""
@@ -169,6 +169,7 @@ class NodeEvidence:
         self._genesis, self._bytes, self.live = None, 0, True
         self._asked, self._balances = set(), {}
         self._blocks.clear()
+        self._parents.clear()
         self._told.clear()
 
     def _find_accounts(self) -> None:
@@ -275,12 +276,6 @@ class NodeEvidence:
             contract=self._contract,
             settings=None,
             roster=tuple(members),
-            epsilons={},
-            releases={},
-            delta=None,
-            height=None,
-            block_hash=None,
-            ledger_head=None,
         )
 
     def _stored_claims(self, store: RunEvidence | BundleEvidence) -> Claims:
@@ -297,10 +292,10 @@ class NodeEvidence:
             raise EvidenceError("The node did not tell block 0.", "Use a node that keeps the whole chain.")
         return self._genesis
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:
-        """The blocks from a number on, as of the last `refresh`."""
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks after block 0, as of the last `refresh`."""
         self._check_fetched()
-        yield from self._blocks[max(first, 1) - 1 :]
+        yield from self._blocks
 
     def told(self) -> tuple[ExecutedBlock, ...]:
         """The blocks as the node's receipts tell them, nothing of it checked."""
@@ -309,7 +304,7 @@ class NodeEvidence:
 
     def recorded_head(self) -> bytes:
         """The ledger head in the contract's storage after the last block that was fetched, by the node's word."""
-        call = {"to": self._contract, "data": _LEDGER_HEAD_CALL}
+        call = {"to": self._contract, "data": "0x" + LEDGER_HEAD_CALL.hex()}
         return content(self._rpc.ask("eth_call", call, hex(len(self._blocks))), "The ledger head", 32)
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
@@ -335,11 +330,3 @@ class NodeEvidence:
         """Raise what the last `refresh` raised, without asking the node again."""
         if self._problem:
             raise self._problem
-
-
-def _told(raw: RawBlock) -> ExecutedBlock:
-    """A block with what its receipts say of its transactions."""
-    block, receipts = decode_block(raw, any_fork=True), decode_receipts(raw.receipts or ())
-    pairs = enumerate(zip(block.transactions, receipts, strict=False))
-    done = tuple(signed.executed(block, place, receipt) for place, (signed, receipt) in pairs if signed.sender)
-    return ExecutedBlock(block.header.block_number, block.block_hash, block.header.timestamp, done)

@@ -5,8 +5,6 @@ difference only, with how many follow. Where a block contradicts itself its tran
 really is, so that each step answers for itself; only a block that is not the next one ends the execution.
 """
 
-from collections.abc import Iterable
-
 from eth.abc import BlockHeaderAPI
 from eth.constants import BLANK_ROOT_HASH
 from eth.vm.forks.cancun import CancunVM
@@ -25,7 +23,7 @@ from blockchain.audit.blocks import (
 from blockchain.audit.evidence import Evidence, Genesis, RawBlock
 from blockchain.audit.execution import Execution
 from blockchain.audit.genesis import check_accounts, check_block_zero, check_contract
-from blockchain.audit.history import ExecutedBlock, ExecutedTransaction
+from blockchain.audit.history import ExecutedBlock
 from blockchain.audit.report import Report, Step
 from blockchain.audit.tally import Tally
 from fedward.errors import VerificationError
@@ -112,11 +110,6 @@ class HistoryChecker:
         if self._execution is None or self._stopped:
             return None
         return self._execution.ledger_head(self._contract)
-
-    def contract_heads_at(self, heights: Iterable[int]) -> dict[int, bytes]:
-        """The contract's `ledgerHead()` after each of these blocks, those left out that were not run."""
-        heads = {height: self._execution.ledger_head(self._contract, height) for height in heights if self._execution}
-        return {height: head for height, head in heads.items() if head is not None}
 
     def _check_genesis(self, genesis: Genesis) -> None:
         """Block 0, and the state that everything else starts from."""
@@ -220,11 +213,10 @@ class HistoryChecker:
         for place, reason in outcome.refusals.items():
             self._executed.require(False, f"Transaction {place} of block {number} cannot run: {reason}.")
         self._executed.compare(f"The state root of block {number}", header.state_root, outcome.state_root)
-        pairs = enumerate(zip(block.transactions, outcome.receipts, strict=True))
-        ran = [signed.executed(block, place, receipt) for place, (signed, receipt) in pairs if receipt]
+        executed = block.executed(outcome.receipts)
         self._with_receipts += 1
-        self._ran += len(ran)
-        return [_executed_block(block, ran)]
+        self._ran += len(executed.transactions)
+        return [executed]
 
     def _given_outcome(self, raw: RawBlock, block: DecodedBlock) -> list[ExecutedBlock]:
         """Take the outcome from a node's receipts, which the header must name."""
@@ -249,9 +241,7 @@ class HistoryChecker:
             bloom |= receipt.bloom
         self._roots.compare(f"The log filter of block {number}", block.header.bloom, bloom)
         self._with_receipts += 1
-        pairs = enumerate(zip(block.transactions, receipts, strict=False))
-        told = [signed.executed(block, place, receipt) for place, (signed, receipt) in pairs if signed.sender]
-        return [_executed_block(block, told)]
+        return [block.executed(receipts)]
 
     def _stop(self, reason: str) -> None:
         """Run no further block; the first reason stays."""
@@ -295,9 +285,3 @@ class HistoryChecker:
             self._report.missing(Step.EXECUTION, "Nothing could be run without the accounts of block 0.")
         elif self._stopped and not self._executed.first:
             self._report.missing(Step.EXECUTION, f"Not every block could be run. {self._stopped}")
-
-
-def _executed_block(block: DecodedBlock, transactions: list[ExecutedTransaction]) -> ExecutedBlock:
-    """A block with the transactions whose outcome is known."""
-    header = block.header
-    return ExecutedBlock(header.block_number, block.block_hash, header.timestamp, tuple(transactions))

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,12 @@ class RunEvidence:
         if not spent and summary.epsilon is not None:  # no hospital's record is here: the largest of any is told
             spent = {member.hospital: _Spent(summary.epsilon, summary.delta or 0.0) for member in base.roster}
         deltas = [of_one.delta for of_one in spent.values() if of_one.delta > 0]
-        return Claims(
-            run_id=base.run_id,
-            chain_id=base.chain_id,
-            contract=base.contract,
-            settings=base.settings,
-            roster=base.roster,
+        return replace(
+            base,
             epsilons={hospital: of_one.epsilon for hospital, of_one in spent.items()},
             releases={hospital: of_one.releases for hospital, of_one in spent.items() if of_one.releases},
             delta=max(deltas) if deltas else None,
             height=summary.height,
-            block_hash=None,
             ledger_head=summary.ledger_head,
         )
 
@@ -82,10 +77,10 @@ class RunEvidence:
         with StoredChain.open(self._chain) as chain:
             return Genesis(chain.header(0), chain.balances())
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:
-        """The blocks from a number on, from the ledger's store, which is held open meanwhile."""
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks after block 0, from the ledger's store, which is held open meanwhile."""
         with StoredChain.open(self._chain) as chain:
-            for number in range(max(first, 1), chain.height() + 1):
+            for number in range(1, chain.height() + 1):
                 yield RawBlock(number, chain.block(number))
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
@@ -194,12 +189,6 @@ def _record(fields: Any) -> Claims:
         contract=check_address(fields["contract"], "contract"),
         settings=settings.guaranteed(),
         roster=claimed.roster_from_json(fields["roster"]),
-        epsilons={},
-        releases={},
-        delta=None,
-        height=None,
-        block_hash=None,
-        ledger_head=None,
     )
 
 

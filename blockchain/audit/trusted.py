@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 from blockchain.audit.evidence import Claims
 from blockchain.audit.report import Report, Step
-from blockchain.audit.rounds import RoundStory, heads_by_height
+from blockchain.audit.rounds import RoundStory
 from blockchain.checkpoints import SignedCheckpoint, recover_checkpoint_signer
 from blockchain.encoding import MAX_UINT32, MAX_UINT64, WORD_BYTES, check_address
 from blockchain.fold import EMPTY_HEAD
 from blockchain.trust import TrustFile
 from fedward.errors import LedgerError
 from fedward.types import Address
-
-__all__ = ["check_trust", "heads_by_height"]
 
 _MAX_UINT256 = 2**256 - 1
 _SHOWN_DIGITS = 16
@@ -66,7 +64,7 @@ def check_trust(
     Args:
         claims: What the run says.
         block_hashes: Hash of each block, by number.
-        heads: Ledger head after each block (`heads_by_height`).
+        heads: Ledger head after each block (`rounds.heads_by_height`).
         genesis_hash: 32 bytes; the hash of block 0.
         stories: All rounds.
         evidence_checkpoints: The checkpoints that came with the source.

@@ -82,7 +82,6 @@ def everything(evidence: RunEvidence | BundleEvidence, ciphertexts: bool = True)
     yield evidence.claims()
     yield evidence.genesis()
     yield list(evidence.blocks())
-    yield list(evidence.blocks(5))
     yield evidence.checkpoints()
     yield evidence.rounds()
     for index in evidence.rounds():
@@ -114,7 +113,6 @@ def test_a_run_folder_and_its_bundle_tell_the_same(finished: Path, tmp_path: Pat
     assert (facts.blocks, facts.checkpoints, facts.absent) == (len(blocks), len(folder.checkpoints()), 0)
     assert [each.checkpoint.round_index for each in of_hospital_1(folder)] == [2]
     assert facts.ciphertexts == len(list((finished / "ciphertexts").glob("?" * 64)))
-    assert [block.number for block in folder.blocks(5)] == list(range(5, len(blocks) + 1))
     claims = folder.claims()
     assert claims.settings is not None
     assert set(claims.epsilons) == {"hospital-1", "hospital-2", "hospital-3"}

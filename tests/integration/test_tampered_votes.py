@@ -118,8 +118,8 @@ class NodesWord:
     def __getattr__(self, name: str) -> object:
         return getattr(self.folder, name)
 
-    def blocks(self, first: int = 1) -> Iterator[RawBlock]:
-        for raw in self.folder.blocks(first):
+    def blocks(self) -> Iterator[RawBlock]:
+        for raw in self.folder.blocks():
             yield replace(raw, receipts=self.receipts[raw.number - 1])
 
 

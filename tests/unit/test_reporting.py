@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from fedward.errors import DataError, HospitalFailedError, ResourceError, UsageError
-from fedward.evaluation import Metrics
-from fedward.reporting import RunFacts, final_table, plot_learning_curves, summarize, write_summary
+from fedward.plots import plot_learning_curves
+from fedward.reporting import RunFacts, final_table, summarize, write_summary
 from fedward.round_log import RoundLog
 from fedward.run_folder import Member, RunFolder, RunRecord
 from fedward.scores import score, score_findings
@@ -42,7 +42,7 @@ def entry(index: int, phase: str, **changes: Any) -> dict[str, Any]:
 
 
 def scores(findings: int, n: int = 100) -> dict[str, Any]:
-    """All figures, as `conclude` gathers them; recall is undefined, as in FACTS."""
+    """All figures, as `conclude` gathers them; the last finding is of nobody."""
     names = tuple(f"f{index}" for index in range(findings))
     labels = (np.random.default_rng(1).random((n, findings)) < 0.4).astype(np.float32)
     logits = (labels + np.random.default_rng(2).normal(0, 1, labels.shape)).astype(np.float32)
@@ -70,7 +70,6 @@ FACTS = RunFacts(
     model={"name": "cnn", "parameters": 97_521, "weights_sha256": "ab" * 32},
     phases=["accepted", "rejected", "aborted", "accepted"],
     rejections=3,
-    test=Metrics(100, 0.9, 0.95, 0.8, None, 0.85, 0.4),
     scores=scores(3),
     baselines=BASELINES,
     privacy={"mode": "update", "unit": "hospital", "epsilon": 7.389, "delta": 1e-5},
@@ -88,7 +87,6 @@ UNDEFINED = dataclasses.replace(
     FACTS,
     phases=[],
     rejections=0,
-    test=None,
     scores=scores(1, n=0),
     baselines=None,
     privacy={"mode": "none", "unit": None, "epsilon": None, "delta": None},
@@ -106,7 +104,9 @@ def test_every_key_is_always_there(facts: RunFacts, tmp_path: Path) -> None:
 
 
 def test_what_was_measured_is_what_is_written() -> None:
-    summary = summarize(FACTS)
+    pooled = {"n": 100, "accuracy": 0.9, "auc": 0.95, "precision": 0.8, "recall": None, "f1": 0.85}
+    measured = FACTS.scores | {"pooled": FACTS.scores["pooled"] | pooled}
+    summary = summarize(dataclasses.replace(FACTS, scores=measured))
     assert summary["rounds"] == {"opened": 4, "accepted": 2, "rejected": 1, "aborted": 1}
     assert summary["ledger"]["rejections"] == 3
     assert summary["test"] == {"n": 100, "accuracy": 0.9, "auc": 0.95, "precision": 0.8, "recall": None, "f1": 0.85}

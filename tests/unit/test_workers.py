@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import encryption
-from encryption import SecretContext, decrypt, encrypt, encrypted_chunks
+from encryption import SecretContext, decrypt, encrypt
 from fedward import workers
 from fedward.errors import EncryptionError, ResourceError
 from fedward.packing import plan_packing, quantize
@@ -137,5 +137,5 @@ def test_helpers_encrypt_the_same_integers(monkeypatch: pytest.MonkeyPatch) -> N
         assert sent.saturated == expected.saturated > 0
     assert len(started) == 3
     few = plan_packing(10, 5, load().encryption, 1.0)
-    list(encrypted_chunks(PrivateUpdate(delta[:10], EVENT), 1, 5, few, secret.public, np.random.default_rng(1), 2))
+    encrypt(PrivateUpdate(delta[:10], EVENT), 1, 5, few, secret.public, np.random.default_rng(1), 2)
     assert len(started) == 3
