@@ -104,13 +104,13 @@ class _Shifted:
 def _measure(
     partition: Partition, initial: Vector, test: ImageSet, classifier: Classifier, settings: Settings, step: _Shifted
 ) -> dict[str, Any]:
-    """Train one baseline and score it, at the threshold that its own validation images give."""
+    """Train one baseline and score it, at the thresholds that its own validation images give."""
     started = time.perf_counter()
     result: dict[str, Any] = {"train_n": len(partition.train), "scores": None, "reason": None, "seconds": None}
     try:
         classifier.set_weights(train_alone(partition, initial, classifier, settings, step))
-        threshold = histogram(classifier.logits(partition.val.pixels()), partition.val.labels).threshold()
-        result["scores"] = score(test, classifier.logits(test.pixels()), threshold).as_dict()
+        thresholds = histogram(classifier.logits(partition.val.pixels()), partition.val.labels).thresholds()
+        result["scores"] = score(test, classifier.logits(test.pixels()), thresholds).as_dict()
     except DataError as error:
         console.warn(f"No baseline of {partition.hospital}. {error}")
         result["reason"] = str(error)

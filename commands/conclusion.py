@@ -10,6 +10,7 @@ from blockchain.identity import Identity
 from blockchain.ledger import Ledger
 from blockchain.remembering import check_remembered, gather_trust, remember
 from commands import baselines, console
+from commands.encrypted_metrics import with_figures
 from data_preprocessing import load_partition
 from encryption import SecretContext
 from encryption import summarize as summarize_encryption
@@ -17,6 +18,7 @@ from fedward import settings as setting
 from fedward.accounting import PrivacyLedger, epsilon
 from fedward.alone import join
 from fedward.errors import VerificationError
+from fedward.evaluation import UNDECIDED
 from fedward.files import sha256
 from fedward.hospital import model_bytes, weights_digest
 from fedward.model import Classifier
@@ -43,8 +45,9 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     Raises:
         VerificationError: the hospitals ended with different models, or the ledger is not the one that they saw.
     """
-    record, rounds = folder.load_record(), folder.rounds()
+    record = folder.load_record()
     settings = setting.from_tables(record.settings)
+    rounds = with_figures(folder, record, ledger, settings)
     if rounds and all(entry["phase"] == "rejected" for entry in rounds):
         console.warn("Every round was rejected, so the model is the initial one: see hospitals/*/reports.")
     weights = _final_weights(folder, record, ledger, settings)
@@ -56,9 +59,9 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     own = {member.hospital: load_partition(folder.hospital(member.hospital).partition).test for member in record.roster}
     test = join(list(own.values()))
     logits = classifier.logits(test.pixels())
-    scores = score(test, logits, card.threshold)
+    scores = score(test, logits, card.thresholds)
     if len(test):
-        plot_all(folder.path, test, logits, scores, record.findings)
+        plot_all(folder.path, test, logits, scores, record.findings, card.thresholds)
     plot_learning_curves(folder.path / "learning_curves.png", rounds)
     for entry in rounds:
         clock.add(entry["timing_s"])
@@ -72,7 +75,7 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
         },
         phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
         rejections=sum(len(entry["rejections"]) for entry in rounds),
-        scores=_all_scores(own, scores, test, logits, record.findings),
+        scores=_all_scores(own, scores, test, logits, card),
         baselines=baselines.summarize(folder, scores.as_dict()),
         privacy=_privacy(folder, record, settings),
         encryption=_encryption(ledger, record, settings),
@@ -106,15 +109,16 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
 
 
 def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:
-    """The model's card; its threshold is the one calibrated in the last accepted round."""
-    thresholds = [entry["threshold"] for entry in rounds if entry["phase"] == "accepted"]
+    """The model's card; its thresholds are those calibrated in the last accepted round."""
+    calibrated = [entry["thresholds"] for entry in rounds if entry["phase"] == "accepted"]
+    thresholds = calibrated[-1] if calibrated and calibrated[-1] else [UNDECIDED] * len(record.findings)
     return ModelCard(
         format_version=FORMAT_VERSION,
         name=settings.model.name,
         findings=record.findings,
         class_names=record.class_names,
         image_size=settings.data.image_size,
-        threshold=thresholds[-1] if thresholds else 0.5,
+        thresholds=tuple(thresholds),
         settings_digest=record.settings_digest,
         seed=settings.training.seed,
         val_share=settings.data.val_share,
@@ -123,17 +127,17 @@ def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -
 
 
 def _all_scores(
-    own: dict[HospitalId, ImageSet], scores: Scores, test: ImageSet, logits: Vector, findings: tuple[str, ...]
+    own: dict[HospitalId, ImageSet], scores: Scores, test: ImageSet, logits: Vector, card: ModelCard
 ) -> dict[str, Any]:
     """The pooled figures, and those of each hospital's own test images, one behind the other, and of each finding."""
     hospitals, start = {}, 0
     for hospital, images in own.items():
-        hospitals[hospital] = score(images, logits[start : start + len(images)], scores.threshold).as_dict()
+        hospitals[hospital] = score(images, logits[start : start + len(images)], card.thresholds).as_dict()
         start += len(images)
     return {
         "pooled": scores.as_dict(),
         "hospitals": hospitals,
-        "findings": score_findings(test, logits, scores.threshold, findings),
+        "findings": score_findings(test, logits, card.thresholds, card.findings),
     }
 
 

@@ -12,7 +12,7 @@ from commands import console
 from data_preprocessing import has_own_splits
 from fedward import settings as setting
 from fedward.run_folder import RunFolder
-from fedward.score_rows import figure
+from fedward.score_rows import DECIDED, figure, threshold_text
 from fedward.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a trained model on labeled images."""
+    """Score a trained model on labeled images.
+
+    Images are called positive by the model's own threshold of each finding, chosen on its validation images.
+    """
     # TensorFlow takes seconds to import: --help and wrong options do not wait for it.
     from data_preprocessing import select_split
     from fedward.model_file import load_card, load_logits
@@ -57,18 +60,18 @@ def evaluate(
     with console.bar("Reading images") as report:
         images = select_split(source, card.seed, chosen, report, expected=card.findings)
     logits = load_logits(path, images.pixels())
-    found = score(images, logits, card.threshold).as_dict()
-    findings = score_findings(images, logits, card.threshold, card.findings)
+    found = score(images, logits, card.thresholds).as_dict()
+    findings = score_findings(images, logits, card.thresholds, card.findings)
     if as_json:
         console.data(found | {"findings": findings})
         return
     console.note(f"{path} on {data}, split {chosen}:")
-    console.out.print(_table(found))
+    console.out.print(_table(found, len(findings)))
     if len(findings) > 1:
         console.out.print(_findings_table(findings))
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(found: dict[str, Any], findings: int) -> Table:
     """All figures of one set of images."""
     table = Table(show_header=False)
     table.add_column(style="bold")
@@ -77,18 +80,20 @@ def _table(found: dict[str, Any]) -> Table:
         table.add_row(name, str(found[name]))
     for name in found["intervals"]:
         table.add_row("recall (sensitivity)" if name == "recall" else name, figure(found, name, with_interval=True))
-    for name in ("brier", "ece", "threshold"):
+    for name in ("brier", "ece"):
         table.add_row(name, figure(found, name))
+    table.add_row("threshold", threshold_text(found, findings))
     for name, count in found["confusion"].items():
         table.add_row(name.replace("_", " "), str(count))
     return table
 
 
 def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
-    """AUC and counts of each finding."""
-    table = Table("finding", "positives", "AUC", title="By finding", title_justify="left")
+    """Count, AUC, threshold and what it gives, of each finding."""
+    table = Table("finding", "positives", "AUC", *DECIDED, title="By finding", title_justify="left")
     for name, found in findings.items():
-        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True))
+        shown = (figure(found, decided) for decided in DECIDED)
+        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), *shown)
     return table
 
 

@@ -1,7 +1,7 @@
 """Stage 11, evaluate: how good a model is, on one set of images or summed over hospitals.
 
 A hospital gives away two score histograms a finding and one sum of losses; from their sums follow the pooled
-validation AUC and the decision threshold, so no hospital's single scores are ever seen.
+validation AUC and the decision thresholds, so no hospital's single scores are ever seen.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ from fedward.types import ImageSet, Vector
 
 BINS = 10_000  # of scores in [0, 1]: of rare findings the scores lie close together, see docs/adr/0003
 LARGEST_LOSS = 1e6  # that a hospital reports of an image; servers refuse more, and the vote that came with it
+UNDECIDED = 0.5  # the threshold where validation images of one class, or none, decide nothing
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Metrics:
     """What is reported of a model on one set of images; None where undefined.
 
     With several findings, AUC is the mean over the findings of which both classes are present, and the others
-    count every (image, finding) pair as one decision.
+    count every (image, finding) pair as one decision, at its finding's own threshold; `threshold` is None where these
+    differ.
     """
 
     n: int
@@ -31,7 +33,7 @@ class Metrics:
     precision: float | None
     recall: float | None
     f1: float | None
-    threshold: float
+    threshold: float | None
 
     def as_dict(self) -> dict[str, float | int | None]:
         """The metrics by name."""
@@ -63,12 +65,17 @@ class ScoreHistogram:
         )
 
     def capped(self, most: int) -> "ScoreHistogram":
-        """The same shape with at most so many images: what a hospital claims weighs no more than it is enrolled for."""
+        """The same shape with at most so many images: what a hospital claims weighs no more than it is enrolled for.
+
+        Each finding's counts then add up to `most`. The running totals are scaled and not the counts, most of which are
+        0 or 1 in bins so narrow, and would all become 0. In Python's whole numbers, for their products may be large.
+        """
         if self.n <= most:
             return self
-        scale = most / self.n
-        positives, negatives = ((counts * scale).astype(np.int64) for counts in (self.positives, self.negatives))
-        return ScoreHistogram(positives, negatives, self.loss_sum * scale, most)
+        totals = np.cumsum(np.concatenate([self.positives, self.negatives], axis=1), axis=1).astype(object)
+        kept: NDArray[np.int64] = (totals * most // self.n).astype(np.int64)
+        kept[:, 1:] -= kept[:, :-1].copy()
+        return ScoreHistogram(kept[:, :BINS], kept[:, BINS:], self.loss_sum * (most / self.n), most)
 
     def loss(self) -> float | None:
         """Mean cross-entropy, or None without images."""
@@ -84,19 +91,54 @@ class ScoreHistogram:
                 areas.append(float(np.sum(positive * (below + negative / 2))) / pairs)
         return float(np.mean(areas)) if areas else None
 
-    def threshold(self) -> float:
-        """The score from which on an image is called positive: the most accurate one on these images.
+    def thresholds(self) -> tuple[float, ...]:
+        """Of each finding the score from which on an image is called positive: the best one on these images.
 
-        Among equally good ones the middle one is taken. One half where there are several findings or one class.
+        The best of one finding alone is the most accurate. Among several findings some are rare, and the most accurate
+        threshold of a rare one calls nobody ill; there the best has the largest sensitivity + specificity - 1 (Youden
+        1950, "Index for rating diagnostic tests"), so that the rarer class counts as much as the other.
+
+        Guarantees:
+            1. No other threshold is better on these counts; among equally good ones the middle one is taken.
+            2. Of a finding with one class or no images it is one half.
+            3. With several findings, a finding's threshold depends on its own counts alone.
         """
-        if len(self.positives) != 1 or not self.positives.any() or not self.negatives.any():
-            return 0.5
-        # Right decisions with the threshold at the lower edge of each bin, and above the last.
-        right = np.concatenate([[0], np.cumsum(self.negatives[0])]) + np.concatenate(
-            [np.cumsum(self.positives[0][::-1])[::-1], [0]]
+        youden = len(self.positives) > 1
+        return tuple(
+            _best_threshold(positive, negative, youden)
+            for positive, negative in zip(self.positives, self.negatives, strict=True)
         )
-        best = np.flatnonzero(right == right.max())
-        return float(best[len(best) // 2] / BINS)
+
+
+def _best_threshold(positives: NDArray[np.int64], negatives: NDArray[np.int64], youden: bool) -> float:
+    """The best threshold for the counts by score of one finding, both of shape (BINS,)."""
+    if not positives.any() or not negatives.any():
+        return UNDECIDED
+    # Right decisions of each kind with the threshold at the lower edge of each bin, and above the last. Python's whole
+    # numbers: what is equally good must come out equal, and products of counts must not overflow.
+    hits = np.concatenate([np.cumsum(positives[::-1])[::-1], [0]]).astype(object)
+    rejections = np.concatenate([[0], np.cumsum(negatives)]).astype(object)
+    right = hits * int(negatives.sum()) + rejections * int(positives.sum()) if youden else hits + rejections
+    best = np.flatnonzero(right == right.max())
+    return float(best[len(best) // 2] / BINS)
+
+
+def called_positive(scores: Vector, threshold: float | tuple[float, ...]) -> NDArray[np.bool_]:
+    """Which scores are at or above the threshold of their finding.
+
+    Args:
+        scores: float32 in [0, 1], shape (n, findings).
+        threshold: One for each finding, or one for all of them.
+    """
+    # As float32, like the scores: else a score of float32(0.7) would lie below a threshold of 0.7.
+    return np.asarray(scores >= np.asarray(threshold, np.float32))
+
+
+def single_threshold(threshold: float | tuple[float, ...]) -> float | None:
+    """The threshold that all findings have; None where they differ."""
+    if isinstance(threshold, float):
+        return threshold
+    return threshold[0] if len(set(threshold)) == 1 else None
 
 
 def sigmoid(logits: Vector) -> Vector:
@@ -139,13 +181,13 @@ def empty_histogram(findings: int) -> ScoreHistogram:
     return ScoreHistogram(none, none, 0.0, 0)
 
 
-def evaluate(images: ImageSet, logits: Vector, threshold: float) -> Metrics:
+def evaluate(images: ImageSet, logits: Vector, threshold: float | tuple[float, ...]) -> Metrics:
     """Score a model's logits against the labels.
 
     Args:
         images: The images that the logits belong to.
         logits: float32, shape (n, findings).
-        threshold: Score in [0, 1] from which on an image is called positive.
+        threshold: Score in [0, 1] from which on an image is called positive: of each finding, or one for all.
 
     Raises:
         DataError: there is no image, or a score is not a number.
@@ -155,7 +197,7 @@ def evaluate(images: ImageSet, logits: Vector, threshold: float) -> Metrics:
     if not np.isfinite(logits).all():
         raise DataError("The model's scores are not finite numbers.", "The model is damaged or training diverged.")
     scores, labels = sigmoid(logits), images.labels
-    called, truth = scores >= threshold, labels == 1
+    called, truth = called_positive(scores, threshold), labels == 1
     hits = float(np.sum(called & truth))
     precision = hits / float(called.sum()) if called.any() else None
     recall = hits / float(truth.sum()) if truth.any() else None
@@ -172,5 +214,5 @@ def evaluate(images: ImageSet, logits: Vector, threshold: float) -> Metrics:
         precision=precision,
         recall=recall,
         f1=f1,
-        threshold=threshold,
+        threshold=single_threshold(threshold),
     )

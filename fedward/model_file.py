@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fedward.errors import DataError, ResourceError
 from fedward.files import parse_json
@@ -13,7 +14,7 @@ from fedward.model import Classifier, ModelSpec, load_network, network_logits, s
 from fedward.types import Vector
 
 CARD = "fedward.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had one threshold for all findings, and is still read
 # What zipfile, JSON, HDF5 and Keras raise over a file that is not what it should be.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
 
@@ -28,7 +29,7 @@ class ModelCard:
         findings: Names of the outputs.
         class_names: Names of the classes in the training data.
         image_size: Height and width of the input in pixels.
-        threshold: Score from which on an image is called positive.
+        thresholds: Of each finding the score from which on an image is called positive, in [0, 1].
         settings_digest: Of the settings that it was trained under, hexadecimal.
         seed, val_share, test_share: What an own split of the same data follows from.
     """
@@ -38,7 +39,7 @@ class ModelCard:
     findings: tuple[str, ...]
     class_names: tuple[str, ...]
     image_size: int
-    threshold: float
+    thresholds: tuple[float, ...]
     settings_digest: str
     seed: int
     val_share: float
@@ -79,19 +80,36 @@ def load_card(path: Path) -> ModelCard:
     try:
         with zipfile.ZipFile(path) as archive:
             values = parse_json(archive.read(CARD))
-        card = ModelCard(
-            **{**values, "findings": tuple(values["findings"]), "class_names": tuple(values["class_names"])}
-        )
+        version = values["format_version"]
+        card = _card(values, version) if version in (1, FORMAT_VERSION) else None
     except _DAMAGE as error:
         raise DataError(
             f"{path} is missing, damaged or no model of Fedward.", "Name a run folder or its model.keras."
         ) from error
-    if card.format_version != FORMAT_VERSION:
+    if card is None:
         raise DataError(
-            f"{path} has format version {card.format_version}, this Fedward reads {FORMAT_VERSION}.",
+            f"{path} has format version {version!s:.20}, this Fedward reads up to {FORMAT_VERSION}.",
             "Use the Fedward that wrote it.",
         )
     return card
+
+
+def _card(values: dict[str, Any], version: int) -> ModelCard:
+    """A card of the present version from one of this or the first.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    values = dict(values)
+    findings = tuple(values.pop("findings"))
+    found = [values.pop("threshold")] * len(findings) if version == 1 else values.pop("thresholds")
+    thresholds = tuple(float(threshold) for threshold in found)
+    if len(thresholds) != len(findings) or not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise ValueError("Each finding has one threshold, between 0 and 1.")
+    names, _ = tuple(values.pop("class_names")), values.pop("format_version")
+    return ModelCard(
+        format_version=FORMAT_VERSION, findings=findings, class_names=names, thresholds=thresholds, **values
+    )
 
 
 def load_logits(path: Path, pixels: Vector) -> Vector:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from fedward.evaluation import sigmoid
+from fedward.evaluation import called_positive, sigmoid
 from fedward.files import write_atomic
 from fedward.intervals import groups_of
 from fedward.scores import Confusion, Scores, reliability
@@ -29,7 +29,14 @@ CURVE_POINTS = 201  # false positive rates at which the band is drawn
 MOST_LABELLED = 14  # findings that a legend can name
 
 
-def plot_all(folder: Path, images: ImageSet, logits: Vector, scores: Scores, findings: tuple[str, ...]) -> None:
+def plot_all(
+    folder: Path,
+    images: ImageSet,
+    logits: Vector,
+    scores: Scores,
+    findings: tuple[str, ...],
+    thresholds: tuple[float, ...],
+) -> None:
     """Draw `confusion_matrix.png`, `roc.png` and `reliability.png`.
 
     Args:
@@ -38,9 +45,10 @@ def plot_all(folder: Path, images: ImageSet, logits: Vector, scores: Scores, fin
         logits: float32, shape (n, findings).
         scores: Their figures.
         findings: Names of the findings.
+        thresholds: Of each of them.
     """
     plot_confusion(folder / "confusion_matrix.png", scores.confusion, scores.threshold, findings)
-    plot_roc(folder / "roc.png", images, logits, findings)
+    plot_roc(folder / "roc.png", images, logits, findings, thresholds)
     plot_reliability(folder / "reliability.png", sigmoid(logits).astype(np.float64), images.labels == 1, scores.ece)
 
 
@@ -70,8 +78,8 @@ def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
     _save(path, figure)
 
 
-def plot_confusion(path: Path, confusion: Confusion, threshold: float, findings: tuple[str, ...]) -> None:
-    """Decisions against the truth, with each row's shares."""
+def plot_confusion(path: Path, confusion: Confusion, threshold: float | None, findings: tuple[str, ...]) -> None:
+    """Decisions against the truth, with each row's shares; threshold None: each finding has its own."""
     counts = np.array(
         [
             [confusion.true_negatives, confusion.false_positives],
@@ -93,15 +101,18 @@ def plot_confusion(path: Path, confusion: Confusion, threshold: float, findings:
     names = (f"without {name}", f"with {name}")
     axes.set_xticks([0, 1], names)
     axes.set_yticks([0, 1], names, rotation=90, va="center")
-    axes.set_xlabel(f"Called by the model (score from {threshold:.3f} on is positive)")
+    rule = "at each finding's threshold" if threshold is None else f"score from {threshold:.3f} on is positive"
+    axes.set_xlabel(f"Called by the model ({rule})")
     axes.set_ylabel("Truth by the labels")
     axes.set_title(f"Test split: {unit}", fontsize=11)
     figure.colorbar(picture, ax=axes, label="Share of the row")
     _save(path, figure)
 
 
-def plot_roc(path: Path, images: ImageSet, logits: Vector, findings: tuple[str, ...]) -> None:
-    """ROC curve: with one finding with its band, with several one curve each and their mean."""
+def plot_roc(
+    path: Path, images: ImageSet, logits: Vector, findings: tuple[str, ...], thresholds: tuple[float, ...]
+) -> None:
+    """ROC curve: with one finding with its band, with several one each and their mean; a dot at each threshold."""
     figure = Figure(figsize=(5.6, 5.2) if len(findings) == 1 else (8.4, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="chance")
@@ -119,6 +130,11 @@ def plot_roc(path: Path, images: ImageSet, logits: Vector, findings: tuple[str, 
     if len(findings) > 1 and defined:
         mean = np.mean([np.interp(grid, *curve) for curve in curves.values()], axis=0)
         axes.plot(grid, mean, color="black", linewidth=2.2, label="mean of the findings")
+    if defined:
+        called, truth = called_positive(sigmoid(logits), thresholds), images.labels == 1
+        false, true = ([called[truth[:, k] == kind, k].mean() for k in defined] for kind in (False, True))
+        dots = "the threshold" if len(findings) == 1 else "their thresholds"
+        axes.plot(false, true, linestyle="none", marker="o", markersize=5, color="black", mfc="white", label=dots)
     axes.set_xlabel("False positive rate (1 - specificity)")
     axes.set_ylabel("True positive rate (recall, sensitivity)")
     axes.set_title(

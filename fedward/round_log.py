@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fedward.errors import FedwardError, HospitalFailedError, error_of
-from fedward.evaluation import ScoreHistogram
+from fedward.evaluation import ScoreHistogram, single_threshold
 from fedward.run_folder import RunFolder
 from fedward.timing import Stopwatch
 from fedward.types import ABSTAINED, Address, Rejection
@@ -78,6 +78,7 @@ class RoundLog:
     def finish(self, phase: str, height: int, ledger_head: bytes) -> None:
         """Write the round's line of metrics; height and 32 bytes of ledger head are those after the round."""
         counts = self._histogram
+        thresholds = counts.thresholds() if counts else None
         metrics = {
             "round": self._round_index,
             "phase": phase,
@@ -90,7 +91,8 @@ class RoundLog:
             "val_n": counts.n if counts else 0,
             "val_loss": counts.loss() if counts else None,
             "val_auc": counts.auc() if counts else None,
-            "threshold": counts.threshold() if counts else None,
+            "threshold": single_threshold(thresholds) if thresholds else None,
+            "thresholds": thresholds,
             "saturated": self._saturated,
             "height": height,
             "ledger_head": ledger_head.hex(),

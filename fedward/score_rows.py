@@ -3,6 +3,7 @@
 from typing import Any
 
 Row = tuple[str, str]
+DECIDED = ("threshold", "recall", "specificity")
 
 
 def figure(scores: dict[str, Any], name: str, with_interval: bool = False) -> str:
@@ -24,6 +25,14 @@ def figure(scores: dict[str, Any], name: str, with_interval: bool = False) -> st
     return f"{value:.4f} (95 % {interval[0]:.4f} to {interval[1]:.4f})"
 
 
+def threshold_text(scores: dict[str, Any], findings: int) -> str:
+    """Which threshold the decisions of all findings were made with, and what is best about it."""
+    value = scores["threshold"]
+    if value is None:
+        return f"{scores['undefined']['threshold']}, of the largest recall + specificity on validation images"
+    return f"{value:.4f}, the most accurate on validation images" if findings == 1 else f"{value:.4f} for every finding"
+
+
 def several(scores: dict[str, Any], *names: str) -> str:
     """Several figures behind one another, and each reason once why one of them is undefined."""
     reasons = dict.fromkeys(scores["undefined"][name] for name in names if scores[name] is None)
@@ -40,10 +49,12 @@ def test_rows(scores: dict[str, Any]) -> list[Row]:
         ("Test accuracy", figure(pooled, "accuracy", with_interval=True)),
         ("Precision / recall / F1", several(pooled, "precision", "recall", "f1")),
         ("Specificity / ECE / Brier", several(pooled, "specificity", "ece", "brier")),
+        ("Threshold", threshold_text(pooled, len(findings))),
         ("AUC by hospital", _each(list(hospitals.values()))),
     ]
     if len(findings) > 1:
         rows.append(("AUC by finding", "\n".join(f"{name} {_area(found)}" for name, found in findings.items())))
+        rows.append(("Threshold: recall / specificity", "\n".join(_decided(*item) for item in findings.items())))
     return rows
 
 
@@ -78,6 +89,11 @@ def _each(found: list[dict[str, Any]]) -> str:
     missing = len(found) - len(areas)
     without = f"; {missing} without one (one class or no images)" if missing else ""
     return f"{min(areas):.4f} to {max(areas):.4f}{without}" if areas else f"undefined{without}"
+
+
+def _decided(name: str, scores: dict[str, Any]) -> str:
+    """A finding's decisions in a list."""
+    return f"{name} {figure(scores, 'threshold')}: {figure(scores, 'recall')} / {figure(scores, 'specificity')}"
 
 
 def _area(scores: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss
 
-from fedward.evaluation import evaluate, sigmoid
+from fedward.evaluation import called_positive, evaluate, sigmoid, single_threshold
 from fedward.intervals import Interval, auc_interval, auc_parts, groups_of, ratio_interval
 from fedward.types import ImageSet, Vector
 
@@ -19,6 +19,7 @@ CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 have it
 ONE_CLASS = "all images are of one class"
 NO_IMAGES = "there are no images"
 PATIENTS_TOO_FEW = "fewer than two patients of a kind"
+OWN_THRESHOLDS = "each finding has its own"
 NO_SPREAD = "a ranking without any exception shows no spread"
 
 
@@ -37,12 +38,13 @@ class Scores:
     """All figures of a model on one set of images.
 
     With several findings, AUC, Brier score and calibration error are means over the findings (AUC: of those with both
-    classes), the others count every (image, finding) pair as one decision.
+    classes), the others count every (image, finding) pair as one decision, at its finding's own threshold.
 
     Attributes:
         n, patients: Images, and the patients that they are of.
         positives: Of the decisions, those with the finding.
-        threshold: Score from which on an image is called positive: the federated one, from validation images only.
+        threshold: Score from which on an image is called positive: the federated one, from validation images only (see
+            `ScoreHistogram.thresholds`). None where findings have different ones: see each finding's scores.
         accuracy, precision, recall, specificity, f1, auc: In [0, 1]; None where undefined. Recall is sensitivity.
         brier: Mean squared distance of score and label, in [0, 1].
         ece: Expected calibration error: scores in 15 bins of equal width, and the mean over the images of how far
@@ -55,7 +57,7 @@ class Scores:
     n: int
     patients: int
     positives: int
-    threshold: float
+    threshold: float | None
     accuracy: float | None
     precision: float | None
     recall: float | None
@@ -73,13 +75,13 @@ class Scores:
         return asdict(self)
 
 
-def score(images: ImageSet, logits: Vector, threshold: float) -> Scores:
+def score(images: ImageSet, logits: Vector, threshold: float | tuple[float, ...]) -> Scores:
     """All figures of a model's logits.
 
     Args:
         images: The images that the logits belong to; their pseudonyms tell the patients apart.
         logits: float32, shape (n, findings).
-        threshold: Score in [0, 1] from which on an image is called positive.
+        threshold: Score in [0, 1] from which on an image is called positive: of each finding, or one for all.
 
     Raises:
         DataError: a score is not a finite number.
@@ -89,14 +91,14 @@ def score(images: ImageSet, logits: Vector, threshold: float) -> Scores:
         2. The order of the images and the names of the patients have no influence.
     """
     if not len(images):
-        return _nothing(threshold)
+        return _nothing(single_threshold(threshold))
     metrics = evaluate(images, logits, threshold)
     # Sorted, so that sums of floats come out the same in whatever order the images came.
     order = np.lexsort((*logits.T, *images.labels.T))
     scores = sigmoid(logits)[order]
     chances = scores.astype(np.float64)
     truth, groups = images.labels[order] == 1, groups_of(images.patients[order])
-    sides = _decisions(scores >= threshold, truth)
+    sides = _decisions(called_positive(scores, threshold), truth)
     hits, false_calls, rejections, misses = sides
     confusion = Confusion(*(int(side.sum()) for side in sides))
     parts = {
@@ -124,23 +126,23 @@ def score(images: ImageSet, logits: Vector, threshold: float) -> Scores:
         n=len(images),
         patients=patients,
         positives=int(truth.sum()),
-        threshold=threshold,
+        threshold=metrics.threshold,
         **figures,
         intervals=intervals,
         confusion=confusion,
-        undefined=_reasons(figures, intervals),
+        undefined=_reasons(figures, intervals) | _no_single(metrics.threshold),
     )
 
 
 def score_findings(
-    images: ImageSet, logits: Vector, threshold: float, findings: tuple[str, ...]
+    images: ImageSet, logits: Vector, thresholds: tuple[float, ...], findings: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
-    """`score` of each finding by itself, by its name."""
+    """`score` of each finding by itself, at its own threshold, by its name."""
     return {
         name: score(
             ImageSet(images.images, images.labels[:, k : k + 1], images.patients), logits[:, k : k + 1], threshold
         ).as_dict()
-        for k, name in enumerate(findings)
+        for k, (name, threshold) in enumerate(zip(findings, thresholds, strict=True))
     }
 
 
@@ -212,12 +214,17 @@ def _reasons(figures: dict[str, float | None], intervals: dict[str, Interval | N
     return reasons
 
 
-def _nothing(threshold: float) -> Scores:
+def _no_single(threshold: float | None) -> dict[str, str]:
+    """Why there is no threshold of all findings."""
+    return {"threshold": OWN_THRESHOLDS} if threshold is None else {}
+
+
+def _nothing(threshold: float | None) -> Scores:
     """No image, no figure."""
     ranged = ("accuracy", "precision", "recall", "specificity", "f1", "auc")
     names = (*ranged, "brier", "ece", *(f"intervals.{name}" for name in ranged))
     return Scores(
         n=0, patients=0, positives=0, threshold=threshold, accuracy=None, precision=None, recall=None,
         specificity=None, f1=None, auc=None, brier=None, ece=None, intervals=dict.fromkeys(ranged),
-        confusion=Confusion(0, 0, 0, 0), undefined=dict.fromkeys(names, NO_IMAGES),
+        confusion=Confusion(0, 0, 0, 0), undefined=dict.fromkeys(names, NO_IMAGES) | _no_single(threshold),
     )  # fmt: skip

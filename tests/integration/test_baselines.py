@@ -81,8 +81,8 @@ def test_each_baseline_is_the_federations_own_training_on_those_images_alone(tmp
         for index in (1, 2, 3):
             weights = weights + train(trained, GlobalModel(weights, b""), classifier, chosen.training, index).delta
         classifier.set_weights(weights)
-        threshold = histogram(classifier.logits(trained.val.pixels()), trained.val.labels).threshold()
-        expected = score(test, classifier.logits(test.pixels()), threshold).as_dict()
+        thresholds = histogram(classifier.logits(trained.val.pixels()), trained.val.labels).thresholds()
+        expected = score(test, classifier.logits(test.pixels()), thresholds).as_dict()
         assert found[trained.hospital]["scores"] == json.loads(json.dumps(expected))
     assert found["hospital-1"]["scores"] != found["hospital-2"]["scores"]
 

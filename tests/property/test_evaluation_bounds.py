@@ -50,7 +50,8 @@ def test_histograms_add_up_however_the_images_are_shared_out(
     assert np.array_equal(whole.negatives, parts.negatives)
     assert whole.n == parts.n == int(whole.positives[0].sum() + whole.negatives[0].sum())
     assert whole.loss_sum == pytest.approx(parts.loss_sum)
-    assert 0 <= whole.threshold() <= 1
+    assert all(0 <= threshold <= 1 for threshold in whole.thresholds())
+    assert len(whole.thresholds()) == len(whole.positives)
 
 
 @settings(max_examples=100, deadline=None)

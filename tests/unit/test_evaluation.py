@@ -1,12 +1,23 @@
 """Metrics against scikit-learn's, and what follows from the histograms that hospitals give away."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
-from fedward.evaluation import BINS, Metrics, ScoreHistogram, evaluate, histogram, losses, sigmoid
+from fedward.evaluation import (
+    BINS,
+    Metrics,
+    ScoreHistogram,
+    called_positive,
+    evaluate,
+    histogram,
+    losses,
+    sigmoid,
+)
 from fedward.fields import LARGEST_FIGURE
 from fedward.types import ImageSet, Vector
 
@@ -138,11 +149,11 @@ def test_every_image_is_counted_once_under_its_label() -> None:
 
 def test_without_images_or_with_one_class_there_is_no_auc() -> None:
     nothing = histogram(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
-    assert (nothing.auc(), nothing.loss(), nothing.n, nothing.threshold()) == (None, None, 0, 0.5)
+    assert (nothing.auc(), nothing.loss(), nothing.n, nothing.thresholds()) == (None, None, 0, (0.5, 0.5))
     logits, _ = sample(7, 20)
     for label in (0.0, 1.0):
         counts = histogram(logits, np.full((20, 1), label, np.float32))
-        assert (counts.auc(), counts.threshold()) == (None, 0.5)
+        assert (counts.auc(), counts.thresholds()) == (None, (0.5,))
 
 
 def test_images_without_a_finite_score_are_left_out() -> None:
@@ -155,7 +166,7 @@ def test_images_without_a_finite_score_are_left_out() -> None:
     assert np.array_equal(counts.positives, kept.positives)
     assert counts.loss_sum == kept.loss_sum
     nothing = histogram(np.full((4, 1), np.nan, np.float32), np.ones((4, 1), np.float32))
-    assert (nothing.n, nothing.loss(), nothing.auc(), nothing.threshold()) == (0, None, None, 0.5)
+    assert (nothing.n, nothing.loss(), nothing.auc(), nothing.thresholds()) == (0, None, None, (0.5,))
 
 
 def test_a_ruined_candidates_loss_is_one_that_a_ballot_may_carry() -> None:
@@ -179,19 +190,98 @@ def right_decisions(counts: ScoreHistogram, threshold: float) -> int:
 def test_the_threshold_is_the_most_accurate_of_all(seed: int) -> None:
     counts = histogram(*sample(seed, 5 + 40 * seed, shift=seed / 3))
     best = max(right_decisions(counts, edge / BINS) for edge in range(BINS + 1))
-    assert right_decisions(counts, counts.threshold()) == best
+    (threshold,) = counts.thresholds()
+    assert right_decisions(counts, threshold) == best
     equal = [edge for edge in range(BINS + 1) if right_decisions(counts, edge / BINS) == best]
-    assert counts.threshold() == equal[len(equal) // 2] / BINS
+    assert threshold == equal[len(equal) // 2] / BINS
 
 
 def test_between_two_separate_classes_the_threshold_is_in_the_middle() -> None:
     scores = np.array([0.1, 0.2, 0.6, 0.9])
     logits = np.log(scores / (1 - scores)).astype(np.float32)[:, None]
     counts = histogram(logits, np.array([[0], [0], [1], [1]], np.float32))
-    assert counts.threshold() == pytest.approx(0.4, abs=0.005)
-    measured = evaluate(images(np.array([[0], [0], [1], [1]], np.float32)), logits, counts.threshold())
+    assert counts.thresholds()[0] == pytest.approx(0.4, abs=0.005)
+    measured = evaluate(images(np.array([[0], [0], [1], [1]], np.float32)), logits, counts.thresholds())
     assert measured.accuracy == 1.0
 
 
-def test_several_findings_share_one_half() -> None:
-    assert histogram(*sample(9, 100, 2)).threshold() == 0.5
+def rare_sample(seed: int, n: int, findings: int) -> tuple[Vector, Labels]:
+    """Findings of 1 to 30 in a hundred images, whose scores lie low, as a model trained on such images gives them."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, findings)) < rng.uniform(0.01, 0.3, findings)).astype(np.float32)
+    labels[0], labels[1] = 1, 0
+    return rng.normal(labels - 3.0, 1.0, (n, findings)).astype(np.float32), labels
+
+
+def youden(scores: Vector, labels: Labels, threshold: float) -> Fraction:
+    """Sensitivity + specificity - 1 of raw scores of one finding, by counting, without rounding."""
+    called, truth = scores >= np.float32(threshold), labels == 1
+    return Fraction(int((called & truth).sum()), int(truth.sum())) - Fraction(
+        int((called & ~truth).sum()), int((~truth).sum())
+    )
+
+
+@pytest.mark.parametrize(("findings", "n"), [(2, 40), (14, 300), (14, 3_000)])
+def test_of_several_findings_no_threshold_separates_raw_pooled_scores_better(findings: int, n: int) -> None:
+    """Over all scores that occur as the threshold, and above them all; three hospitals' histograms summed.
+
+    Exact on scores in the middle of their bins. Of other scores two of one bin cannot be told apart, so there the
+    best one is missed by at most what one bin holds.
+    """
+    logits, labels = rare_sample(findings + n, n, findings)
+    first, *others = (histogram(logits[part::3], labels[part::3]) for part in range(3))
+    thresholds = sum(others, first).thresholds()
+    middles = (np.floor(sigmoid(logits) * BINS) + 0.5) / BINS
+    for k, threshold in enumerate(thresholds):
+        best = max(youden(middles[:, k], labels[:, k], edge) for edge in (*np.unique(middles[:, k]), 1.0))
+        assert youden(middles[:, k], labels[:, k], threshold) == best
+        raw = sigmoid(logits)[:, k]
+        best_raw = max(youden(raw, labels[:, k], edge) for edge in (*np.unique(raw), 1.0))
+        assert youden(raw, labels[:, k], threshold) >= best_raw - Fraction(3, 100)
+        assert 0 < threshold < 0.4, "the most accurate threshold of what is rare lies higher and finds hardly anybody"
+
+
+def test_a_rare_finding_is_found_only_among_several() -> None:
+    """Alone it keeps the most accurate threshold, which calls nobody ill where one image in a hundred is."""
+    labels = np.zeros((400, 2), np.float32)
+    labels[:4], scores = 1, np.full((400, 2), 0.01)
+    scores[:4], scores[4:20] = 0.03, 0.05
+    logits = np.log(scores / (1 - scores)).astype(np.float32)
+    (alone,) = histogram(logits[:, :1], labels[:, :1]).thresholds()
+    assert alone > 0.05
+    for threshold in histogram(logits, labels).thresholds():
+        assert 0.01 < threshold < 0.03
+
+
+def test_a_findings_threshold_is_its_own() -> None:
+    """Permuted findings have permuted thresholds, and what other findings' counts are does not matter."""
+    logits, labels = rare_sample(3, 200, 14)
+    thresholds, order = np.array(histogram(logits, labels).thresholds()), np.random.default_rng(0).permutation(14)
+    assert len(set(thresholds.tolist())) > 10
+    assert np.array_equal(histogram(logits[:, order], labels[:, order]).thresholds(), thresholds[order])
+    labels[:, 3], labels[:, 7] = 0, 1
+    changed = np.array(histogram(logits, labels).thresholds())
+    assert changed[[3, 7]].tolist() == [0.5, 0.5]
+    kept = np.delete(np.arange(14), [3, 7])
+    assert np.array_equal(changed[kept], thresholds[kept])
+
+
+def test_each_findings_images_are_called_by_its_own_threshold() -> None:
+    logits, labels = rare_sample(4, 300, 3)
+    thresholds = (0.02, 0.7, 0.1)
+    called = np.column_stack([sigmoid(logits)[:, k] >= np.float32(threshold) for k, threshold in enumerate(thresholds)])
+    measured = evaluate(images(labels), logits, thresholds)
+    assert measured.accuracy == np.mean(called == (labels == 1))
+    assert measured.threshold is None
+    assert measured.auc == evaluate(images(labels), logits, 0.5).auc
+    assert evaluate(images(labels), logits, (0.3,) * 3) == evaluate(images(labels), logits, 0.3)
+
+
+def test_a_score_at_its_threshold_is_positive_however_the_threshold_rounds() -> None:
+    """0.7 as float32 is below 0.7 as a Python number."""
+    scores = np.array([[0.7, 0.3]], np.float32)
+    for threshold in (0.7, (0.7, 0.3)):
+        assert called_positive(scores, threshold).tolist() == [[True, threshold != 0.7]]
+    edges = np.arange(BINS, dtype=np.float64) / BINS
+    assert called_positive(edges.astype(np.float32)[:, None], 0.5).sum() == BINS // 2
+    assert all(called_positive(np.full((1, 1), edge, np.float32), (float(edge),)).all() for edge in edges[::7])

@@ -21,7 +21,7 @@ CARD_VALUES = ModelCard(
     findings=("Effusion", "Mass"),
     class_names=("none", "Effusion", "Mass"),
     image_size=16,
-    threshold=0.372,
+    thresholds=(0.372, 0.05),
     settings_digest="ab" * 32,
     seed=1,
     val_share=0.15,
@@ -82,6 +82,12 @@ def test_the_file_is_one_that_keras_reads_by_itself(saved: Path) -> None:
         json.dumps(dataclasses.asdict(CARD_VALUES) | {"more": 1}).encode(),
         json.dumps({key: value for key, value in dataclasses.asdict(CARD_VALUES).items() if key != "seed"}).encode(),
         json.dumps(dataclasses.asdict(CARD_VALUES) | {"findings": 3}).encode(),
+        *(
+            json.dumps(dataclasses.asdict(CARD_VALUES) | {"thresholds": thresholds}).encode()
+            for thresholds in (0.5, [], [0.5], [0.5] * 3, [0.5, -0.1], [0.5, 1.1], [0.5, None], [0.5, "x"], [0.5, [0]])
+        ),
+        json.dumps(dataclasses.asdict(CARD_VALUES) | {"format_version": 1}).encode(),
+        json.dumps(dataclasses.asdict(CARD_VALUES) | {"threshold": 0.5}).encode(),
     ],
 )
 def test_a_file_without_a_proper_card_is_none_of_ours(saved: Path, tmp_path: Path, content: bytes | None) -> None:
@@ -91,9 +97,24 @@ def test_a_file_without_a_proper_card_is_none_of_ours(saved: Path, tmp_path: Pat
 
 
 def test_another_format_version_says_so(saved: Path, tmp_path: Path) -> None:
-    card = json.dumps(dataclasses.asdict(dataclasses.replace(CARD_VALUES, format_version=2))).encode()
-    with pytest.raises(DataError, match="version 2"):
-        load_card(with_card(tmp_path / "model.keras", saved, card))
+    for version in (0, 3, "2", [2]):
+        card = json.dumps({"format_version": version, "what": "nobody knows yet"}).encode()
+        with pytest.raises(DataError, match=r"has format version .*, this Fedward reads up to 2"):
+            load_card(with_card(tmp_path / "model.keras", saved, card))
+
+
+@pytest.mark.parametrize("findings", [("Mass",), ("Effusion", "Mass")])
+def test_a_card_of_version_1_is_read_its_one_threshold_for_every_finding(
+    saved: Path, tmp_path: Path, findings: tuple[str, ...]
+) -> None:
+    now = dataclasses.replace(CARD_VALUES, findings=findings, thresholds=(0.372,) * len(findings))
+    then = {key: value for key, value in dataclasses.asdict(now).items() if key != "thresholds"}
+    old = json.dumps(then | {"format_version": 1, "threshold": 0.372}).encode()
+    assert load_card(with_card(tmp_path / "model.keras", saved, old)) == now
+    for wrong in (None, 1.5, [0.372], "x"):
+        old = json.dumps(then | {"format_version": 1, "threshold": wrong}).encode()
+        with pytest.raises(DataError, match="no model of Fedward"):
+            load_card(with_card(tmp_path / "model.keras", saved, old))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all" * 99])

@@ -20,9 +20,11 @@ def sample(n: int, findings: int = 1, share: float = 0.4, shift: float = 1.5) ->
     return ImageSet(np.zeros((n, 2, 2), np.uint8), labels, patients), rng.normal(shift * labels, 1).astype(np.float32)
 
 
-def drawn(folder: Path, images: ImageSet, logits: Vector) -> dict[str, bytes]:
+def drawn(folder: Path, images: ImageSet, logits: Vector, *thresholds: float) -> dict[str, bytes]:
     findings = tuple(f"finding {index}" for index in range(logits.shape[1]))
-    plot_all(folder, images, logits, score(images, logits, 0.5), findings)
+    plot_all(
+        folder, images, logits, score(images, logits, thresholds or 0.5), findings, thresholds or (0.5,) * len(findings)
+    )
     pixels = {}
     for name in PICTURES:
         with Image.open(folder / name) as picture:
@@ -43,6 +45,16 @@ def test_the_same_figures_give_the_same_pictures_and_others_others(tmp_path: Pat
     assert first == again
     better = drawn(tmp_path, *sample(90, shift=4.0))
     assert all(first[name] != better[name] for name in PICTURES)
+
+
+@pytest.mark.parametrize("findings", [1, 3])
+def test_decisions_are_drawn_at_each_findings_threshold(findings: int, tmp_path: Path) -> None:
+    base = drawn(tmp_path, *sample(90, findings), *[0.5] * findings)
+    for moved in range(findings):
+        thresholds = [0.5] * findings
+        thresholds[moved] = 0.8
+        other = drawn(tmp_path, *sample(90, findings), *thresholds)
+        assert {name for name in PICTURES if other[name] != base[name]} == {"confusion_matrix.png", "roc.png"}
 
 
 def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fedward.plots import plot_learning_curves
 from fedward.reporting import RunFacts, final_table, summarize, write_summary
 from fedward.round_log import RoundLog
 from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.score_rows import figure, threshold_text
 from fedward.scores import score, score_findings
 from fedward.timing import STAGES, Stopwatch
 from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Rejection
@@ -48,9 +49,10 @@ def scores(findings: int, n: int = 100) -> dict[str, Any]:
     logits = (labels + np.random.default_rng(2).normal(0, 1, labels.shape)).astype(np.float32)
     labels[:, findings - 1] = 0
     images = ImageSet(np.zeros((n, 2, 2), np.uint8), labels, np.array([f"p{index // 2}" for index in range(n)]))
-    pooled = score(images, logits, 0.4).as_dict()
+    thresholds = tuple(0.4 + index / 10 for index in range(findings))
+    pooled = score(images, logits, thresholds).as_dict()
     own = {f"hospital-{index}": pooled for index in range(5)}
-    return {"pooled": pooled, "hospitals": own, "findings": score_findings(images, logits, 0.4, names)}
+    return {"pooled": pooled, "hospitals": own, "findings": score_findings(images, logits, thresholds, names)}
 
 
 BASELINES: dict[str, Any] = {
@@ -171,8 +173,24 @@ def test_the_table_shows_the_figures() -> None:
                  f"{pooled['auc']:.4f} (95 % {pooled['intervals']['auc'][0]:.4f} to", f"{pooled['accuracy']:.4f}",
                  f"{pooled['precision']:.4f} / {pooled['recall']:.4f} / {pooled['f1']:.4f}",
                  f"{pooled['specificity']:.4f} / {pooled['ece']:.4f} / {pooled['brier']:.4f}",
-                 "f2 - (all images are of one class)"):  # fmt: skip
+                 "f2 - (all images are of one class)",
+                 "each finding has its own, of the largest recall + specificity on validation images",
+                 *(f"{name} {found['threshold']:.4f}: {figure(found, 'recall')} / {figure(found, 'specificity')}"
+                   for name, found in FACTS.scores["findings"].items())):  # fmt: skip
         assert text in table, text
+
+
+@pytest.mark.parametrize(
+    ("value", "findings", "expected"),
+    [
+        (0.372, 1, "0.3720, the most accurate on validation images"),
+        (0.5, 14, "0.5000 for every finding"),
+        (None, 14, "each finding has its own, of the largest recall + specificity on validation images"),
+    ],
+)
+def test_it_is_said_which_threshold_is_meant(value: float | None, findings: int, expected: str) -> None:
+    found = {"threshold": value, "undefined": {"threshold": "each finding has its own"}}
+    assert threshold_text(found, findings) == expected
 
 
 def test_the_table_answers_whether_it_was_worth_joining() -> None:
@@ -221,7 +239,7 @@ def last_round(log: RoundLog) -> dict[str, Any]:
 
 def test_a_round_without_a_single_reply_has_every_figure_as_null(log: RoundLog) -> None:
     metrics = last_round(log)
-    for name in ("train_loss", "val_loss", "val_auc", "threshold"):
+    for name in ("train_loss", "val_loss", "val_auc", "threshold", "thresholds"):
         assert metrics[name] is None
     assert (metrics["submitted"], metrics["accepts"], metrics["rejects"], metrics["val_n"]) == (0, 0, 0, 0)
 

@@ -54,7 +54,7 @@ def test_each_finding_by_itself_is_what_it_is_alone() -> None:
     logits, labels = sample(2, 120, 14)
     labels[:, 5] = 0
     names = tuple(f"f{index}" for index in range(14))
-    found = score_findings(images(labels), logits, 0.5, names)
+    found = score_findings(images(labels), logits, (0.5,) * 14, names)
     assert tuple(found) == names
     for k, name in enumerate(names):
         if k != 5:
@@ -63,6 +63,28 @@ def test_each_finding_by_itself_is_what_it_is_alone() -> None:
     assert found["f5"]["undefined"]["auc"] == "all images are of one class"
     areas = [entry["auc"] for entry in found.values() if entry["auc"] is not None]
     assert score(images(labels), logits, 0.5).auc == pytest.approx(np.mean(areas))
+
+
+def test_each_finding_is_decided_at_its_own_threshold_and_the_pairs_are_their_sum() -> None:
+    logits, labels = sample(7, 150, 3)
+    thresholds = (0.2, 0.7, 0.5)
+    found = score_findings(images(labels), logits, thresholds, ("a", "b", "c"))
+    pooled = score(images(labels), logits, thresholds)
+    for name in ("true_positives", "false_positives", "true_negatives", "false_negatives"):
+        assert getattr(pooled.confusion, name) == sum(entry["confusion"][name] for entry in found.values())
+    for k, (name, threshold) in enumerate(zip(("a", "b", "c"), thresholds, strict=True)):
+        called, truth = sigmoid(logits)[:, k] >= np.float32(threshold), labels[:, k] == 1
+        assert found[name]["threshold"] == threshold
+        assert found[name]["recall"] == pytest.approx(sk.recall_score(truth, called))
+        assert found[name]["specificity"] == pytest.approx(sk.recall_score(~truth, ~called))
+    assert pooled.threshold is None
+    assert pooled.undefined["threshold"] == "each finding has its own"
+    for n in (0, 150):
+        same = score(images(labels[:n]), logits[:n], (0.5,) * 3)
+        assert same.threshold == 0.5
+        assert "threshold" not in same.undefined
+        other = score(images(labels[:n]), logits[:n], thresholds)
+        assert (other.threshold, other.undefined["threshold"]) == (None, "each finding has its own")
 
 
 def test_calibration_error_by_hand() -> None:
