@@ -20,12 +20,14 @@ from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.remembering import check_joined, check_remembered, remember
 from blockchain.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
-from encryption import PublicContext, SecretContext, encrypt
+from encryption import PublicContext, SecretContext, encrypt, encrypt_fields
 from fedward import wire
 from fedward.accounting import PrivacyLedger, budget_of
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
+from fedward.ballots import Ballot, ballot_to_records
+from fedward.encrypted_counts import counts_layout
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
-from fedward.evaluation import empty_histogram, histogram
+from fedward.evaluation import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
 from fedward.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.model import Classifier, ModelSpec, shared_classifier
@@ -79,7 +81,7 @@ def judge(message: Message, context: Context) -> Message:
         with closing(Hospital.open(context)) as hospital:
             ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
             remember(hospital.folder, hospital.ledger, hospital.identity)
-        return Message(wire.ballot_to_records(ballot), reply_to=message)
+        return Message(ballot_to_records(ballot), reply_to=message)
     except MissingAggregates as missing:
         return wire.missing_reply(message, missing.rounds)
     except FedwardError as error:
@@ -216,7 +218,7 @@ def train_as_set(hospital: Hospital, model: GlobalModel, round_index: int) -> Mo
     return train(hospital.partition, model, classifier, settings.training, round_index)
 
 
-def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Ballot:
+def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Ballot:
     """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING), hospital.ledger.round(round_index)
@@ -226,7 +228,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         candidate = _decrypt(hospital, model, round_index, aggregates)
     if isinstance(candidate, DetectorReport):
         signed = _vote(hospital, record, (candidate,), NO_CANDIDATE)
-        return wire.Ballot(signed, empty_histogram(len(hospital.partition.findings)), clock.seconds)
+        return _ballot(hospital, opening, signed, empty_histogram(len(hospital.partition.findings)), clock)
     images = hospital.partition.val
     inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, candidate.weights))
     with clock.measure("detect"):
@@ -236,7 +238,21 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)))
     with clock.measure("evaluate"):
         counts = histogram(inspection.candidate_logits, images.labels)
-    return wire.Ballot(signed, counts, clock.seconds)
+    return _ballot(hospital, opening, signed, counts, clock)
+
+
+def _ballot(
+    hospital: Hospital, opening: RoundOpening, signed: SignedVote, counts: ScoreHistogram, clock: Stopwatch
+) -> Ballot:
+    """A vote with the counts, which leave encrypted where the settings say so: nothing else tells of them then."""
+    if not hospital.settings.metrics.encrypted:
+        return Ballot(signed, counts, clock.seconds)
+    with clock.measure("encrypt"):
+        layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
+        # The server cannot cap what it does not see.
+        fields = layout.to_fields(counts.capped(hospital.membership.weight))
+        chunks = encrypt_fields(fields, layout.plan, hospital.public)
+    return Ballot(signed, None, clock.seconds, chunks)
 
 
 def _vote(hospital: Hospital, record: RoundRecord, reports: tuple[DetectorReport, ...], digest: bytes) -> SignedVote:

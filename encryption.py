@@ -210,6 +210,25 @@ def encrypt(
     return EncryptedUpdate(chunks, weight, context.fingerprint, update.event, saturated)
 
 
+def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, context: PublicContext) -> tuple[bytes, ...]:
+    """Encrypt whole numbers as they are; `decrypt` reads sums of them.
+
+    Args:
+        fields: int64, shape (plan.parameters,), within the plan's bounds also when those of all hospitals are added.
+        plan: The layout.
+        context: The consortium's public context.
+
+    Raises:
+        EncryptionError: there are more or fewer fields than planned, or one is out of its bounds.
+    """
+    if fields.shape != (plan.parameters,):
+        raise EncryptionError(f"{fields.shape} fields are not the {plan.parameters} of the layout.", "Plan for them.")
+    starts = range(0, plan.parameters, plan.parameters_per_chunk)
+    return tuple(
+        context._encrypt_slots(pack(fields[start : start + plan.parameters_per_chunk], plan)) for start in starts
+    )
+
+
 def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, summands: int) -> NDArray[np.int64]:
     """Open an aggregate, one chunk at a time, and read the exact integer sums out of it.
 

@@ -21,7 +21,17 @@ from blockchain.verification import verify
 from encryption import PublicContext
 from fedward import wire
 from fedward.aggregation import aggregate
-from fedward.errors import BudgetError, FedwardError, HospitalFailedError, LedgerError, QuorumError, VerificationError
+from fedward.ballots import Ballot, records_to_ballot
+from fedward.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
+from fedward.errors import (
+    BudgetError,
+    EncryptionError,
+    FedwardError,
+    HospitalFailedError,
+    LedgerError,
+    QuorumError,
+    VerificationError,
+)
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
 from fedward.round_log import RoundLog
@@ -247,10 +257,10 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
     index, roster = opening.round_index, {entry.address for entry in opening.roster}
-    deadline = server.ledger.round(index).voting_deadline
+    deadline, counts = server.ledger.round(index).voting_deadline, RunningSum(server.public.add)
     for reply in server.ask(MessageType.EVALUATE, index, (index,), deadline):
         try:
-            ballot = wire.records_to_ballot(_content(reply), server.findings)
+            ballot = read_ballot(server, opening, reply)
             vote = ballot.signed.vote
             if vote.hospital not in roster or vote.round_index != index:
                 log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
@@ -258,7 +268,7 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
             server.ledger.cast_vote_for(ballot.signed)
         except HospitalFailedError as failed:
             log.failed(reply.metadata.src_node_id, failed)
-        except VerificationError as error:
+        except (VerificationError, EncryptionError) as error:
             log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
         except LedgerError as error:
             if not error.reason:  # the ledger is gone, which is no fault of the vote's
@@ -266,6 +276,36 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
             log.rejected(Rejection(vote.hospital, error.reason, error.what))
         else:
             log.voted(ballot)
+            if server.settings.metrics.encrypted:
+                counts.add(vote.hospital, ballot.encrypted)
+    keep_counts(server, opening, counts.total(), log)
+
+
+def read_ballot(server: Server, opening: RoundOpening, reply: Message) -> Ballot:
+    """The ballot in a reply, each of its ciphertexts checked as an update's are.
+
+    Raises:
+        HospitalFailedError: the hospital says why it has none.
+        VerificationError: it cannot be read, or has more or fewer ciphertexts than the round's layout.
+        EncryptionError: one of them is no ciphertext of ours.
+    """
+    if not server.settings.metrics.encrypted:
+        return records_to_ballot(_content(reply), server.findings)
+    layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
+    ballot = records_to_ballot(_content(reply), server.findings, layout.plan.chunks)
+    for chunk in ballot.encrypted:
+        server.public.check_ciphertext(chunk)
+    return ballot
+
+
+def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
+    """Keep the sum of a round's encrypted counts; one of too few hospitals, which would show single ones, is dropped."""
+    if not server.settings.metrics.encrypted:
+        return
+    enough = len(counts.hospitals) >= server.settings.ledger.min_included
+    if enough:
+        server.run.save_counts(opening.round_index, counts)
+    log.encrypted_counts(len(counts.hospitals) if enough else 0)
 
 
 def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:

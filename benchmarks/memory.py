@@ -32,8 +32,8 @@ from blockchain.ledger import Ledger
 from blockchain.node import start_node
 from blockchain.signatures import Verdict, commit, sign_vote
 from encryption import PublicContext, SecretContext, encrypt
+from fedward import ballots, wire
 from fedward import settings as setting
-from fedward import wire
 from fedward.evaluation import empty_histogram
 from fedward.packing import round_plan
 from fedward.privacy import privatize
@@ -170,8 +170,8 @@ class DiskGrid:
             else:
                 record = self._ledger.round(int(request.metadata.group_id))
                 vote = sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, self._ledger, identity)
-                ballot = wire.Ballot(vote, empty_histogram(self._findings), {})
-                yield Message(wire.ballot_to_records(ballot), reply_to=request)
+                ballot = ballots.Ballot(vote, empty_histogram(self._findings), {})
+                yield Message(ballots.ballot_to_records(ballot), reply_to=request)
 
     def _submission(self, node: int, identity: Identity) -> Any:
         """Chunk i is the vector's chunk i plus its chunk i + node: other valid ciphertexts for each hospital."""

@@ -14,6 +14,7 @@ from fedward.run_folder import RunFolder
 from fedward.settings import Settings
 
 POLL_S = 0.1
+_NO_COUNTS = "no sum of validation counts, for too few hospitals sent any"
 SILENCE_S = 5.0  # after Flower's runner has ended: what the server still had to say is there by then
 
 
@@ -80,11 +81,14 @@ class _View:
     def _close(self, event: dict[str, Any]) -> None:
         if event["phase"] in ("accepted", "rejected"):
             self._shown.advance(self._rounds)
-        figures = ", ".join(
+        figures = [
             f"{name} {event[key]:.4f}"
             for name, key in (("training loss", "train_loss"), ("validation loss", "val_loss"), ("AUC", "val_auc"))
             if event[key] is not None
-        )
+        ]
+        if event["encrypted_counts"] is not None:
+            hospitals = event["encrypted_counts"]
+            figures.append(f"validation counts of {hospitals} hospitals, encrypted" if hospitals else _NO_COUNTS)
         slowest = sorted(event["timing_s"].items(), key=lambda item: -item[1])[:3]
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in slowest)
-        console.note(f"Round {event['round']} {event['phase']}: {figures} ({times})")
+        console.note(f"Round {event['round']} {event['phase']}: {', '.join(figures)} ({times})")

@@ -3,12 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
+from fedward.ballots import Ballot
 from fedward.errors import FedwardError, HospitalFailedError, error_of
 from fedward.evaluation import ScoreHistogram, single_threshold
 from fedward.run_folder import RunFolder
 from fedward.timing import Stopwatch
 from fedward.types import ABSTAINED, Address, Rejection
-from fedward.wire import Ballot, Submission
+from fedward.wire import Submission
 
 
 class RoundLog:
@@ -24,7 +25,9 @@ class RoundLog:
         self.rejections: list[Rejection] = []
         self._run = run
         self._round_index = round_index
-        self._members = {member.address: member for member in run.load_record().roster}
+        record = run.load_record()
+        self._members = {member.address: member for member in record.roster}
+        self._encrypted: int | None = 0 if record.settings["metrics"]["encrypted"] else None
         self._train_losses: list[float] = []
         self._saturated = 0
         self._submitted: list[Address] = []
@@ -67,9 +70,14 @@ class RoundLog:
         vote = ballot.signed.vote
         self._verdicts[vote.hospital] = vote.accept
         self.clock.add(ballot.seconds)
-        counts = ballot.histogram.capped(self._members[vote.hospital].weight)
-        self._histogram = counts if self._histogram is None else self._histogram + counts
+        if ballot.histogram:
+            counts = ballot.histogram.capped(self._members[vote.hospital].weight)
+            self._histogram = counts if self._histogram is None else self._histogram + counts
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
+
+    def encrypted_counts(self, hospitals: int) -> None:
+        """So many hospitals' validation counts are in the sum that was kept; 0 where none was."""
+        self._encrypted = hospitals
 
     def waiting(self, what: str, deadline: int) -> None:
         """Some hospitals are missing, so the ledger's deadline has to pass."""
@@ -77,8 +85,9 @@ class RoundLog:
 
     def finish(self, phase: str, height: int, ledger_head: bytes) -> None:
         """Write the round's line of metrics; height and 32 bytes of ledger head are those after the round."""
-        counts = self._histogram
-        thresholds = counts.thresholds() if counts else None
+        figures = validation_figures(self._histogram)
+        if self._encrypted is not None:  # the server cannot tell how many images there are, not even that there is none
+            figures = dict.fromkeys(figures)
         metrics = {
             "round": self._round_index,
             "phase": phase,
@@ -88,20 +97,15 @@ class RoundLog:
             "accepts": sum(self._verdicts.values()),
             "rejects": len(self._verdicts) - sum(self._verdicts.values()),
             "train_loss": sum(self._train_losses) / len(self._train_losses) if self._train_losses else None,
-            "val_n": counts.n if counts else 0,
-            "val_loss": counts.loss() if counts else None,
-            "val_auc": counts.auc() if counts else None,
-            "threshold": single_threshold(thresholds) if thresholds else None,
-            "thresholds": thresholds,
+            **figures,
             "saturated": self._saturated,
             "height": height,
             "ledger_head": ledger_head.hex(),
             "timing_s": self.clock.seconds,
         }
         self._run.log_round(metrics)
-        self._tell(
-            "closed", **{key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
-        )
+        told = {key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
+        self._tell("closed", **told, encrypted_counts=self._encrypted)
 
     def _name(self, address: Address) -> str:
         member = self._members.get(address)
@@ -109,3 +113,15 @@ class RoundLog:
 
     def _tell(self, event: str, **details: Any) -> None:
         self._run.log_progress(event, round=self._round_index, **details)
+
+
+def validation_figures(counts: ScoreHistogram | None) -> dict[str, Any]:
+    """What summed validation counts say of a round's candidate, as it stands in `metrics.jsonl`."""
+    thresholds = counts.thresholds() if counts else None
+    return {
+        "val_n": counts.n if counts else 0,
+        "val_loss": counts.loss() if counts else None,
+        "val_auc": counts.auc() if counts else None,
+        "threshold": single_threshold(thresholds) if thresholds else None,
+        "thresholds": thresholds,
+    }

@@ -2,6 +2,7 @@
 
 RUN/  run.json  summary.json  trust.json  metrics.jsonl  progress.jsonl  learning_curves.png  model.keras
       server/ (its Ethereum key, the public context)  witness/ (its Ethereum key, where one is required)
+      counts/ (sums of encrypted validation counts, by round, where metrics.encrypted is set)
       ledger/  ciphertexts/<sha256>  keys/ (signed sealing keys, sealed keys: nothing secret)  hospitals/<id>/
 """
 
@@ -15,8 +16,10 @@ from typing import Any
 
 import filelock
 
+from fedward.ciphertext import CIPHERTEXT
+from fedward.encrypted_counts import EncryptedCounts
 from fedward.errors import EvidenceError, UsageError
-from fedward.files import append_line, parse_json, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
 from fedward.hospital import HospitalFolder
 from fedward.key_board import KeyBoard
 from fedward.types import Address, HospitalId
@@ -75,6 +78,7 @@ class RunFolder:
         self.witness = path / "witness"
         self.ledger = path / "ledger"
         self.ciphertexts = path / "ciphertexts"
+        self.counts = path / "counts"
         self.hospitals = path / "hospitals"
         self.keys = KeyBoard(path / "keys")
         self.metrics = path / "metrics.jsonl"
@@ -201,6 +205,36 @@ class RunFolder:
 
     def _round_file(self, round_index: int) -> Path:
         return self.ciphertexts / f"round-{round_index:04d}.json"
+
+    def save_counts(self, round_index: int, counts: EncryptedCounts) -> None:
+        """Keep a round's sum of encrypted validation counts, whole or not at all: a line of JSON, then ciphertexts."""
+        make_folder(self.counts)
+        head = json.dumps({"hospitals": counts.hospitals}).encode()
+        write_atomic(self._counts_file(round_index), head + b"\n" + b"".join(counts.chunks))
+
+    def load_counts(self, round_index: int) -> EncryptedCounts | None:
+        """The sum of a round's encrypted validation counts; None where there is none.
+
+        Raises:
+            EvidenceError: it is damaged.
+        """
+        path = self._counts_file(round_index)
+        try:
+            head, _, content = path.read_bytes().partition(b"\n")
+            hospitals = parse_json(head)["hospitals"]
+            damaged = not isinstance(hospitals, list) or not all(isinstance(name, str) for name in hospitals)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.") from error
+        size = CIPHERTEXT.total_bytes
+        if damaged or len(content) % size:
+            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.")
+        chunks = tuple(content[start : start + size] for start in range(0, len(content), size))
+        return EncryptedCounts(tuple(Address(name) for name in hospitals), chunks)
+
+    def _counts_file(self, round_index: int) -> Path:
+        return self.counts / f"round-{round_index:04d}.sum"
 
     def log_round(self, metrics: dict[str, Any]) -> None:
         """Add a finished round to `metrics.jsonl`."""

@@ -140,6 +140,13 @@ class VotingSettings:
 
 
 @dataclass(frozen=True)
+class MetricsSettings:
+    """Whether validation counts reach the server encrypted."""
+
+    encrypted: bool
+
+
+@dataclass(frozen=True)
 class SpeedSettings:
     """Settings that change how long a run takes, and nothing else."""
 
@@ -167,6 +174,7 @@ class Settings:
     encryption: EncryptionSettings
     ledger: LedgerSettings
     voting: VotingSettings
+    metrics: MetricsSettings
     speed: SpeedSettings
     run: RunSettings
 

@@ -9,24 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from fedward.ciphertext import CIPHERTEXT
 from fedward.errors import FedwardError
-from fedward.evaluation import BINS, ScoreHistogram
-from fedward.fields import LARGEST_FIGURE, Fields, malformed
-from fedward.types import (
-    Address,
-    Commitment,
-    PrivacyEvent,
-    SignedCommitment,
-    SignedVote,
-    Vote,
-)
+from fedward.fields import Fields, malformed
+from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment
 
-MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
 
 
@@ -54,15 +44,6 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
-class Ballot:
-    """A hospital's reply to an aggregate."""
-
-    signed: SignedVote
-    histogram: ScoreHistogram
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Failure:
     """A hospital that could not do its part, in its own words."""
 
@@ -83,6 +64,23 @@ def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
 def record_to_chunks(record: ArrayRecord) -> tuple[bytes, ...]:
     """The ciphertexts of a record, in order."""
     return tuple(record[name].data for name in sorted(record))
+
+
+def read_chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
+    """The ciphertexts under a name, unchecked; raises VerificationError where there is no such record."""
+    record = records.get(name)
+    if not isinstance(record, ArrayRecord):
+        raise malformed(f"has no arrays {name!r}")
+    return record_to_chunks(record)
+
+
+def sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
+    """These chunks, if they are as many and as long as they must be; else raises VerificationError."""
+    if len(chunks) != count:
+        raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
+    if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
+        raise malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
+    return chunks
 
 
 Aggregates = dict[int, tuple[bytes, ...]]  # by round, as the server hands them out; to be checked against the ledger
@@ -118,7 +116,7 @@ def read_aggregates(message: Message) -> Aggregates:
         named = _AGGREGATE_NAME.fullmatch(name)
         if not named:
             raise malformed(f"has an unknown record {name!r}")
-        aggregates[int(named[1])] = _chunks(message.content, name)
+        aggregates[int(named[1])] = read_chunks(message.content, name)
     return aggregates
 
 
@@ -173,7 +171,7 @@ def records_to_submission(records: RecordDict, chunk_count: int) -> Submission:
     told = Fields(records, "report")
     return Submission(
         signed=_read_commitment(records),
-        chunks=_sized(_chunks(records, "chunks"), chunk_count),
+        chunks=sized(read_chunks(records, "chunks"), chunk_count),
         report=_training_report(told) if told else None,
         seconds=Fields(records, "seconds").stage_seconds(),
     )
@@ -204,59 +202,6 @@ def _read_commitment(records: RecordDict) -> SignedCommitment:
         event=event,
     )
     return SignedCommitment(commitment, values.content("signature", 65))
-
-
-def ballot_to_records(ballot: Ballot) -> RecordDict:
-    """A ballot as a message's content."""
-    vote = ballot.signed.vote
-    values: dict[str, ConfigRecordValues] = {
-        "chain-id": vote.chain_id,
-        "contract": vote.contract,
-        "round": vote.round_index,
-        "hospital": vote.hospital,
-        "aggregate-hash": vote.aggregate_hash,
-        "accept": vote.accept,
-        "candidate-digest": vote.candidate_digest,
-        "evidence-hash": vote.evidence_hash,
-        "signature": ballot.signed.signature,
-    }
-    counts: dict[str, ConfigRecordValues] = {
-        "positives": ballot.histogram.positives.astype("<i8").tobytes(),
-        "negatives": ballot.histogram.negatives.astype("<i8").tobytes(),
-        "loss-sum": ballot.histogram.loss_sum,
-        "n": ballot.histogram.n,
-    }
-    return RecordDict(
-        {"vote": ConfigRecord(values), "counts": ConfigRecord(counts), "seconds": MetricRecord({**ballot.seconds})}
-    )
-
-
-def records_to_ballot(records: RecordDict, findings: int) -> Ballot:
-    """Read a ballot.
-
-    Args:
-        records: A message's content.
-        findings: Number of findings that the histograms must have.
-
-    Raises:
-        VerificationError: a part is missing or of the wrong type.
-    """
-    values, counts = Fields(records, "vote"), Fields(records, "counts")
-    vote = Vote(
-        chain_id=values.whole("chain-id"),
-        contract=Address(values.text("contract")),
-        round_index=values.whole("round"),
-        hospital=Address(values.text("hospital")),
-        aggregate_hash=values.content("aggregate-hash", 32),
-        accept=values.flag("accept"),
-        candidate_digest=values.content("candidate-digest", 32),
-        evidence_hash=values.content("evidence-hash", 32),
-    )
-    return Ballot(
-        signed=SignedVote(vote, values.content("signature", 65)),
-        histogram=_histogram(counts, findings),
-        seconds=Fields(records, "seconds").stage_seconds(),
-    )
 
 
 def failure_reply(request: Message, error: FedwardError, abstention: SignedCommitment | None = None) -> Message:
@@ -348,19 +293,6 @@ def exchange(
             time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
 
 
-def _histogram(counts: Fields, findings: int) -> ScoreHistogram:
-    """Score counts that add up: one hospital's nonsense must not spoil the sum over all of them."""
-    size, n = findings * BINS * 8, counts.whole("n")
-    positives, negatives = (
-        np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
-    )
-    both = np.concatenate([positives, negatives], axis=1)
-    # Each count is bounded first, so that no sum wraps around to n.
-    if not 0 <= n <= MAX_IMAGES or (both < 0).any() or (both > n).any() or (both.sum(axis=1) != n).any():
-        raise malformed(f"has score counts that do not add up to its {n} images")
-    return ScoreHistogram(positives, negatives, counts.figure("loss-sum", LARGEST_FIGURE * n), n)
-
-
 def _training_report(told: Fields) -> TrainingReport:
     saturated = told.whole("saturated")
     if saturated < 0:
@@ -376,19 +308,3 @@ def _report_record(report: TrainingReport | None) -> MetricRecord:
         if report.loss is not None:
             record["loss"] = report.loss
     return record
-
-
-def _chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
-    record = records.get(name)
-    if not isinstance(record, ArrayRecord):
-        raise malformed(f"has no arrays {name!r}")
-    return record_to_chunks(record)
-
-
-def _sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
-    """These chunks, if they are as many and as long as an update's."""
-    if len(chunks) != count:
-        raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
-    if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
-        raise malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
-    return chunks

@@ -14,13 +14,14 @@ import client
 from blockchain.ledger import Ledger
 from blockchain.records import RoundPhase
 from encryption import encrypt
+from fedward import ballots, wire
 from fedward import settings as setting
-from fedward import wire
 from fedward.errors import QuorumError, VerificationError
+from fedward.evaluation import BINS
 from fedward.files import merkle_root, sha256
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
-from fedward.types import HospitalId, PrivateUpdate
+from fedward.types import HospitalId, PrivateUpdate, SignedVote
 
 CHUNKS = 12
 
@@ -88,7 +89,7 @@ def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(feder
     root = merkle_root([sha256(chunk) for chunk in forged])
     server.ledger.close_submissions(1, root, (0, 1, 2), {})
     reply = ask(federation, 1, "evaluate", 1, {1: forged})
-    ballot = wire.records_to_ballot(reply.content, 1)
+    ballot = ballots.records_to_ballot(reply.content, 1)
     assert not ballot.signed.vote.accept
     # Neither the digest nor the counts say anything about any model.
     assert ballot.signed.vote.candidate_digest == client.NO_CANDIDATE
@@ -127,10 +128,10 @@ def test_somebody_else_may_count_the_votes_first(federation: Federation) -> None
                     ledger.cast_vote_for(entry)
                 ledger.finalize_round(1)
             else:
-                collected.append(wire.records_to_ballot(reply.content, 1).signed)
+                collected.append(ballots.records_to_ballot(reply.content, 1).signed)
         return reply
 
-    collected: list[wire.SignedVote] = []
+    collected: list[SignedVote] = []
     federation.grid.tamper = tamper
     metrics = federation.lead_round()
     assert metrics["phase"] == "accepted"
@@ -141,7 +142,7 @@ def test_somebody_else_may_count_the_votes_first(federation: Federation) -> None
 def test_one_hospitals_counts_weigh_no_more_than_it_is_enrolled_for(federation: Federation) -> None:
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "counts" in reply.content:
-            counts = np.zeros((1, wire.BINS), "<i8")
+            counts = np.zeros((1, BINS), "<i8")
             counts[0, -1] = 2**39
             values = reply.content["counts"]
             values["negatives"], values["positives"] = counts.tobytes(), np.zeros_like(counts).tobytes()

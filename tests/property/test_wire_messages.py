@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from fedward import wire
+from fedward import ballots, wire
 from fedward.ciphertext import CIPHERTEXT
 from fedward.errors import DataError, VerificationError
 from fedward.evaluation import BINS, ScoreHistogram
@@ -57,7 +57,7 @@ def histograms(draw: st.DrawFn) -> ScoreHistogram:
     return ScoreHistogram(counts[:, :BINS], counts[:, BINS:], draw(st.floats(0, 1e6)) * n, n)
 
 
-BALLOTS = st.builds(wire.Ballot, st.builds(SignedVote, VOTES, SIGNATURES), histograms(), SECONDS)
+BALLOTS = st.builds(ballots.Ballot, st.builds(SignedVote, VOTES, SIGNATURES), histograms(), SECONDS)
 
 
 def travel(thing: Any) -> Any:
@@ -80,9 +80,9 @@ def test_submissions_come_out_as_they_went_in(submission: wire.Submission) -> No
 
 @settings(max_examples=60, deadline=None)
 @given(BALLOTS)
-def test_ballots_come_out_as_they_went_in(ballot: wire.Ballot) -> None:
+def test_ballots_come_out_as_they_went_in(ballot: ballots.Ballot) -> None:
     findings = len(ballot.histogram.positives)
-    read = wire.records_to_ballot(travel(wire.ballot_to_records(ballot)), findings)
+    read = ballots.records_to_ballot(travel(ballots.ballot_to_records(ballot)), findings)
     assert read.signed == ballot.signed
     assert type(read.signed.vote.accept) is bool
     assert read.seconds == ballot.seconds
@@ -90,7 +90,7 @@ def test_ballots_come_out_as_they_went_in(ballot: wire.Ballot) -> None:
         assert np.array_equal(getattr(read.histogram, name), getattr(ballot.histogram, name))
     for other in (findings - 1, findings + 1):
         with pytest.raises(VerificationError):
-            wire.records_to_ballot(wire.ballot_to_records(ballot), other)
+            ballots.records_to_ballot(ballots.ballot_to_records(ballot), other)
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,7 +135,7 @@ SUBMISSION = wire.Submission(
     {"train": 1.0},
 )
 ONE_IMAGE = np.eye(1, BINS, dtype=np.int64)
-BALLOT = wire.Ballot(
+BALLOT = ballots.Ballot(
     SignedVote(Vote(1, Address("0xc"), 1, Address("0xh"), b"a" * 32, True, b"c" * 32, b"e" * 32), b"s" * 65),
     ScoreHistogram(ONE_IMAGE, np.zeros_like(ONE_IMAGE), 0.5, 1),
     {"vote": 1.0},
@@ -147,12 +147,12 @@ def read_submission(records: RecordDict) -> object:
 
 
 def read_ballot(records: RecordDict) -> object:
-    return wire.records_to_ballot(records, 1)
+    return ballots.records_to_ballot(records, 1)
 
 
 READERS: dict[str, tuple[Callable[[], RecordDict], Callable[[RecordDict], object]]] = {
     "submission": (lambda: wire.submission_to_records(SUBMISSION), read_submission),
-    "ballot": (lambda: wire.ballot_to_records(BALLOT), read_ballot),
+    "ballot": (lambda: ballots.ballot_to_records(BALLOT), read_ballot),
 }
 FIELDS = [
     (kind, record, field)
@@ -287,11 +287,11 @@ WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
         (ONE_IMAGE * (2**62), ONE_IMAGE * (2**62), -(2**63)),
         (WRAPS_TO_ONE, ONE_IMAGE * 0, 1),
         (ONE_IMAGE * 2 - np.roll(ONE_IMAGE, 1), ONE_IMAGE, 2),
-        (ONE_IMAGE * (wire.MAX_IMAGES + 1), ONE_IMAGE * 0, wire.MAX_IMAGES + 1),
+        (ONE_IMAGE * (ballots.MAX_IMAGES + 1), ONE_IMAGE * 0, ballots.MAX_IMAGES + 1),
         (ONE_IMAGE, ONE_IMAGE * 0, 2),
     ],
 )
 def test_score_counts_that_do_not_add_up_are_refused(positives: np.ndarray, negatives: np.ndarray, n: int) -> None:
     counts = ScoreHistogram(positives, negatives, 0.5, n)
     with pytest.raises(VerificationError, match="add up"):
-        read_ballot(wire.ballot_to_records(dataclasses.replace(BALLOT, histogram=counts)))
+        read_ballot(ballots.ballot_to_records(dataclasses.replace(BALLOT, histogram=counts)))

@@ -1,0 +1,56 @@
+"""How a holder of the consortium's key opens the sum of a round's encrypted validation counts.
+
+Who is inside is the server's word. It counts only where the ledger agrees: each of them is on the round's roster and
+has voted, and they are as many as an aggregate must have, for a smaller sum would show single hospitals' counts.
+"""
+
+from blockchain.ledger_reader import LedgerReader
+from encryption import SecretContext, decrypt
+from fedward.encrypted_counts import EncryptedCounts, check_counts, counts_layout
+from fedward.errors import VerificationError
+from fedward.evaluation import ScoreHistogram
+
+
+def open_counts(
+    counts: EncryptedCounts,
+    round_index: int,
+    findings: int,
+    min_included: int,
+    ledger: LedgerReader,
+    secret: SecretContext,
+) -> ScoreHistogram:
+    """The summed histogram of a round.
+
+    Args:
+        counts: The sum, as the server kept it.
+        round_index: The round.
+        findings: Number of findings.
+        min_included: Fewest hospitals whose sum is opened.
+        ledger: Where roster, weights and votes are recorded.
+        secret: The key of the round's epoch.
+
+    Raises:
+        VerificationError: the sum is of too few hospitals, or of others than have voted.
+        EncryptionError: it does not open under this key, or to counts that honest hospitals cannot have.
+
+    Limits: a server can leave hospitals out, or add one twice; one hospital can lie about its images as long as the
+    sum looks like counts. Neither shows here.
+    """
+    opening, inside = ledger.opening(round_index), {address.lower() for address in counts.hospitals}
+    voters = {str(event.values["hospital"]).lower() for event in ledger.events("VoteCast", round_index)}
+    weights = {entry.address.lower(): entry.weight for entry in opening.roster}
+    if len(inside) != len(counts.hospitals) or not inside <= voters & set(weights):
+        raise VerificationError(
+            f"The validation counts of round {round_index} are said to be of hospitals that have not voted in it.",
+            "Ask the server for the sum that it made from that round's ballots.",
+        )
+    if len(inside) < min_included:
+        raise VerificationError(
+            f"The validation counts of round {round_index} are of {len(inside)} hospitals, "
+            f"fewer than ledger.min-included {min_included}.",
+            "Do not open them: they would show single hospitals' counts.",
+        )
+    layout = counts_layout(findings, len(opening.roster), opening.enrolled_total)
+    total = layout.from_fields(decrypt(counts.chunks, layout.plan, secret, len(inside)))
+    check_counts(total, sum(weights[address] for address in inside))
+    return total

@@ -1,0 +1,456 @@
+"""Rounds whose validation counts the server adds without seeing them, beside the same rounds in the clear."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from federation import Federation, Tamper, founded
+from flwr.app import Message
+from flwr.common.serde import recorddict_to_proto
+
+import client
+from blockchain.pooled_counts import open_counts
+from commands import encrypted_metrics
+from commands.conclusion import conclude
+from encryption import SecretContext, encrypt_fields
+from fedward import wire
+from fedward.ballots import ENCRYPTED_COUNTS
+from fedward.ciphertext import CIPHERTEXT
+from fedward.encrypted_counts import LOSS_FRACTION_BITS, CountsLayout, EncryptedCounts, counts_layout
+from fedward.errors import QuorumError, VerificationError
+from fedward.evaluation import BINS, ScoreHistogram
+from fedward.model_file import load_card
+from fedward.timing import Stopwatch
+from fedward.types import Address, DetectorReport, HospitalId
+
+ENCRYPTED = ("metrics.encrypted", True)
+FIGURES = ("val_n", "val_loss", "val_auc", "threshold", "thresholds")
+LOSS_ERROR = 3 * 2.0 ** -(LOSS_FRACTION_BITS + 1)  # of a sum of three
+
+
+@dataclass
+class Run:
+    """A federation, and what its hospitals counted and said."""
+
+    federation: Federation
+    histograms: list[ScoreHistogram] = field(default_factory=list)
+    ballots: list[Message] = field(default_factory=list)
+
+    def figures(self) -> list[dict[str, object]]:
+        """Validation figures by round, as `conclude` takes them."""
+        made = self.federation
+        rounds = encrypted_metrics.with_figures(made.folder, made.folder.load_record(), made.ledger, made.settings)
+        return [{key: entry[key] for key in FIGURES} for entry in rounds]
+
+
+@contextmanager
+def running(path: Path, *overrides: tuple[str, object]) -> Iterator[Run]:
+    """A federation whose hospitals' histograms are noted where they are made."""
+    real = client.histogram
+    with founded(path, *overrides) as made:  # type: ignore[arg-type]
+        run = Run(made)
+
+        def note(*arguments: object) -> ScoreHistogram:
+            run.histograms.append(real(*arguments))  # type: ignore[arg-type]
+            return run.histograms[-1]
+
+        def keep(_node: int, reply: Message) -> Message:
+            if "vote" in reply.content:
+                run.ballots.append(reply)
+            return reply
+
+        made.grid.tamper = keep
+        with mock.patch("client.histogram", note):
+            yield run
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Run]]:
+    """The same two rounds, in the clear and encrypted."""
+    path = tmp_path_factory.mktemp("metrics")
+    with running(path / "clear") as clear, running(path / "encrypted", ENCRYPTED) as encrypted:
+        for run in (clear, encrypted):
+            for _ in range(2):
+                run.federation.lead_round()
+        yield clear, encrypted
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with running(tmp_path / "run", ENCRYPTED) as made:
+        yield made
+
+
+def secret_of(federation: Federation) -> SecretContext:
+    return SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
+
+
+def layout_of(federation: Federation, index: int = 1) -> CountsLayout:
+    opening = federation.ledger.opening(index)
+    return counts_layout(len(federation.data.findings), len(opening.roster), opening.enrolled_total)
+
+
+def opened(federation: Federation, index: int) -> ScoreHistogram:
+    counts = federation.folder.load_counts(index)
+    assert counts is not None
+    findings, least = len(federation.data.findings), federation.settings.ledger.min_included
+    return open_counts(counts, index, findings, least, federation.ledger, secret_of(federation))
+
+
+def test_the_opened_figures_are_those_of_the_same_run_in_the_clear(both: tuple[Run, Run]) -> None:
+    clear, encrypted = both
+    plain = [{key: entry[key] for key in FIGURES} for entry in clear.federation.folder.rounds()]
+    found = encrypted.figures()
+    assert clear.figures() == plain, "in the clear nothing is opened"
+    assert len(found) == 2
+    for one, other in zip(plain, found, strict=True):
+        for key in ("val_n", "val_auc", "threshold"):
+            assert one[key] == other[key], key
+        assert list(one["thresholds"]) == list(other["thresholds"])  # type: ignore[call-overload]
+        assert other["val_loss"] == pytest.approx(one["val_loss"], abs=LOSS_ERROR, rel=1e-14)
+    assert plain[0]["val_n"]
+    assert plain[0]["val_auc"] != plain[1]["val_auc"], "two rounds, not one twice"
+
+
+def test_the_opened_sum_is_the_plain_sum_bit_for_bit(both: tuple[Run, Run]) -> None:
+    _, encrypted = both
+    for index in (1, 2):
+        first, *others = encrypted.histograms[3 * (index - 1) : 3 * index]
+        total = first
+        for counts in others:
+            total = total + counts
+        found = opened(encrypted.federation, index)
+        assert found.positives.tobytes() == total.positives.tobytes()
+        assert found.negatives.tobytes() == total.negatives.tobytes()
+        assert found.n == total.n
+        assert abs(found.loss_sum - total.loss_sum) <= LOSS_ERROR
+
+
+def test_the_models_card_has_the_same_thresholds(both: tuple[Run, Run]) -> None:
+    cards = []
+    for run in both:
+        made = run.federation
+        conclude(made.folder, made.ledger, Stopwatch(), time.perf_counter())
+        cards.append(load_card(made.folder.model))
+    assert cards[0].thresholds == cards[1].thresholds
+    assert cards[0].settings_digest != cards[1].settings_digest, "a promise to the hospitals, so of the digest"
+    clear, encrypted = (run.federation.folder for run in both)
+    lines = [json.loads(line) for line in (encrypted.hospitals / "validation.jsonl").read_text().splitlines()]
+    assert [line["val_auc"] for line in lines] == [entry["val_auc"] for entry in clear.rounds()]
+    assert (encrypted.hospitals / "validation.jsonl").stat().st_mode & 0o077 == 0
+    assert not (clear.hospitals / "validation.jsonl").exists()
+
+
+def test_the_server_writes_no_figures_rather_than_wrong_ones(both: tuple[Run, Run]) -> None:
+    clear, encrypted = (run.federation.folder for run in both)
+    assert all(entry[key] is not None for entry in clear.rounds() for key in FIGURES)
+    assert all(entry[key] is None for entry in encrypted.rounds() for key in FIGURES)
+    told = {}
+    for folder in (clear, encrypted):
+        events = [json.loads(line) for line in folder.progress.read_text().splitlines()]
+        told[folder] = [event["encrypted_counts"] for event in events if event["event"] == "closed"]
+    assert told == {clear: [None, None], encrypted: [3, 3]}
+
+
+def pieces(run: Run) -> list[bytes]:
+    """Every histogram's rows as a message holds them, its sum of losses, and the pooled losses as text."""
+    found = []
+    for counts in run.histograms:
+        found += [rows.astype("<i8").tobytes() for rows in (counts.positives, counts.negatives)]
+        found.append(np.float64(counts.loss_sum).tobytes())
+    for index in range(0, len(run.histograms), 3):
+        each = run.histograms[index : index + 3]
+        found.append(repr((each[0] + each[1] + each[2]).loss()).encode())
+    return found
+
+
+def searched(run: Run) -> bytes:
+    """All ballots, and all files outside of the hospitals' folders."""
+    folder = run.federation.folder
+    files = [path for path in folder.path.rglob("*") if path.is_file() and folder.hospitals not in path.parents]
+    assert folder.metrics in files
+    messages = [recorddict_to_proto(ballot.content).SerializeToString() for ballot in run.ballots]
+    return b"".join([*messages, *(path.read_bytes() for path in files)])
+
+
+def test_nothing_that_leaves_a_hospital_holds_its_counts(both: tuple[Run, Run]) -> None:
+    clear, encrypted = both
+    content = searched(clear)
+    assert all(piece in content for piece in pieces(clear)), "else the search means nothing"
+    content = searched(encrypted)
+    assert not any(piece in content for piece in pieces(encrypted))
+    layout = layout_of(encrypted.federation)
+    assert len(encrypted.ballots) == 6
+    for ballot in encrypted.ballots:
+        assert set(ballot.content) == {"vote", "seconds", ENCRYPTED_COUNTS}
+        assert len(ballot.content[ENCRYPTED_COUNTS]) == layout.plan.chunks
+    # Single ballots, which every hospital could open, are not kept; only their sum is.
+    chunks = {chunk for ballot in encrypted.ballots for chunk in wire.read_chunks(ballot.content, ENCRYPTED_COUNTS)}
+    for index in (1, 2):
+        kept = encrypted.federation.folder.load_counts(index)
+        assert kept is not None
+        assert not chunks & set(kept.chunks)
+        assert len(kept.hospitals) == 3
+    stored = {path.read_bytes() for path in encrypted.federation.folder.ciphertexts.iterdir()}
+    assert not chunks & stored
+
+
+def first_chunk(change: Callable[[bytes], bytes]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    return lambda chunks: (change(chunks[0]), *chunks[1:])
+
+
+def out_of_range(chunk: bytes) -> bytes:
+    return chunk[: CIPHERTEXT.header_bytes] + b"\xff" * 8 + chunk[CIPHERTEXT.header_bytes + 8 :]
+
+
+def in_the_open(chunk: bytes) -> bytes:
+    middle = CIPHERTEXT.header_bytes + (CIPHERTEXT.total_bytes - CIPHERTEXT.header_bytes) // 2
+    return chunk[:middle] + bytes(CIPHERTEXT.total_bytes - middle)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda chunks: chunks[:-1], "ciphertexts where"),
+        (lambda chunks: (*chunks, chunks[0]), "ciphertexts where"),
+        (lambda _chunks: (), "ciphertexts where"),
+        (first_chunk(lambda chunk: chunk[:-1]), "bytes"),
+        (first_chunk(lambda chunk: b"\0" + chunk[1:]), "header"),
+        (first_chunk(out_of_range), "residue"),
+        (first_chunk(in_the_open), "hides nothing"),
+        (None, "in the clear"),
+    ],
+    ids=["one too few", "one too many", "none", "short", "header", "residue", "hides nothing", "clear beside it"],
+)
+def test_a_ballot_with_other_ciphertexts_is_set_aside(
+    run: Run, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]] | None, told: str
+) -> None:
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "vote" in reply.content:
+            if change:
+                chunks = change(wire.read_chunks(reply.content, ENCRYPTED_COUNTS))
+                reply.content[ENCRYPTED_COUNTS] = wire.chunks_to_record(chunks)
+            else:
+                reply.content["counts"] = reply.content["seconds"]
+        return reply
+
+    federation = run.federation
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    (rejection,) = metrics["rejections"]  # type: ignore[misc]
+    assert rejection["reason"] == "MalformedReply"
+    assert told in rejection["evidence"]
+    assert metrics["accepts"] == 2
+    kept = federation.folder.load_counts(1)
+    assert kept is not None
+    assert len(kept.hospitals) == 2
+    (figures,) = run.figures()
+    assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
+
+
+def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: SecretContext | None = None) -> Tamper:
+    """Let hospital 2 encrypt fields of its own making, perhaps under a key of its own."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "vote" in reply.content:
+            federation = run.federation
+            layout = layout_of(federation, reply.content["vote"]["round"])
+            public = (key or secret_of(federation)).public
+            chunks = encrypt_fields(make(layout), layout.plan, public)
+            reply.content[ENCRYPTED_COUNTS] = wire.chunks_to_record(chunks)
+        return reply
+
+    return tamper
+
+
+def lying(**places: int) -> Callable[[CountsLayout], np.ndarray]:
+    """Fields that are 0 but in some places: `first` and `last` bin of positives, `n`, `loss` (its highest digit)."""
+
+    def make(layout: CountsLayout) -> np.ndarray:
+        fields = np.zeros(layout.plan.parameters, np.int64)
+        at = {"first": 0, "last": BINS - 1, "n": 2 * BINS, "loss": layout.plan.parameters - 1}
+        for name, value in places.items():
+            fields[at[name]] = value
+        return fields
+
+    return make
+
+
+def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    federation = run.federation
+    stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.load_record().roster)
+    lies = [
+        (replace_counts(run, lying(first=5)), "add up"),
+        (replace_counts(run, lying(first=-1, last=1)), "add up"),
+        (replace_counts(run, lying(last=enrolled, n=enrolled)), "enrolled"),
+        (replace_counts(run, lying(loss=-1)), "loss"),
+        (replace_counts(run, lying(last=1, n=1), stranger), "whole numbers"),
+    ]
+    honest = federation.grid.tamper
+    for tamper, _ in lies:
+        federation.grid.tamper = tamper
+        assert federation.lead_round()["phase"] == "accepted"
+    capsys.readouterr()
+    figures = run.figures()
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "no validation figures" in line]
+    assert len(warnings) == len(lies)
+    for found, warning, (_, told) in zip(figures, warnings, lies, strict=True):
+        assert told in warning
+        assert found == {"val_n": 0, "val_loss": None, "val_auc": None, "threshold": 0.5, "thresholds": [0.5]}
+    conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
+    assert load_card(federation.folder.model).thresholds == (0.5,)
+    federation.grid.tamper = honest
+    federation.lead_round()
+    assert run.figures()[-1]["val_auc"] is not None, "the next round is sound again"
+
+
+def test_a_plausible_lie_sets_the_threshold(run: Run) -> None:
+    """What encryption costs: in the clear a hospital's counts weigh no more than its images; here they share it."""
+    federation = run.federation
+    weights = {member.hospital: member.weight for member in federation.folder.load_record().roster}
+    room = sum(weights.values()) - sum(len(federation.data.partitions[index].val) for index in (0, 2))
+    assert room > weights[HospitalId("hospital-2")]
+    federation.grid.tamper = replace_counts(run, lying(first=room, n=room))
+    federation.lead_round()
+    (figures,) = run.figures()
+    assert figures["val_n"] == sum(weights.values())
+    assert figures["threshold"] < 0.01, "whoever scores at all is called ill"  # type: ignore[operator]
+
+
+def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
+    real = client._decrypt
+
+    def fails_at_two(hospital: client.Hospital, *rest: object) -> object:
+        if hospital.membership.hospital == "hospital-2":
+            return DetectorReport("decode", True, 1.0, "It does not decode.")
+        return real(hospital, *rest)  # type: ignore[arg-type]
+
+    with mock.patch("client._decrypt", fails_at_two):
+        metrics = run.federation.lead_round()
+    assert (metrics["accepts"], metrics["rejects"]) == (2, 1)
+    (figures,) = run.figures()
+    assert len(run.histograms) == 2
+    assert figures["val_n"] == run.histograms[0].n + run.histograms[1].n
+    kept = run.federation.folder.load_counts(1)
+    assert kept is not None
+    assert len(kept.hospitals) == 3, "from outside its ballot looks like the others'"
+
+
+def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None:
+    federation = run.federation
+    federation.lead_round()
+    whole, secret = federation.folder.load_counts(1), secret_of(federation)
+    assert whole is not None
+
+    def tamper(node: int, reply: Message) -> Message | None:
+        return None if node > 1 and "vote" in reply.content else reply
+
+    federation.grid.tamper = tamper
+    with pytest.raises(QuorumError):
+        federation.lead_round()
+    assert federation.folder.load_counts(2) is None
+    events = [json.loads(line) for line in federation.folder.progress.read_text().splitlines()]
+    assert events[-1]["encrypted_counts"] == 0
+    assert run.figures()[1]["val_auc"] is None
+
+    def refused(hospitals: tuple[Address, ...], index: int = 1) -> str:
+        with pytest.raises(VerificationError) as error:
+            open_counts(EncryptedCounts(hospitals, whole.chunks), index, 1, 2, federation.ledger, secret)
+        return error.value.what
+
+    assert "fewer than" in refused(whole.hospitals[:1])
+    assert "not voted" in refused((whole.hospitals[0], whole.hospitals[0]))
+    assert "not voted" in refused((*whole.hospitals[:2], Address("0x" + "11" * 20)))
+    assert "not voted" in refused(whole.hospitals, 2), "a sum of another round"
+
+
+def test_a_run_goes_on_after_a_crash_amid_the_votes(run: Run) -> None:
+    federation = run.federation
+    honest = federation.grid.tamper
+    federation.lead_round()
+    before = (federation.folder.counts / "round-0001.sum").read_bytes()
+    votes = 0
+
+    def crash(node: int, reply: Message) -> Message:
+        nonlocal votes
+        votes += "vote" in reply.content
+        if votes == 3:
+            raise InterruptedError
+        return reply
+
+    federation.grid.tamper = crash
+    with pytest.raises(InterruptedError):
+        federation.lead_round()
+    assert federation.folder.load_counts(2) is None
+    federation.grid.tamper = honest
+    server = federation.server()
+    assert server.decided_rounds() == 1
+    federation.lead_round()
+    assert (federation.folder.counts / "round-0001.sum").read_bytes() == before
+    phases = [entry["phase"] for entry in federation.folder.rounds()]
+    assert phases == ["accepted", "aborted", "accepted"]
+    figures = run.figures()
+    assert [found["val_auc"] is not None for found in figures] == [True, False, True]
+    assert federation.folder.rounds()[1]["val_n"] is None
+
+
+def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    federation = run.federation
+    federation.lead_round()
+    path = federation.folder.counts / "round-0001.sum"
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    assert run.figures()[0]["thresholds"] == [0.5]
+    assert "damaged" in capsys.readouterr().err
+    path.write_bytes(content)
+    with mock.patch.object(type(federation.folder.hospital(HospitalId("hospital-1"))), "held_keys", return_value=()):
+        assert run.figures()[0]["val_n"] == 0
+    assert "No hospital has the key" in capsys.readouterr().err
+    path.unlink()
+    assert run.figures()[0]["val_auc"] is None
+
+
+def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
+    """Counts as of NIH ChestX-ray14, through the same messages, checks, sum and key."""
+    with running(tmp_path / "run", ENCRYPTED) as run:
+        federation = run.federation
+        rng = np.random.default_rng(7)
+        made: list[ScoreHistogram] = []
+
+        def fourteen(_logits: object, labels: np.ndarray) -> ScoreHistogram:
+            n = len(labels)
+            bins = rng.integers(0, 2 * BINS, (14, n))
+            counts = np.stack([np.bincount(row, minlength=2 * BINS) for row in bins])
+            made.append(ScoreHistogram(counts[:, :BINS], counts[:, BINS:], 0.3 * n, n))
+            return made[-1]
+
+        lead = federation.server()
+        lead.findings = 14
+        wide = mock.patch(
+            "client.counts_layout", lambda _findings, hospitals, total: counts_layout(14, hospitals, total)
+        )
+        with (
+            wide,
+            mock.patch("client.histogram", fourteen),
+            mock.patch.object(Federation, "server", return_value=lead),
+        ):
+            federation.lead_round()
+        kept = federation.folder.load_counts(1)
+        assert kept is not None
+        found = open_counts(kept, 1, 14, 2, federation.ledger, secret_of(federation))
+        total = made[0] + made[1] + made[2]
+        assert np.array_equal(found.positives, total.positives)
+        assert np.array_equal(found.negatives, total.negatives)
+        assert found.thresholds() == total.thresholds()
+        assert found.auc() == total.auc()
