@@ -214,7 +214,8 @@ def train_as_set(hospital: Hospital, model: GlobalModel, round_index: int) -> Mo
     """Stage 2: DP-SGD where single patients or images are protected, else plain local epochs."""
     settings, classifier = hospital.settings, hospital.classifier()
     if settings.privacy.mode == "sample":
-        return train_privately(hospital.partition, model, classifier, settings.privacy)
+        weight = settings.training.positive_weight
+        return train_privately(hospital.partition, model, classifier, settings.privacy, positive_weight=weight)
     return train(hospital.partition, model, classifier, settings.training, round_index)
 
 

@@ -43,7 +43,10 @@ def train_alone(
     for round_index in range(1, settings.training.rounds + 1):
         model = GlobalModel(weights, b"")
         if settings.privacy.mode == "sample":
-            update = privatize(train_privately(partition, model, classifier, settings.privacy), settings.privacy)
+            sampled = train_privately(
+                partition, model, classifier, settings.privacy, positive_weight=settings.training.positive_weight
+            )
+            update = privatize(sampled, settings.privacy)
         else:
             update = privatize(train(partition, model, classifier, settings.training, round_index), settings.privacy)
         weights = weights + update.delta

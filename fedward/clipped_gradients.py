@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.model import Classifier
+from fedward.model import Classifier, weighted_cross_entropy
 from fedward.quiet_tensorflow import tf
 from fedward.types import Vector
 
@@ -80,14 +80,14 @@ def _without_warnings() -> Iterator[None]:
 
 
 class ClippedGradients:
-    """Sums of clipped gradients of a classifier's loss, at the weights that it holds when asked.
+    """Sums of clipped gradients of a classifier's weighted loss, at the weights that it holds when asked.
 
     Args:
         classifier: Whose trainable weights the gradients are of.
 
     Guarantees:
-        1. Whatever images, labels and weights: what a unit adds is at most `bound` long. A gradient that is not
-           finite adds nothing.
+        1. Whatever images, labels, weights and weight of positive labels: what a unit adds is at most `bound` long. A
+           gradient that is not finite adds nothing.
         2. What a unit adds depends on that unit's images alone, not on who else is in the batch.
     """
 
@@ -100,7 +100,9 @@ class ClippedGradients:
         """Length of a gradient."""
         return self._classifier.parameters
 
-    def __call__(self, prepared: Vector, labels: Vector, batch: Batch, bound: float) -> NDArray[np.float64]:
+    def __call__(
+        self, prepared: Vector, labels: Vector, batch: Batch, bound: float, positive_weight: float = 1.0
+    ) -> NDArray[np.float64]:
         """One batch's sum.
 
         Args:
@@ -108,6 +110,7 @@ class ClippedGradients:
             labels: float32, shape (n, findings).
             batch: Which of them.
             bound: Largest L2 norm of what a unit adds.
+            positive_weight: How often a positive label counts in the loss.
 
         Returns:
             float64, shape (parameters,).
@@ -118,10 +121,11 @@ class ClippedGradients:
             tf.constant(batch.slots),
             tf.constant(batch.shares),
             tf.constant(bound, tf.float64),
+            tf.constant(positive_weight, tf.float32),
         )
         return np.asarray(total, np.float64)
 
-    def _clipped_sum(self, inputs: Any, labels: Any, slots: Any, shares: Any, bound: Any) -> Any:
+    def _clipped_sum(self, inputs: Any, labels: Any, slots: Any, shares: Any, bound: Any, positive_weight: Any) -> Any:
         head = self._classifier.trainable
         weights = head.trainable_weights
 
@@ -129,7 +133,7 @@ class ClippedGradients:
             pixels, label = image
             with tf.GradientTape() as tape:
                 logits = head(pixels[None], training=True)
-                loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label[None], logits))
+                loss = weighted_cross_entropy(label[None], logits, positive_weight)
             return tf.concat([tf.reshape(part, [-1]) for part in tape.gradient(loss, weights)], 0)
 
         with _without_warnings():

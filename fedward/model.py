@@ -68,6 +68,7 @@ class Classifier:
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(self.network.trainable_weights)
         self._pull: tuple[list[Any], float] = [], 0.0  # weights to stay near, and how strongly
+        self._positive_weight = 1.0
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
         self._head = tf.function(lambda prepared: self.trainable(prepared, training=False), reduce_retracing=True)
@@ -133,13 +134,15 @@ class Classifier:
     def _has_fixed_part(self) -> bool:
         return self.trainable is not self.network
 
-    def start_training(self, learning_rate: float, proximal_mu: float = 0.0) -> None:
+    def start_training(self, learning_rate: float, proximal_mu: float = 0.0, positive_weight: float = 1.0) -> None:
         """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared.
 
         Args:
             learning_rate: Of the steps that follow.
             proximal_mu: How strongly these steps are pulled toward the present weights; 0: not at all.
+            positive_weight: How often a positive label counts in the loss that these steps minimize.
         """
+        self._positive_weight = positive_weight
         weights = self.network.trainable_weights
         self._pull = [tf.constant(weight.numpy()) for weight in weights] if proximal_mu else [], proximal_mu
         for variable in self._optimizer.variables:
@@ -147,21 +150,25 @@ class Classifier:
         self._optimizer.learning_rate = learning_rate
 
     def train_batch(self, prepared: Vector, labels: NDArray[np.float32]) -> float:
-        """One Adam step on the mean binary cross-entropy (and the pull, where set); returns that loss before the step.
+        """One Adam step on the weighted mean binary cross-entropy (and the pull, where set).
+
+        Returns the plain mean before the step, without weight and pull, so that runs compare.
 
         Args:
             prepared: Some rows of what `prepare` gave.
             labels: float32, shape (rows, findings), each 0 or 1.
         """
         anchors, mu = self._pull
-        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, tf.constant(mu, tf.float32)))
+        numbers = tf.constant(mu, tf.float32), tf.constant(self._positive_weight, tf.float32)
+        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, *numbers))
 
-    def _train_step(self, prepared: Any, labels: Any, anchors: list[Any], mu: Any) -> Any:
+    def _train_step(self, prepared: Any, labels: Any, anchors: list[Any], mu: Any, positive_weight: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = self.trainable(prepared, training=True)
-            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
+            weighted = weighted_cross_entropy(labels, logits, positive_weight)
+        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
         weights = self.network.trainable_weights
-        gradients = tape.gradient(loss, weights)
+        gradients = tape.gradient(weighted, weights)
         if anchors:
             gradients = [
                 gradient + mu * (weight - anchor)
@@ -169,6 +176,22 @@ class Classifier:
             ]
         self._optimizer.apply(gradients, weights)
         return loss
+
+
+def weighted_cross_entropy(labels: Any, logits: Any, positive_weight: Any) -> Any:
+    """What training minimizes: mean binary cross-entropy, the terms of positive labels multiplied.
+
+    Args:
+        labels: float32, shape (n, findings), each 0 or 1.
+        logits: float32, same shape.
+        positive_weight: float32, above 0.
+
+    Guarantees:
+        1. At weight 1, value and gradient are those of the plain mean, bit for bit.
+        2. At a whole weight w it is, but for a factor, the loss of the images with each positive one w times.
+    """
+    weights = 1.0 + (positive_weight - 1.0) * labels
+    return tf.reduce_mean(weights * tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
 
 
 @functools.lru_cache(maxsize=1)

@@ -27,6 +27,7 @@ def train_privately(
     classifier: Classifier,
     settings: PrivacySettings,
     source: RandomBytes = os.urandom,
+    positive_weight: float = 1.0,
 ) -> SampledUpdate:
     """Some steps of DP-SGD with momentum from the global weights.
 
@@ -38,11 +39,12 @@ def train_privately(
         classifier: Any classifier of the right shape; what it held before is overwritten.
         settings: Unit, sampling rate, steps, clip norm, noise multiplier, learning rate and momentum.
         source: Where random bytes come from: the operating system. Only tests give another.
+        positive_weight: How often a positive label counts in the loss: a public setting, the same everywhere.
 
     Guarantees:
         1. Each step is one Poisson-sampled Gaussian mechanism with the event's sampling rate and noise multiplier:
            with or without one unit's images, sums before the noise differ by `clip_norm` at most, also for gradients
-           that are huge, zero or no numbers.
+           that are huge, zero or no numbers, and whatever `positive_weight` is.
         2. All images of a patient are one unit; a further image of the patient does not raise that bound.
         3. Everything but the noisy sums (the start, the number of units, the settings) is public, so the update is
            post-processing of them; their cost is `steps` times the event's step.
@@ -65,7 +67,7 @@ def train_privately(
     for _ in range(settings.steps):
         classifier.set_weights(weights.astype(np.float32))
         drawn = [units[index] for index in sample(len(units), settings.sampling_rate, source)]
-        total = noisy_sum(gradients, prepared, labels, drawn, settings, source)
+        total = noisy_sum(gradients, prepared, labels, drawn, settings, source, positive_weight)
         velocity = settings.momentum * velocity + total / expected
         weights = weights - settings.learning_rate * velocity
     return SampledUpdate((weights - model.weights).astype(np.float32), expected_event(settings))
@@ -78,6 +80,7 @@ def noisy_sum(
     drawn: list[Unit],
     settings: PrivacySettings,
     source: RandomBytes = os.urandom,
+    positive_weight: float = 1.0,
 ) -> Wide:
     """The only look at the images: clipped gradients of the units drawn, summed, with noise.
 
@@ -88,6 +91,7 @@ def noisy_sum(
         drawn: Rows of each unit that takes part.
         settings: Clip norm and noise multiplier.
         source: Where random bytes come from.
+        positive_weight: How often a positive label counts in the loss; what a unit adds is clipped all the same.
 
     Returns:
         float64, shape (parameters,).
@@ -96,7 +100,7 @@ def noisy_sum(
     room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, count)
     total = np.zeros(count, np.float64)
     for batch in batches([_some_of(unit, source) for unit in drawn]):
-        total += gradients(prepared, labels, batch, room)
+        total += gradients(prepared, labels, batch, room, positive_weight)
     return noised(total, settings.clip_norm, settings.noise_multiplier, source)
 
 

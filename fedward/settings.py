@@ -85,6 +85,7 @@ class TrainingSettings:
     batch_size: Annotated[int, Between(1, 4_096)]
     learning_rate: Annotated[float, Between(0, 10, above=True)]
     proximal_mu: Annotated[float, Between(0, 1_000)]
+    positive_weight: Annotated[float, Between(0.01, 100)]
     server_optimizer: Annotated[str, OneOf(("none", "momentum", "adam", "yogi"))]
     server_learning_rate: Annotated[float, Between(0, 10)]
     server_momentum: Annotated[float, Between(0, 0.999)]

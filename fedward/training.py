@@ -15,7 +15,8 @@ def train(
     """Train from the global weights for some local epochs (McMahan et al. 2017, "FedAvg").
 
     With `proximal_mu`, each step also minimizes `proximal_mu / 2` times the squared distance from the global weights
-    (Li et al. 2020, "FedProx"), so that hospitals with other patients drift apart less. The loss told is without it.
+    (Li et al. 2020, "FedProx"), so that hospitals with other patients drift apart less. The loss told is without it,
+    and without `positive_weight`, by which positive labels count more or less than the others.
 
     The order of the images follows from seed, hospital and round alone, so a repeated run repeats the update.
 
@@ -23,7 +24,7 @@ def train(
         partition: The hospital's images; only `train` is used.
         model: Weights to start from.
         classifier: Any classifier of the right shape; what it held before is overwritten.
-        settings: Epochs, batch size, learning rate, proximal term and seed.
+        settings: Epochs, batch size, learning rate, proximal term, weight of positive labels and seed.
         round_index: The round, from 1.
 
     Raises:
@@ -32,7 +33,7 @@ def train(
     if not len(partition.train):
         raise DataError(f"{partition.hospital} has no training images.", "Use fewer hospitals or more data.")
     classifier.set_weights(model.weights)
-    classifier.start_training(settings.learning_rate, settings.proximal_mu)
+    classifier.start_training(settings.learning_rate, settings.proximal_mu, settings.positive_weight)
     order = public_rng("train", settings.seed, partition.hospital, round_index)
     inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
     loss = 0.0

@@ -50,8 +50,8 @@ class NoteTaker:
         self.notes.append(("set", weights.tolist()))
         self._weights = weights.copy()
 
-    def start_training(self, learning_rate: float, proximal_mu: float) -> None:
-        self.notes.append(("start", (learning_rate, proximal_mu)))
+    def start_training(self, learning_rate: float, proximal_mu: float, positive_weight: float) -> None:
+        self.notes.append(("start", (learning_rate, proximal_mu, positive_weight)))
 
     def train_batch(self, pixels: Vector, labels: Vector) -> float:
         self.notes.append(("batch", (pixels.copy(), labels.copy())))
@@ -70,9 +70,9 @@ def take_notes(round_index: int = 1, **changes: object) -> tuple[NoteTaker, Mode
 
 
 def test_every_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
-    notes, update = take_notes(proximal_mu=0.25)
+    notes, update = take_notes(proximal_mu=0.25, positive_weight=1.5)
     assert notes.notes[0] == ("set", [5.0, 7.0])
-    assert notes.notes[1] == ("start", (0.01, 0.25))
+    assert notes.notes[1] == ("start", (0.01, 0.25, 1.5))
     batches = [content for kind, content in notes.notes if kind == "batch"]
     assert [len(pixels) for pixels, _ in batches] == [4, 4, 2, 4, 4, 2]  # type: ignore[misc]
     train_set = partition().train
