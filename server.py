@@ -299,7 +299,7 @@ def read_ballot(server: Server, opening: RoundOpening, reply: Message) -> Ballot
 
 
 def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
-    """Keep the sum of a round's encrypted counts; one of too few hospitals, which would show single ones, is dropped."""
+    """Keep the sum of a round's encrypted counts; one of too few, which shows single ones, is dropped."""
     if not server.settings.metrics.encrypted:
         return
     enough = len(counts.hospitals) >= server.settings.ledger.min_included

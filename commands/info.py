@@ -72,7 +72,7 @@ def protections(settings: Settings) -> dict[str, str]:
         "The model, from backdoors": "each hospital votes by its own validation images; a trigger that none of them "
         "shows can pass, and voting hospitals can be outvoted.",
         "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "
-        "histograms are shared without noise.",
+        f"histograms are shared {'encrypted, but ' if settings.metrics.encrypted else ''}without noise.",
     }
 
 

@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from federation import Federation, Tamper, founded
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
 
 import client
@@ -351,8 +351,10 @@ def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None
     whole, secret = federation.folder.load_counts(1), secret_of(federation)
     assert whole is not None
 
-    def tamper(node: int, reply: Message) -> Message | None:
-        return None if node > 1 and "vote" in reply.content else reply
+    def tamper(node: int, reply: Message) -> Message:
+        if node > 1 and "vote" in reply.content:
+            reply.content = RecordDict()
+        return reply
 
     federation.grid.tamper = tamper
     with pytest.raises(QuorumError):
