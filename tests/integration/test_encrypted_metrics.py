@@ -132,6 +132,24 @@ def test_the_opened_sum_is_the_plain_sum_bit_for_bit(both: tuple[Run, Run]) -> N
         assert abs(found.loss_sum - total.loss_sum) <= LOSS_ERROR
 
 
+def test_a_hospital_caps_its_own_counts_as_the_server_caps_them_in_the_clear(tmp_path: Path) -> None:
+    found, real = [], client.histogram
+
+    def far_too_many(*arguments: object) -> ScoreHistogram:
+        counts = real(*arguments)  # type: ignore[arg-type]
+        return ScoreHistogram(counts.positives * 37, counts.negatives * 37, counts.loss_sum * 37, counts.n * 37)
+
+    for name, overrides in (("clear", ()), ("encrypted", (ENCRYPTED,))):
+        with running(tmp_path / name, *overrides) as run, mock.patch("client.histogram", far_too_many):
+            run.federation.lead_round()
+            found += run.figures()
+            weights = sum(member.weight for member in run.federation.folder.load_record().roster)
+    assert found[0]["val_n"] == found[1]["val_n"] == weights
+    assert found[0]["val_auc"] == found[1]["val_auc"]
+    assert list(found[0]["thresholds"]) == list(found[1]["thresholds"])  # type: ignore[call-overload]
+    assert found[0]["val_loss"] == pytest.approx(found[1]["val_loss"], abs=LOSS_ERROR, rel=1e-14)
+
+
 def test_the_models_card_has_the_same_thresholds(both: tuple[Run, Run]) -> None:
     cards = []
     for run in both:
