@@ -22,7 +22,7 @@ from encryption import SecretContext, encrypt_fields
 from fedward import wire
 from fedward.ballots import ENCRYPTED_COUNTS
 from fedward.ciphertext import CIPHERTEXT
-from fedward.encrypted_counts import LOSS_FRACTION_BITS, CountsLayout, EncryptedCounts, counts_layout
+from fedward.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
 from fedward.errors import QuorumError, VerificationError
 from fedward.evaluation import BINS, ScoreHistogram
 from fedward.model_file import load_card
@@ -31,7 +31,7 @@ from fedward.types import Address, DetectorReport, HospitalId
 
 ENCRYPTED = ("metrics.encrypted", True)
 FIGURES = ("val_n", "val_loss", "val_auc", "threshold", "thresholds")
-LOSS_ERROR = 3 * 2.0 ** -(LOSS_FRACTION_BITS + 1)  # of a sum of three
+LOSS_ERROR = 3 * 2.0**-41  # of a sum of three
 
 
 @dataclass

@@ -10,7 +10,6 @@ import pytest
 from encryption import SecretContext, decrypt, encrypt_fields
 from fedward.ciphertext import CIPHERTEXT
 from fedward.encrypted_counts import (
-    LOSS_FRACTION_BITS,
     CountsLayout,
     EncryptedCounts,
     RunningSum,
@@ -33,7 +32,7 @@ def sample(seed: int, n: int, findings: int) -> ScoreHistogram:
 
 def same(left: ScoreHistogram, right: ScoreHistogram, summands: int = 1) -> bool:
     """Equal to the last count, and in the loss to what fixed point holds."""
-    assert left.loss_sum == pytest.approx(right.loss_sum, rel=1e-15, abs=summands * 2.0 ** -(LOSS_FRACTION_BITS + 1))
+    assert left.loss_sum == pytest.approx(right.loss_sum, rel=1e-15, abs=summands * 2.0**-41)
     counts = (np.array_equal(getattr(left, name), getattr(right, name)) for name in ("positives", "negatives"))
     return all(counts) and left.n == right.n
 
