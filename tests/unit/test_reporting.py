@@ -18,6 +18,7 @@ from fedward.round_log import RoundLog
 from fedward.run_folder import Member, RunFolder, RunRecord
 from fedward.score_rows import figure, threshold_text
 from fedward.scores import score, score_findings
+from fedward.settings import default_tables
 from fedward.timing import STAGES, Stopwatch
 from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Rejection
 
@@ -228,7 +229,7 @@ def test_a_stopwatch_adds_up_also_when_the_work_fails() -> None:
 def log(tmp_path: Path) -> RoundLog:
     run = RunFolder.create(tmp_path / "run")
     roster = (Member(HospitalId("hospital-1"), Address("0x1"), 5),)
-    run.save_record(RunRecord("t", "", {}, {}, "", "", (), (), 1, Address("0xc"), roster, (), ""))
+    run.save_record(RunRecord("t", "", {}, default_tables(), "", "", (), (), 1, Address("0xc"), roster, (), ""))
     return RoundLog(run, 1)
 
 
