@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands import console
 from data_preprocessing import has_own_splits
 from fedward import settings as setting
 from fedward.run_folder import RunFolder
-from fedward.score_rows import DECIDED, figure, threshold_text
+from fedward.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def _table(found: dict[str, Any], findings: int) -> Table:
 
 def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
     """Count, AUC, threshold and what it gives, of each finding."""
-    table = Table("finding", "positives", "AUC", *DECIDED, title="By finding", title_justify="left")
+    names, decisions = Column("finding", no_wrap=True), Column(DECIDED, min_width=len("0.1234: 0.1234 / 0.1234"))
+    table = Table(names, "positives", "AUC", decisions, title="By finding", title_justify="left")
     for name, found in findings.items():
-        shown = (figure(found, decided) for decided in DECIDED)
-        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), *shown)
+        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), decided(found))
     return table
 
 

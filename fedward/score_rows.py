@@ -3,7 +3,7 @@
 from typing import Any
 
 Row = tuple[str, str]
-DECIDED = ("threshold", "recall", "specificity")
+DECIDED = "threshold: recall / specificity"  # the heading of `decided`
 
 
 def figure(scores: dict[str, Any], name: str, with_interval: bool = False) -> str:
@@ -33,6 +33,11 @@ def threshold_text(scores: dict[str, Any], findings: int) -> str:
     return f"{value:.4f}, the most accurate on validation images" if findings == 1 else f"{value:.4f} for every finding"
 
 
+def decided(scores: dict[str, Any]) -> str:
+    """A finding's threshold and what comes of it."""
+    return f"{figure(scores, 'threshold')}: {figure(scores, 'recall')} / {figure(scores, 'specificity')}"
+
+
 def several(scores: dict[str, Any], *names: str) -> str:
     """Several figures behind one another, and each reason once why one of them is undefined."""
     reasons = dict.fromkeys(scores["undefined"][name] for name in names if scores[name] is None)
@@ -54,7 +59,7 @@ def test_rows(scores: dict[str, Any]) -> list[Row]:
     ]
     if len(findings) > 1:
         rows.append(("AUC by finding", "\n".join(f"{name} {_area(found)}" for name, found in findings.items())))
-        rows.append(("Threshold: recall / specificity", "\n".join(_decided(*item) for item in findings.items())))
+        rows.append((DECIDED.capitalize(), "\n".join(f"{name} {decided(found)}" for name, found in findings.items())))
     return rows
 
 
@@ -89,11 +94,6 @@ def _each(found: list[dict[str, Any]]) -> str:
     missing = len(found) - len(areas)
     without = f"; {missing} without one (one class or no images)" if missing else ""
     return f"{min(areas):.4f} to {max(areas):.4f}{without}" if areas else f"undefined{without}"
-
-
-def _decided(name: str, scores: dict[str, Any]) -> str:
-    """A finding's decisions in a list."""
-    return f"{name} {figure(scores, 'threshold')}: {figure(scores, 'recall')} / {figure(scores, 'specificity')}"
 
 
 def _area(scores: dict[str, Any]) -> str:
