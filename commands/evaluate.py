@@ -90,7 +90,7 @@ def _table(found: dict[str, Any], findings: int) -> Table:
 
 def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
     """Count, AUC, threshold and what it gives, of each finding."""
-    names, decisions = Column("finding", no_wrap=True), Column(DECIDED, min_width=len("0.1234: 0.1234 / 0.1234"))
+    names, decisions = (Column(heading, no_wrap=True) for heading in ("finding", DECIDED.replace(": ", ":\n")))
     table = Table(names, "positives", "AUC", decisions, title="By finding", title_justify="left")
     for name, found in findings.items():
         table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), decided(found))
