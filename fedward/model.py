@@ -126,7 +126,7 @@ class Classifier:
             pixels: float32, shape (n, height, width, 1), values in [0, 1].
 
         Returns:
-            float32; for "scatter" shape (n, features), each row at most 1 long, not to be written to; else `pixels`.
+            float32; for "scatter" shape (n, features), each row 1 long, not to be written to; else `pixels`.
         """
         return self._prepared.of(pixels) if self._has_fixed_part else pixels
 

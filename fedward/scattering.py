@@ -1,9 +1,9 @@
 """Wavelet scattering: fixed features of an image, in which a linear layer finds what a network would have to learn.
 
 A wavelet transform, its modulus, both again, and a local mean: what is left moves little when the image is shifted
-or bent a little, and nothing of it is learned from data, so it costs no privacy (Tramer and Boneh 2021, "Differentially
-Private Learning Needs Better Features"). Filters and borders are those of kymatio (Andreux et al. 2020), which the
-tests hold this against.
+or bent a little, and nothing of it is learned from patients, so it costs no privacy (Tramer and Boneh 2021,
+"Differentially Private Learning Needs Better Features"). Filters and borders are those of kymatio (Andreux et al.
+2020), which the tests hold this against.
 
     order 0   x * phi                                1 channel
     order 1   |x * psi_a| * phi                      one for each scale and angle: 24
@@ -14,12 +14,14 @@ Networks".
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.dataset.phantoms import list_phantoms
 from fedward.quiet_tensorflow import keras, tf
 from fedward.types import Vector
 
@@ -29,6 +31,7 @@ STRIDE = 1 << SCALES
 CHANNELS = 1 + SCALES * ANGLES + SCALES * (SCALES - 1) // 2 * ANGLES**2
 GROUP_CHANNELS = 31  # normalized together; divides the 217 channels
 GROUP_EPSILON = 1e-5
+PHANTOMS, PHANTOM_SEED = 64, 1  # drawn images whose mean features are the center; twice as many change little
 BATCH = 8  # images that `features` takes at a time: always as many, so it is compiled once, and few enough for caches
 SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # pixels
 
@@ -127,16 +130,27 @@ def feature_count(size: int) -> int:
 
 @keras.saving.register_keras_serializable(package="fedward")
 class Scattering(keras.layers.Layer):  # type: ignore[misc]
-    """Images of shape (n, size, size, 1) to features of shape (n, `feature_count(size)`), without any weights.
+    """Images of shape (n, size, size, 1) to features of shape (n, `feature_count(size)`); nothing in it is trained.
+
+    What all radiographs have in common is taken off first, as far as drawn phantoms show it (`phantom_center`). Else it
+    would fill most of every gradient: clipped to one length, and under noise of one size, little would be left of what
+    tells images apart (docs/adr/0016). The center is saved with the model.
 
     Guarantees:
         1. An image's features depend on no other image and on nothing learned.
-        2. They are at most 1 long: exactly 1, but for an image without any contrast.
+        2. They are 1 long.
     """
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Take the center for this image size."""
+        center = phantom_center(int(input_shape[1] or 0))
+        self.center = self.add_weight(
+            shape=center.shape, initializer=lambda *_, **__: tf.constant(center), trainable=False, name="center"
+        )
+
     def call(self, images: Any) -> Any:
-        """Scatter a batch and normalize each image by itself."""
-        return normalize(scatter(images[..., 0]))
+        """Scatter a batch, normalize each image by itself, and center it."""
+        return centered(normalize(scatter(images[..., 0])), self.center)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Shape of the features."""
@@ -152,20 +166,47 @@ def features(pixels: Vector) -> Vector:
     Returns:
         float32, shape (n, `feature_count(size)`).
     """
-    size = pixels.shape[1]
-    rows = np.empty((len(pixels), feature_count(size)), np.float32)
+    center = tf.constant(phantom_center(pixels.shape[1]))
+    return _in_parts(pixels, lambda part: centered(_compiled(pixels.shape[1])(part), center))
+
+
+@functools.lru_cache(maxsize=4)
+def phantom_center(size: int) -> Vector:
+    """Mean features of drawn chest phantoms before they are centered: no patient's image has a part in it.
+
+    Args:
+        size: Height and width in pixels.
+
+    Returns:
+        float32, shape (`feature_count(size)`,); not to be written to.
+    """
+    phantoms = np.asarray(list_phantoms(PHANTOMS, size, PHANTOM_SEED).pixels, np.float32) / np.float32(255)
+    rows = _in_parts(phantoms[..., None], _compiled(size))
+    center: Vector = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    center.flags.writeable = False
+    return center
+
+
+def _in_parts(pixels: Vector, function: Callable[[Any], Any]) -> Vector:
+    """Apply a function to `BATCH` images at a time, the last ones filled up with black."""
+    rows = np.empty((len(pixels), feature_count(pixels.shape[1])), np.float32)
     for start in range(0, len(pixels), BATCH):
         part = pixels[start : start + BATCH]
-        missing = np.zeros((BATCH - len(part), size, size, 1), np.float32)
-        rows[start : start + BATCH] = _compiled(size)(tf.constant(np.concatenate([part, missing])))[: len(part)]
+        missing = np.zeros((BATCH - len(part), *pixels.shape[1:]), np.float32)
+        rows[start : start + BATCH] = function(tf.constant(np.concatenate([part, missing])))[: len(part)]
     return rows
 
 
 @functools.lru_cache(maxsize=4)
 def _compiled(size: int) -> Any:
-    """The layer for one batch of one size, as machine code; compiling takes some seconds."""
+    """Scattering and normalization for one batch of one size, as machine code; compiling takes some seconds."""
     signature = [tf.TensorSpec((BATCH, size, size, 1), tf.float32)]
-    return tf.function(Scattering().call, input_signature=signature, jit_compile=True)
+    return tf.function(lambda images: normalize(scatter(images[..., 0])), input_signature=signature, jit_compile=True)
+
+
+def centered(normalized: Any, center: Any) -> Any:
+    """Take a center off each row of features, and bring what is left to length 1."""
+    return tf.math.l2_normalize(normalized - center, axis=1)
 
 
 def normalize(coefficients: Any) -> Any:

@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 import scipy.special
 
+from fedward import scattering
+from fedward.dataset.phantoms import list_phantoms
 from fedward.errors import UsageError
 from fedward.model import Classifier, ModelSpec, load_network, network_logits, save_network
 from fedward.prepared_images import PreparedImages
 from fedward.quiet_tensorflow import tf
-from fedward.scattering import ANGLES, CHANNELS, STRIDE, feature_count, filter_bank, scatter
+from fedward.scattering import (
+    ANGLES,
+    CHANNELS,
+    STRIDE,
+    feature_count,
+    filter_bank,
+    normalize,
+    phantom_center,
+    scatter,
+)
 from fedward.types import Vector
 
 KYMATIO_PI = 3.1415  # what kymatio divides its filters by; each filter of a path brings the factor once
@@ -118,8 +129,29 @@ def test_features_have_length_one_and_black_images_are_no_trouble(classifier: Cl
     assert features.shape == (3, feature_count(32))
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
-    np.testing.assert_allclose(np.linalg.norm(features[1:], axis=1), 1, atol=1e-5)
-    assert np.linalg.norm(features[0]) <= 1 + 1e-5
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+
+def test_what_phantoms_have_in_common_is_taken_off(classifier: Classifier) -> None:
+    """By numpy from the layer's own parts; of other phantoms little stays in common, before it was most."""
+    phantoms = list_phantoms(40, 32, 99).pixels
+    assert phantoms is not None
+    pixels = (phantoms / np.float32(255))[..., None]
+    plain = np.asarray(normalize(scatter(tf.constant(pixels[..., 0]))))
+    apart = plain - phantom_center(32)
+    expected = apart / np.linalg.norm(apart, axis=1, keepdims=True)
+    found = classifier.prepare(pixels)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.square(plain.mean(axis=0)).sum() > 0.8
+    assert np.square(found.mean(axis=0)).sum() < 0.2
+
+
+def test_a_center_is_the_same_however_often_it_is_drawn(classifier: Classifier) -> None:
+    first = phantom_center(32).tobytes()
+    phantom_center.cache_clear()
+    assert phantom_center(32).tobytes() == first
+    (saved,) = classifier.network.non_trainable_weights
+    assert np.asarray(saved).tobytes() == first
 
 
 def test_brightness_of_groups_does_not_matter_much_but_is_within_the_image(classifier: Classifier) -> None:
@@ -142,7 +174,7 @@ def test_an_images_features_depend_on_no_other_image(classifier: Classifier) -> 
 def test_only_the_linear_layer_is_federated() -> None:
     made = Classifier(ModelSpec("scatter", 64, 1))
     assert made.parameters == 13_889
-    assert made.network.non_trainable_weights == []
+    assert [weight.name for weight in made.network.non_trainable_weights] == ["center"]
     assert not made.get_weights().any()
     assert Classifier(ModelSpec("scatter", 64, 14)).parameters == 14 * 13_889
 
@@ -157,12 +189,15 @@ def test_logits_are_the_linear_layer_of_the_features(classifier: Classifier) -> 
     np.testing.assert_allclose(np.asarray(classifier.network(pixels)), expected, atol=1e-5)
 
 
-def test_a_saved_model_takes_pixels_and_gives_the_same_scores(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_saved_model_takes_pixels_and_gives_the_same_scores(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = images(12, 5, 32)[..., None]
+    expected = classifier.logits(pixels)
     save_network(classifier, tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        network_logits(load_network(tmp_path / "model.keras"), pixels), classifier.logits(pixels), atol=1e-5
-    )
+    # Were phantoms drawn in another way some day: a saved model has the center that it was trained with.
+    monkeypatch.setattr(scattering, "phantom_center", lambda size: np.zeros(feature_count(size), np.float32))
+    np.testing.assert_allclose(network_logits(load_network(tmp_path / "model.keras"), pixels), expected, atol=1e-5)
 
 
 def test_training_moves_the_networks_own_weights() -> None:
