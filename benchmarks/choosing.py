@@ -1,0 +1,132 @@
+"""What settings of private training come to on validation images: for choosing presets, without the test split.
+
+Each way is a federation in one process: hospitals train with DP-SGD as in a run, and their updates are averaged
+plainly; encryption, ledger and votes are left out. Figures are means over seeds, on the pooled validation images: AUC,
+accuracy at the most accurate threshold, the largest coordinate of an update (`encryption.value-range` should be above
+it), the largest rise of the loss from one round to the next (`voting.tolerance`) and, where the model's inputs are
+features, what all training images have in common: the squared length of their mean.
+Run: .venv/bin/python benchmarks/choosing.py [--config FILE] [--try "KEY=VALUE KEY=VALUE"]... [--uncentered] [--json]
+Images come from FEDWARD_DATA, default ../shared/data.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from data_preprocessing import preprocess
+from fedward import scattering
+from fedward import settings as setting
+from fedward.accounting import calibrated, epsilon
+from fedward.aggregation import apply_update
+from fedward.alone import pooled
+from fedward.evaluation import evaluate, histogram
+from fedward.model import Classifier, ModelSpec
+from fedward.privacy import expected_event
+from fedward.private_training import train_privately
+from fedward.settings import Settings
+from fedward.types import GlobalModel, ImageSet, Partition, Vector
+
+MEANS, LARGEST = ("auc", "accuracy", "loss", "common"), ("largest_update", "largest_rise")
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--config", type=Path, default=setting.PROJECT_FILE.parent / "config" / "privacy-eps3.toml")
+    parser.add_argument("--try", dest="ways", action="append", metavar="KEYS", help='"table.key=value ...", repeatable')
+    parser.add_argument("--seeds", default="11,12,13", help="others than those that results are reported for")
+    parser.add_argument("--uncentered", action="store_true", help="scatter without its center (docs/adr/0016)")
+    arguments = parser.parse_args()
+    if arguments.uncentered:
+        scattering.phantom_center = lambda size: np.zeros(scattering.feature_count(size), np.float32)  # type: ignore[assignment]
+    data = Path(os.environ.get("FEDWARD_DATA", setting.PROJECT_FILE.parent.parent / "shared" / "data")) / "chest_xray"
+    seeds, rows = [int(seed) for seed in arguments.seeds.split(",")], []
+    for way in arguments.ways or [""]:
+        given = [setting.parse_assignment(text) for text in way.split()]
+        loaded = setting.load(arguments.config, ("data.source", str(data.resolve())), *given)
+        settings = calibrated(loaded)
+        found = [federate(setting.replace(settings, "training.seed", seed)) for seed in seeds]
+        rows.append({"tried": way or "as it stands"} | summarize(found) | {"epsilon": spent(settings)})
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    print(json.dumps({"rows": rows}, indent=2) if arguments.json else table(rows, seeds))
+
+
+def spent(settings: Settings) -> float | None:
+    """Epsilon of all rounds."""
+    return epsilon([expected_event(settings.privacy)] * settings.training.rounds)
+
+
+def federate(settings: Settings) -> dict[str, float]:
+    """Train one federation; the figures of its last model, and the largest update and rise on the way."""
+    partitions = preprocess(settings.data, settings.training.seed, secrets.token_bytes(16)).partitions
+    classifier = Classifier(ModelSpec(settings.model.name, settings.data.image_size, 1), settings.training.seed)
+    everybody, weights = pooled(list(partitions), "all").val, classifier.get_weights()
+    shares = [len(partition.train) for partition in partitions]
+    losses, largest = [np.log(2)], 0.0
+    for _ in range(settings.training.rounds):
+        updates = train_all(partitions, weights, classifier, settings)
+        largest = max(largest, float(np.abs(updates).max()))
+        weights = apply_update(weights, np.average(updates.astype(np.float64), axis=0, weights=shares))
+        classifier.set_weights(weights)
+        counts = histogram(classifier.logits(everybody.pixels()), everybody.labels)
+        losses.append(counts.loss_sum / counts.n)
+    metrics = evaluate(everybody, classifier.logits(everybody.pixels()), counts.thresholds())
+    return {
+        "auc": float("nan") if metrics.auc is None else metrics.auc,
+        "accuracy": metrics.accuracy,
+        "loss": losses[-1],
+        "common": common_part(pooled(list(partitions), "all").train, classifier),
+        "largest_update": largest,
+        "largest_rise": float(np.diff(losses).max()),
+    }
+
+
+def common_part(images: ImageSet, classifier: Classifier) -> float:
+    """Squared length of the mean of features, each of which is 1 long."""
+    prepared = classifier.prepare(images.pixels())
+    return float(np.square(prepared.mean(axis=0, dtype=np.float64)).sum()) if prepared.ndim == 2 else float("nan")
+
+
+def train_all(partitions: Sequence[Partition], weights: Vector, classifier: Classifier, settings: Settings) -> Vector:
+    """One round of local training: float32, shape (hospitals, parameters)."""
+    model, weight = GlobalModel(weights, b""), settings.training.positive_weight
+    return np.stack(
+        [
+            train_privately(partition, model, classifier, settings.privacy, positive_weight=weight).delta
+            for partition in partitions
+        ]
+    )
+
+
+def summarize(found: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Means over seeds; of update and rise the largest."""
+    means = {name: statistics.fmean(each[name] for each in found) for name in MEANS}
+    return means | {name: max(each[name] for each in found) for name in LARGEST}
+
+
+def table(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> str:
+    """Markdown, as the documents have it."""
+    lines = [
+        "| tried | epsilon | AUC | accuracy | loss | largest update | largest rise | in common |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        figures = f"{row['auc']:.4f} | {row['accuracy']:.4f} | {row['loss']:.3f}"
+        extremes = f"{row['largest_update']:.1f} | {row['largest_rise']:.2f} | {row['common']:.2f}"
+        lines.append(f"| {row['tried']} | {row['epsilon']:.2f} | {figures} | {extremes} |")
+    return "\n".join([*lines, "", f"Pooled validation images; means over the seeds {', '.join(map(str, seeds))}."])
+
+
+if __name__ == "__main__":
+    main()
