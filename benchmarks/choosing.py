@@ -3,8 +3,9 @@
 Each way is a federation in one process: hospitals train with DP-SGD as in a run, and their updates are averaged
 plainly; encryption, ledger and votes are left out. Figures are means over seeds, on the pooled validation images: AUC,
 accuracy at the most accurate threshold, the largest coordinate of an update (`encryption.value-range` should be above
-it), the largest rise of the loss from one round to the next (`voting.tolerance`) and, where the model's inputs are
-features, what all training images have in common: the squared length of their mean.
+it), the largest rise of a hospital's validation loss from one round to the next, as votes look at it
+(`voting.tolerance`), and, where the model's inputs are features, what all training images have in common: the squared
+length of their mean.
 Run: .venv/bin/python benchmarks/choosing.py [--config FILE] [--try "KEY=VALUE KEY=VALUE"]... [--uncentered] [--json]
 Images come from FEDWARD_DATA, default ../shared/data.
 """
@@ -22,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_preprocessing import preprocess
 from fedward import scattering
@@ -29,7 +31,8 @@ from fedward import settings as setting
 from fedward.accounting import calibrated, epsilon
 from fedward.aggregation import apply_update
 from fedward.alone import pooled
-from fedward.evaluation import evaluate, histogram
+from fedward.backdoor.detectors import balanced_mean
+from fedward.evaluation import evaluate, histogram, losses
 from fedward.model import Classifier, ModelSpec
 from fedward.privacy import expected_event
 from fedward.private_training import train_privately
@@ -73,23 +76,35 @@ def federate(settings: Settings) -> dict[str, float]:
     classifier = Classifier(ModelSpec(settings.model.name, settings.data.image_size, 1), settings.training.seed)
     everybody, weights = pooled(list(partitions), "all").val, classifier.get_weights()
     shares = [len(partition.train) for partition in partitions]
-    losses, largest = [np.log(2)], 0.0
+    largest = rise = 0.0
     for _ in range(settings.training.rounds):
+        before = validation_losses(partitions, weights, classifier)
         updates = train_all(partitions, weights, classifier, settings)
         largest = max(largest, float(np.abs(updates).max()))
         weights = apply_update(weights, np.average(updates.astype(np.float64), axis=0, weights=shares))
-        classifier.set_weights(weights)
-        counts = histogram(classifier.logits(everybody.pixels()), everybody.labels)
-        losses.append(counts.loss_sum / counts.n)
+        after = validation_losses(partitions, weights, classifier)
+        changes = [new - old for new, old in zip(after, before, strict=True)]
+        seen = zip(changes, partitions, strict=True)
+        rise = max(rise, *(balanced_mean(change, partition.val.labels)[0] for change, partition in seen))
+    classifier.set_weights(weights)
+    counts = histogram(classifier.logits(everybody.pixels()), everybody.labels)
     metrics = evaluate(everybody, classifier.logits(everybody.pixels()), counts.thresholds())
     return {
         "auc": float("nan") if metrics.auc is None else metrics.auc,
-        "accuracy": metrics.accuracy,
-        "loss": losses[-1],
+        "accuracy": float("nan") if metrics.accuracy is None else metrics.accuracy,
+        "loss": counts.loss_sum / counts.n,
         "common": common_part(pooled(list(partitions), "all").train, classifier),
         "largest_update": largest,
-        "largest_rise": float(np.diff(losses).max()),
+        "largest_rise": rise,
     }
+
+
+def validation_losses(
+    partitions: Sequence[Partition], weights: Vector, classifier: Classifier
+) -> list[NDArray[np.float64]]:
+    """Of each hospital, the loss of each of its validation images."""
+    classifier.set_weights(weights)
+    return [losses(classifier.logits(partition.val.pixels()), partition.val.labels) for partition in partitions]
 
 
 def common_part(images: ImageSet, classifier: Classifier) -> float:

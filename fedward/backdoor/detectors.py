@@ -79,7 +79,7 @@ class ValidationLoss:
         if not np.isfinite(candidate).all():
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
         rise = losses(candidate, images.labels) - losses(inspection.current_logits, images.labels)
-        mean, error = _balanced_mean(rise, images.labels)
+        mean, error = balanced_mean(rise, images.labels)
         score = (mean - self.tolerance) / max(error, 1e-12)
         evidence = f"Mean validation loss changed by {mean:+.4f} (standard error {error:.4f}, {len(images)} images)."
         return DetectorReport(self.name, score > self.z_score, score, evidence)
@@ -95,7 +95,7 @@ def detect(inspection: Inspection, detectors: tuple[Detector, ...]) -> tuple[Det
     return tuple(detector.inspect(inspection) for detector in detectors)
 
 
-def _balanced_mean(values: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:
+def balanced_mean(values: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:
     """Mean over the two classes of their own means, and its standard error; plain with several findings."""
     if labels.shape[1] == 1:
         groups = [members for members in (values[labels[:, 0] == 0], values[labels[:, 0] == 1]) if len(members)]

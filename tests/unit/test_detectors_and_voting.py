@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedward.backdoor.detectors import Inspection, ValidationLoss, _balanced_mean, configured_detectors, detect
+from fedward.backdoor.detectors import Inspection, ValidationLoss, balanced_mean, configured_detectors, detect
 from fedward.errors import UsageError
 from fedward.files import sha256
 from fedward.settings import VotingSettings, load
@@ -125,26 +125,26 @@ def test_each_class_counts_the_same_whatever_the_skew() -> None:
     assert plain_mean_falls.suspicious
 
 
-def test_the_balanced_mean_and_its_error_are_the_textbooks() -> None:
+def test_thebalanced_mean_and_its_error_are_the_textbooks() -> None:
     rng = np.random.default_rng(4)
     values, labels = rng.normal(0, 1, 50), (np.arange(50) < 10).astype(np.float32)[:, None]
     positive, negative = values[:10], values[10:]
-    mean, error = _balanced_mean(values, labels)
+    mean, error = balanced_mean(values, labels)
     assert mean == pytest.approx((positive.mean() + negative.mean()) / 2)
     assert error == pytest.approx(np.sqrt(positive.var(ddof=1) / 10 + negative.var(ddof=1) / 40) / 2)
 
 
-def test_the_balanced_mean_of_one_class_or_several_findings_is_plain() -> None:
+def test_thebalanced_mean_of_one_class_or_several_findings_is_plain() -> None:
     values = np.random.default_rng(5).normal(0, 1, 30)
     expected = (values.mean(), values.std(ddof=1) / np.sqrt(30))
-    assert _balanced_mean(values, np.ones((30, 1), np.float32)) == pytest.approx(expected)
+    assert balanced_mean(values, np.ones((30, 1), np.float32)) == pytest.approx(expected)
     several = np.random.default_rng(6).integers(0, 2, (30, 4)).astype(np.float32)
-    assert _balanced_mean(values, several) == pytest.approx(expected)
+    assert balanced_mean(values, several) == pytest.approx(expected)
 
 
 def test_a_single_image_of_a_class_borrows_the_spread_of_all() -> None:
     values, labels = np.array([5.0, 1.0, 2.0, 3.0]), np.array([[1], [0], [0], [0]], np.float32)
-    mean, error = _balanced_mean(values, labels)
+    mean, error = balanced_mean(values, labels)
     assert mean == pytest.approx((5 + 2) / 2)
     assert error == pytest.approx(np.sqrt(values.var(ddof=1) + 1 / 3) / 2)
 
