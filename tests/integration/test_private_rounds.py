@@ -85,7 +85,7 @@ def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: 
 
         def noting(partition: Partition, *arguments: Any) -> SampledUpdate:
             trained.append(partition.hospital)
-            return really(partition, *arguments)
+            return really(partition, *arguments, **named)
 
         with mock.patch("client.train_privately", noting):
             metrics = federation.lead_round()
