@@ -83,7 +83,7 @@ def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: 
         assert len(spent) == len(before) + 1
         trained, really = [], client.train_privately
 
-        def noting(partition: Partition, *arguments: Any) -> SampledUpdate:
+        def noting(partition: Partition, *arguments: Any, **named: Any) -> SampledUpdate:
             trained.append(partition.hospital)
             return really(partition, *arguments, **named)
 
