@@ -18,7 +18,9 @@ from fedward.model import Classifier, weighted_cross_entropy
 from fedward.quiet_tensorflow import tf
 from fedward.types import Vector
 
-BATCH_IMAGES = 32  # images whose gradients are in memory at a time: 12 MB with the CNN
+BATCH_IMAGES = 32  # images of a unit that count at a time, and of a batch at least
+_LARGEST_BATCH = 128  # larger ones leave the processor's caches and gain nothing
+_BATCH_BYTES = 3 << 22  # of gradients in memory at a time, where more than the least batch fits: the CNN's 32
 _STEP_IMAGES = 8  # a batch is filled up to a multiple of these: what fills up costs as much as an image
 _SMALLEST_NORM = 1e-300  # in place of zero, to divide by
 
@@ -29,7 +31,7 @@ class Batch:
 
     Attributes:
         rows: Indices of images, shape (images,); 0 where filled up.
-        slots: Which unit of the batch each belongs to, shape (images,).
+        slots: Which unit of the batch each belongs to, ascending, shape (images,); what fills up has one of its own.
         shares: float32, shape (images,); 1 over the unit's number of images, 0 where filled up.
     """
 
@@ -62,7 +64,7 @@ def _batch(units: list[NDArray[np.intp]]) -> Batch:
     slots = np.repeat(np.arange(len(units)), lengths)
     return Batch(
         rows=np.pad(np.concatenate(units), (0, missing)),
-        slots=np.pad(slots, (0, missing)).astype(np.int32),
+        slots=np.pad(slots, (0, missing), constant_values=len(units)).astype(np.int32),
         shares=np.pad(np.repeat(1.0 / np.array(lengths), lengths), (0, missing)).astype(np.float32),
     )
 
@@ -100,6 +102,11 @@ class ClippedGradients:
         """Length of a gradient."""
         return self._classifier.parameters
 
+    @property
+    def batch_images(self) -> int:
+        """How many images a batch had best hold: small models are quicker with many, large ones need the memory."""
+        return int(np.clip(_BATCH_BYTES // (4 * self.parameters), BATCH_IMAGES, _LARGEST_BATCH))
+
     def __call__(
         self, prepared: Vector, labels: Vector, batch: Batch, bound: float, positive_weight: float = 1.0
     ) -> NDArray[np.float64]:
@@ -134,16 +141,15 @@ class ClippedGradients:
             with tf.GradientTape() as tape:
                 logits = head(pixels[None], training=True)
                 loss = weighted_cross_entropy(label[None], logits, positive_weight)
-            return tf.concat([tf.reshape(part, [-1]) for part in tape.gradient(loss, weights)], 0)
+            return [tf.reshape(part, [-1]) for part in tape.gradient(loss, weights)]
 
         with _without_warnings():
             single = tf.vectorized_map(gradient, (inputs, labels), warn=False)
-        # Not by multiplying with 0: what fills up may have a gradient that is no number.
-        weighed = tf.where(shares[:, None] > 0, single, 0.0) * shares[:, None]
-        units = tf.cast(tf.math.unsorted_segment_sum(weighed, slots, tf.reduce_max(slots) + 1), tf.float64)
         # In float64 the square of the largest float32 is finite, so the norm is wrong by rounding only.
-        norms = tf.norm(units, axis=1)
-        factors = tf.minimum(tf.constant(1.0, tf.float64), bound / tf.maximum(norms, _SMALLEST_NORM))
-        finite = tf.math.is_finite(norms)
-        clipped = tf.where(finite[:, None], units, tf.zeros_like(units))
-        return tf.linalg.matvec(clipped, tf.where(finite, factors, tf.zeros_like(factors)), transpose_a=True)
+        units = [tf.cast(tf.math.segment_sum(part, slots), tf.float64) for part in single]
+        share = tf.cast(tf.math.segment_max(shares, slots), tf.float64)  # what makes a unit's sum its mean
+        norms = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part), 1) for part in units]))
+        factors = tf.minimum(share, bound / tf.maximum(norms, _SMALLEST_NORM))
+        factors = tf.where(tf.math.is_finite(norms), factors, tf.zeros_like(factors))
+        # Where the factor is 0, the product is 0, also of what is no number.
+        return tf.concat([tf.reduce_sum(tf.math.multiply_no_nan(part, factors[:, None]), 0) for part in units], 0)

@@ -99,7 +99,7 @@ def noisy_sum(
     count = gradients.parameters
     room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, count)
     total = np.zeros(count, np.float64)
-    for batch in batches([_some_of(unit, source) for unit in drawn]):
+    for batch in batches([_some_of(unit, source) for unit in drawn], gradients.batch_images):
         total += gradients(prepared, labels, batch, room, positive_weight)
     return noised(total, settings.clip_norm, settings.noise_multiplier, source)
 

@@ -110,6 +110,7 @@ def test_units_are_never_torn_between_batches() -> None:
     made = list(batches(units))
     assert [int((batch.shares > 0).sum()) for batch in made] == [5, BATCH_IMAGES, 31]
     assert [len(batch.rows) for batch in made] == [8, BATCH_IMAGES, BATCH_IMAGES], "filled up by less than eight"
+    assert all((np.diff(batch.slots) >= 0).all() for batch in made)
     assert all(len(batch.rows) == len(batch.slots) == len(batch.shares) for batch in made)
     for batch in made:
         sums = np.bincount(batch.slots, batch.shares)
@@ -203,6 +204,19 @@ def test_another_unit_in_the_sum_changes_it_by_that_units_part_alone() -> None:
     without = sum(SUMS(inputs, train.labels, batch, 0.3) for batch in batches(units[1:]))
     (alone,) = batches(units[:1])
     np.testing.assert_allclose(total - without, SUMS(inputs, train.labels, alone, 0.3), atol=1e-7)
+
+
+@pytest.mark.parametrize("images", [2, 8])
+def test_an_image_that_is_no_number_silences_its_own_unit_alone(images: int) -> None:
+    """The first image, with which batches are filled up too: two images are filled up to eight, eight are not."""
+    inputs, labels = np.random.default_rng(4).random((images, FEATURES)).astype(np.float32), np.ones((images, 1), "f4")
+    LINEAR.set_weights(start().weights)
+    units = [np.array([0]), np.arange(1, images)]
+    (others,), (everybody,) = batches(units[1:]), batches(units)
+    expected = SUMS(inputs, labels, others, 0.3)
+    inputs[0] = np.nan
+    np.testing.assert_array_equal(SUMS(inputs, labels, others, 0.3), expected)
+    np.testing.assert_array_equal(SUMS(inputs, labels, everybody, 0.3), expected)
 
 
 def test_the_released_noise_is_gaussian_of_the_stated_deviation() -> None:
