@@ -16,7 +16,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -69,7 +69,7 @@ class PreparedData:
     partitions: tuple[Partition, ...]
     findings: tuple[str, ...]
     class_names: tuple[str, ...]
-    manifest: dict[str, object]
+    manifest: dict[str, Any]
     report: dict[str, object]
 
 

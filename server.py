@@ -95,9 +95,12 @@ class Server:
         latest = self.ledger.latest_round()
         if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
             self.ledger.abort_round(latest, "interrupted")
-            self.finish(RoundLog(self.run, latest), "aborted")
-        phases = [self.ledger.round(index).phase for index in range(1, latest + 1)]
-        return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases)
+        phases = {index: self.ledger.round(index).phase for index in range(1, latest + 1)}
+        # A round that ended on the ledger before its line was written must not be missing: its model is in force.
+        logged = {entry["round"] for entry in self.run.rounds()}
+        for index in sorted(phases.keys() - logged):
+            self.finish(RoundLog(self.run, index), phases[index].name.lower())
+        return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases.values())
 
     def finish(self, log: RoundLog, phase: str) -> None:
         """Write down how a round ended, and where the ledger then stood."""
@@ -147,6 +150,7 @@ def lead_rounds(server: Server) -> None:
         BudgetError: there was no budget for even one round.
         FedwardError: as `lead_round`.
     """
+    server.run.log_progress("leading", decided=server.decided_rounds())
     while (decided := server.decided_rounds()) < server.settings.training.rounds:
         try:
             lead_round(server)

@@ -32,6 +32,7 @@ from fedward.accounting import calibrated, epsilon
 from fedward.aggregation import apply_update
 from fedward.alone import pooled
 from fedward.backdoor.detectors import balanced_mean
+from fedward.errors import UsageError
 from fedward.evaluation import evaluate, histogram, losses
 from fedward.model import Classifier, ModelSpec
 from fedward.privacy import expected_event
@@ -58,11 +59,26 @@ def main() -> None:
     for way in arguments.ways or [""]:
         given = [setting.parse_assignment(text) for text in way.split()]
         loaded = setting.load(arguments.config, ("data.source", str(data.resolve())), *given)
-        settings = calibrated(loaded)
+        settings = suited(calibrated(loaded))
         found = [federate(setting.replace(settings, "training.seed", seed)) for seed in seeds]
         rows.append({"tried": way or "as it stands"} | summarize(found) | {"epsilon": spent(settings)})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     print(json.dumps({"rows": rows}, indent=2) if arguments.json else table(rows, seeds))
+
+
+def suited(settings: Settings) -> Settings:
+    """The settings, if they are of what is done here.
+
+    Raises:
+        UsageError: they ask for something that would be left out in silence.
+    """
+    if settings.privacy.mode != "sample" or settings.training.server_optimizer != "none":
+        raise UsageError(
+            f"This trains with privacy.mode sample and plain averaging, not with {settings.privacy.mode} and "
+            f"training.server-optimizer {settings.training.server_optimizer}.",
+            "For other ways, compare whole runs of main.py simulate by their validation figures.",
+        )
+    return settings
 
 
 def spent(settings: Settings) -> float | None:
@@ -134,7 +150,7 @@ def table(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> str:
     """Markdown, as the documents have it."""
     lines = [
         "| tried | epsilon | AUC | accuracy | loss | largest update | largest rise | in common |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         figures = f"{row['auc']:.4f} | {row['accuracy']:.4f} | {row['loss']:.3f}"

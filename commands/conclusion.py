@@ -48,8 +48,8 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     record = folder.load_record()
     settings = setting.from_tables(record.settings)
     rounds = with_figures(folder, record, ledger, settings)
-    if rounds and all(entry["phase"] == "rejected" for entry in rounds):
-        console.warn("Every round was rejected, so the model is the initial one: see hospitals/*/reports.")
+    if not any(entry["phase"] == "accepted" for entry in rounds):
+        console.warn("No round was accepted, so the model is the initial one: see hospitals/*/reports.")
     weights = _final_weights(folder, record, ledger, settings)
     gather_trust([(member, folder.hospital(member.hospital)) for member in record.roster]).save(folder.trust)
     card = _card(record, settings, rounds)
@@ -111,6 +111,8 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
 def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:
     """The model's card; its thresholds are those calibrated in the last accepted round."""
     calibrated = [entry["thresholds"] for entry in rounds if entry["phase"] == "accepted"]
+    if calibrated and not calibrated[-1]:
+        console.warn(f"Of the last accepted round there are no validation figures; the threshold is {UNDECIDED}.")
     thresholds = calibrated[-1] if calibrated and calibrated[-1] else [UNDECIDED] * len(record.findings)
     return ModelCard(
         format_version=FORMAT_VERSION,
@@ -158,12 +160,10 @@ def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[s
 
 def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[str, Any]:
     """Facts of the packing that was used, with the size that the hospitals committed to."""
-    latest = ledger.latest_round()
-    plan = round_plan(record.parameters, len(ledger.opening(latest).roster), settings)
-    while latest > 1 and not ledger.events("UpdateCommitted", latest):
-        latest -= 1  # an aborted round may have no update
-    committed = [int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted", latest)]
-    return dict(summarize_encryption(plan, max(committed)))
+    plan = round_plan(record.parameters, len(ledger.opening(ledger.latest_round()).roster), settings)
+    # The largest: what a hospital without budget commits to, in place of an update, is a few bytes.
+    committed = max((int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted")), default=0)
+    return dict(summarize_encryption(plan, committed))
 
 
 def _ledger_facts(ledger: Ledger, settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`main.py info`: the effective settings, and what they do and do not protect."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -77,8 +78,10 @@ def protections(settings: Settings) -> dict[str, str]:
 
 
 UNIT_MEANS = {
-    "hospital": "It bounds what shows of a hospital's whole data; a patient is covered as a part of it.",
-    "patient": "It bounds what shows of all training images of one patient of one hospital.",
+    "hospital": "It bounds how well a hospital's update can be told from noise around nothing; to tell data with one "
+    "patient from data without, or any two data sets of a hospital: epsilon {either:.3g}.",
+    "patient": "It bounds what shows of all training images of one patient of one hospital; where the source names no "
+    "patients, of one image.",
     "image": "It bounds what shows of one training image; a patient with several images is covered less.",
 }
 
@@ -87,9 +90,11 @@ def _privacy_sentence(settings: Settings) -> str:
     """What differential privacy holds under these settings."""
     if settings.privacy.mode == "none":
         return "not protected: privacy.mode is none, so the model may remember single images."
-    unit = expected_event(settings.privacy).unit
-    spent = epsilon([expected_event(settings.privacy)] * settings.training.rounds)
+    event, rounds = expected_event(settings.privacy), settings.training.rounds
+    # Two clipped updates can be twice the clip norm apart, which the accountant sees as half the noise.
+    halved = dataclasses.replace(event, noise_multiplier=event.noise_multiplier / 2)
+    meaning = UNIT_MEANS[event.unit].format(either=epsilon([halved] * rounds))
     return (
-        f"differential privacy for the unit '{unit}': epsilon {spent:.3g} at delta {settings.privacy.delta:g} after "
-        f"{settings.training.rounds} rounds. {UNIT_MEANS[unit]}"
+        f"differential privacy for the unit '{event.unit}': epsilon {epsilon([event] * rounds):.3g} at delta "
+        f"{settings.privacy.delta:g} after {rounds} rounds of this run alone. {meaning}"
     )

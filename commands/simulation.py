@@ -51,6 +51,7 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
     RunFolder(path).check_unused()
     with clock.measure("preprocess"), console.bar("Reading images") as report:
         data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+    _warn_of_unnamed_patients(data, settings)
     with ExitStack() as stack:
         folder = RunFolder.create(path.resolve())
         stack.enter_context(folder.locked())
@@ -88,6 +89,16 @@ def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[st
         _federate(folder, settings, node)
         baselines.finish(folder, settings)
         return conclude(folder, _ledger(folder, node), clock, started)
+
+
+def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
+    """What is promised for a patient holds for an image where nobody knows whose it is."""
+    unnamed = data.manifest["patient_ids"]["images_without_id"]
+    if settings.privacy.mode == "sample" and settings.privacy.unit == "patient" and unnamed:
+        console.warn(
+            f"{unnamed} images name no patient: each is protected as a patient of its own, so a person with "
+            "several of them is protected less."
+        )
 
 
 def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> RunningNode:

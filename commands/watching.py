@@ -60,7 +60,9 @@ class _View:
     def show(self, event: dict[str, Any]) -> None:
         """Show one event of the server."""
         kind = event["event"]
-        if kind == "opened":
+        if kind == "leading":
+            self._shown.update(self._rounds, completed=event["decided"])
+        elif kind == "opened":
             self._shown.update(self._stage, description=f"Round {event['round']}: updates", completed=0)
         elif kind == "submitted":
             self._shown.update(self._stage, completed=event["done"])
@@ -91,4 +93,5 @@ class _View:
             figures.append(f"validation counts of {hospitals} hospitals, encrypted" if hospitals else _NO_COUNTS)
         slowest = sorted(event["timing_s"].items(), key=lambda item: -item[1])[:3]
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in slowest)
-        console.note(f"Round {event['round']} {event['phase']}: {', '.join(figures)} ({times})")
+        measured = f"{', '.join(figures)} ({times})" if figures and times else "nothing was measured"
+        console.note(f"Round {event['round']} {event['phase']}: {measured}")

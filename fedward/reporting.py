@@ -1,6 +1,7 @@
 """What a finished run leaves for people and programs: `summary.json` and one table."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,11 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
     }
 
 
+def epsilon_text(privacy: dict[str, Any]) -> str:
+    """What was spent, rounded up: never less than it is."""
+    return f"epsilon {math.ceil(privacy['epsilon'] * 100 - 1e-9) / 100:.2f} at delta {privacy['delta']:g}"
+
+
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json`."""
     write_atomic(path, json.dumps(summary, indent=2).encode())
@@ -71,7 +77,7 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     """The one table at the end of `simulate`."""
     rounds, privacy = summary["rounds"], summary["privacy"]
     encryption, ledger = summary["encryption"], summary["ledger"]
-    budget = "" if privacy["epsilon"] is None else f": epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g}"
+    budget = "" if privacy["epsilon"] is None else f": {epsilon_text(privacy)} in this run"
     unit = f", for the unit {privacy['unit']}" if privacy["unit"] else ", so the model may remember patients"
     table = Table(title=f"Run {summary['run_id']}", show_header=False, title_justify="left")
     table.add_column(style="bold")

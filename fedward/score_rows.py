@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fedward.evaluation import UNDECIDED
+
 Row = tuple[str, str]
 DECIDED = "threshold: recall / specificity"  # the heading of `decided`
 
@@ -30,6 +32,8 @@ def threshold_text(scores: dict[str, Any], findings: int) -> str:
     value = scores["threshold"]
     if value is None:
         return f"{scores['undefined']['threshold']}, of the largest recall + specificity on validation images"
+    if value == UNDECIDED:
+        return f"{value:.4f}, for validation images decided nothing"
     return f"{value:.4f}, the most accurate on validation images" if findings == 1 else f"{value:.4f} for every finding"
 
 

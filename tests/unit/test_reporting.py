@@ -185,7 +185,9 @@ def test_the_table_shows_the_figures() -> None:
     ("value", "findings", "expected"),
     [
         (0.372, 1, "0.3720, the most accurate on validation images"),
-        (0.5, 14, "0.5000 for every finding"),
+        (0.5, 1, "0.5000, for validation images decided nothing"),
+        (0.5, 14, "0.5000, for validation images decided nothing"),
+        (0.3, 14, "0.3000 for every finding"),
         (None, 14, "each finding has its own, of the largest recall + specificity on validation images"),
     ],
 )

@@ -1,0 +1,85 @@
+"""The end of runs that did not go as planned: what was lost on the way is missed, not invented."""
+
+import time
+from pathlib import Path
+
+import pytest
+from federation import Federation, founded
+
+from commands.conclusion import conclude
+from fedward.accounting import PrivacyLedger
+from fedward.errors import BudgetError, ResourceError
+from fedward.evaluation import UNDECIDED
+from fedward.model_file import load_card
+from fedward.privacy import expected_event
+from fedward.round_log import RoundLog
+from fedward.run_folder import RunFolder
+from fedward.settings import Scalar
+from fedward.timing import Stopwatch
+from fedward.types import HospitalId
+
+SAMPLE: tuple[tuple[str, Scalar], ...] = (
+    ("model.name", "scatter"),
+    ("privacy.mode", "sample"),
+    ("privacy.sampling-rate", 0.5),
+    ("privacy.steps", 2),
+    ("privacy.noise-multiplier", 2.0),
+    ("privacy.budget", 4.0),
+)
+
+
+def summary_of(federation: Federation) -> dict[str, object]:
+    """What `conclude` leaves in `summary.json`."""
+    return conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
+
+
+def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full when the round, decided on the ledger, is to be logged: its model is in force all the same."""
+
+    def full(_folder: RunFolder, _metrics: dict[str, object]) -> None:
+        raise ResourceError("The disk is full.", "Make room.")
+
+    with founded(tmp_path / "run") as federation:
+        with monkeypatch.context() as patched, pytest.raises(ResourceError):
+            patched.setattr(RunFolder, "log_round", full)
+            federation.lead_round()
+        assert federation.folder.rounds() == []
+        assert federation.server().decided_rounds() == 1
+        assert federation.server().decided_rounds() == 1
+        (line,) = federation.folder.rounds()
+        assert (line["round"], line["phase"], line["thresholds"]) == (1, "accepted", None)
+        assert line["ledger_head"] == federation.ledger.head().ledger_head.hex()
+        assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 1, "rejected": 0, "aborted": 0}
+        assert load_card(federation.folder.model).thresholds == (UNDECIDED,)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Of the last accepted round there are no validation figures" in told
+    assert "the model is the initial one" not in told
+
+
+def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with founded(tmp_path / "run") as federation:
+        federation.ledger.open_round()
+        assert federation.server().decided_rounds() == 0  # aborts it, as after every restart
+        RoundLog(federation.folder, 2).finish("rejected", 0, b"")
+        assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 0, "rejected": 0, "aborted": 1}
+    assert "No round was accepted, so the model is the initial one" in " ".join(capsys.readouterr().err.split())
+
+
+def test_bytes_a_parameter_are_those_of_updates_where_everybody_abstained_at_last(tmp_path: Path) -> None:
+    with founded(tmp_path / "run", *SAMPLE) as federation:
+        federation.lead_round()
+        event = expected_event(federation.settings.privacy)
+        for number in (1, 2, 3):
+            own = PrivacyLedger(federation.folder.hospital(HospitalId(f"hospital-{number}")).privacy_record)
+            for _ in range(50):
+                own.charge(1, event)
+        with pytest.raises(BudgetError):
+            federation.lead_round()
+        assert federation.ledger.submission_count() == 6
+        encryption = summary_of(federation)["encryption"]
+    assert isinstance(encryption, dict)
+    assert encryption["bytes_per_parameter"] > 8, "not the 74 bytes of an abstention"
