@@ -32,7 +32,6 @@ from fedward.accounting import calibrated, epsilon
 from fedward.aggregation import apply_update
 from fedward.alone import pooled
 from fedward.backdoor.detectors import balanced_mean
-from fedward.errors import UsageError
 from fedward.evaluation import evaluate, histogram, losses
 from fedward.model import Classifier, ModelSpec
 from fedward.privacy import expected_event
@@ -70,13 +69,13 @@ def suited(settings: Settings) -> Settings:
     """The settings, if they are of what is done here.
 
     Raises:
-        UsageError: they ask for something that would be left out in silence.
+        SystemExit: they ask for something that would be left out in silence.
     """
     if settings.privacy.mode != "sample" or settings.training.server_optimizer != "none":
-        raise UsageError(
+        raise SystemExit(
             f"This trains with privacy.mode sample and plain averaging, not with {settings.privacy.mode} and "
-            f"training.server-optimizer {settings.training.server_optimizer}.",
-            "For other ways, compare whole runs of main.py simulate by their validation figures.",
+            f"training.server-optimizer {settings.training.server_optimizer}. "
+            "For other ways, compare whole runs of main.py simulate by their validation figures."
         )
     return settings
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_type_hints
 
@@ -11,7 +12,9 @@ from source_tree import ROOT, product
 
 import main
 from fedward import errors, settings
+from fedward.accounting import epsilon
 from fedward.errors import FedwardError
+from fedward.privacy import expected_event
 
 PRESETS = sorted((ROOT / "config").glob("*.toml"))
 
@@ -65,16 +68,45 @@ def test_the_defaults_stand_in_one_place_only() -> None:
 
 def test_every_setting_is_read_by_some_module() -> None:
     """Beside `settings.py` itself: a setting that nothing reads promises what it does not hold."""
-    read = {
-        node.attr
-        for source in product()
-        if source.name != "fedward.settings"
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-    }
-    for table, kind in get_type_hints(settings.Settings).items():
-        for field in dataclasses.fields(kind):
-            assert field.name in read, f"{table}.{field.name}"
+    tables = get_type_hints(settings.Settings)
+    read = {found for source in product() if source.name != "fedward.settings" for found in reads(source.tree, tables)}
+    declared = {(table, field.name) for table, kind in tables.items() for field in dataclasses.fields(kind)}
+    assert declared <= read, declared - read
+
+
+def reads(tree: ast.Module, tables: dict[str, type]) -> Iterator[tuple[str, str]]:
+    """Where a field is read of a table: `settings.TABLE.FIELD`, or by the name of an argument of the table's type."""
+    of_type = {kind.__name__: table for table, kind in tables.items()}
+    named: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Name) and node.annotation.id in of_type:
+            named[node.arg] = of_type[node.annotation.id]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            if isinstance(node.value, ast.Attribute):
+                yield node.value.attr, node.attr
+            elif isinstance(node.value, ast.Name):
+                yield named.get(node.value.id, node.value.id), node.attr
+
+
+@pytest.mark.parametrize(("before", "after"), [("settings", "training"), ("training", "training")])
+def test_a_field_of_the_same_name_elsewhere_is_no_read(before: str, after: str) -> None:
+    tables = get_type_hints(settings.Settings)
+    tree = ast.parse(
+        f"def act({before}: TrainingSettings, other: object) -> None:\n    {before}.seed\n    other.rounds\n"
+    )
+    assert (after, "seed") in set(reads(tree, tables))
+    assert (after, "rounds") not in set(reads(tree, tables))
+
+
+def test_the_epsilons_that_a_preset_names_are_those_that_it_has() -> None:
+    path = ROOT / "config" / "update-privacy.toml"
+    chosen = settings.load(path)
+    event, text = expected_event(chosen.privacy), path.read_text()
+    halved = dataclasses.replace(event, noise_multiplier=event.noise_multiplier / 2)
+    own, either = (epsilon([found] * chosen.training.rounds) for found in (event, halved))
+    assert f"epsilon is {own:.2f} at delta" in text
+    assert f"data set of a hospital from another, {either:.1f}." in text
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
