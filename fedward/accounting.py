@@ -7,6 +7,7 @@ sums, Renyi (Mironov 2017; Mironov, Talwar and Zhang 2019 for sampling) and priv
 
 import json
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -103,7 +104,9 @@ def calibrated(settings: Settings) -> Settings:
         UsageError: no noise that the settings allow is enough.
 
     Guarantees:
-        1. All rounds together cost at most the target, and 1 part in 100 less noise would pass it.
+        1. All rounds together cost at most the target.
+        2. 1 part in 100 less noise would pass the target, unless the noise multiplier is 0.25. None below is ever
+           given: a target that is as easily met costs less than it allows.
     """
     privacy = settings.privacy
     if privacy.mode == "none" or privacy.target_epsilon == 0:
@@ -152,7 +155,7 @@ def _least(enough: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def budget_of(privacy: PrivacySettings) -> float:
-    """The epsilon that a hospital never passes: `privacy.budget`, else the target, else infinity."""
+    """The epsilon that a hospital never passes in one run: `privacy.budget`, else the target, else infinity."""
     return privacy.budget or privacy.target_epsilon or math.inf
 
 
@@ -164,6 +167,14 @@ class PrivacyLedger:
 
     Args:
         path: One line of JSON a release.
+
+    Guarantees:
+        1. What was charged stays charged; a damaged record is never guessed.
+        2. A copy that lacks a release which is on the ledger is refused, and so is a lost record.
+
+    Limits:
+        The record is of one run folder. Runs on the same patients add up, and none of them sees what the others spent.
+        A copy that lacks only releases that never came to the ledger passes for the record.
     """
 
     def __init__(self, path: Path) -> None:
@@ -175,12 +186,39 @@ class PrivacyLedger:
         Raises:
             BudgetError: the record is damaged, so what was spent is unknown.
         """
+        return [event for _, event in self._releases()]
+
+    def _releases(self) -> list[tuple[int, PrivacyEvent]]:
+        """Round and event of each release; raises BudgetError where the record is damaged."""
         try:
-            return [PrivacyEvent(**parse_json(line.encode())["event"]) for line in read_lines(self._path)]
+            lines = [parse_json(line.encode()) for line in read_lines(self._path)]
+            return [(operator.index(line["round"]), PrivacyEvent(**line["event"])) for line in lines]
         except (ValueError, KeyError, TypeError) as error:
             raise BudgetError(
                 f"The privacy record {self._path} is damaged.", "Restore it; what it says was spent cannot be guessed."
             ) from error
+
+    def check_whole(self, latest: int, was_released: Callable[[int], bool]) -> None:
+        """Refuse to go on with an older copy of this record, or without it: what it lacks would count as unspent.
+
+        More releases here than on the ledger are in order: a round is charged before it is committed to, if it is.
+
+        Args:
+            latest: The round at hand.
+            was_released: Whether the ledger has a private release of this hospital in a round. It is asked about the
+                rounds that the record does not name: mostly about the latest only.
+
+        Raises:
+            BudgetError: it has, or the record is damaged.
+        """
+        named = {round_index for round_index, event in self._releases() if event.mode != "none"}
+        for index in range(1, latest + 1):
+            if index not in named and was_released(index):
+                raise BudgetError(
+                    f"The privacy record {self._path} is older than the ledger, which has an update of this hospital "
+                    f"in round {index}.",
+                    "Restore the newest copy; what was spent since cannot be guessed.",
+                )
 
     def check(self, event: PrivacyEvent, budget: float) -> None:
         """Refuse a release that would pass the budget; asked before training, so that a refusal costs nothing.

@@ -48,9 +48,12 @@ def privatize(
            this hospital before anything is weighted, cut or rounded; what rounding of doubles could tell is dealt
            with in `fedward.secret_noise`.
         3. In mode `sample` nothing passes that was not trained under the very event that the settings call for.
+        4. In mode `update` an update with a value that is not a finite number is noised as if it were zeros: an error
+           would be one bit about the images, without noise.
 
     Raises:
-        DataError: the update holds a value that is not a finite number.
+        DataError: in another mode, the update holds a value that is not a finite number. In mode `sample` that
+            follows from noisy sums alone, which the caller has charged.
         VerificationError: the update was trained under another mode or event than the settings call for.
     """
     event = expected_event(settings)
@@ -59,13 +62,15 @@ def privatize(
         raise VerificationError(
             f"The update was trained under {trained_under}, the settings call for {event}.", "Do not send it."
         )
-    if not np.isfinite(update.delta).all():
-        rate = "privacy.learning-rate" if trained_under else "training.learning-rate"
-        raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
+    finite = bool(np.isfinite(update.delta).all())
     if settings.mode != "update":
+        if not finite:
+            rate = "privacy.learning-rate" if trained_under else "training.learning-rate"
+            raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
         return PrivateUpdate(update.delta, event)
-    room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, update.delta.size)
-    noisy = noised(clip(update.delta, room), settings.clip_norm, settings.noise_multiplier, source)
+    delta = update.delta if finite else np.zeros_like(update.delta)
+    room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, delta.size)
+    noisy = noised(clip(delta, room), settings.clip_norm, settings.noise_multiplier, source)
     return PrivateUpdate(noisy.astype(np.float32), event)
 
 

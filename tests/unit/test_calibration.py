@@ -64,6 +64,15 @@ def test_noise_is_enough_and_hardly_more(mode: str, rate: float, steps: int, rou
     )
 
 
+@pytest.mark.parametrize("target", [30.0, 40.0])
+def test_a_target_that_is_easily_met_gets_the_least_noise_there_is(target: float) -> None:
+    found = calibrated(
+        setting.load(None, ("privacy.mode", "update"), ("privacy.target-epsilon", target), ("training.rounds", 1))
+    )
+    assert found.privacy.noise_multiplier == 0.25
+    assert cost(found) < 25 < target, "less than the target allows"
+
+
 def test_a_calibrated_run_is_calibrated_alike_a_second_time() -> None:
     once = calibrated(setting.load(PRESETS[2]))
     assert calibrated(once) == once

@@ -16,10 +16,12 @@ from fedward.accounting import PrivacyLedger, epsilon
 from fedward.errors import BudgetError, DataError
 from fedward.privacy import clip, expected_event, privatize
 from fedward.settings import PrivacySettings
-from fedward.types import ModelUpdate, PrivacyEvent
+from fedward.types import ModelUpdate, PrivacyEvent, SampledUpdate
 
 NONE = setting.load().privacy
 UPDATE = dataclasses.replace(NONE, mode="update", clip_norm=0.7, noise_multiplier=1.3)
+SAMPLE = dataclasses.replace(UPDATE, mode="sample", sampling_rate=0.5)
+BAD = [np.nan, np.inf, -np.inf]
 LARGEST = float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
@@ -91,11 +93,25 @@ def test_mode_none_changes_nothing_and_says_so() -> None:
     assert (private.event.mode, private.event.noise_multiplier, private.event.clip_norm) == ("none", 0.0, 0.0)
 
 
-@pytest.mark.parametrize("settings", [NONE, UPDATE], ids=["none", "update"])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("settings", [NONE, SAMPLE], ids=["none", "sample"])
+@pytest.mark.parametrize("bad", BAD)
 def test_an_update_that_is_no_number_does_not_leave(settings: PrivacySettings, bad: float) -> None:
+    trained = update(np.array([0.0, bad]))
+    sampled = SampledUpdate(trained.delta, expected_event(settings))
     with pytest.raises(DataError, match="learning-rate"):
-        privatize(update(np.array([0.0, bad])), settings)
+        privatize(sampled if settings.mode == "sample" else trained, settings)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_in_mode_update_an_update_that_is_no_number_looks_like_any_other(bad: float) -> None:
+    """The same noise gives the same bytes as an update of zeros: whether training failed does not show."""
+    delta = np.full(1_000, 5.0)
+    delta[7] = bad
+    noise = [np.random.default_rng(4).bytes for _ in "ab"]
+    private = privatize(update(delta), UPDATE, noise[0])
+    assert private.delta.tobytes() == privatize(update(np.zeros(1_000)), UPDATE, noise[1]).delta.tobytes()
+    assert np.count_nonzero(private.delta) == 1_000
+    assert private.event == expected_event(UPDATE)
 
 
 # ---- the price --------------------------------------------------------------------------------------------------
@@ -187,6 +203,10 @@ def test_a_charge_that_a_crash_cut_short_was_not_released(tmp_path: Path) -> Non
         "5",
         "[]",
         '{"round": 1}',
+        '{"event": {"mode": "none", "unit": "none"}}',
+        json.dumps({"round": "1", "event": vars(expected_event(UPDATE))}),
+        json.dumps({"round": [1], "event": vars(expected_event(UPDATE))}),
+        json.dumps({"event": vars(expected_event(UPDATE))}),
         '{"round": 1, "event": {"mode": "update"}}',
         '{"round": 1, "event": null}',
         '{"round": 1, "event": {"mode": "none", "unit": "none", "discount": 0.5}}',
@@ -200,3 +220,35 @@ def test_a_damaged_record_is_refused_and_not_guessed(tmp_path: Path, line: str) 
     with pytest.raises(BudgetError, match="damaged") as refused:
         ledger.spent()
     assert refused.value.exit_code == 4
+
+
+def test_a_record_that_lacks_a_round_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "privacy.jsonl"
+    ledger, event, committed = PrivacyLedger(path), expected_event(UPDATE), {1, 3}
+    asked = []
+
+    def was_released(index: int) -> bool:
+        asked.append(index)
+        return index in committed
+
+    for index in (1, 1, 2, 3):  # a crash, and a round that never came to the ledger
+        ledger.charge(index, event)
+    ledger.check_whole(4, was_released)
+    assert asked == [4], "nothing is asked about what the record names"
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:3]))
+    with pytest.raises(BudgetError, match=r"older than the ledger.* in round 3\..*newest copy") as refused:
+        ledger.check_whole(4, was_released)
+    assert (refused.value.exit_code, str(path) in refused.value.what) == (4, True)
+    path.unlink()
+    with pytest.raises(BudgetError, match="in round 1"):
+        ledger.check_whole(4, was_released)
+    committed.clear()
+    ledger.check_whole(4, was_released)
+
+
+def test_a_release_without_noise_does_not_stand_for_a_private_one(tmp_path: Path) -> None:
+    ledger = PrivacyLedger(tmp_path / "privacy.jsonl")
+    ledger.charge(1, expected_event(NONE))
+    with pytest.raises(BudgetError, match="older than the ledger"):
+        ledger.check_whole(1, lambda _index: True)
