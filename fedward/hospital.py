@@ -2,6 +2,7 @@
 
 hospital.json  identity/  partition.npz  keys/0001-<fingerprint>.ckks (one for each key epoch)
 model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
+.lock (held while a message is answered)
 """
 
 import io
@@ -9,14 +10,16 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import filelock
 import numpy as np
 
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, ResourceError
 from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
 
@@ -90,6 +93,25 @@ class HospitalFolder:
         """Make the folder, readable by its owner only."""
         path.mkdir(parents=True, mode=0o700)
         return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, so that one message at a time is answered; waits until whoever holds it has ended.
+
+        Raises:
+            ResourceError: the folder cannot be written.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise ResourceError(
+                f"{self.path} cannot be locked: {error.strerror or error}.", "Make the folder writable."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def join(self, membership: Membership) -> None:
         """Write down which consortium this hospital belongs to."""
@@ -204,7 +226,22 @@ class HospitalFolder:
     def save_report(self, round_index: int, content: bytes) -> None:
         """Keep the detector reports that this hospital's vote rests on."""
         make_folder(self.path / "reports")
-        write_atomic(self.path / "reports" / f"{_round_name(round_index)}.json", content)
+        write_atomic(self._report_file(round_index), content, PRIVATE)
+
+    def load_report(self, round_index: int) -> bytes | None:
+        """The detector reports of a vote in this round; None before the first.
+
+        Raises:
+            EvidenceError: they cannot be read.
+        """
+        path = self._report_file(round_index)
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+    def _report_file(self, round_index: int) -> Path:
+        return self.path / "reports" / f"{_round_name(round_index)}.json"
 
     def save_checkpoint(self, fields: Mapping[str, int | str]) -> None:
         """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed.

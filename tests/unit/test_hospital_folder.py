@@ -2,12 +2,16 @@
 
 import dataclasses
 import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from source_tree import ROOT
 
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, ResourceError
 from fedward.files import sha256
 from fedward.hospital import Candidate, HeldKey, HospitalFolder, Membership, weights_digest
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
@@ -66,8 +70,10 @@ def test_only_the_owner_reads_what_is_private(folder: HospitalFolder) -> None:
     folder.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     folder.save_candidate(Candidate(1, b"a" * 32, WEIGHTS))
     folder.save_submission(signed(1), [b"one", b"two"])
+    folder.save_report(1, b"with its salt")
     assert mode(folder.path) == 0o700
-    for name in ("model.npz", "candidate.npz", "outbox/round-0001/000000", "outbox/round-0001/000001"):
+    sent = [f"outbox/round-0001/00000{index}" for index in (0, 1)]
+    for name in ("model.npz", "candidate.npz", "reports/round-0001.json", *sent):
         assert mode(folder.path / name) == 0o600, name
     assert mode(folder.path / "outbox" / "round-0001") == 0o700
 
@@ -107,12 +113,47 @@ def test_a_submission_that_a_crash_cut_short_never_left(
 
 def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> None:
     assert folder.checkpoints() == []
+    assert folder.load_report(1) is None
     for index in (1, 2):
         folder.save_report(index, b"report %d" % index)
         folder.save_checkpoint({"round": index, "height": 10 * index, "block_hash": f"0{index}" * 32})
     assert (folder.path / "reports" / "round-0002.json").read_bytes() == b"report 2"
+    assert folder.load_report(1) == b"report 1"
     assert [point["height"] for point in folder.checkpoints()] == [10, 20]
     assert folder.checkpoints()[0] == {"round": 1, "height": 10, "block_hash": "01" * 32}
+
+
+def test_whoever_comes_second_waits_for_the_first_to_end(folder: HospitalFolder) -> None:
+    program = (
+        "import sys; from pathlib import Path; from fedward.hospital import HospitalFolder\n"
+        "with HospitalFolder(Path(sys.argv[1])).locked(): print('locked', flush=True); input()"
+    )
+    command = [sys.executable, "-c", program, str(folder.path)]
+    other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with folder.locked():
+            entered.set()
+
+    second = threading.Thread(target=enter)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        second.start()
+        assert not entered.wait(0.5)
+    finally:
+        other.kill()  # a crash lets go of the folder
+        other.communicate()
+        second.join(30)
+    assert entered.is_set()
+
+
+def test_a_folder_that_cannot_be_locked_is_said(folder: HospitalFolder) -> None:
+    (folder.path / ".lock").mkdir()
+    with pytest.raises(ResourceError, match="cannot be locked") as refused, folder.locked():
+        pytest.fail("a folder is no lock")
+    assert refused.value.exit_code == 10
 
 
 def test_secret_keys_are_kept_by_epoch_for_their_owner_only(folder: HospitalFolder) -> None:
