@@ -5,6 +5,7 @@ hospital's own folder and check what they are told against the ledger; nothing i
 several hospitals may share.
 """
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ from fedward.types import (
     SignedVote,
     Vector,
 )
-from fedward.voting import accepts, evidence_hash, report_bytes
+from fedward.voting import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 app = ClientApp()
 
@@ -257,8 +258,9 @@ def _ballot(
 
 
 def _vote(hospital: Hospital, record: RoundRecord, reports: tuple[DetectorReport, ...], digest: bytes) -> SignedVote:
-    """Keep the reports that a vote rests on, and sign it."""
-    content = report_bytes(record.round_index, reports)
+    """Keep the reports that a vote rests on, and sign it; asked again, it is the same vote, with the same salt."""
+    salt = kept_salt(hospital.folder.load_report(record.round_index)) or os.urandom(SALT_BYTES)
+    content = report_bytes(record.round_index, reports, salt)
     hospital.folder.save_report(record.round_index, content)
     verdict = Verdict(accepts(reports), digest, evidence_hash(content))
     return sign_vote(verdict, record, hospital.ledger, hospital.identity)

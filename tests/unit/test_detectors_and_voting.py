@@ -13,7 +13,7 @@ from fedward.errors import UsageError
 from fedward.files import sha256
 from fedward.settings import VotingSettings, load
 from fedward.types import DetectorReport, ImageSet, Vector
-from fedward.voting import accepts, evidence_hash, report_bytes
+from fedward.voting import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 Model = Callable[[Vector], Vector]
 DETECTOR = ValidationLoss(tolerance=0.1, z_score=3.0)
@@ -165,21 +165,30 @@ def test_one_suspicious_report_is_enough_to_reject() -> None:
     assert not accepts((fine, bad))
 
 
-def test_the_evidence_hash_binds_round_and_every_word() -> None:
-    report = DetectorReport("a", False, 0.5, "Fine.")
-    content = report_bytes(3, (report,))
-    assert json.loads(content) == {"round": 3, "reports": [dataclasses.asdict(report)]}
+def test_the_evidence_hash_binds_round_salt_and_every_word() -> None:
+    report, salt = DetectorReport("a", False, 0.5, "Fine."), bytes(range(16))
+    content = report_bytes(3, (report,), salt)
+    assert json.loads(content) == {"round": 3, "salt": salt.hex(), "reports": [dataclasses.asdict(report)]}
     assert evidence_hash(content) == sha256(content)
     others = [
-        report_bytes(4, (report,)),
-        report_bytes(3, ()),
-        report_bytes(3, (report, report)),
+        report_bytes(4, (report,), salt),
+        report_bytes(3, (report,), bytes(16)),
+        report_bytes(3, (), salt),
+        report_bytes(3, (report, report), salt),
         *(
-            report_bytes(3, (dataclasses.replace(report, **change),))  # type: ignore[arg-type]
+            report_bytes(3, (dataclasses.replace(report, **change),), salt)  # type: ignore[arg-type]
             for change in ({"suspicious": True}, {"score": 0.6}, {"evidence": "fine."}, {"detector": "b"})
         ),
     ]
-    assert len({evidence_hash(other) for other in [content, *others]}) == 8
+    assert len({evidence_hash(other) for other in [content, *others]}) == 9
+
+
+def test_the_salt_of_stored_reports_is_found_again_and_never_guessed() -> None:
+    salt = bytes(range(SALT_BYTES))
+    content = report_bytes(3, (), salt)
+    assert kept_salt(content) == salt
+    for other in (None, b"", content[:-3], b"5", b'{"round": 3}', b'{"salt": 5}', b'{"salt": "zz"}', b'{"salt": "00"}'):
+        assert kept_salt(other) is None
 
 
 def test_the_default_rule_is_within_its_own_settings() -> None:
