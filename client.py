@@ -2,7 +2,7 @@
 
 Flower calls `take_part` when a round opens and `judge` when its aggregate is on the ledger. Both work on the
 hospital's own folder and check what they are told against the ledger; nothing is remembered in the process, which
-several hospitals may share.
+several hospitals may share. One message at a time is answered, so that one that comes twice gets one answer.
 """
 
 import os
@@ -60,7 +60,7 @@ NO_CANDIDATE = b"\xff" * 32  # voted for where an aggregate does not decode: say
 def take_part(message: Message, context: Context) -> Message:
     """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
     try:
-        with closing(Hospital.open(context)) as hospital:
+        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
             index, aggregates = wire.read_round(message), wire.read_aggregates(message)
             try:
                 submission = make_submission(hospital, index, aggregates)
@@ -79,7 +79,7 @@ def take_part(message: Message, context: Context) -> Message:
 def judge(message: Message, context: Context) -> Message:
     """Answer an aggregate with a signed vote and validation counts, or with the reason why not."""
     try:
-        with closing(Hospital.open(context)) as hospital:
+        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
             ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
             remember(hospital.folder, hospital.ledger, hospital.identity)
         return Message(ballot_to_records(ballot), reply_to=message)
@@ -176,7 +176,11 @@ class Hospital:
 
 
 def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Submission:
-    """Stages 2 to 5. A round that was already answered is answered with the same bytes again."""
+    """Stages 2 to 5. A round that was already answered is answered with the same bytes again.
+
+    Guarantees:
+        1. Asked twice at once, it trains, charges and sends once: the caller holds the folder.
+    """
     settings, clock = hospital.settings, Stopwatch()
     opening = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
