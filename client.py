@@ -15,8 +15,10 @@ from flwr.clientapp import ClientApp
 
 from blockchain.abstention import sign_abstention
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
+from blockchain.encoding import decode_event
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
+from blockchain.ledger_reader import as_address
 from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.remembering import check_joined, check_remembered, remember
 from blockchain.signatures import Verdict, commit, sign_vote
@@ -179,7 +181,9 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     """Stages 2 to 5. A round that was already answered is answered with the same bytes again.
 
     Guarantees:
-        1. Asked twice at once, it trains, charges and sends once: the caller holds the folder.
+        1. A round is charged when training has ended and before anything is made of the update, so that no outcome is
+           free: not even an update that is refused.
+        2. Asked twice at once, it trains, charges and sends once: the caller holds the folder.
     """
     settings, clock = hospital.settings, Stopwatch()
     opening = hospital.join_round(round_index, RoundPhase.OPEN)
@@ -188,15 +192,17 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
-    spending = PrivacyLedger(hospital.folder.privacy_record)
-    spending.check(expected_event(settings.privacy), budget_of(settings.privacy))
+    event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
+    if event.mode != "none":
+        spending.check_whole(round_index, lambda index: _has_released(hospital, index))
+    spending.check(event, budget_of(settings.privacy))
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
     with clock.measure("train"):
         update = train_as_set(hospital, model, round_index)
     with clock.measure("privatize"):
+        spending.charge(round_index, event)
         private = privatize(update, settings.privacy)
-        spending.charge(round_index, private.event)
     with clock.measure("encrypt"):
         weight, workers = hospital.membership.weight, settings.speed.encryption_workers
         encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding, workers)
@@ -207,6 +213,15 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = wire.TrainingReport(loss, encrypted.saturated)
     return wire.Submission(signed, encrypted.chunks, report, clock.seconds)
+
+
+def _has_released(hospital: Hospital, round_index: int) -> bool:
+    """Whether the ledger has a private update of this hospital in a round; an abstention is none."""
+    own = hospital.identity.address
+    return any(
+        as_address(event.values["hospital"]) == own and decode_event(event.values["privacy"]).mode != "none"
+        for event in hospital.ledger.events("UpdateCommitted", round_index)
+    )
 
 
 def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:

@@ -1,11 +1,14 @@
 """Rounds of privacy mode `sample`: what is recorded, what is refused, and what a crash costs."""
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from federation import Federation, founded, hospital_context
 from flwr.app import Message
@@ -22,7 +25,7 @@ from fedward.hospital import HospitalFolder
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
 from fedward.settings import Scalar
-from fedward.types import HospitalId, Partition, SampledUpdate
+from fedward.types import HospitalId, ModelUpdate, Partition, SampledUpdate
 
 SAMPLE: tuple[tuple[str, Scalar], ...] = (
     ("privacy.mode", "sample"),
@@ -149,3 +152,84 @@ def test_a_crash_between_charge_and_submission_is_charged_once_more_and_a_retry_
     sent = [wire.records_to_submission(reply.content, chunks) for reply in replies]
     assert sent[0].signed == sent[1].signed == sent[2].signed
     assert sent[0].chunks == sent[1].chunks == sent[2].chunks
+
+
+# ---- a record that is older than the ledger -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["lost", "older copy"])
+def test_a_hospital_whose_record_lacks_what_it_released_gives_nothing(private: Federation, case: str) -> None:
+    own = private.folder.hospital(HospitalId("hospital-1")).privacy_record
+    private.lead_round()
+    copy = own.read_bytes()
+    private.lead_round()
+    whole = own.read_bytes()
+    if case == "lost":
+        own.unlink()
+    else:
+        own.write_bytes(copy)
+    with mock.patch("client.train_privately", side_effect=client.train_privately) as trained:
+        metrics = private.lead_round()
+    assert trained.call_count == 2, "a refusal comes before training"
+    assert (metrics["phase"], metrics["submitted"], metrics["accepts"]) == ("accepted", 2, 3)
+    assert f"older than the ledger, which has an update of this hospital in round {1 if case == 'lost' else 2}" in str(
+        metrics["failures"]
+    )
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == ["Abstained"]  # type: ignore[attr-defined]
+    own.write_bytes(whole)
+    assert private.lead_round()["submitted"] == 3, "the newest copy has every release; the abstention was none"
+    assert len(record(private, 1).spent()) == 3
+
+
+def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(private: Federation) -> None:
+    private.server().ledger.open_round()
+    folder = private.folder.hospital(HospitalId("hospital-1"))
+    request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
+    private.grid.push_messages([request])
+    request, context = private.grid.requests[0], hospital_context(private.settings, 1)
+    stored = folder.load_submission(1)
+    assert stored
+    shutil.rmtree(folder.path / "outbox")
+    folder.privacy_record.unlink()
+    for committed in (False, True):
+        if committed:
+            private.server().ledger.submit_for(stored[0])
+        with mock.patch("client.train_privately", side_effect=BudgetError("It would train.", "")):
+            failure = wire.read_failure(client.take_part(request, context))
+        assert failure
+        assert ("older than the ledger" in failure.what) is committed
+    assert record(private, 1).spent() == []
+
+
+# ---- no outcome is free -------------------------------------------------------------------------------------------
+
+
+def test_a_round_whose_training_came_to_nothing_is_charged(private: Federation) -> None:
+    really = client.train_privately
+
+    def diverging(partition: Partition, *arguments: Any, **named: Any) -> SampledUpdate:
+        update = really(partition, *arguments, **named)
+        if partition.hospital != "hospital-1":
+            return update
+        return dataclasses.replace(update, delta=np.full_like(update.delta, np.nan))
+
+    with mock.patch("client.train_privately", diverging):
+        metrics = private.lead_round()
+    assert metrics["submitted"] == 2
+    assert "not finite" in str(metrics["failures"])
+    assert [len(record(private, number).spent()) for number in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Path) -> None:
+    really = client.train
+
+    def diverging(partition: Partition, *arguments: Any) -> ModelUpdate:
+        update = really(partition, *arguments)
+        if partition.hospital != "hospital-1":
+            return update
+        return dataclasses.replace(update, delta=np.full_like(update.delta, np.inf), loss=float("nan"))
+
+    with founded(tmp_path / "run", ("privacy.mode", "update")) as federation, mock.patch("client.train", diverging):
+        metrics = federation.lead_round()
+        assert (metrics["submitted"], metrics["failures"], metrics["rejections"]) == (3, [], [])
+        assert [len(record(federation, number).spent()) for number in (1, 2, 3)] == [1, 1, 1]
