@@ -212,7 +212,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     # The training loss is a figure of the patients', without noise: it leaves only where privacy is off.
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = wire.TrainingReport(loss, encrypted.saturated)
-    return wire.Submission(signed, encrypted.chunks, report, clock.seconds)
+    return wire.Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
 
 
 def _has_released(hospital: Hospital, round_index: int) -> bool:
@@ -222,6 +222,14 @@ def _has_released(hospital: Hospital, round_index: int) -> bool:
         as_address(event.values["hospital"]) == own and decode_event(event.values["privacy"]).mode != "none"
         for event in hospital.ledger.events("UpdateCommitted", round_index)
     )
+
+
+def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:
+    """Seconds by stage, without those that tell what the settings hide: who was sampled, how many images there are."""
+    hidden = {"train", "privatize"} if settings.privacy.mode != "none" else set()
+    if settings.metrics.encrypted:
+        hidden |= {"detect", "evaluate"}
+    return {stage: seconds for stage, seconds in clock.seconds.items() if stage not in hidden}
 
 
 def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:
@@ -267,13 +275,13 @@ def _ballot(
 ) -> Ballot:
     """A vote with the counts, which leave encrypted where the settings say so: nothing else tells of them then."""
     if not hospital.settings.metrics.encrypted:
-        return Ballot(signed, counts, clock.seconds)
+        return Ballot(signed, counts, _tellable(clock, hospital.settings))
     with clock.measure("encrypt"):
         layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
         # The server cannot cap what it does not see.
         fields = layout.to_fields(counts.capped(hospital.membership.weight))
         chunks = encrypt_fields(fields, layout.plan, hospital.public)
-    return Ballot(signed, None, clock.seconds, chunks)
+    return Ballot(signed, None, _tellable(clock, hospital.settings), chunks)
 
 
 def _vote(hospital: Hospital, record: RoundRecord, reports: tuple[DetectorReport, ...], digest: bytes) -> SignedVote:

@@ -51,8 +51,13 @@ def train_privately(
 
     Limits:
         How many units a hospital has is taken to be public: neighbors differ in one unit's images, replaced by
-        nothing. How long a step takes tells how many were drawn; it is not measured outside the hospital by round.
-        Two hospitals that hold images of one person cannot know: that person's epsilons add up.
+        nothing. How long a step takes tells how many were drawn. The hospital tells no seconds of it, but when its
+        submission arrives still shows roughly how long all steps took together. Two hospitals that hold images of one
+        person cannot know: that person's epsilons add up.
+
+        The guarantee is for fixed splits. Which patients are in train, val and test, and at which hospital, is decided
+        before and, where splits are carved, depends on who else is there. It is of training patients only: counts of
+        validation patients' scores go to the server outside of the budget.
 
     Raises:
         DataError: the hospital has nothing to train on.

@@ -1,0 +1,41 @@
+"""Seconds by stage that leave a hospital: none that tell what privacy or encrypted counts are to hide."""
+
+from pathlib import Path
+
+import pytest
+from federation import founded
+from flwr.app import Message
+
+from fedward.settings import Scalar
+
+SAMPLE: tuple[tuple[str, Scalar], ...] = (("privacy.mode", "sample"), ("privacy.steps", 1))
+TRAINING = {"train", "privatize", "encrypt", "commit"}
+VOTING = {"decrypt", "detect", "vote", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "training", "voting"),
+    [
+        ((), TRAINING, VOTING),
+        (SAMPLE, {"encrypt", "commit"}, VOTING),
+        ((("privacy.mode", "update"),), {"encrypt", "commit"}, VOTING),
+        ((("metrics.encrypted", True),), TRAINING, {"decrypt", "vote", "encrypt"}),
+        ((*SAMPLE, ("metrics.encrypted", True)), {"encrypt", "commit"}, {"decrypt", "vote", "encrypt"}),
+    ],
+    ids=["plain", "sample", "update", "encrypted counts", "both"],
+)
+def test_no_seconds_leave_that_depend_on_images(
+    overrides: tuple[tuple[str, Scalar], ...], training: set[str], voting: set[str], tmp_path: Path
+) -> None:
+    told: dict[str, list[set[str]]] = {"commitment": [], "vote": []}
+
+    def note(_node: int, reply: Message) -> Message:
+        told["vote" if "vote" in reply.content else "commitment"].append(set(reply.content["seconds"]))
+        return reply
+
+    with founded(tmp_path / "run", ("model.name", "scatter"), *overrides) as federation:
+        federation.grid.tamper = note
+        metrics = federation.lead_round()
+    assert told == {"commitment": [training] * 3, "vote": [voting] * 3}
+    assert metrics["phase"] == "accepted"
+    assert set(metrics["timing_s"]) == training | voting | {"verify", "aggregate"}  # type: ignore[call-overload]
