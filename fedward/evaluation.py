@@ -1,7 +1,8 @@
 """Stage 11, evaluate: how good a model is, on one set of images or summed over hospitals.
 
 A hospital gives away two score histograms a finding and one sum of losses; from their sums follow the pooled
-validation AUC and the decision thresholds, so no hospital's single scores are ever seen.
+validation AUC and the decision thresholds. Bins are so narrow that a histogram tells its reader as much as the single
+scores would, though not whose they are: only `metrics.encrypted` hides it from the server (docs/THREAT_MODEL.md).
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +14,11 @@ from sklearn.metrics import roc_auc_score
 from fedward.errors import DataError
 from fedward.types import ImageSet, Vector
 
-BINS = 10_000  # of scores in [0, 1]: of rare findings the scores lie close together, see docs/adr/0003
+# Bins are of equal width in asinh(logit / CENTER): 0.0004 of the logit wide near 0, and 0.15 % of it from well beyond
+# CENTER on. Bins of equal width in the score would put all confident scores into the first and the last.
+BINS = 10_000  # an even number, so that the edge in the middle is the logit 0; see docs/adr/0003
+CENTER = 0.25
+LARGEST_LOGIT = 200.0  # the outermost bins hold all that is further out
 LARGEST_LOSS = 1e6  # that a hospital reports of an image; servers refuse more, and the vote that came with it
 UNDECIDED = 0.5  # the threshold where validation images of one class, or none, decide nothing
 
@@ -45,7 +50,8 @@ class ScoreHistogram:
     """What a hospital reports of a candidate on its validation images.
 
     Attributes:
-        positives, negatives: int64, shape (findings, BINS): images by score, for each label.
+        positives, negatives: int64, shape (findings, BINS): images by score, for each label; bin k from
+            `THRESHOLDS[k]` on and below `THRESHOLDS[k + 1]`.
         loss_sum: Sum over the images of the mean cross-entropy over the findings.
         n: Number of images that have a score.
     """
@@ -82,7 +88,11 @@ class ScoreHistogram:
         return self.loss_sum / self.n if self.n else None
 
     def auc(self) -> float | None:
-        """Area under the ROC curve, scores of one bin counted as ties; mean over the findings with both classes."""
+        """Area under the ROC curve, scores of one bin counted as ties; mean over the findings with both classes.
+
+        Guarantees:
+            1. Of a finding it is off by no more than half the share of pairs (one image of each class) in one bin.
+        """
         areas = []
         for positive, negative in zip(self.positives, self.negatives, strict=True):
             pairs = float(positive.sum()) * float(negative.sum())
@@ -99,7 +109,8 @@ class ScoreHistogram:
         1950, "Index for rating diagnostic tests"), so that the rarer class counts as much as the other.
 
         Guarantees:
-            1. No other threshold is better on these counts; among equally good ones the middle one is taken.
+            1. No other edge of a bin is better on these counts, by what `called_positive` makes of it; among equally
+               good ones the middle one is taken.
             2. Of a finding with one class or no images it is one half.
             3. With several findings, a finding's threshold depends on its own counts alone.
         """
@@ -119,8 +130,9 @@ def _best_threshold(positives: NDArray[np.int64], negatives: NDArray[np.int64], 
     hits = np.concatenate([np.cumsum(positives[::-1])[::-1], [0]]).astype(object)
     rejections = np.concatenate([[0], np.cumsum(negatives)]).astype(object)
     right = hits * int(negatives.sum()) + rejections * int(positives.sum()) if youden else hits + rejections
+    right = right[_FIRST_ALIKE]
     best = np.flatnonzero(right == right.max())
-    return float(best[len(best) // 2] / BINS)
+    return float(THRESHOLDS[best[len(best) // 2]])
 
 
 def called_positive(scores: Vector, threshold: float | tuple[float, ...]) -> NDArray[np.bool_]:
@@ -143,7 +155,25 @@ def single_threshold(threshold: float | tuple[float, ...]) -> float | None:
 
 def sigmoid(logits: Vector) -> Vector:
     """Scores in [0, 1] from logits, without overflow."""
-    return (0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
+    return _wide_sigmoid(logits.astype(np.float64)).astype(np.float32)
+
+
+def _wide_sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same before it is rounded."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
+
+
+def _edges() -> NDArray[np.float64]:
+    """The logits between which bins lie, ascending; the one in the middle is 0."""
+    half = BINS // 2
+    return np.asarray(CENTER * np.sinh(np.arange(-half, half + 1) / half * np.arcsinh(LARGEST_LOGIT / CENTER)))
+
+
+_EDGES = _edges()
+THRESHOLDS = np.concatenate([[0.0], _wide_sigmoid(_EDGES[1:-1]), [1.0]])  # their scores; float64, shape (BINS + 1,)
+# Far out several edges are one number as float32, as which scores and thresholds are compared: from the first on.
+_SINGLE = THRESHOLDS.astype(np.float32)
+_FIRST_ALIKE = np.searchsorted(_SINGLE, _SINGLE, "left")
 
 
 def losses(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -151,6 +181,22 @@ def losses(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = logits.astype(np.float64)
     each: NDArray[np.float64] = np.maximum(wide, 0) - wide * labels + np.log1p(np.exp(-np.abs(wide)))
     return np.asarray(each.mean(axis=1))
+
+
+def bins_of(logits: Vector) -> NDArray[np.intp]:
+    """The bin that counts each logit.
+
+    Args:
+        logits: float32, finite, of any shape.
+
+    Guarantees:
+        1. `called_positive` calls a score of bin k positive at the lower edge of each bin up to k and at none above, as
+           long as the edges differ as float32: for logits in [-12, 12] all do.
+    """
+    # By the score as it is compared; among edges that are alike there, by the logit.
+    at_most = np.searchsorted(_SINGLE, sigmoid(logits), "right") - 1
+    by_logit = np.searchsorted(_EDGES, logits.astype(np.float64), "right") - 1
+    return np.asarray(np.minimum(np.clip(by_logit, _FIRST_ALIKE[at_most], at_most), BINS - 1), np.intp)
 
 
 def histogram(logits: Vector, labels: NDArray[np.float32]) -> ScoreHistogram:
@@ -165,8 +211,7 @@ def histogram(logits: Vector, labels: NDArray[np.float32]) -> ScoreHistogram:
     """
     scored = np.isfinite(logits).all(axis=1)
     logits, labels = logits[scored], labels[scored]
-    bins = np.minimum((sigmoid(logits) * BINS).astype(np.int64), BINS - 1)
-    findings = labels.shape[1]
+    bins, findings = bins_of(logits), labels.shape[1]
 
     def count(wanted: float) -> NDArray[np.int64]:
         return np.stack([np.bincount(bins[labels[:, k] == wanted, k], minlength=BINS) for k in range(findings)])

@@ -10,8 +10,10 @@ from sklearn import metrics as sk
 from fedward.errors import DataError
 from fedward.evaluation import (
     BINS,
+    THRESHOLDS,
     Metrics,
     ScoreHistogram,
+    bins_of,
     called_positive,
     evaluate,
     histogram,
@@ -112,15 +114,74 @@ def test_the_loss_of_several_findings_is_their_mean() -> None:
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0, 10.0])
 @pytest.mark.parametrize("n", [30, 1_000, 20_000])
-def test_the_histograms_auc_is_within_five_thousandths_of_scikit_learns(n: int, shift: float) -> None:
+@pytest.mark.parametrize(("middle", "scale"), [(0, 0.01), (-5, 0.2), (0, 1), (0, 10), (0, 30), (0, 100)])
+def test_the_histograms_auc_is_within_five_thousandths_of_scikit_learns(
+    n: int, shift: float, middle: float, scale: float
+) -> None:
+    """Of a model that has hardly learned, of a rare finding, and of ones as sure of themselves as they can be."""
     logits, labels = sample(n, n, shift=shift)
+    logits = middle + np.float32(scale) * logits
     assert histogram(logits, labels).auc() == pytest.approx(sk.roc_auc_score(labels, logits), abs=0.005)
+
+
+@pytest.mark.parametrize("scale", [0.001, 1, 1_000])
+def test_the_histograms_auc_is_off_by_at_most_half_of_the_pairs_of_one_bin(scale: float) -> None:
+    """The bound for any scores, where few images or scores too close together, or too far out, make it a large one."""
+    logits, labels = sample(11, 80)
+    logits *= np.float32(scale)
+    bins, positive = bins_of(logits)[:, 0], labels[:, 0] == 1
+    tied = np.mean(bins[positive][:, None] == bins[~positive])
+    off = abs((histogram(logits, labels).auc() or 0) - sk.roc_auc_score(labels, logits))
+    assert off <= tied / 2 + 1e-12
+    assert (tied > 0.03) == (scale != 1)
+
+
+def test_bins_are_narrow_near_zero_and_in_proportion_to_the_logit_further_out() -> None:
+    assert THRESHOLDS.shape == (BINS + 1,)
+    assert (THRESHOLDS[0], THRESHOLDS[BINS // 2], THRESHOLDS[BINS]) == (0, 0.5, 1)
+    inner = THRESHOLDS[(THRESHOLDS > 1e-6) & (THRESHOLDS < 1 - 1e-6)]
+    edges = np.log(inner / (1 - inner))
+    assert np.diff(edges)[len(edges) // 2] == pytest.approx(0.00037, rel=0.01)
+    for logit in (-10.0, -3.0, 3.0, 10.0):
+        at = np.searchsorted(edges, logit)
+        assert np.diff(edges)[at] == pytest.approx(0.0015 * abs(logit), rel=0.03)
+
+
+def test_a_score_is_called_positive_up_to_the_lower_edge_of_its_bin_and_not_above() -> None:
+    """At and around every edge that 32 bits tell from its neighbors, which is so of all logits from -12 to 12."""
+    inner = THRESHOLDS[(THRESHOLDS > 1e-6) & (THRESHOLDS < 1 - 1e-6)]
+    at_edges = np.log(inner / (1 - inner)).clip(-12, 12).astype(np.float32)
+    steps = [at_edges]
+    for side in (np.float32(-np.inf), np.float32(np.inf)):
+        near = at_edges
+        for _ in range(4):
+            near = np.nextafter(near, side)
+            steps.append(near)
+    logits = np.concatenate([*steps, np.random.default_rng(1).normal(0, 4, 50_000).astype(np.float32).clip(-12, 12)])
+    bins, scores = bins_of(logits[:, None])[:, 0], sigmoid(logits)
+    single = THRESHOLDS.astype(np.float32)
+    assert np.all(np.diff(single[bins.min() : bins.max() + 2]) > 0)
+    for offset in (0, 1, 2, 50):
+        assert np.all(scores >= single[np.maximum(bins - offset, 0)])
+    for offset in (1, 2, 50):
+        assert not np.any(scores >= single[np.minimum(bins + offset, BINS)])
+    some = slice(None, None, 5_000)
+    for bin_index, score in zip(bins[some], scores[some], strict=True):
+        called = [called_positive(np.full((1, 1), score), float(edge)).item() for edge in THRESHOLDS[1:-1:100]]
+        assert called == [bool(edge <= bin_index) for edge in range(1, BINS, 100)]
+
+
+def test_logits_that_no_threshold_tells_apart_still_count_in_their_order() -> None:
+    logits = np.array([-1e30, -200.5, -150, -90, -40, -20, 15, 17, 18, 40, 90, 150, 199, 1e30], np.float32)
+    bins = bins_of(logits)
+    assert (bins[0], bins[1], bins[-1]) == (0, 0, BINS - 1)
+    assert np.all(np.diff(bins[1:]) > 0)
 
 
 def test_the_histograms_auc_is_exact_for_the_scores_bins() -> None:
     """The pairwise definition, ties as one half, on scores cut to their bins."""
     logits, labels = sample(4, 200)
-    bins = np.floor(sigmoid(logits)[:, 0] * BINS)
+    bins = np.searchsorted(THRESHOLDS.astype(np.float32), sigmoid(logits)[:, 0], "right")
     positive, negative = bins[labels[:, 0] == 1], bins[labels[:, 0] == 0]
     wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
     assert histogram(logits, labels).auc() == pytest.approx(wins.mean(), abs=1e-12)
@@ -181,26 +242,44 @@ def test_a_ruined_candidates_loss_is_one_that_a_ballot_may_carry() -> None:
 
 def right_decisions(counts: ScoreHistogram, threshold: float) -> int:
     """How many images a threshold gets right, by the lower edges of their bins."""
-    edges = np.arange(BINS) / BINS
-    called = edges >= threshold
+    called = THRESHOLDS[:-1] >= threshold
     return int(counts.positives[0][called].sum() + counts.negatives[0][~called].sum())
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_threshold_is_the_most_accurate_of_all(seed: int) -> None:
     counts = histogram(*sample(seed, 5 + 40 * seed, shift=seed / 3))
-    best = max(right_decisions(counts, edge / BINS) for edge in range(BINS + 1))
+    best = max(right_decisions(counts, edge) for edge in THRESHOLDS)
     (threshold,) = counts.thresholds()
     assert right_decisions(counts, threshold) == best
-    equal = [edge for edge in range(BINS + 1) if right_decisions(counts, edge / BINS) == best]
-    assert threshold == equal[len(equal) // 2] / BINS
+    equal = [edge for edge in THRESHOLDS if right_decisions(counts, edge) == best]
+    assert threshold == equal[len(equal) // 2]
+
+
+@pytest.mark.parametrize("scale", [1, 10, 60])
+@pytest.mark.parametrize("findings", [1, 3])
+def test_no_edge_decides_better_than_the_threshold_as_decisions_are_made(findings: int, scale: float) -> None:
+    """Also where scores are so sure that they are one half, or all, the same number; on scores of their own bins."""
+    logits, labels = sample(12, 60, findings)
+    logits *= np.float32(scale)
+    truth = labels == 1
+    for k, threshold in enumerate(histogram(logits, labels).thresholds()):
+        scores, ill = sigmoid(logits)[:, k : k + 1], truth[:, k : k + 1]
+
+        def worth(edge: float, scores: Vector = scores, ill: NDArray[np.bool_] = ill) -> float:
+            right = called_positive(scores, edge) == ill
+            return float(right[ill].mean() + right[~ill].mean()) if findings > 1 else float(right.mean())
+
+        assert worth(threshold) == max(worth(float(edge)) for edge in THRESHOLDS)
 
 
 def test_between_two_separate_classes_the_threshold_is_in_the_middle() -> None:
     scores = np.array([0.1, 0.2, 0.6, 0.9])
     logits = np.log(scores / (1 - scores)).astype(np.float32)[:, None]
     counts = histogram(logits, np.array([[0], [0], [1], [1]], np.float32))
-    assert counts.thresholds()[0] == pytest.approx(0.4, abs=0.005)
+    middle = 0.25 * np.sinh((np.arcsinh(logits[1, 0] / 0.25) + np.arcsinh(logits[2, 0] / 0.25)) / 2)
+    assert counts.thresholds()[0] == pytest.approx(1 / (1 + np.exp(-middle)), abs=0.001)
+    assert 0.4 < counts.thresholds()[0] < 0.5
     measured = evaluate(images(np.array([[0], [0], [1], [1]], np.float32)), logits, counts.thresholds())
     assert measured.accuracy == 1.0
 
@@ -231,7 +310,7 @@ def test_of_several_findings_no_threshold_separates_raw_pooled_scores_better(fin
     logits, labels = rare_sample(findings + n, n, findings)
     first, *others = (histogram(logits[part::3], labels[part::3]) for part in range(3))
     thresholds = sum(others, first).thresholds()
-    middles = (np.floor(sigmoid(logits) * BINS) + 0.5) / BINS
+    middles = ((THRESHOLDS[bins_of(logits)] + THRESHOLDS[bins_of(logits) + 1]) / 2).astype(np.float32)
     for k, threshold in enumerate(thresholds):
         best = max(youden(middles[:, k], labels[:, k], edge) for edge in (*np.unique(middles[:, k]), 1.0))
         assert youden(middles[:, k], labels[:, k], threshold) == best
@@ -282,6 +361,5 @@ def test_a_score_at_its_threshold_is_positive_however_the_threshold_rounds() -> 
     scores = np.array([[0.7, 0.3]], np.float32)
     for threshold in (0.7, (0.7, 0.3)):
         assert called_positive(scores, threshold).tolist() == [[True, threshold != 0.7]]
-    edges = np.arange(BINS, dtype=np.float64) / BINS
-    assert called_positive(edges.astype(np.float32)[:, None], 0.5).sum() == BINS // 2
-    assert all(called_positive(np.full((1, 1), edge, np.float32), (float(edge),)).all() for edge in edges[::7])
+    assert called_positive(THRESHOLDS[:-1].astype(np.float32)[:, None], 0.5).sum() == BINS // 2
+    assert all(called_positive(np.full((1, 1), edge, np.float32), (float(edge),)).all() for edge in THRESHOLDS[::7])
