@@ -20,7 +20,7 @@ ONE_CLASS = "all images are of one class"
 NO_IMAGES = "there are no images"
 PATIENTS_TOO_FEW = "fewer than two patients of a kind"
 OWN_THRESHOLDS = "each finding has its own"
-NO_SPREAD = "a ranking without any exception shows no spread"
+NO_SPREAD = "the ranking shows no spread over patients"  # without any exception, or of scores that are all alike
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ def score(images: ImageSet, logits: Vector, threshold: float | tuple[float, ...]
 
     Guarantees:
         1. No figure is NaN or infinite; each that is None has its reason in `undefined`.
-        2. The order of the images and the names of the patients have no influence.
+        2. The order of the images and the names of the patients have no influence, to the last bit.
     """
     if not len(images):
         return _nothing(single_threshold(threshold))
     metrics = evaluate(images, logits, threshold)
-    # Sorted, so that sums of floats come out the same in whatever order the images came.
+    # Sorted, so that sums of floats over images come out the same in whatever order the images came. Images that tie
+    # here add the same; sums over patients, who are numbered as their images come, are rounded once.
     order = np.lexsort((*logits.T, *images.labels.T))
     scores = sigmoid(logits)[order]
     chances = scores.astype(np.float64)
@@ -130,7 +131,7 @@ def score(images: ImageSet, logits: Vector, threshold: float | tuple[float, ...]
         **figures,
         intervals=intervals,
         confusion=confusion,
-        undefined=_reasons(figures, intervals) | _no_single(metrics.threshold),
+        undefined=_reasons(figures, intervals, _has_enough_patients(truth, groups)) | _no_single(metrics.threshold),
     )
 
 
@@ -180,25 +181,35 @@ def _decisions(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[NDA
 def _auc_interval(logits: Vector, truth: NDArray[np.bool_], groups: NDArray[np.intp]) -> Interval | None:
     """Of the mean over the findings with both classes; a patient's parts of all findings belong together.
 
-    A single patient of a class tells nothing of how much patients differ: then one finding has no interval. Of several,
-    such a finding adds too little to the spread of their mean.
+    A single patient of a class tells nothing of how much patients differ: where that is so of every finding there is no
+    interval. Beside others, such a finding adds too little to the spread of their mean.
     """
-    if truth.shape[1] == 1 and min(len(np.unique(groups[truth[:, 0] == kind])) for kind in (True, False)) < 2:
+    if not _has_enough_patients(truth, groups):
         return None
     found = [
         auc_parts(logits[:, k].astype(np.float64), truth[:, k], groups)
         for k in range(truth.shape[1])
         if truth[:, k].any() and not truth[:, k].all()
     ]
-    if not found:
-        return None
     return auc_interval(
         float(np.mean([area for area, _ in found])), np.asarray(np.mean([part for _, part in found], axis=0))
     )
 
 
-def _reasons(figures: dict[str, float | None], intervals: dict[str, Interval | None]) -> dict[str, str]:
-    """Why a figure, or the interval of a figure that there is, is not given."""
+def _has_enough_patients(truth: NDArray[np.bool_], groups: NDArray[np.intp]) -> bool:
+    """Whether a finding has two patients with it and two without, as the interval of an AUC takes."""
+    return any(
+        min(len(np.unique(groups[truth[:, k] == kind])) for kind in (True, False)) > 1 for k in range(truth.shape[1])
+    )
+
+
+def _reasons(
+    figures: dict[str, float | None], intervals: dict[str, Interval | None], enough_patients: bool
+) -> dict[str, str]:
+    """Why a figure, or the interval of a figure that there is, is not given.
+
+    Shares have an interval wherever there are two patients of a kind; an AUC may lack one even then.
+    """
     why = {
         "precision": "no image was called positive",
         "recall": "no image has the finding",
@@ -209,7 +220,7 @@ def _reasons(figures: dict[str, float | None], intervals: dict[str, Interval | N
     reasons = {name: why[name] for name, value in figures.items() if value is None}
     for name, interval in intervals.items():
         if interval is None:
-            missing = NO_SPREAD if name == "auc" and figures["auc"] in (0, 1) else PATIENTS_TOO_FEW
+            missing = NO_SPREAD if name == "auc" and enough_patients else PATIENTS_TOO_FEW
             reasons[f"intervals.{name}"] = reasons.get(name, missing)
     return reasons
 

@@ -1,16 +1,18 @@
 """Figures with intervals: against scikit-learn's, textbooks' and the bootstrap's, and never a NaN."""
 
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
 from fedward.evaluation import evaluate, sigmoid
-from fedward.intervals import auc_interval, auc_parts, groups_of, ratio_interval
+from fedward.intervals import Wide, _student_quantile, auc_interval, auc_parts, groups_of, ratio_interval
 from fedward.scores import calibration_error, score, score_findings
 from fedward.types import ImageSet, Vector
 
@@ -97,12 +99,19 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(honest, rng.random((200_000, 1)) < honest) < 0.01
 
 
-def test_neither_the_order_of_images_nor_the_names_of_patients_matter() -> None:
-    logits, labels = sample(4, 200, 2)
+@pytest.mark.parametrize("digits", [6, 1, 0])
+@pytest.mark.parametrize("findings", [1, 2])
+def test_neither_the_order_of_images_nor_the_names_of_patients_matter(findings: int, digits: int) -> None:
+    """To the last bit: pseudonyms are keyed anew in each run. Rounded logits tie, within patients and between them."""
+    logits, labels = sample(4, 200, findings)
+    logits = logits.round(digits)
     patients = np.random.default_rng(5).integers(0, 60, 200)
-    order = np.random.default_rng(6).permutation(200)
     there = score(images(labels, patients), logits, 0.5)
-    assert score(images(labels[order], 1_000 - patients[order]), logits[order], 0.5) == there
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        order, names = rng.permutation(200), rng.permutation(1_000)
+        assert score(images(labels, names[patients]), logits, 0.5) == there
+        assert score(images(labels[order], names[patients[order]]), logits[order], 0.5) == there
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
@@ -194,10 +203,91 @@ def test_a_faultless_share_has_an_interval_by_its_patients_not_its_images() -> N
     assert ratio_interval(np.zeros(5), np.zeros(5), np.arange(5)) is None
 
 
+def binomial_of_patients(seed: int, patients: int, images_each: int, share: float, alike: float) -> Wide:
+    """Right answers of each patient, whose own shares vary: `alike` is the correlation of a patient's images."""
+    rng = np.random.default_rng(seed)
+    size = 1 / alike - 1
+    return rng.binomial(images_each, rng.beta(share * size, (1 - share) * size, patients)).astype(np.float64)
+
+
+def share_interval(right: Wide, images_each: int) -> tuple[float, float]:
+    """The interval by image, from each patient's number of right ones."""
+    groups = np.repeat(np.arange(len(right)), images_each)
+    hits = (np.tile(np.arange(images_each), len(right)) < np.repeat(right, images_each)).astype(np.float64)
+    return ratio_interval(hits, np.ones(len(hits)), groups) or (math.nan, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("patients", "images_each", "share", "alike"),
+    [(22, 10, 0.97, 0.3), (22, 10, 0.97, 0.6), (22, 10, 0.03, 0.6), (10, 50, 0.9, 0.3), (10, 50, 0.5, 0.3),
+     (5, 20, 0.9, 0.3), (112, 2, 0.97, 0.3)],
+)  # fmt: skip
+def test_intervals_of_few_patients_hold_the_truth_as_often(
+    patients: int, images_each: int, share: float, alike: float
+) -> None:
+    held = 0
+    for seed in range(400):
+        low, high = share_interval(binomial_of_patients(seed, patients, images_each, share, alike), images_each)
+        held += low <= share <= high
+    assert held / 400 > 0.93
+
+
+@pytest.mark.parametrize(("patients", "images_each"), [(10, 100), (22, 2), (22, 10), (112, 2)])
+def test_more_errors_never_raise_either_end(patients: int, images_each: int) -> None:
+    """One error after the other, each in another patient; and the other way about for hits."""
+    ends = []
+    for errors in range(patients + 1):
+        right = np.full(patients, float(images_each))
+        right[:errors] -= 1
+        ends.append(share_interval(right, images_each))
+        low, high = share_interval(images_each - right, images_each)
+        assert (1 - high, 1 - low) == pytest.approx(ends[-1], abs=1e-12)
+    for earlier, later in itertools.pairwise(ends):
+        assert later[0] <= earlier[0] + 1e-12
+        assert later[1] <= earlier[1] + 1e-12
+    assert ends[0][0] == pytest.approx(patients / (patients + 1.959964**2))
+
+
+def test_images_of_patients_who_are_all_the_same_count_as_so_many_and_not_more() -> None:
+    """Korn and Graubard's limit: each patient is right half of the time, so that nothing varies between them."""
+    evenly = share_interval(np.full(30, 5.0), 10)
+    assert evenly == pytest.approx(
+        ratio_interval((np.arange(300) < 150) * 1.0, np.ones(300), np.arange(300)), abs=0.002
+    )
+
+
+def test_sums_over_patients_are_the_same_in_whatever_order_they_come() -> None:
+    """To the last bit, also where images that tie number their patients otherwise."""
+    for seed in range(200):
+        scores, truth, groups = clustered(seed, 60)
+        right, numbers = ((scores > 0.5) == truth).astype(float), np.random.default_rng(seed).permutation(60)
+        area, parts = auc_parts(scores, truth, groups)
+        assert auc_interval(area, parts[numbers]) == auc_interval(area, parts)
+        cases = np.ones(len(right))
+        assert ratio_interval(right, cases, numbers[groups]) == ratio_interval(right, cases, groups)
+
+
+def test_the_students_quantile_is_scipys() -> None:
+    for freedom in (1, 2, 3, 4, 9, 21, 500):
+        assert _student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.002)
+
+
 def test_a_faultless_ranking_has_no_interval() -> None:
     area, parts = auc_parts(np.arange(6.0), np.arange(6) > 2, np.arange(6))
     assert area == 1
     assert auc_interval(area, parts) is None
+
+
+@pytest.mark.parametrize("findings", [1, 3])
+def test_scores_that_are_all_alike_have_no_interval_for_want_of_spread(findings: int) -> None:
+    """And a ranking without an exception; with one patient of a kind it is for want of patients."""
+    labels = np.tile((np.arange(100) % 2).astype(np.float32)[:, None], (1, findings))
+    for logits, area in ((np.zeros_like(labels), 0.5), (labels, 1.0), (-labels, 0.0)):
+        found = score(images(labels), logits, 0.5)
+        assert (found.auc, found.intervals["auc"]) == (area, None)
+        assert found.undefined["intervals.auc"] == "the ranking shows no spread over patients"
+        lone = score(images(labels, np.where(labels[:, 0] == 1, 0, np.arange(100))), logits, 0.5)
+        assert lone.undefined["intervals.auc"] == "fewer than two patients of a kind"
 
 
 def test_a_single_patient_with_the_finding_gives_no_interval() -> None:
@@ -210,5 +300,7 @@ def test_a_single_patient_with_the_finding_gives_no_interval() -> None:
     assert found.undefined["intervals.auc"] == "fewer than two patients of a kind"
 
 
-def test_groups_are_numbered_without_gaps() -> None:
-    assert groups_of(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
+def test_groups_are_numbered_without_gaps_whatever_their_names() -> None:
+    assert groups_of(np.array(["b", "a", "b", "c"])).tolist() == [0, 1, 0, 2]
+    assert groups_of(np.array(["x", "z", "x", "a"])).tolist() == [0, 1, 0, 2]
+    assert groups_of(np.array([], np.str_)).tolist() == []
