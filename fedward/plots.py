@@ -162,7 +162,7 @@ def roc_band(
         grid: False positive rates.
 
     Returns:
-        Lower and upper end at each rate of the grid. The same images give the same band.
+        Lower and upper end at each rate of the grid. The same images give the same band, whatever the patients' names.
     """
     groups, rng = groups_of(images.patients), public_rng("roc-band", len(images))
     patients = int(groups.max()) + 1
@@ -182,7 +182,7 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
         path: Where to.
         scores: float64 in [0, 1], shape (n, findings).
         truth: Same shape.
-        error: The expected calibration error to print.
+        error: The expected calibration error to print; of several findings their mean, while bins pool all pairs.
     """
     figure = Figure(figsize=(5.6, 5.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
@@ -191,9 +191,14 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
     upper.plot(mean_scores, shares, color=BLUE, marker="o", linewidth=1.2, label="model")
     upper.set_ylabel("Share that has the finding")
     upper.set_ylim(-0.03, 1.03)
-    upper.set_title("Calibration on the test split" + (f" (ECE {error:.3f})" if error is not None else ""), fontsize=11)
+    alone = scores.shape[1] == 1
+    # Of pooled bins it cannot be read off the curve: findings that are too high and too low make up for each other.
+    figure_name = "ECE" if alone else "mean ECE of the findings"
+    upper.set_title(
+        "Calibration on the test split" + (f" ({figure_name} {error:.3f})" if error is not None else ""), fontsize=11
+    )
     upper.legend(loc="upper left")
-    unit = "images" if scores.shape[1] == 1 else "(image, finding) pairs"
+    unit = "images" if alone else "(image, finding) pairs"
     lower.bar(mean_scores, counts, width=0.03, color=ORANGE)
     lower.set_ylabel(f"Number of\n{unit}")
     lower.set_xlabel("Mean score of the bin (estimated probability, 0 to 1)")

@@ -1,6 +1,7 @@
 """Pictures of the test split: whole PNGs for whatever data, and the figures are on them."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -70,6 +71,22 @@ def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) ->
     plot_reliability(tmp_path / "a.png", scores, truth, 0.1)
     plot_reliability(tmp_path / "b.png", scores, ~truth, 0.1)
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(("findings", "title"), [(1, "(ECE 0.123)"), (3, "(mean ECE of the findings 0.123)")])
+def test_the_title_says_which_calibration_error_it_is(findings: int, title: str, tmp_path: Path) -> None:
+    """Of several findings the curve pools all pairs, and the figure is a mean."""
+    images, logits = sample(90, findings)
+    with mock.patch("fedward.plots._save") as save:
+        plot_reliability(tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123)
+    assert save.call_args.args[1].axes[0].get_title() == f"Calibration on the test split {title}"
+
+
+def test_the_band_does_not_depend_on_the_names_of_patients() -> None:
+    images, logits = sample(90)
+    renamed = ImageSet(images.images, images.labels, np.array([name[::-1] for name in images.patients]))
+    grid = np.linspace(0, 1, 21)
+    assert np.array_equal(roc_band(images, logits[:, 0], grid), roc_band(renamed, logits[:, 0], grid))
 
 
 def test_the_band_holds_the_curve_and_narrows_with_more_patients() -> None:
