@@ -39,7 +39,7 @@ class DataError(FedwardError):
 
 
 class BudgetError(FedwardError):
-    """A hospital would pass its privacy budget."""
+    """A hospital would pass its privacy budget, or does not know what it has spent."""
 
     exit_code = 4
 

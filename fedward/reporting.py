@@ -59,8 +59,14 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
         "privacy": facts.privacy,
         "encryption": facts.encryption,
         "ledger": facts.ledger | {"rejections": facts.rejections},
-        "timing_s": {stage: round(facts.seconds.get(stage, 0.0), 3) for stage in (*STAGES, "total")},
+        "timing_s": {stage: _rounded(facts.seconds.get(stage)) for stage in STAGES}
+        | {"total": _rounded(facts.seconds.get("total", 0.0))},
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """To milliseconds; None for a stage that was not measured, or that hospitals do not tell of."""
+    return None if seconds is None else round(seconds, 3)
 
 
 def epsilon_text(privacy: dict[str, Any]) -> str:
