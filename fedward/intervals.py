@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit  # quantiles of Student's distribution, by degrees of freedom
 
 Wide = NDArray[np.float64]
 Groups = NDArray[np.intp]
@@ -64,7 +65,7 @@ def ratio_interval(hits: Wide, cases: Wide, groups: Groups) -> Interval | None:
     if spread == 0:
         effective = float(count)
     elif variance > 0:
-        known = _student_quantile(round(total) - 1) / _student_quantile(count - 1)
+        known = float(stdtrit(round(total) - 1, 0.975) / stdtrit(count - 1, 0.975))
         effective = min(total, spread / variance * known**2)
     (low, high), (faultless, _) = _wilson(share, effective), _wilson(1.0, count)
     return min(low, faultless), max(high, 1 - faultless)
@@ -119,23 +120,6 @@ def _share_below(others: Wide, values: Wide) -> Wide:
     ordered = np.sort(others)
     below, up_to = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
     return np.asarray((below + up_to) / (2 * len(others)), np.float64)
-
-
-def _student_quantile(freedom: int) -> float:
-    """Of 97.5 %, of Student's distribution with that many degrees of freedom, to 0.2 %.
-
-    Exact for one and two; from three on the first terms of its expansion (Abramowitz and Stegun 1964, 26.7.5).
-    """
-    if freedom < 3:
-        return math.tan(0.475 * math.pi) if freedom == 1 else 0.95 * math.sqrt(2 / 0.0975)
-    z = NORMAL_QUANTILE
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, 1))
 
 
 def _wilson(share: float, cases: float) -> Interval:

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
 from fedward.evaluation import evaluate, sigmoid
-from fedward.intervals import Wide, _student_quantile, auc_interval, auc_parts, groups_of, ratio_interval
+from fedward.intervals import Wide, auc_interval, auc_parts, groups_of, ratio_interval
 from fedward.scores import calibration_error, score, score_findings
 from fedward.types import ImageSet, Vector
 
@@ -265,11 +264,6 @@ def test_sums_over_patients_are_the_same_in_whatever_order_they_come() -> None:
         assert auc_interval(area, parts[numbers]) == auc_interval(area, parts)
         cases = np.ones(len(right))
         assert ratio_interval(right, cases, numbers[groups]) == ratio_interval(right, cases, groups)
-
-
-def test_the_students_quantile_is_scipys() -> None:
-    for freedom in (1, 2, 3, 4, 9, 21, 500):
-        assert _student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.002)
 
 
 def test_a_faultless_ranking_has_no_interval() -> None:
