@@ -23,7 +23,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_preprocessing import preprocess
 from fedward import scattering
@@ -31,8 +30,8 @@ from fedward import settings as setting
 from fedward.accounting import calibrated, epsilon
 from fedward.aggregation import apply_update
 from fedward.alone import pooled
-from fedward.backdoor.detectors import balanced_mean
-from fedward.evaluation import evaluate, histogram, losses
+from fedward.backdoor.detectors import balanced_mean, loss_rises
+from fedward.evaluation import evaluate, histogram
 from fedward.model import Classifier, ModelSpec
 from fedward.privacy import expected_event
 from fedward.private_training import train_privately
@@ -93,14 +92,14 @@ def federate(settings: Settings) -> dict[str, float]:
     shares = [len(partition.train) for partition in partitions]
     largest = rise = 0.0
     for _ in range(settings.training.rounds):
-        before = validation_losses(partitions, weights, classifier)
+        before = validation_logits(partitions, weights, classifier)
         updates = train_all(partitions, weights, classifier, settings)
         largest = max(largest, float(np.abs(updates).max()))
         weights = apply_update(weights, np.average(updates.astype(np.float64), axis=0, weights=shares))
-        after = validation_losses(partitions, weights, classifier)
-        changes = [new - old for new, old in zip(after, before, strict=True)]
-        seen = zip(changes, partitions, strict=True)
-        rise = max(rise, *(balanced_mean(change, partition.val.labels)[0] for change, partition in seen))
+        after = validation_logits(partitions, weights, classifier)
+        for old, new, partition in zip(before, after, partitions, strict=True):
+            labels = partition.val.labels
+            rise = max(rise, balanced_mean(loss_rises(old, new, labels), labels)[0])
     classifier.set_weights(weights)
     counts = histogram(classifier.logits(everybody.pixels()), everybody.labels)
     metrics = evaluate(everybody, classifier.logits(everybody.pixels()), counts.thresholds())
@@ -114,12 +113,10 @@ def federate(settings: Settings) -> dict[str, float]:
     }
 
 
-def validation_losses(
-    partitions: Sequence[Partition], weights: Vector, classifier: Classifier
-) -> list[NDArray[np.float64]]:
-    """Of each hospital, the loss of each of its validation images."""
+def validation_logits(partitions: Sequence[Partition], weights: Vector, classifier: Classifier) -> list[Vector]:
+    """Of each hospital, the logits of its validation images."""
     classifier.set_weights(weights)
-    return [losses(classifier.logits(partition.val.pixels()), partition.val.labels) for partition in partitions]
+    return [classifier.logits(partition.val.pixels()) for partition in partitions]
 
 
 def common_part(images: ImageSet, classifier: Classifier) -> float:

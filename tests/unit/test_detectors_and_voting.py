@@ -7,9 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import optimize
 
-from fedward.backdoor.detectors import Inspection, ValidationLoss, balanced_mean, configured_detectors, detect
+from fedward.backdoor.detectors import (
+    Inspection,
+    ValidationLoss,
+    balanced_mean,
+    configured_detectors,
+    detect,
+    loss_rises,
+)
 from fedward.errors import UsageError
+from fedward.evaluation import losses
 from fedward.files import sha256
 from fedward.settings import VotingSettings, load
 from fedward.types import DetectorReport, ImageSet, Vector
@@ -125,7 +134,40 @@ def test_each_class_counts_the_same_whatever_the_skew() -> None:
     assert plain_mean_falls.suspicious
 
 
-def test_thebalanced_mean_and_its_error_are_the_textbooks() -> None:
+@pytest.mark.parametrize("shift", [-30.0, -1.5, 0.7, 8.0])
+@pytest.mark.parametrize("findings", [1, 3])
+def test_a_lean_to_one_class_is_no_reason_to_reject(shift: float, findings: int) -> None:
+    """The first models of hospitals with other shares of a finding rank well and lean far."""
+    labels = np.repeat((np.arange(90) % 3 == 0).astype(np.float32)[:, None], findings, axis=1)
+
+    def leaning(pixels: Vector) -> Vector:
+        return model(2.0, findings, 0.5)(pixels) + np.float32(shift)
+
+    assert not judge(labels, model(0.0, findings), leaning).suspicious
+    assert "0.0000 (" in judge(labels, model(2.0, findings, 0.5), leaning).evidence
+    assert judge(labels, leaning, model(-2.0, findings, 0.5)).suspicious, "nor does it excuse what is worse"
+
+
+def test_offsets_are_those_of_a_logistic_regression() -> None:
+    """With the logit given and the intercept free, by minimizing the balanced loss itself."""
+    rng = np.random.default_rng(8)
+    labels = (rng.random((60, 1)) < 0.2).astype(np.float32)
+    logits = rng.normal(3 * labels - 7, 1.0).astype(np.float32)
+    least = optimize.minimize_scalar(
+        lambda offset: balanced_mean(losses(logits + np.float32(offset), labels), labels)[0], bounds=(-20, 20)
+    )
+    found = balanced_mean(loss_rises(np.zeros_like(logits), logits, labels), labels)[0] + np.log(2)
+    assert found == pytest.approx(least.fun, abs=1e-5)
+
+
+def test_images_of_one_class_are_compared_as_they_are() -> None:
+    labels = np.array([[0, 1], [1, 1], [0, 1]], np.float32)
+    current, candidate = np.zeros((3, 2), np.float32), np.array([[2, -1], [2, -1], [2, -1]], np.float32)
+    # The first finding's candidate differs by an offset alone, the second is of one class.
+    assert loss_rises(current, candidate, labels) == pytest.approx((np.log1p(np.e) - np.log(2)) / 2, abs=1e-6)
+
+
+def test_the_balanced_mean_and_its_error_are_the_textbooks() -> None:
     rng = np.random.default_rng(4)
     values, labels = rng.normal(0, 1, 50), (np.arange(50) < 10).astype(np.float32)[:, None]
     positive, negative = values[:10], values[10:]
@@ -134,7 +176,7 @@ def test_thebalanced_mean_and_its_error_are_the_textbooks() -> None:
     assert error == pytest.approx(np.sqrt(positive.var(ddof=1) / 10 + negative.var(ddof=1) / 40) / 2)
 
 
-def test_thebalanced_mean_of_one_class_or_several_findings_is_plain() -> None:
+def test_the_balanced_mean_of_one_class_or_several_findings_is_plain() -> None:
     values = np.random.default_rng(5).normal(0, 1, 30)
     expected = (values.mean(), values.std(ddof=1) / np.sqrt(30))
     assert balanced_mean(values, np.ones((30, 1), np.float32)) == pytest.approx(expected)
