@@ -15,10 +15,8 @@ from flwr.clientapp import ClientApp
 
 from blockchain.abstention import sign_abstention
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
-from blockchain.encoding import decode_event
 from blockchain.identity import Identity
 from blockchain.ledger import Ledger
-from blockchain.ledger_reader import as_address
 from blockchain.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.remembering import check_joined, check_remembered, remember
 from blockchain.signatures import Verdict, commit, sign_vote
@@ -194,7 +192,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
     if event.mode != "none":
-        spending.check_whole(round_index, lambda index: _has_released(hospital, index))
+        declared = hospital.ledger.privacy_events(hospital.identity.address)
+        spending.check_whole({index for index, release in declared.items() if release.mode != "none"})
     spending.check(event, budget_of(settings.privacy))
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
@@ -213,15 +212,6 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = wire.TrainingReport(loss, encrypted.saturated)
     return wire.Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
-
-
-def _has_released(hospital: Hospital, round_index: int) -> bool:
-    """Whether the ledger has a private update of this hospital in a round; an abstention is none."""
-    own = hospital.identity.address
-    return any(
-        as_address(event.values["hospital"]) == own and decode_event(event.values["privacy"]).mode != "none"
-        for event in hospital.ledger.events("UpdateCommitted", round_index)
-    )
 
 
 def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from eth_utils.address import to_checksum_address
+from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from web3.types import LogReceipt
 
@@ -187,12 +187,11 @@ class LedgerReader:
         """Number of votes that the contract ever accepted."""
         return sum(1 for _ in self.events("VoteCast"))
 
-    def privacy_events(self) -> dict[Address, list[PrivacyEvent]]:
-        """Every release that each hospital declared, in order: what its epsilon is computed from."""
-        declared: dict[Address, list[PrivacyEvent]] = {}
-        for event in self.events("UpdateCommitted"):
-            declared.setdefault(as_address(event.values["hospital"]), []).append(decode_event(event.values["privacy"]))
-        return declared
+    def privacy_events(self, hospital: Address) -> dict[int, PrivacyEvent]:
+        """What a hospital declared of each round that it committed in: what its epsilon is computed from."""
+        account = to_canonical_address(hospital).rjust(32, b"\0")
+        committed = self._events([_selectors("UpdateCommitted"), [], [account]])
+        return {int(event.values["round"]): decode_event(event.values["privacy"]) for event in committed}
 
     def events(self, name: str | None = None, round_index: int | None = None) -> Iterator[LedgerEvent]:
         """The contract's events in the order of the chain.

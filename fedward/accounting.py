@@ -9,7 +9,7 @@ import json
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import astuple
 from pathlib import Path
 
@@ -198,27 +198,24 @@ class PrivacyLedger:
                 f"The privacy record {self._path} is damaged.", "Restore it; what it says was spent cannot be guessed."
             ) from error
 
-    def check_whole(self, latest: int, was_released: Callable[[int], bool]) -> None:
+    def check_whole(self, released: Set[int]) -> None:
         """Refuse to go on with an older copy of this record, or without it: what it lacks would count as unspent.
 
         More releases here than on the ledger are in order: a round is charged before it is committed to, if it is.
 
         Args:
-            latest: The round at hand.
-            was_released: Whether the ledger has a private release of this hospital in a round. It is asked about the
-                rounds that the record does not name: mostly about the latest only.
+            released: The rounds in which the ledger has a private release of this hospital.
 
         Raises:
-            BudgetError: it has, or the record is damaged.
+            BudgetError: one of them is missing, or the record is damaged.
         """
         named = {round_index for round_index, event in self._releases() if event.mode != "none"}
-        for index in range(1, latest + 1):
-            if index not in named and was_released(index):
-                raise BudgetError(
-                    f"The privacy record {self._path} is older than the ledger, which has an update of this hospital "
-                    f"in round {index}.",
-                    "Restore the newest copy; what was spent since cannot be guessed.",
-                )
+        if missing := released - named:
+            raise BudgetError(
+                f"The privacy record {self._path} is older than the ledger, which has an update of this hospital in "
+                f"round {min(missing)}.",
+                "Restore the newest copy; what was spent since cannot be guessed.",
+            )
 
     def check(self, event: PrivacyEvent, budget: float) -> None:
         """Refuse a release that would pass the budget; asked before training, so that a refusal costs nothing.

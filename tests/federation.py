@@ -41,6 +41,14 @@ SMALL: tuple[tuple[str, Scalar], ...] = (
     # A model after one tiny epoch is no better than chance: its validation loss is not what these tests are about.
     ("voting.tolerance", 100.0),
 )
+# Training under privacy that takes a moment.
+PRIVATE_SCATTER: tuple[tuple[str, Scalar], ...] = (
+    ("model.name", "scatter"),
+    ("privacy.mode", "sample"),
+    ("privacy.sampling-rate", 0.5),
+    ("privacy.steps", 2),
+    ("privacy.noise-multiplier", 2.0),
+)
 
 
 def untouched(_node: int, reply: Message) -> Message:

@@ -112,7 +112,8 @@ def test_submit_for(opened: Consortium) -> None:
         "privacy": encode_event(EVENT),
     }
     assert opened.ledger.round(1).submissions == opened.ledger.submission_count() == 1
-    assert opened.ledger.privacy_events() == {opened.hospitals[1].address: [EVENT]}
+    assert opened.ledger.privacy_events(opened.hospitals[1].address) == {1: EVENT}
+    assert opened.ledger.privacy_events(opened.hospitals[0].address) == {}
 
 
 def test_submit_directly(opened: Consortium) -> None:

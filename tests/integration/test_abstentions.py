@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from federation import Federation, founded
+from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
 from blockchain.abstention import _root
@@ -19,14 +19,7 @@ from fedward.settings import Scalar, load
 from fedward.types import HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE: tuple[tuple[str, Scalar], ...] = (
-    ("model.name", "scatter"),
-    ("privacy.mode", "sample"),
-    ("privacy.sampling-rate", 0.5),
-    ("privacy.steps", 2),
-    ("privacy.noise-multiplier", 2.0),
-)
-EVENT = expected_event(load(None, *SAMPLE).privacy)
+EVENT = expected_event(load(None, *PRIVATE_SCATTER).privacy)
 TWO_ROUNDS = epsilon([EVENT] * 2)
 assert TWO_ROUNDS
 BUDGET: tuple[str, Scalar] = ("privacy.budget", TWO_ROUNDS)
@@ -42,7 +35,7 @@ def spend(federation: Federation, number: int, releases: int) -> PrivacyLedger:
 
 def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    with founded(path, *SAMPLE, BUDGET) as federation:
+    with founded(path, *PRIVATE_SCATTER, BUDGET) as federation:
         spent = spend(federation, 1, 2)
         with mock.patch("server.wait_until") as waited:
             rounds = [federation.lead_round() for _ in range(2)]
@@ -78,7 +71,7 @@ def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it
 
 def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> None:
     """Somebody else cannot take a hospital out of a round: the contract asks for its signature."""
-    with founded(tmp_path / "run", *SAMPLE, BUDGET) as federation:
+    with founded(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
         spend(federation, 1, 2)
         mine = federation.folder.load_record().roster[1].address
 
@@ -100,7 +93,7 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
 
 
 def test_an_abstention_with_missing_parts_is_a_failure_and_no_more(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE, BUDGET) as federation:
+    with founded(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
         spend(federation, 1, 2)
 
         def cutting(node: int, reply: Message) -> Message:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from federation import Federation, founded
+from federation import PRIVATE_SCATTER, Federation, founded
 
 from commands.conclusion import conclude
 from fedward.accounting import PrivacyLedger
@@ -14,18 +14,8 @@ from fedward.model_file import load_card
 from fedward.privacy import expected_event
 from fedward.round_log import RoundLog
 from fedward.run_folder import RunFolder
-from fedward.settings import Scalar
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
-
-SAMPLE: tuple[tuple[str, Scalar], ...] = (
-    ("model.name", "scatter"),
-    ("privacy.mode", "sample"),
-    ("privacy.sampling-rate", 0.5),
-    ("privacy.steps", 2),
-    ("privacy.noise-multiplier", 2.0),
-    ("privacy.budget", 4.0),
-)
 
 
 def summary_of(federation: Federation) -> dict[str, object]:
@@ -71,7 +61,7 @@ def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
 
 
 def test_bytes_a_parameter_are_those_of_updates_where_everybody_abstained_at_last(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE) as federation:
+    with founded(tmp_path / "run", *PRIVATE_SCATTER, ("privacy.budget", 4.0)) as federation:
         federation.lead_round()
         event = expected_event(federation.settings.privacy)
         for number in (1, 2, 3):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from federation import Federation, founded, hospital_context
+from federation import PRIVATE_SCATTER, Federation, founded, hospital_context
 from flwr.app import Message
 
 import client
@@ -19,16 +19,8 @@ from fedward.ballots import records_to_ballot
 from fedward.files import sha256
 from fedward.packing import round_plan
 from fedward.privacy import expected_event
-from fedward.settings import Scalar
 from fedward.types import DetectorReport, HospitalId, SampledUpdate
 
-SAMPLE: tuple[tuple[str, Scalar], ...] = (
-    ("model.name", "scatter"),
-    ("privacy.mode", "sample"),
-    ("privacy.sampling-rate", 0.5),
-    ("privacy.steps", 2),
-    ("privacy.noise-multiplier", 2.0),
-)
 MEETING_S = 2.0  # that one who trains waits for the other
 
 
@@ -40,7 +32,7 @@ def asked_to_train(federation: Federation, node: int) -> Message:
 
 
 def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE) as federation:
+    with founded(tmp_path / "run", *PRIVATE_SCATTER) as federation:
         federation.server().ledger.open_round()
         request, context = asked_to_train(federation, 1), hospital_context(federation.settings, 1)
         really, both = client.train_privately, threading.Barrier(2)
