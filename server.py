@@ -91,12 +91,15 @@ class Server:
         return cls(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
-        """Rounds that ended as accepted or rejected; a round that a crash interrupted is aborted and not counted."""
+        """How many rounds ended as accepted or rejected.
+
+        A round that a crash interrupted is aborted, and not counted. A round whose line of metrics was not written when
+        it ended gets one now.
+        """
         latest = self.ledger.latest_round()
         if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
             self.ledger.abort_round(latest, "interrupted")
         phases = {index: self.ledger.round(index).phase for index in range(1, latest + 1)}
-        # A round that ended on the ledger before its line was written must not be missing: its model is in force.
         logged = {entry["round"] for entry in self.run.rounds()}
         for index in sorted(phases.keys() - logged):
             self.finish(RoundLog(self.run, index), phases[index].name.lower())
@@ -150,8 +153,9 @@ def lead_rounds(server: Server) -> None:
         BudgetError: there was no budget for even one round.
         FedwardError: as `lead_round`.
     """
-    server.run.log_progress("leading", decided=server.decided_rounds())
-    while (decided := server.decided_rounds()) < server.settings.training.rounds:
+    decided = server.decided_rounds()
+    server.run.log_progress("leading", decided=decided)
+    while decided < server.settings.training.rounds:
         try:
             lead_round(server)
         except BudgetError as spent:
@@ -159,6 +163,7 @@ def lead_rounds(server: Server) -> None:
                 raise
             server.run.log_progress("budget-spent", what=spent.what, decided=decided)
             return
+        decided = server.decided_rounds()
 
 
 def lead_round(server: Server) -> None:
