@@ -19,7 +19,7 @@ from fedward.quiet_tensorflow import tf
 from fedward.types import Vector
 
 BATCH_IMAGES = 32  # images of a unit that count at a time, and of a batch at least
-_LARGEST_BATCH = 128  # larger ones leave the processor's caches and gain nothing
+_LARGEST_BATCH = 128  # larger ones were no quicker
 _BATCH_BYTES = 3 << 22  # of gradients in memory at a time, where more than the least batch fits: the CNN's 32
 _STEP_IMAGES = 8  # a batch is filled up to a multiple of these: what fills up costs as much as an image
 _SMALLEST_NORM = 1e-300  # in place of zero, to divide by

@@ -176,7 +176,7 @@ _SINGLE = THRESHOLDS.astype(np.float32)
 _FIRST_ALIKE = np.searchsorted(_SINGLE, _SINGLE, "left")
 
 
-def losses(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
+def losses(logits: Vector | NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Cross-entropy of each image, mean over the findings: float64, shape (n,)."""
     wide = logits.astype(np.float64)
     each: NDArray[np.float64] = np.maximum(wide, 0) - wide * labels + np.log1p(np.exp(-np.abs(wide)))

@@ -117,8 +117,11 @@ def loss_rises(current: Vector, candidate: Vector, labels: NDArray[np.float32]) 
     return losses(_at_best_offset(candidate, labels), labels) - losses(_at_best_offset(current, labels), labels)
 
 
-def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> Vector:
-    """Logits plus a number for each finding at which the mean loss, balanced as `balanced_mean` does, is least."""
+def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Logits plus a number for each finding at which the mean loss, balanced as `balanced_mean` does, is least.
+
+    In float64, in which the largest logits have room for it.
+    """
     wide, shares = logits.astype(np.float64), labels.mean(axis=0, dtype=np.float64)
     weights = np.ones_like(wide)
     if labels.shape[1] == 1 and 0 < shares[0] < 1:
@@ -130,7 +133,7 @@ def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> Vector:
         too_high = (weights * (expit(wide + middle) - labels)).sum(axis=0) > 0
         low, high = np.where(too_high, low, middle), np.where(too_high, middle, high)
     both_classes = (shares > 0) & (shares < 1)
-    return np.asarray(wide + np.where(both_classes, (low + high) / 2, 0.0), np.float32)
+    return np.asarray(wide + np.where(both_classes, (low + high) / 2, 0.0))
 
 
 def balanced_mean(values: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:

@@ -108,6 +108,15 @@ def test_scores_that_are_no_numbers_are_suspicious(bad: float) -> None:
     assert not accepts((report,))
 
 
+@pytest.mark.parametrize("size", [1e3, 1e20, 3e38])
+@pytest.mark.parametrize("findings", [1, 2])
+def test_scores_that_are_huge_and_wrong_are_suspicious(findings: int, size: float) -> None:
+    labels = np.repeat(balanced(400), findings, axis=1)
+    assert judge(labels, model(2.0, findings), model(-size, findings)).suspicious
+    mixed = np.where(np.arange(400) % 3 == 0, size, -size).astype(np.float32)[:, None].repeat(findings, 1)
+    assert judge(labels, model(2.0, findings), lambda _pixels: mixed).suspicious
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images_judge_nothing(n: int) -> None:
     report = judge(balanced(n), model(3.0), model(-3.0))
