@@ -13,32 +13,32 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from blockchain.abstention import sign_abstention
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
+from blockchain.consortium.remembering import check_joined, check_remembered, remember
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.records import RoundOpening, RoundPhase, RoundRecord
-from blockchain.remembering import check_joined, check_remembered, remember
-from blockchain.signatures import Verdict, commit, sign_vote
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.signing.abstention import sign_abstention
+from blockchain.signing.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
 from encryption import PublicContext, SecretContext, encrypt, encrypt_fields
-from fedward import wire
-from fedward.accounting import PrivacyLedger, budget_of
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
-from fedward.ballots import Ballot, ballot_to_records
-from fedward.encrypted_counts import counts_layout
+from fedward.ciphertexts.encrypted_counts import counts_layout
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
-from fedward.evaluation import ScoreHistogram, empty_histogram, histogram
+from fedward.figures.evaluation import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
-from fedward.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
-from fedward.model import Classifier, ModelSpec, shared_classifier
-from fedward.packing import round_plan
-from fedward.privacy import expected_event, privatize
-from fedward.private_training import train_privately
+from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
+from fedward.learning.model import Classifier, ModelSpec, shared_classifier
+from fedward.learning.training import train
+from fedward.messages import wire
+from fedward.messages.ballots import Ballot, ballot_to_records
+from fedward.privacy.accounting import PrivacyLedger, budget_of
+from fedward.privacy.mechanism import expected_event, privatize
+from fedward.privacy.private_training import train_privately
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
 from fedward.timing import Stopwatch
-from fedward.training import train
 from fedward.types import (
     DetectorReport,
     GlobalModel,
@@ -49,7 +49,7 @@ from fedward.types import (
     SignedVote,
     Vector,
 )
-from fedward.voting import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
+from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 app = ClientApp()
 

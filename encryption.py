@@ -4,8 +4,8 @@ What this does not protect: whoever holds the consortium's secret key can open e
 a ciphertext says nothing about who made it, under which key, or whether the update inside is honest.
 
 The server needs a `PublicContext` only; a `SecretContext` never leaves the hospitals. Bytes from outside are compared
-with the layout that our parameters determine (`fedward.ciphertext`) before Pyfhel parses them. Everything is
-serialized without compression, so that hashes do not depend on how Pyfhel was built.
+with the layout that our parameters determine (`fedward.ciphertexts.serialized`) before Pyfhel parses them. Everything
+is serialized without compression, so that hashes do not depend on how Pyfhel was built.
 """
 
 import functools
@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from Pyfhel import PyCtxt, Pyfhel
 
-from fedward.ciphertext import (
+from fedward.ciphertexts.packing import count_saturated, pack, quantize_chunks, unpack
+from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan
+from fedward.ciphertexts.serialized import (
     CIPHERTEXT,
     COEFFICIENT_MODULI,
     PUBLIC_KEY,
@@ -28,11 +30,9 @@ from fedward.ciphertext import (
     SECURITY_BITS,
     add_ciphertexts,
 )
+from fedward.ciphertexts.workers import Helpers, Work, serve
 from fedward.errors import EncryptionError
-from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan
-from fedward.packing import count_saturated, pack, quantize_chunks, unpack
 from fedward.types import EncryptedUpdate, PrivateUpdate
-from fedward.workers import Helpers, Work, serve
 
 _PUBLIC_MAGIC = b"fedward public context 1\n"
 _SECRET_MAGIC = b"fedward secret context 1\n"

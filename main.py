@@ -9,13 +9,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from commands import console
-from commands.audit import audit
+from commands.audit.command import audit
 from commands.evaluate import evaluate
 from commands.export import export
 from commands.info import info
 from commands.keys import keys
 from commands.node import node
-from commands.simulate import simulate
+from commands.simulate.command import simulate
 from fedward.errors import FedwardError
 
 INTERRUPTED = 130

@@ -12,17 +12,16 @@ from pathlib import Path
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from blockchain.abstention import is_abstention
+from blockchain.consortium.public_context import take_public_context
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.public_context import take_public_context
-from blockchain.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.signing.abstention import is_abstention
 from blockchain.verification import verify
 from encryption import PublicContext
-from fedward import wire
-from fedward.aggregation import aggregate
-from fedward.ballots import Ballot, records_to_ballot
-from fedward.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
+from fedward.ciphertexts.aggregation import aggregate
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import (
     BudgetError,
     EncryptionError,
@@ -32,10 +31,11 @@ from fedward.errors import (
     QuorumError,
     VerificationError,
 )
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
-from fedward.round_log import RoundLog
-from fedward.run_folder import RunFolder
+from fedward.folders.round_log import RoundLog
+from fedward.folders.run import RunFolder
+from fedward.messages import wire
+from fedward.messages.ballots import Ballot, records_to_ballot
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, from_run_config
 from fedward.types import (
     ABSTAINED,

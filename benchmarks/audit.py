@@ -20,19 +20,19 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from blockchain.audit.auditor import audit
-from blockchain.audit.run_evidence import RunEvidence
-from blockchain.founding import Parties, create_parties
-from blockchain.ledger import Ledger
-from blockchain.node import start_node
-from blockchain.signatures import Verdict, commit, sign_vote
-from blockchain.trust import TrustFile
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.consortium.founding import Parties, create_parties
+from blockchain.consortium.trust import TrustFile
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.embedded import start_node
+from blockchain.signing.signatures import Verdict, commit, sign_vote
 from blockchain.verification import verify
 from encryption import SecretContext, encrypt
 from fedward import settings as setting
-from fedward.aggregation import aggregate
-from fedward.packing import round_plan
-from fedward.privacy import expected_event, privatize
-from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.ciphertexts.aggregation import aggregate
+from fedward.ciphertexts.packing import round_plan
+from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, to_tables
 from fedward.types import HospitalId, ModelUpdate, StoredUpdate, VerifiedUpdate
 

@@ -25,16 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from data_preprocessing import preprocess
-from fedward import scattering
 from fedward import settings as setting
-from fedward.accounting import calibrated, epsilon
-from fedward.aggregation import apply_update
 from fedward.alone import pooled
 from fedward.backdoor.detectors import balanced_mean, loss_rises
-from fedward.evaluation import evaluate, histogram
-from fedward.model import Classifier, ModelSpec
-from fedward.privacy import expected_event
-from fedward.private_training import train_privately
+from fedward.ciphertexts.aggregation import apply_update
+from fedward.figures.evaluation import evaluate, histogram
+from fedward.learning import scattering
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.privacy.accounting import calibrated, epsilon
+from fedward.privacy.mechanism import expected_event
+from fedward.privacy.private_training import train_privately
 from fedward.settings import Settings
 from fedward.types import GlobalModel, ImageSet, Partition, Vector
 

@@ -45,7 +45,7 @@ class Ours:
     def __init__(self, parameters: int, threads: int) -> None:
         from encryption import SecretContext
         from fedward import settings as setting
-        from fedward.packing import round_plan
+        from fedward.ciphertexts.packing import round_plan
 
         self._helpers = threads - 1  # this process works too
         self._settings = setting.load(None, ("data.hospitals", HOSPITALS))
@@ -56,7 +56,7 @@ class Ours:
     def encrypt(self, values: Any) -> Any:
         """Weight and encrypt."""
         from encryption import encrypt
-        from fedward.privacy import privatize
+        from fedward.privacy.mechanism import privatize
         from fedward.types import ModelUpdate
 
         update = privatize(ModelUpdate(values, 1, 0.0), self._settings.privacy)
@@ -86,7 +86,7 @@ class Ours:
     def decrypt(self, sent: list[bytes]) -> Any:
         """Open the sum."""
         from encryption import decrypt
-        from fedward.packing import dequantize
+        from fedward.ciphertexts.packing import dequantize
 
         sums = decrypt(sent, self._plan, self._secret, HOSPITALS)
         return dequantize(sums, self._plan, HOSPITALS, HOSPITALS)

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from eth_utils.crypto import keccak
 
-from blockchain.artifact import load_artifact
-from blockchain.connection import Connection
-from blockchain.encoding import encode_commitment, encode_mask, encode_reason, encode_vote
 from blockchain.identity import Identity
-from blockchain.node import start_node
-from blockchain.signatures import sign_commitment, vote_message
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.encoding import encode_commitment, encode_mask, encode_reason, encode_vote
+from blockchain.node.embedded import start_node
+from blockchain.signing.signatures import sign_commitment, vote_message
 from fedward.types import Commitment, PrivacyEvent, Vote
 
 SIZES = (5, 128)  # hospitals: a small consortium, and every place on the roster

@@ -26,18 +26,18 @@ from flwr.app import Message, MessageType
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
 
-from blockchain.founding import create_parties
+from blockchain.consortium.founding import create_parties
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.node import start_node
-from blockchain.signatures import Verdict, commit, sign_vote
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.embedded import start_node
+from blockchain.signing.signatures import Verdict, commit, sign_vote
 from encryption import PublicContext, SecretContext, encrypt
-from fedward import ballots, wire
 from fedward import settings as setting
-from fedward.evaluation import empty_histogram
-from fedward.packing import round_plan
-from fedward.privacy import privatize
-from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.ciphertexts.packing import round_plan
+from fedward.figures.evaluation import empty_histogram
+from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.messages import ballots, wire
+from fedward.privacy.mechanism import privatize
 from fedward.settings import Settings, from_tables, to_tables
 from fedward.types import EncryptedUpdate, HospitalId, ModelUpdate, NodeId
 from server import Server, lead_round

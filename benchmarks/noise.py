@@ -1,11 +1,12 @@
-"""Measure the noise of encryption over keys, beside the law and the bound that `fedward.layout.PackingPlan` states.
+"""Measure the noise of encryption over keys, beside the law and the bound that `PackingPlan` states.
 
     python benchmarks/noise.py [--keys N] [--ciphertexts N] [--json]
 
 For each of many fresh keys, a few encryptions of zero are opened. Printed are the deviation of a coordinate, how it
 differs between slots, and the share of coordinates beyond 1 to 10 deviations: over the law's, (1 + z) * exp(-2 * z),
 and over the bound's that plans are held to. A second table does the same for sums of several ciphertexts under one key.
-Last come the errors of encoding and decoding alone, without any encryption, for `fedward.layout`'s bounds on them.
+Last come the errors of encoding and decoding alone, without any encryption, for `fedward.ciphertexts.plan`'s bounds on
+them.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from encryption import SecretContext, _new_backend
-from fedward.layout import SLOTS, noise_tail_bound, plan_layout
+from fedward.ciphertexts.plan import SLOTS, noise_tail_bound, plan_layout
 
 BEYOND = tuple(range(1, 11))
 SMALL_BITS, LARGE_BITS = 20, 57  # of coordinates: what doubles leave out is nothing here, and all there is there

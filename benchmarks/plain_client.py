@@ -6,10 +6,10 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from data_preprocessing import load_partition
-from fedward.evaluation import histogram
-from fedward.model import Classifier, ModelSpec, shared_classifier
+from fedward.figures.evaluation import histogram
+from fedward.learning.model import Classifier, ModelSpec, shared_classifier
+from fedward.learning.training import train
 from fedward.settings import Settings, from_run_config
-from fedward.training import train
 from fedward.types import GlobalModel, Partition, Vector
 
 app = ClientApp()

@@ -9,9 +9,9 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
+from fedward.messages.wire import exchange
 from fedward.settings import from_run_config
-from fedward.wire import exchange
 
 app = ServerApp()
 

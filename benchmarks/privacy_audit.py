@@ -2,9 +2,9 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/privacy_audit.py [--trials 1000] [--json]
 
-Plays against `fedward.private_training.train_privately` itself, on the linear model of wavelet features: an empirical
-lower bound on epsilon (95 % confidence), beside the stated one. The last row is a deliberate mistake, a tenth of the
-stated noise: there the lower bound must pass the stated epsilon, or the attacker is too weak to notice anything.
+Plays against `fedward.privacy.private_training.train_privately` itself, on the linear model of wavelet features: an
+empirical lower bound on epsilon (95 % confidence), beside the stated one. The last row is a deliberate mistake, a tenth
+of the stated noise: there the lower bound must pass the stated epsilon, or the attacker is too weak to notice anything.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import time
 import numpy as np
 
 from fedward import settings as setting
-from fedward.accounting import epsilon
-from fedward.model import Classifier, ModelSpec
-from fedward.privacy import expected_event
-from fedward.privacy_audit import canary_scores, epsilon_found
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.privacy.accounting import epsilon
+from fedward.privacy.epsilon_lower_bound import canary_scores, epsilon_found
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition
 

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from fedward import settings as setting
-from fedward.model import Classifier, ModelSpec
-from fedward.private_training import train_privately
-from fedward.training import train
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.training import train
+from fedward.privacy.private_training import train_privately
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition
 
 IMAGES_OF_A_PATIENT = 2

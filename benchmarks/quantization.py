@@ -24,14 +24,14 @@ import numpy as np
 
 from data_preprocessing import preprocess
 from fedward import settings as setting
-from fedward.aggregation import aggregate_plain, apply_update
 from fedward.alone import pooled
-from fedward.evaluation import evaluate
-from fedward.model import Classifier, ModelSpec
-from fedward.packing import dequantize, quantize, round_plan
+from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
+from fedward.ciphertexts.packing import dequantize, quantize, round_plan
+from fedward.figures.evaluation import evaluate
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.training import train
 from fedward.seeding import public_rng
 from fedward.settings import Settings
-from fedward.training import train
 from fedward.types import GlobalModel, Partition, Vector
 
 PRESETS = ("exact", "small")

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from commands.simulation import simulate_new
+from commands.simulate.simulation import simulate_new
 from fedward import settings as setting
 from fedward.files import read_lines
 from fedward.flower import FlowerSimulation, stage_app
-from fedward.model import Classifier, ModelSpec
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
+from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Settings
 
 HERE = Path(__file__).resolve().parent

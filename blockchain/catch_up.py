@@ -6,15 +6,15 @@ and the hospital's own chain of base ids must arrive at the one that the contrac
 
 from collections.abc import Mapping, Sequence
 
-from blockchain.fold import next_base_id
-from blockchain.ledger import Ledger
-from blockchain.records import RoundPhase
+from blockchain.ledger.fold import next_base_id
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundPhase
 from encryption import SecretContext, decrypt
+from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
-from fedward.hospital import Candidate, HospitalFolder
-from fedward.packing import dequantize, round_plan
-from fedward.server_step import take_step
+from fedward.folders.hospital import Candidate, HospitalFolder
+from fedward.learning.server_step import take_step
 from fedward.settings import Settings
 from fedward.types import GlobalModel
 

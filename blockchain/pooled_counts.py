@@ -4,11 +4,11 @@ Who is inside is the server's word. It counts only where the ledger agrees: each
 has voted, and they are as many as an aggregate must have, for a smaller sum would show single hospitals' counts.
 """
 
-from blockchain.ledger_reader import LedgerReader
+from blockchain.ledger.reader import LedgerReader
 from encryption import SecretContext, decrypt
-from fedward.encrypted_counts import EncryptedCounts, check_counts, counts_layout
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
-from fedward.evaluation import ScoreHistogram
+from fedward.figures.evaluation import ScoreHistogram
 
 
 def open_counts(

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from blockchain.encoding import encode_event
-from blockchain.ledger import Ledger
-from blockchain.records import RoundOpening
+from blockchain.ledger.encoding import encode_event
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundOpening
 from fedward.errors import EncryptionError, LedgerError
 from fedward.files import merkle_root, sha256
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate

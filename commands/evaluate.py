@@ -11,12 +11,12 @@ from rich.table import Column, Table
 from commands import console
 from data_preprocessing import has_own_splits
 from fedward import settings as setting
-from fedward.run_folder import RunFolder
-from fedward.score_rows import DECIDED, decided, figure, threshold_text
+from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
+from fedward.folders.run import RunFolder
 from fedward.settings import DataSettings
 
 if TYPE_CHECKING:
-    from fedward.model_file import ModelCard
+    from fedward.learning.model_file import ModelCard
 
 
 class Split(StrEnum):
@@ -50,8 +50,8 @@ def evaluate(
     """
     # TensorFlow takes seconds to import: --help and wrong options do not wait for it.
     from data_preprocessing import select_split
-    from fedward.model_file import load_card, load_logits
-    from fedward.scores import score, score_findings
+    from fedward.figures.scores import score, score_findings
+    from fedward.learning.model_file import load_card, load_logits
 
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)

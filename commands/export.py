@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from blockchain.audit.bundle import write_bundle
-from blockchain.audit.run_evidence import RunEvidence
+from blockchain.audit.sources.bundle import write_bundle
+from blockchain.audit.sources.run_evidence import RunEvidence
 from commands import console
 from fedward.errors import EvidenceError
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
 
 
 def export(

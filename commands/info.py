@@ -11,9 +11,9 @@ from rich.table import Table
 from commands import console
 from commands.layouts import DEFAULT_PARAMETERS, layout_table, layouts
 from fedward import settings as setting
-from fedward.accounting import calibrated, epsilon
-from fedward.privacy import expected_event
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
+from fedward.privacy.accounting import calibrated, epsilon
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
 
 

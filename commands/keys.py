@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from blockchain.key_status import EpochStatus, key_status
-from blockchain.ledger import Ledger
-from blockchain.node import start_node
-from blockchain.whereabouts import announced_url
+from blockchain.consortium.key_status import EpochStatus, key_status
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.embedded import start_node
 from commands import console
 from fedward import settings as setting
 from fedward.errors import EvidenceError, LedgerError
-from fedward.run_folder import RunFolder, RunRecord
+from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.whereabouts import announced_url
 from fedward.types import Address, HospitalId
 
 keys = typer.Typer(help="Show the encryption keys of a run, by epoch: names and holders, never a secret.")

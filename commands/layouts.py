@@ -2,9 +2,9 @@
 
 from rich.table import Table
 
+from fedward.ciphertexts.packing import PRESETS, plan_packing, value_range
+from fedward.ciphertexts.plan import Figures, PackingPlan, plan_for_resolution, statement
 from fedward.errors import EncryptionError
-from fedward.layout import Figures, PackingPlan, plan_for_resolution, statement
-from fedward.packing import PRESETS, plan_packing, value_range
 from fedward.settings import Settings, replace
 
 DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blockchain.node import HOST, parse_host, start_node
+from blockchain.node.embedded import HOST, parse_host, start_node
 from commands import console
 from fedward import settings as setting
 from fedward.types import Address

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedward.model import Classifier
-from fedward.privacy import privatize
-from fedward.private_training import train_privately
+from fedward.learning.model import Classifier
+from fedward.learning.training import train
+from fedward.privacy.mechanism import privatize
+from fedward.privacy.private_training import train_privately
 from fedward.settings import Settings
-from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
 
 

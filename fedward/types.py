@@ -115,7 +115,7 @@ class PrivacyEvent:
 
 @dataclass(frozen=True)
 class SampledUpdate:
-    """What private training changed, noise included; built by `fedward.private_training.train_privately` only.
+    """What private training changed, noise included; built by `fedward.privacy.private_training.train_privately` only.
 
     It tells no loss: that would be a figure of the patients' without noise.
 
@@ -130,7 +130,7 @@ class SampledUpdate:
 
 @dataclass(frozen=True)
 class PrivateUpdate:
-    """An update after its privacy stage; built by `fedward.privacy.privatize` only.
+    """An update after its privacy stage; built by `fedward.privacy.mechanism.privatize` only.
 
     Attributes:
         delta: float32, shape (parameters,); clipped and noised as `event` says.
@@ -243,7 +243,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class EncryptedAggregate:
-    """The sum of the verified updates' ciphertexts; built by `fedward.aggregation.aggregate` only.
+    """The sum of the verified updates' ciphertexts; built by `fedward.ciphertexts.aggregation.aggregate` only.
 
     Attributes:
         chunk_files: The sum's ciphertexts in order, each named by its sha256.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from blockchain.chain import FUNDED_WEI
+from blockchain.node.chain import FUNDED_WEI
 from fedward.types import Address
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,18 +8,18 @@ import numpy as np
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
-from blockchain.audit.evidence import Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.checks.rounds import CommittedUpdate, Moment, RoundStory
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from blockchain.audit.report import Line, Report, Status, Step
-from blockchain.audit.rounds import CommittedUpdate, Moment, RoundStory
-from blockchain.checkpoints import SignedCheckpoint
-from blockchain.records import RosterEntry, RoundPhase
+from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock, RoundFiles
+from blockchain.ledger.records import RosterEntry, RoundPhase
+from blockchain.signing.checkpoints import SignedCheckpoint
 from encryption import PublicContext, encrypt
 from fedward import settings as setting
-from fedward.ciphertext import add_ciphertexts
+from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EvidenceError
 from fedward.files import merkle_root, sha256
-from fedward.packing import round_plan
 from fedward.types import Address, PrivacyEvent, PrivateUpdate
 
 PARAMETERS = 10_000  # two ciphertexts

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from blockchain.connection import Connection
-from blockchain.fold import LedgerEvent, fold
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger, RoundOpening, RoundPhase
-from blockchain.node import RunningNode, start_node
-from blockchain.signatures import Verdict, sign_commitment, sign_vote
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.fold import LedgerEvent, fold
+from blockchain.ledger.ledger import Ledger, RoundOpening, RoundPhase
+from blockchain.node.embedded import RunningNode, start_node
+from blockchain.signing.signatures import Verdict, sign_commitment, sign_vote
 from fedward.errors import LedgerError
 from fedward.settings import LedgerSettings
 from fedward.types import Commitment, PrivacyEvent, SignedCommitment, SignedVote

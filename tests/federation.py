@@ -18,14 +18,14 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import client
 import server
-from blockchain.founding import Parties, create_parties, found_consortium
-from blockchain.ledger import Ledger
-from blockchain.node import RunningNode, start_node
+from blockchain.consortium.founding import Parties, create_parties, found_consortium
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.embedded import RunningNode, start_node
 from data_preprocessing import PreparedData, preprocess, save_partition
 from fedward import settings as setting
-from fedward.hospital import weights_digest
-from fedward.model import Classifier, ModelSpec
-from fedward.run_folder import RunFolder, RunRecord
+from fedward.folders.hospital import weights_digest
+from fedward.folders.run import RunFolder, RunRecord
+from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Scalar, Settings, to_tables
 from fedward.types import Vector
 

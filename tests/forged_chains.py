@@ -19,13 +19,13 @@ from eth_typing import Address as RawAddress
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 
-from blockchain.artifact import load_artifact
 from blockchain.audit.blocks import decode_header, root_of
-from blockchain.audit.evidence import Genesis
-from blockchain.chain import GAS_LIMIT
-from blockchain.fold import EMPTY_HEAD, fold
+from blockchain.audit.sources.evidence import Genesis
 from blockchain.identity import Identity
-from blockchain.machine import CheckedVM
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.fold import EMPTY_HEAD, fold
+from blockchain.node.chain import GAS_LIMIT
+from blockchain.node.machine import CheckedVM
 from fedward.types import Address
 
 PARENT, STATE, TRANSACTION_ROOT, RECEIPT_ROOT, NUMBER, TIMESTAMP, EXTRA = 0, 3, 4, 5, 8, 11, 12  # places in a header

@@ -15,12 +15,14 @@ class Source:
     """One file of Python.
 
     Attributes:
-        name: Its dotted module name, such as `fedward.backdoor.detectors`.
+        name: Its dotted module name, such as `fedward.backdoor.detectors`; of a package's `__init__.py` the package's.
+        path: Where it lies, from the project's root, with slashes.
         tree: Its syntax tree.
         lines: Its number of lines.
     """
 
     name: str
+    path: str
     tree: ast.Module
     lines: int
 
@@ -30,9 +32,9 @@ class Source:
         return self.name.partition(".")[0]
 
 
-def parse(name: str, text: str) -> Source:
+def parse(name: str, text: str, path: str = "") -> Source:
     """A source from its text."""
-    return Source(name, ast.parse(text), len(text.splitlines()))
+    return Source(name, path or f"{name.replace('.', '/')}.py", ast.parse(text), len(text.splitlines()))
 
 
 @cache
@@ -49,8 +51,9 @@ def all_but_tests() -> tuple[Source, ...]:
 
 
 def _read(file: Path) -> Source:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return parse(".".join(part for part in parts if part != "__init__"), file.read_text())
+    path = file.relative_to(ROOT)
+    name = ".".join(part for part in path.with_suffix("").parts if part != "__init__")
+    return parse(name, file.read_text(), path.as_posix())
 
 
 def imported(source: Source) -> set[str]:
@@ -68,6 +71,19 @@ def imported(source: Source) -> set[str]:
 def imported_units(source: Source) -> set[str]:
     """Top-level packages and modules that a module imports; a relative import shows as an empty name."""
     return {name.partition(".")[0] for name in imported(source)}
+
+
+def reached_from(*entrances: str) -> set[Source]:
+    """The product's modules that these import, directly or through others, the packages they lie in, and themselves."""
+    modules = {source.name: source for source in product()}
+    reached: set[str] = set()
+    waiting = list(entrances)
+    while waiting:
+        name = waiting.pop()
+        if name in modules and name not in reached:
+            reached.add(name)
+            waiting += [name.rpartition(".")[0], *imported(modules[name])]
+    return {modules[name] for name in reached}
 
 
 def calls_by_name(source: Source) -> Iterator[str]:

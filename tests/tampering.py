@@ -25,20 +25,20 @@ from forged_chains import HEADER, TRANSACTION_ROOT, TRANSACTIONS, Body, Mined, b
 from trie.hexary import HexaryTrie
 from typer.testing import CliRunner
 
-from blockchain.audit.bundle import write_bundle
-from blockchain.audit.claims import checkpoints_to_lines
-from blockchain.audit.evidence import Genesis
 from blockchain.audit.report import Status, Step
-from blockchain.audit.run_evidence import RunEvidence
-from blockchain.calls import decode_call
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
+from blockchain.audit.sources.bundle import write_bundle
+from blockchain.audit.sources.claims import checkpoints_to_lines
+from blockchain.audit.sources.evidence import Genesis
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.consortium.remembering import gather_trust, remember
+from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
-from blockchain.remembering import gather_trust, remember
-from blockchain.store import ChainStore
-from blockchain.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
-from blockchain.trust import TrustFile
-from fedward.accounting import epsilon
-from fedward.run_folder import RunFolder
+from blockchain.ledger.calls import decode_call
+from blockchain.node.store import ChainStore
+from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
+from fedward.folders.run import RunFolder
+from fedward.privacy.accounting import epsilon
 from fedward.types import Address, HospitalId, PrivacyEvent
 from main import app
 

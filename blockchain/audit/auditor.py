@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from blockchain.audit.budget import check_privacy
-from blockchain.audit.ciphertexts import check_round
-from blockchain.audit.evidence import Claims, Evidence
+from blockchain.audit.checks.budget import check_privacy
+from blockchain.audit.checks.ciphertexts import check_round
+from blockchain.audit.checks.replay import HistoryChecker
+from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
+from blockchain.audit.checks.rules import check_events, check_rules
+from blockchain.audit.checks.trusted import check_trust
 from blockchain.audit.history import ExecutedBlock
-from blockchain.audit.replay import HistoryChecker
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
-from blockchain.audit.rules import check_events, check_rules
-from blockchain.audit.trusted import check_trust
-from blockchain.checkpoints import SignedCheckpoint
-from blockchain.trust import TrustFile
+from blockchain.audit.sources.evidence import Claims, Evidence
+from blockchain.consortium.trust import TrustFile
+from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.progress import Progress, silent
 from fedward.types import Address, HospitalId
 

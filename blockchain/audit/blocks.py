@@ -17,8 +17,8 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 from trie.hexary import HexaryTrie
 
-from blockchain.audit.evidence import RawBlock
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
+from blockchain.audit.sources.evidence import RawBlock
 from fedward.errors import VerificationError
 from fedward.types import Address
 

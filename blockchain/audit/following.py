@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blockchain.audit.auditor import AuditResult, audit
-from blockchain.audit.ciphertexts import check_round
-from blockchain.audit.evidence import Evidence
-from blockchain.audit.node_evidence import NodeEvidence
+from blockchain.audit.checks.ciphertexts import check_round
+from blockchain.audit.checks.rounds import RoundStory, tell_rounds
 from blockchain.audit.report import Line, Report, Status, Step
-from blockchain.audit.rounds import RoundStory, tell_rounds
-from blockchain.records import RoundPhase
-from blockchain.trust import TrustFile
+from blockchain.audit.sources.evidence import Evidence
+from blockchain.audit.sources.node_evidence import NodeEvidence
+from blockchain.consortium.trust import TrustFile
+from blockchain.ledger.records import RoundPhase
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
 from fedward.types import Address
 

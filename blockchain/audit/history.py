@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_canonical_address
 
-from blockchain.artifact import load_artifact
-from blockchain.fold import LedgerEvent
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.fold import LedgerEvent
 from fedward.errors import VerificationError
 from fedward.types import Address
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from fedward.evaluation import losses
+from fedward.figures.evaluation import losses
 from fedward.settings import VotingSettings
 from fedward.types import DetectorReport, ImageSet, Vector
 

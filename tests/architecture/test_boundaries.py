@@ -8,11 +8,11 @@ from source_tree import calls_by_name, parse, product
 from fedward import types
 
 BUILT_IN = {
-    "SampledUpdate": "fedward.private_training",
-    "PrivateUpdate": "fedward.privacy",
+    "SampledUpdate": "fedward.privacy.private_training",
+    "PrivateUpdate": "fedward.privacy.mechanism",
     "EncryptedUpdate": "encryption",
     "VerifiedUpdate": "blockchain.verification",
-    "EncryptedAggregate": "fedward.aggregation",
+    "EncryptedAggregate": "fedward.ciphertexts.aggregation",
 }
 
 
@@ -46,7 +46,14 @@ def test_a_constructor_is_found_by_whatever_name(text: str) -> None:
 def test_none_of_them_is_copied_with_other_values() -> None:
     """`dataclasses.replace` would build one without its module; it is used on other types only."""
     users = {source.name for source in product() if "replace" in calls_by_name(source)}
-    stages = {"client", "server", "encryption", "fedward.privacy", "fedward.private_training", "fedward.aggregation"}
-    stages |= {"blockchain.signatures"}
-    assert "fedward.accounting" in users  # of settings
+    stages = {
+        "client",
+        "server",
+        "encryption",
+        "fedward.privacy.mechanism",
+        "fedward.privacy.private_training",
+        "fedward.ciphertexts.aggregation",
+    }
+    stages |= {"blockchain.signing.signatures"}
+    assert "fedward.privacy.accounting" in users  # of settings
     assert not users & stages

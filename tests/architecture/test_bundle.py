@@ -7,13 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from source_tree import ROOT
+from source_tree import ROOT, reached_from
 
 from fedward.flower import QUIET_AND_LOCAL, stage_app
 from fedward.settings import PROJECT_FILE
 
-ENTRANCES = {"client.py", "server.py", "encryption.py", "data_preprocessing.py"}
-FOLDERS = ("blockchain", "fedward")
 PRIVATE_FILES = (
     *("secret_key.ckks", "fedward/partition.npz", "blockchain/key.json", "runs/a/run.json", "tests/test_x.py"),
     *("contracts/artifacts/notes.txt", ".env", "main.py"),
@@ -22,10 +20,9 @@ OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:
 
 
 def allowed_files() -> set[str]:
-    """The design's list, found without the pattern list of pyproject.toml."""
-    code = {file.relative_to(ROOT).as_posix() for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
-    audit = {name for name in code if name.startswith("blockchain/audit/")}  # an auditor's, of no use in a round
-    return ENTRANCES | (code - audit) | {"pyproject.toml", "contracts/artifacts/UpdateLedger.json"}
+    """What client and server import, found without the list of pyproject.toml, and the contract's interface."""
+    code = {source.path for source in reached_from("client", "server")}
+    return code | {"pyproject.toml", "contracts/artifacts/UpdateLedger.json"}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +32,18 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_what_only_a_user_or_an_auditor_runs_stays_behind() -> None:
+    """The check of the check: neither whole packages nor single modules travel because others beside them do."""
+    folders = {Path(name).parent.as_posix() for name in allowed_files()}
+    assert not folders & {"commands", "blockchain/audit", "blockchain/node", "blockchain/twin"}
+    assert {"blockchain/ledger", "fedward/learning"} <= folders
+    assert "fedward/figures/evaluation.py" in allowed_files()
+    assert "fedward/figures/plots.py" not in allowed_files()
+
+
 def test_exactly_the_code_is_staged(staged: Path) -> None:
     files = {file.relative_to(staged).as_posix() for file in staged.rglob("*") if file.is_file()}
-    assert files == allowed_files()
+    assert files == allowed_files(), "mend fab-include in pyproject.toml"
     for name in files:
         assert (staged / name).read_bytes() == (ROOT / name).read_bytes()
     assert not any(file.is_symlink() for file in staged.rglob("*"))

@@ -12,9 +12,9 @@ from source_tree import ROOT, product
 
 import main
 from fedward import errors, settings
-from fedward.accounting import epsilon
 from fedward.errors import FedwardError
-from fedward.privacy import expected_event
+from fedward.privacy.accounting import epsilon
+from fedward.privacy.mechanism import expected_event
 
 PRESETS = sorted((ROOT / "config").glob("*.toml"))
 

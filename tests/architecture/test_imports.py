@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 from source_tree import ROOT, Source, imported, imported_units, parse, product
@@ -18,16 +19,42 @@ ALLOWED = {
     "data_preprocessing": {"fedward"},
     "fedward": set[str](),
 }
+# Packages inside a unit, lowest first: each imports those before it, and no other. What stands at a unit's top level
+# beside them is named too, where packages use it.
+ORDER = {
+    "fedward": (
+        ("errors", "files", "progress", "seeding", "settings", "timing", "types"),
+        ("dataset",),
+        ("figures",),
+        ("ciphertexts",),
+        ("learning",),
+        ("privacy",),
+        ("messages",),
+        ("folders",),
+        ("voting", "backdoor"),
+        ("alone", "flower"),
+    ),
+    "blockchain": (
+        ("identity",),
+        ("ledger",),
+        ("signing",),
+        ("node",),
+        ("twin",),
+        ("verification", "catch_up", "pooled_counts", "witness"),
+        ("consortium",),
+        ("audit",),
+    ),
+}
 ENTRANCES = {"main", "client", "server"}  # imported by nobody but tests, benchmarks and those who start them
 LEDGER_LIBRARIES = {"web3", "eth", "eth_abi", "eth_account", "eth_keys", "eth_utils", "hexbytes", "rlp", "trie"}
-TENSORFLOW_DOOR = "fedward.quiet_tensorflow"
+TENSORFLOW_DOOR = "fedward.learning.quiet_tensorflow"
 MODEL_MODULES = {
-    "fedward.model",
-    "fedward.clipped_gradients",
-    "fedward.private_training",
-    "fedward.model_file",
-    "fedward.training",
-    "fedward.hospital",
+    "fedward.learning.model",
+    "fedward.privacy.clipped_gradients",
+    "fedward.privacy.private_training",
+    "fedward.learning.model_file",
+    "fedward.learning.training",
+    "fedward.folders.hospital",
     "fedward.backdoor",
 }
 
@@ -55,8 +82,42 @@ def test_imports_go_one_way() -> None:
     assert layer_violations(product()) == []
 
 
+def order_violations(sources: Iterable[Source]) -> list[str]:
+    """Modules that import a package which stands beside or above their own."""
+    rank = {f"{unit}.{name}": place for unit, rows in ORDER.items() for place, row in enumerate(rows) for name in row}
+    found = []
+    for source in sources:
+        own = _package(source.name)
+        if source.unit not in ORDER or own == source.unit:
+            continue
+        others = {_package(name) for name in imported(source)} - {own, source.unit}
+        for other in sorted(name for name in others if name.partition(".")[0] == source.unit):
+            flat = rank.get(other) == rank[own] == 0  # the small modules at the bottom use each other
+            if not flat and rank.get(other, len(rank)) >= rank[own]:
+                found.append(f"{source.name} imports {other}")
+    return found
+
+
+def _package(name: str) -> str:
+    """The first two parts of a dotted name."""
+    return ".".join(name.split(".")[:2])
+
+
+def test_packages_import_those_below_them() -> None:
+    units = {_package(source.name) for source in product() if source.unit in ORDER} - set(ORDER)
+    assert units == {f"{unit}.{name}" for unit, rows in ORDER.items() for row in rows for name in row}
+    assert order_violations(product()) == []
+
+
+def test_the_order_is_seen_to_be_broken() -> None:
+    assert order_violations([parse("fedward.figures.x", "from fedward.folders.run import RunFolder")])
+    assert order_violations([parse("fedward.voting.x", "import fedward.backdoor.detectors")])
+    assert not order_violations([parse("fedward.folders.x", "from fedward.figures import plots")])
+    assert not order_violations([parse("fedward.files", "from fedward.errors import UsageError")])
+
+
 def test_the_rule_sees_imports_wherever_they_stand() -> None:
-    for text in ("import client", "from commands import console", "def f():\n    import blockchain.node as n"):
+    for text in ("import client", "from commands import console", "def f():\n    import blockchain.node.embedded as n"):
         assert len(layer_violations((parse("fedward.x", text),))) == 1
     assert layer_violations((parse("encryption", "import data_preprocessing"),))
     assert not layer_violations((parse("commands.x", "import commands.y, fedward.z, json"),))
@@ -85,7 +146,9 @@ def test_pyfhel_is_behind_encryption() -> None:
 
 def test_keras_and_tensorflow_are_behind_the_model() -> None:
     assert users_of("keras", product()) == users_of("tensorflow", product()) == {TENSORFLOW_DOOR}
-    assert users_of(TENSORFLOW_DOOR, product()) <= {"fedward.model", "fedward.scattering", "fedward.clipped_gradients"}
+    learning, privacy = "fedward.learning", "fedward.privacy"
+    users = {f"{learning}.model", f"{learning}.scattering", f"{privacy}.clipped_gradients"}
+    assert users_of(TENSORFLOW_DOOR, product()) <= users
 
 
 @pytest.mark.parametrize("library", sorted(LEDGER_LIBRARIES))
@@ -119,4 +182,5 @@ def test_importing_the_server_loads_no_tensorflow() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "server" in loaded
-    assert not loaded & {"tensorflow", "keras", "fedward.model", "fedward.training", "fedward.model_file"}
+    learning = {f"fedward.learning.{name}" for name in ("model", "training", "model_file")}
+    assert not loaded & ({"tensorflow", "keras"} | learning)

@@ -41,7 +41,7 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 
 
 # Runs blocks made by anybody on py-evm, whose own assumptions they may break: each failure becomes a line.
-RUNS_FOREIGN_BYTES = "blockchain.audit.execution"
+RUNS_FOREIGN_BYTES = "blockchain.audit.checks.execution"
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

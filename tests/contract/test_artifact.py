@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from eth_utils.crypto import keccak
 
-from blockchain.artifact import load_artifact
-from blockchain.encoding import MODES, UNITS
-from blockchain.ledger import RoundPhase
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.encoding import MODES, UNITS
+from blockchain.ledger.ledger import RoundPhase
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 

@@ -14,12 +14,12 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils.address import to_checksum_address
 from soak import FIRST_SEED, scaled
 
-from blockchain.artifact import load_artifact
-from blockchain.fold import EMPTY_HEAD, fold
-from blockchain.ledger_model import FUNCTIONS, LedgerModel, ModelRound, Refused
-from blockchain.model_values import ADMIN_ROLE, AGGREGATOR_ROLE, OPEN, REGISTRAR_ROLE, VOTING, WITNESS_ROLE
-from blockchain.signatures import commitment_message, vote_message
-from blockchain.typed_data import commitment_digest, domain_separator, recover_signer, vote_digest
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.fold import EMPTY_HEAD, fold
+from blockchain.signing.signatures import commitment_message, vote_message
+from blockchain.signing.typed_data import commitment_digest, domain_separator, recover_signer, vote_digest
+from blockchain.twin.rounds import FUNCTIONS, LedgerModel, ModelRound, Refused
+from blockchain.twin.values import ADMIN_ROLE, AGGREGATOR_ROLE, OPEN, REGISTRAR_ROLE, VOTING, WITNESS_ROLE
 from fedward.types import Address, Commitment, PrivacyEvent, Vote
 
 if sys.version_info >= (3, 13):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from consortium import Chain, Consortium, refused
 
-from blockchain.fold import EMPTY_HEAD, first_base_id, fold, next_base_id
-from blockchain.ledger import RoundPhase
+from blockchain.ledger.fold import EMPTY_HEAD, first_base_id, fold, next_base_id
+from blockchain.ledger.ledger import RoundPhase
 from fedward.errors import VerificationError
 
 Events = list[tuple[tuple[bytes, ...], bytes]]

@@ -8,8 +8,8 @@ from consortium import CHAIN_ID, FINGERPRINT, MODEL_DIGEST, RULES, SETTINGS_DIGE
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from blockchain.fold import EMPTY_HEAD, first_base_id
-from blockchain.ledger import Ledger, LedgerRules
+from blockchain.ledger.fold import EMPTY_HEAD, first_base_id
+from blockchain.ledger.ledger import Ledger, LedgerRules
 from fedward.errors import VerificationError
 
 REGISTRAR, AGGREGATOR, ADMIN = keccak(text="REGISTRAR_ROLE"), keccak(text="AGGREGATOR_ROLE"), bytes(32)

@@ -8,10 +8,10 @@ import pytest
 from consortium import CHAIN_ID, EVENT, FINGERPRINT, RULES, WEIGHTS, Chain, Consortium, refused, running_chain
 from eth_utils.crypto import keccak
 
-from blockchain.encoding import encode_commitment, encode_event, encode_reason
-from blockchain.ledger import RoundPhase
-from blockchain.records import RosterEntry
-from blockchain.signatures import sign_commitment
+from blockchain.ledger.encoding import encode_commitment, encode_event, encode_reason
+from blockchain.ledger.ledger import RoundPhase
+from blockchain.ledger.records import RosterEntry
+from blockchain.signing.signatures import sign_commitment
 from fedward.errors import LedgerError
 
 AGGREGATOR = keccak(text="AGGREGATOR_ROLE")

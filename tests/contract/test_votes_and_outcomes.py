@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from consortium import RULES, WEIGHTS, Chain, Consortium, refused
 
-from blockchain.encoding import encode_reason, encode_vote
-from blockchain.fold import first_base_id, next_base_id
-from blockchain.ledger import Ledger, RoundPhase
-from blockchain.signatures import Verdict, sign_vote
+from blockchain.ledger.encoding import encode_reason, encode_vote
+from blockchain.ledger.fold import first_base_id, next_base_id
+from blockchain.ledger.ledger import Ledger, RoundPhase
+from blockchain.signing.signatures import Verdict, sign_vote
 from fedward.types import Address
 
 HASH = bytes([8]) * 32

@@ -8,10 +8,10 @@ from consortium import RULES, Chain, Consortium, refused
 from eth_utils.crypto import keccak
 from web3.types import LogReceipt
 
-from blockchain.connection import Connection
-from blockchain.encoding import encode_reason
 from blockchain.identity import Identity
-from blockchain.ledger import RoundPhase
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.encoding import encode_reason
+from blockchain.ledger.ledger import RoundPhase
 
 WITNESS = keccak(text="WITNESS_ROLE")
 OTHER_HASH = bytes([8]) * 32

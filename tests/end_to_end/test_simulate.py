@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedward.hospital import HospitalFolder
+from fedward.folders.hospital import HospitalFolder
 
 pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 with atheris.instrument_imports(include=["encryption", "fedward"]):
     from encryption import PublicContext, SecretContext, decrypt, encrypt
+    from fedward.ciphertexts.packing import plan_packing
     from fedward.errors import EncryptionError
-    from fedward.packing import plan_packing
     from fedward.settings import load
     from fedward.types import PrivacyEvent, PrivateUpdate
 

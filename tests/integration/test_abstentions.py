@@ -9,12 +9,12 @@ from unittest import mock
 from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
-from blockchain.abstention import _root
-from blockchain.encoding import decode_reason
+from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
-from blockchain.remembering import gather_trust, remember
-from fedward.accounting import PrivacyLedger, epsilon
-from fedward.privacy import expected_event
+from blockchain.ledger.encoding import decode_reason
+from blockchain.signing.abstention import _root
+from fedward.privacy.accounting import PrivacyLedger, epsilon
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import Scalar, load
 from fedward.types import HospitalId
 

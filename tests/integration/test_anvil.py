@@ -10,9 +10,9 @@ import pytest
 from anvil import Anvil, running_anvil
 from consortium import CHAIN_ID, FINGERPRINT, MODEL_DIGEST, RULES, SETTINGS_DIGEST, Chain, Clock, Consortium, refused
 
-from blockchain.connection import Connection
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger, RoundPhase
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.ledger import Ledger, RoundPhase
 from fedward.errors import LedgerError, VerificationError
 
 

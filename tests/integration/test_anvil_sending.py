@@ -15,11 +15,11 @@ from eth_utils.crypto import keccak
 from lossy_proxy import LossyProxy, lossy_proxy
 from soak import scaled
 
-from blockchain.connection import Connection
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.node import start_node
-from blockchain.outbox import CONFIRMATIONS, TransactionOutbox
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.outbox import CONFIRMATIONS, TransactionOutbox
+from blockchain.node.embedded import start_node
 from fedward.errors import LedgerError, ResourceError
 from fedward.types import Address
 
@@ -123,7 +123,7 @@ import sys
 from pathlib import Path
 from typing import Any
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
+from blockchain.ledger.ledger import Ledger
 url, contract, account, outbox = sys.argv[1:]
 ledger = Ledger.attach(url, contract, Identity.load(Path(account)), outbox=Path(outbox))
 ledger.register("0x" + "0" * 39 + "1", 100, bytes([1]) * 32)
@@ -186,7 +186,7 @@ def test_anvil_may_restart_under_a_client(tmp_path: Path, server: Identity) -> N
 
 
 def test_patience_with_a_node_ends(tmp_path: Path, server: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blockchain.sender.SEND_PATIENCE_S", 0.1)
+    monkeypatch.setattr("blockchain.ledger.sender.SEND_PATIENCE_S", 0.1)
     with start_node(tmp_path / "chain", CHAIN_ID, [server.address]) as node:
         ledger = deploy(node.url, server, tmp_path / "outbox")
     with pytest.raises(LedgerError, match="cannot be reached"):
@@ -197,7 +197,7 @@ def test_patience_with_a_node_ends(tmp_path: Path, server: Identity, monkeypatch
 def test_a_node_that_makes_no_blocks_is_not_waited_for_for_ever(
     anvil: Anvil, tmp_path: Path, server: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockchain.sender.RECEIPT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("blockchain.ledger.sender.RECEIPT_TIMEOUT_S", 0.5)
     ledger = deploy(anvil.url, server, tmp_path / "outbox")
     anvil.ask("evm_setAutomine", False)
     with pytest.raises(LedgerError, match="is in no block"):
@@ -212,7 +212,7 @@ def test_a_node_that_makes_no_blocks_is_not_waited_for_for_ever(
 def test_what_the_node_forgot_before_it_was_mined_is_sent_again(
     anvil: Anvil, tmp_path: Path, server: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockchain.sender.RESEND_S", 0.3)
+    monkeypatch.setattr("blockchain.ledger.sender.RESEND_S", 0.3)
     ledger = deploy(anvil.url, server, tmp_path / "outbox")
     anvil.ask("evm_setAutomine", False)
 
@@ -309,7 +309,7 @@ def test_an_outbox_belongs_to_one_account_and_chain(anvil: Anvil, tmp_path: Path
 def test_another_process_that_is_sending_is_waited_for_and_then_named(
     anvil: Anvil, tmp_path: Path, server: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockchain.outbox.LOCK_PATIENCE_S", 0.2)
+    monkeypatch.setattr("blockchain.ledger.outbox.LOCK_PATIENCE_S", 0.2)
     ledger = deploy(anvil.url, server, tmp_path / "outbox")
     with TransactionOutbox(tmp_path / "outbox").held(), pytest.raises(ResourceError, match="in use by another"):
         enroll(ledger, 1)

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 from audit_material import ADDRESSES, NAMES, Store, committed, encrypted, lines, only, root, story, total
 
-from blockchain.audit.ciphertexts import check_round
-from blockchain.audit.evidence import RoundFiles
+from blockchain.audit.checks.ciphertexts import check_round
+from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rounds import RoundStory
-from blockchain.records import RoundPhase
+from blockchain.audit.sources.evidence import RoundFiles
+from blockchain.ledger.records import RoundPhase
 from encryption import SecretContext
 
 Chunks = tuple[bytes, ...]

@@ -10,8 +10,8 @@ import pytest
 from federation import founded
 
 from blockchain.audit.report import Step
+from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
-from blockchain.remembering import gather_trust, remember
 from fedward.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]

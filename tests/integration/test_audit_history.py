@@ -23,16 +23,16 @@ from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockchain.artifact import load_artifact
-from blockchain.audit.evidence import Genesis, RawBlock
+from blockchain.audit.checks.replay import HistoryChecker
 from blockchain.audit.history import ExecutedBlock, ledger_events
-from blockchain.audit.replay import HistoryChecker
 from blockchain.audit.report import Report, Status, Step
-from blockchain.chain import FUNDED_WEI, EmbeddedChain
-from blockchain.fold import fold
+from blockchain.audit.sources.evidence import Genesis, RawBlock
 from blockchain.identity import Identity
-from blockchain.node import start_node
-from blockchain.store import ChainStore
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.fold import fold
+from blockchain.node.chain import FUNDED_WEI, EmbeddedChain
+from blockchain.node.embedded import start_node
+from blockchain.node.store import ChainStore
 from fedward.errors import EvidenceError
 from fedward.types import Address
 

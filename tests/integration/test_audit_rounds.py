@@ -10,12 +10,12 @@ from consortium import EVENT, SETTINGS_DIGEST, WEIGHTS, Chain, Consortium, runni
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockchain.artifact import load_artifact
+from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, readable_reason, tell_rounds
 from blockchain.audit.history import ExecutedBlock, Log
-from blockchain.audit.rounds import RoundStory, heads_by_height, late_joiners, readable_reason, tell_rounds
-from blockchain.connection import Connection
-from blockchain.ledger_reader import WITNESS_ROLE
-from blockchain.records import RoundPhase
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.reader import WITNESS_ROLE
+from blockchain.ledger.records import RoundPhase
 from fedward.errors import VerificationError
 
 ONCE = (

@@ -11,14 +11,14 @@ from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockchain.artifact import load_artifact
+from blockchain.audit.checks.rules import check_events, check_rules
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rules import check_events, check_rules
-from blockchain.calls import decode_call
-from blockchain.ledger_model import LedgerModel
-from blockchain.ledger_reader import WITNESS_ROLE
-from blockchain.records import RoundPhase
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.calls import decode_call
+from blockchain.ledger.reader import WITNESS_ROLE
+from blockchain.ledger.records import RoundPhase
+from blockchain.twin.rounds import LedgerModel
 from fedward.errors import VerificationError
 from fedward.types import Address, HospitalId
 

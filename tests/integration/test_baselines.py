@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import baselines
+from commands.simulate import baselines
 from data_preprocessing import save_partition
 from fedward import settings as setting
 from fedward.alone import join, pooled, train_alone
 from fedward.errors import EvidenceError
-from fedward.evaluation import histogram
-from fedward.model import Classifier, ModelSpec
-from fedward.run_folder import Member, RunFolder, RunRecord
-from fedward.scores import score
+from fedward.figures.evaluation import histogram
+from fedward.figures.scores import score
+from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.training import train
 from fedward.settings import Settings, to_tables
-from fedward.training import train
 from fedward.types import Address, GlobalModel, HospitalId, ImageSet, Partition
 
 HOSPITALS = ("hospital-1", "hospital-2")

@@ -11,14 +11,14 @@ from federation import Federation, founded, hospital_context
 from flwr.app import Message
 
 import client
-from blockchain.checkpoints import recover_checkpoint_signer, sign_checkpoint
+from blockchain.consortium.remembering import check_remembered, gather_trust, remember
+from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpoint_to_json
 from blockchain.identity import Identity
-from blockchain.remembering import check_remembered, gather_trust, remember
-from blockchain.trust import TrustFile, checkpoint_from_json, checkpoint_to_json
-from commands.conclusion import conclude
-from fedward import wire
+from blockchain.signing.checkpoints import recover_checkpoint_signer, sign_checkpoint
+from commands.simulate.conclusion import conclude
 from fedward.errors import EvidenceError, HospitalFailedError, VerificationError
-from fedward.hospital import HospitalFolder
+from fedward.folders.hospital import HospitalFolder
+from fedward.messages import wire
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
 

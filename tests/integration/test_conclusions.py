@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from federation import PRIVATE_SCATTER, Federation, founded
 
-from commands.conclusion import conclude
-from fedward.accounting import PrivacyLedger
+from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
-from fedward.evaluation import UNDECIDED
-from fedward.model_file import load_card
-from fedward.privacy import expected_event
-from fedward.round_log import RoundLog
-from fedward.run_folder import RunFolder
+from fedward.figures.evaluation import UNDECIDED
+from fedward.folders.round_log import RoundLog
+from fedward.folders.run import RunFolder
+from fedward.learning.model_file import load_card
+from fedward.privacy.accounting import PrivacyLedger
+from fedward.privacy.mechanism import expected_event
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
 

@@ -16,16 +16,16 @@ from flwr.common.serde import recorddict_to_proto
 
 import client
 from blockchain.pooled_counts import open_counts
-from commands import encrypted_metrics
-from commands.conclusion import conclude
+from commands.simulate import encrypted_metrics
+from commands.simulate.conclusion import conclude
 from encryption import SecretContext, encrypt_fields
-from fedward import wire
-from fedward.ballots import ENCRYPTED_COUNTS
-from fedward.ciphertext import CIPHERTEXT
-from fedward.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
+from fedward.ciphertexts.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
+from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import QuorumError, VerificationError
-from fedward.evaluation import BINS, ScoreHistogram
-from fedward.model_file import load_card
+from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.learning.model_file import load_card
+from fedward.messages import wire
+from fedward.messages.ballots import ENCRYPTED_COUNTS
 from fedward.timing import Stopwatch
 from fedward.types import Address, DetectorReport, HospitalId
 

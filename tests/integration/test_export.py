@@ -14,16 +14,16 @@ import pytest
 import rlp
 from federation import founded
 
-from blockchain.audit.bundle import BundleEvidence, open_evidence, write_bundle
-from blockchain.audit.evidence import Evidence
 from blockchain.audit.report import Report, Status
-from blockchain.audit.run_evidence import RunEvidence
-from blockchain.chain import EmbeddedChain
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
+from blockchain.audit.sources.bundle import BundleEvidence, open_evidence, write_bundle
+from blockchain.audit.sources.evidence import Evidence
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.consortium.trust import checkpoint_to_json
 from blockchain.identity import Identity
-from blockchain.trust import checkpoint_to_json
+from blockchain.node.chain import EmbeddedChain
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.errors import EvidenceError, FedwardError, ResourceError, UsageError, VerificationError
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
 from fedward.types import HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +155,7 @@ def test_what_a_killed_node_left_is_read_and_left_alone(run: Path) -> None:
     """The last block lies in the write-ahead log only."""
     before = list(RunEvidence(RunFolder(run)).blocks())
     program = (
-        "import sys, time; from pathlib import Path; from blockchain.store import ChainStore\n"
+        "import sys, time; from pathlib import Path; from blockchain.node.store import ChainStore\n"
         "store = ChainStore(Path(sys.argv[1]))\n"
         "with store.transaction(): store[b'fedward:genesis'] = b'{}'\n"
         "print('ready', flush=True); time.sleep(600)"

@@ -9,12 +9,12 @@ from anvil import running_anvil
 from federation import SMALL, Federation, founded
 from test_round import final_weights, plain_federated_averaging
 
-from blockchain.fold import fold
-from blockchain.outbox import TransactionOutbox
-from blockchain.records import RoundPhase
+from blockchain.ledger.fold import fold
+from blockchain.ledger.outbox import TransactionOutbox
+from blockchain.ledger.records import RoundPhase
 from encryption import SecretContext, decrypt
 from fedward import settings as setting
-from fedward.packing import round_plan
+from fedward.ciphertexts.packing import round_plan
 from fedward.types import HospitalId
 
 pytestmark = pytest.mark.node

@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score
 from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
 from fedward.alone import join, pooled
-from fedward.evaluation import ScoreHistogram, histogram, sigmoid
-from fedward.model import Classifier, ModelSpec
-from fedward.scores import score, score_findings
-from fedward.training import train
+from fedward.figures.evaluation import ScoreHistogram, histogram, sigmoid
+from fedward.figures.scores import score, score_findings
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.training import train
 from fedward.types import GlobalModel, Vector
 
 KEY = b"k" * 32

@@ -11,16 +11,16 @@ from federation import Federation, founded
 from flwr.app import Message, RecordDict
 
 import client
-from blockchain.ledger import Ledger
-from blockchain.records import RoundPhase
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundPhase
 from encryption import encrypt
-from fedward import ballots, wire
 from fedward import settings as setting
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import QuorumError, VerificationError
-from fedward.evaluation import BINS
+from fedward.figures.evaluation import BINS
 from fedward.files import merkle_root, sha256
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
+from fedward.messages import ballots, wire
+from fedward.privacy.mechanism import expected_event
 from fedward.types import HospitalId, PrivateUpdate, SignedVote
 
 CHUNKS = 12

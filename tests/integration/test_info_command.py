@@ -11,7 +11,7 @@ from commands import console
 from commands.info import protections
 from fedward import settings as setting
 from fedward.errors import EncryptionError, UsageError
-from fedward.run_folder import RunFolder, RunRecord
+from fedward.folders.run import RunFolder, RunRecord
 from fedward.types import Address
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,28 +14,35 @@ from anvil import running_anvil
 from federation import Federation, founded, hospital_context
 from flwr.app import Message
 
-from blockchain.admission import _purpose, apply_to_join, digest_in_force, enroll, hand_over_model, take_model
 from blockchain.audit.auditor import audit
 from blockchain.audit.report import Status
-from blockchain.audit.run_evidence import RunEvidence
+from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.catch_up import candidate_model, catch_up
-from blockchain.founding import settle_founding
+from blockchain.consortium.admission import (
+    _purpose,
+    apply_to_join,
+    digest_in_force,
+    enroll,
+    hand_over_model,
+    take_model,
+)
+from blockchain.consortium.founding import settle_founding
+from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
+from blockchain.consortium.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
+from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
-from blockchain.key_exchange import agree_to_roster, deal_key, take_key
-from blockchain.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
-from blockchain.ledger import Ledger
-from blockchain.remembering import gather_trust, remember
-from blockchain.whereabouts import announced
+from blockchain.ledger.ledger import Ledger
 from client import Hospital
 from data_preprocessing import load_partition, save_partition
 from encryption import SecretContext, decrypt
 from fedward import settings as setting
+from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import sha256
-from fedward.hospital import HospitalFolder, model_bytes
-from fedward.packing import round_plan
-from fedward.run_folder import Member
-from fedward.sealing import OVERHEAD_BYTES, seal
+from fedward.folders.hospital import HospitalFolder, model_bytes
+from fedward.folders.run import Member
+from fedward.folders.whereabouts import announced
 from fedward.types import Address, HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]

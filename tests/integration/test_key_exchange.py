@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blockchain.founding import Parties, create_parties, found_consortium
+from blockchain.consortium.founding import Parties, create_parties, found_consortium
+from blockchain.consortium.key_exchange import agree_to_roster, deal_key, leave_card, take_key
+from blockchain.consortium.public_context import take_public_context
+from blockchain.consortium.sealed_keys import SealedKey, make_card, seal_key
 from blockchain.identity import Identity
-from blockchain.key_exchange import agree_to_roster, deal_key, leave_card, take_key
-from blockchain.ledger import Ledger
-from blockchain.node import RunningNode, start_node
-from blockchain.outbox import TransactionOutbox
-from blockchain.public_context import take_public_context
-from blockchain.sealed_keys import SealedKey, make_card, seal_key
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.outbox import TransactionOutbox
+from blockchain.node.embedded import RunningNode, start_node
 from encryption import SecretContext
 from fedward import settings as setting
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
-from fedward.hospital import HeldKey, HospitalFolder
-from fedward.run_folder import RunFolder
+from fedward.folders.hospital import HeldKey, HospitalFolder
+from fedward.folders.run import RunFolder
 from fedward.types import Address, HospitalId, ImageSet, Partition
 
 NAMES = tuple(HospitalId(f"hospital-{number}") for number in range(1, 5))
@@ -250,7 +250,7 @@ def test_a_dealer_that_was_interrupted_goes_on_with_the_same_key(
     def crash(*_: object) -> None:
         raise RuntimeError("killed here")
 
-    for place in ("blockchain.ledger.Ledger.set_context", "blockchain.key_exchange.seal_key"):
+    for place in ("blockchain.ledger.ledger.Ledger.set_context", "blockchain.consortium.key_exchange.seal_key"):
         with monkeypatch.context() as patch:
             patch.setattr(place, crash)
             with pytest.raises(RuntimeError, match="killed here"):

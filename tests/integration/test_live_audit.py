@@ -21,20 +21,20 @@ from test_witnessed_rounds import adds_of_its_own, impatient, to_the_vote
 
 from blockchain.audit.auditor import AuditResult, audit
 from blockchain.audit.following import Follower, Witness
-from blockchain.audit.node_blocks import transaction_of
-from blockchain.audit.node_evidence import NodeEvidence
-from blockchain.audit.node_rpc import NodeRpc
 from blockchain.audit.report import Status, Step
-from blockchain.audit.run_evidence import RunEvidence
-from blockchain.audit.witness import attest_round
+from blockchain.audit.sources.node_blocks import transaction_of
+from blockchain.audit.sources.node_evidence import NodeEvidence
+from blockchain.audit.sources.node_rpc import NodeRpc
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.consortium.remembering import gather_trust, remember
+from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.records import RoundPhase
-from blockchain.remembering import gather_trust, remember
-from blockchain.trust import TrustFile
-from blockchain.whereabouts import announced
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundPhase
+from blockchain.witness import attest_round
 from fedward.errors import FedwardError
-from fedward.run_folder import RunFolder
+from fedward.folders.run import RunFolder
+from fedward.folders.whereabouts import announced
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAIN_ID = 190826

@@ -8,7 +8,7 @@ import pytest
 from federation import Federation, founded
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedward.evaluation import BINS
+from fedward.figures.evaluation import BINS
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from flwr.common.serde import recorddict_to_proto
 from blockchain.identity import Identity
 from client import Hospital
 from encryption import SecretContext
-from fedward.ciphertext import PUBLIC_KEY, SECRET_KEY
+from fedward.ciphertexts.serialized import PUBLIC_KEY, SECRET_KEY
 from fedward.errors import EncryptionError, FedwardError
 from fedward.flower import stage_app
 from fedward.settings import to_tables

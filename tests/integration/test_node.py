@@ -19,11 +19,11 @@ from soak import scaled
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3RPCError
 
-from blockchain.chain import EmbeddedChain
 from blockchain.identity import Identity
-from blockchain.ledger import Ledger
-from blockchain.machine import TransactionRefusedError
-from blockchain.node import RunningNode, start_node
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.chain import EmbeddedChain
+from blockchain.node.embedded import RunningNode, start_node
+from blockchain.node.machine import TransactionRefusedError
 from fedward.errors import LedgerError, ResourceError
 
 SENDERS, KILLS = scaled(20, 50), scaled(3, 30)
@@ -145,8 +145,8 @@ def test_a_flood_of_transfers_does_not_take_the_chain_ahead_of_the_clock(
     tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has money could otherwise end everybody's deadlines; ten seconds of the clock pass in each of ours."""
-    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", 5.0)
-    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 0.1)
+    monkeypatch.setattr("blockchain.node.chain.MAX_AHEAD_S", 5.0)
+    monkeypatch.setattr("blockchain.node.chain.BLOCK_INTERVAL_S", 0.1)
     chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: time.monotonic() * 10)
     for nonce in range(30):
         chain.submit(transfer(rich, nonce))
@@ -168,8 +168,8 @@ def test_founding_and_a_round_do_not_wait_for_the_clock(tmp_path: Path, rich: Id
 def test_a_chain_far_ahead_of_a_clock_that_stands_still_goes_on_and_packs(
     tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", -1000.0)
-    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 0.5)
+    monkeypatch.setattr("blockchain.node.chain.MAX_AHEAD_S", -1000.0)
+    monkeypatch.setattr("blockchain.node.chain.BLOCK_INTERVAL_S", 0.5)
     chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: 1_700_000_000.0)
     began = time.monotonic()
     chain.submit(transfer(rich, 0))
@@ -182,8 +182,8 @@ def test_a_chain_far_ahead_of_a_clock_that_stands_still_goes_on_and_packs(
 
 
 def test_stopping_ends_the_pause(tmp_path: Path, rich: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blockchain.chain.MAX_AHEAD_S", -1000.0)
-    monkeypatch.setattr("blockchain.chain.BLOCK_INTERVAL_S", 100.0)
+    monkeypatch.setattr("blockchain.node.chain.MAX_AHEAD_S", -1000.0)
+    monkeypatch.setattr("blockchain.node.chain.BLOCK_INTERVAL_S", 100.0)
     chain = EmbeddedChain(tmp_path, CHAIN_ID, [rich.address], clock=lambda: 1_700_000_000.0)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(chain.submit, transfer(rich, 0))
@@ -237,7 +237,7 @@ def test_a_transaction_is_taken_once(node: RunningNode, rich: Identity) -> None:
 def test_a_gap_before_a_transaction_is_refused_after_a_while(
     node: RunningNode, rich: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockchain.chain.NONCE_PATIENCE_S", 0.2)
+    monkeypatch.setattr("blockchain.node.chain.NONCE_PATIENCE_S", 0.2)
     with Client(node.url) as client, pytest.raises(Web3RPCError, match="nonce too high"):
         client.eth.send_raw_transaction(transfer(rich, 7))
 
@@ -317,7 +317,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from typing import Any
-from blockchain.node import start_node
+from blockchain.node.embedded import start_node
 with start_node(Path(sys.argv[1]), int(sys.argv[2]), [sys.argv[3]]) as node:
     print(node.url, flush=True)
     node.wait()

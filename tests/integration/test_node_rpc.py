@@ -14,10 +14,10 @@ from consortium import CHAIN_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blockchain.chain import EmbeddedChain
 from blockchain.identity import Identity
-from blockchain.node import MAX_BODY_BYTES, RunningNode, start_node
-from blockchain.rpc import MAX_BATCH, RpcService
+from blockchain.node.chain import EmbeddedChain
+from blockchain.node.embedded import MAX_BODY_BYTES, RunningNode, start_node
+from blockchain.node.rpc import MAX_BATCH, RpcService
 from fedward.errors import ResourceError, UsageError
 
 ADDRESS = "0x" + "11" * 20

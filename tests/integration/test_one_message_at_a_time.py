@@ -12,13 +12,13 @@ from federation import PRIVATE_SCATTER, Federation, founded, hospital_context
 from flwr.app import Message
 
 import client
-from blockchain.ledger_reader import as_address
-from fedward import wire
-from fedward.accounting import PrivacyLedger
-from fedward.ballots import records_to_ballot
+from blockchain.ledger.reader import as_address
+from fedward.ciphertexts.packing import round_plan
 from fedward.files import sha256
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
+from fedward.messages import wire
+from fedward.messages.ballots import records_to_ballot
+from fedward.privacy.accounting import PrivacyLedger
+from fedward.privacy.mechanism import expected_event
 from fedward.types import DetectorReport, HospitalId, SampledUpdate
 
 MEETING_S = 2.0  # that one who trains waits for the other

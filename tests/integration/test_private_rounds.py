@@ -15,15 +15,15 @@ from flwr.app import Message
 
 import client
 import server
-from blockchain.records import RoundPhase
+from blockchain.ledger.records import RoundPhase
 from fedward import settings as setting
-from fedward import wire
-from fedward.accounting import PrivacyLedger, epsilon
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, QuorumError, ResourceError
 from fedward.files import read_lines
-from fedward.hospital import HospitalFolder
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
+from fedward.folders.hospital import HospitalFolder
+from fedward.messages import wire
+from fedward.privacy.accounting import PrivacyLedger, epsilon
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import Scalar
 from fedward.types import HospitalId, ModelUpdate, Partition, SampledUpdate
 

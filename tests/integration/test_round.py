@@ -11,19 +11,19 @@ from flwr.app import ArrayRecord, Message
 import client
 from blockchain.catch_up import catch_up
 from blockchain.identity import Identity
-from blockchain.records import RoundPhase
-from blockchain.signatures import sign_commitment
+from blockchain.ledger.records import RoundPhase
+from blockchain.signing.signatures import sign_commitment
 from encryption import SecretContext, decrypt
-from fedward import wire
-from fedward.aggregation import aggregate_plain, apply_update
+from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
+from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.errors import LedgerError, QuorumError, VerificationError
-from fedward.hospital import weights_digest
-from fedward.model import ModelSpec, shared_classifier
-from fedward.packing import dequantize, quantize, round_plan
-from fedward.privacy import privatize
+from fedward.folders.hospital import weights_digest
+from fedward.learning.model import ModelSpec, shared_classifier
+from fedward.learning.training import train
+from fedward.messages import wire
+from fedward.privacy.mechanism import privatize
 from fedward.seeding import public_rng
 from fedward.settings import replace
-from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, Vector
 
 CHUNKS = 12  # ciphertexts of 97,521 parameters, 8,192 in each

@@ -7,8 +7,8 @@ from federation import founded
 
 from blockchain.catch_up import catch_up
 from encryption import SecretContext
-from fedward.model import Classifier, ModelSpec
-from fedward.training import train
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.training import train
 from fedward.types import GlobalModel, HospitalId
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from federation import Federation, founded
 
-from blockchain.admission import digest_in_force
 from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.consortium.admission import digest_in_force
 from encryption import SecretContext
 from fedward.files import sha256
-from fedward.hospital import Candidate, model_bytes, weights_digest
-from fedward.server_step import take_step
+from fedward.folders.hospital import Candidate, model_bytes, weights_digest
+from fedward.learning.server_step import take_step
 from fedward.types import GlobalModel, HospitalId, Vector
 
 SCATTER = (("model.name", "scatter"), ("training.learning-rate", 0.01))

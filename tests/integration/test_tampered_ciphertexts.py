@@ -12,14 +12,14 @@ from federation import Federation
 from tampering import FORMS, FinishedRun, Tampered, audit, finish, honest_run, save_archive
 
 from blockchain.audit.report import Step
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from blockchain.identity import Identity
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from encryption import encrypt
-from fedward.aggregation import aggregate
-from fedward.ciphertext import add_ciphertexts
+from fedward.ciphertexts.aggregation import aggregate
+from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.files import merkle_root, sha256
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
+from fedward.privacy.mechanism import expected_event
 from fedward.types import EncryptedAggregate, PrivateUpdate, VerifiedUpdate
 
 CIPHERTEXTS, PRIVACY, C = Step.CIPHERTEXTS, Step.PRIVACY, Step.CHECKPOINTS

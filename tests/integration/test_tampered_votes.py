@@ -14,11 +14,11 @@ from forged_chains import TRANSACTIONS, call, input_of, lenient_machine, sent_ag
 from tampering import FORMS, FinishedRun, Tampered, audit, honest_run
 
 from blockchain.audit.auditor import audit as examine
-from blockchain.audit.evidence import RawBlock
 from blockchain.audit.report import Status, Step
-from blockchain.audit.run_evidence import RunEvidence
-from blockchain.calls import decode_call
-from fedward.run_folder import RunFolder
+from blockchain.audit.sources.evidence import RawBlock
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.ledger.calls import decode_call
+from fedward.folders.run import RunFolder
 
 G, R, X, RULES, C = Step.GENESIS, Step.ROOTS, Step.EXECUTION, Step.RULES, Step.CHECKPOINTS
 ACCEPT = 3  # place in a vote

@@ -10,12 +10,12 @@ import pytest
 from federation import Federation, founded
 from flwr.app import Message
 
-from blockchain.records import RoundOpening, RoundPhase
+from blockchain.ledger.records import RoundOpening, RoundPhase
 from blockchain.verification import verify
 from data_preprocessing import load_partition, save_partition
-from fedward import wire
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import LedgerError
-from fedward.packing import round_plan
+from fedward.messages import wire
 from fedward.settings import Scalar
 from fedward.types import HospitalId, ImageSet, Rejection, StoredUpdate, VerifiedUpdate
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from consortium import EVENT, FINGERPRINT, WEIGHTS, Chain, Consortium, running_chain
 
-from blockchain.encoding import encode_commitment
-from blockchain.ledger import Ledger
-from blockchain.signatures import sign_commitment
+from blockchain.ledger.encoding import encode_commitment
+from blockchain.ledger.ledger import Ledger
+from blockchain.signing.signatures import sign_commitment
 from blockchain.verification import verify
 from fedward.errors import EncryptionError, LedgerError
 from fedward.files import merkle_root, sha256

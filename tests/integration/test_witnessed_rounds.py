@@ -16,16 +16,16 @@ from flwr.app import Message
 
 import client
 import server
-from blockchain.audit.witness import attest_round, follow
-from blockchain.ledger import Ledger
-from blockchain.records import RoundPhase
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundPhase
+from blockchain.witness import attest_round, follow
 from encryption import encrypt
-from fedward import wire
-from fedward.aggregation import aggregate
+from fedward.ciphertexts.aggregation import aggregate
+from fedward.ciphertexts.packing import round_plan
 from fedward.errors import EvidenceError, FedwardError, QuorumError, VerificationError
 from fedward.files import merkle_root, sha256
-from fedward.packing import round_plan
-from fedward.privacy import expected_event
+from fedward.messages import wire
+from fedward.privacy.mechanism import expected_event
 from fedward.types import EncryptedAggregate, HospitalId, PrivateUpdate, VerifiedUpdate
 
 REQUIRED = ("ledger.witness-required", True)

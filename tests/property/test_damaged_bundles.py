@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from blockchain.audit.bundle import BundleEvidence, write_bundle
-from blockchain.audit.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
 from blockchain.audit.report import Report, Status
-from blockchain.checkpoints import SignedCheckpoint
+from blockchain.audit.sources.bundle import BundleEvidence, write_bundle
+from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
+from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import parse_json, sha256
 from fedward.types import Address, HospitalId

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward.errors import EvidenceError
-from fedward.hospital import Candidate, HospitalFolder, Membership
-from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.folders.hospital import Candidate, HospitalFolder, Membership
+from fedward.folders.run import Member, RunFolder, RunRecord
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
 
 WEIGHTS = np.arange(9, dtype=np.float32)

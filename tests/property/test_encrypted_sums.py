@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encryption import SecretContext, decrypt, encrypt
-from fedward.aggregation import aggregate_plain
-from fedward.packing import PackingPlan, plan_packing, quantize
+from fedward.ciphertexts.aggregation import aggregate_plain
+from fedward.ciphertexts.packing import PackingPlan, plan_packing, quantize
 from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate, Vector
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encryption import PublicContext, SecretContext, decrypt, encrypt
-from fedward.ciphertext import SECRET_KEY
+from fedward.ciphertexts.packing import plan_packing
+from fedward.ciphertexts.serialized import SECRET_KEY
 from fedward.errors import EncryptionError
-from fedward.packing import plan_packing
 from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate
 

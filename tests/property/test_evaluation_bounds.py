@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from sklearn.metrics import roc_auc_score
 
-from fedward.evaluation import evaluate, histogram, losses, sigmoid
+from fedward.figures.evaluation import evaluate, histogram, losses, sigmoid
 from fedward.types import ImageSet
 
 FINITE = st.floats(-100, 100, width=32)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encryption import SecretContext
-from fedward.errors import EncryptionError
-from fedward.layout import (
+from fedward.ciphertexts.packing import PRESETS, pack, plan_packing, unpack
+from fedward.ciphertexts.plan import (
     MOST_FIELDS,
     SLOTS,
     WRONG_DECODE_BOUND,
@@ -20,7 +20,7 @@ from fedward.layout import (
     plan_widest,
     statement,
 )
-from fedward.packing import PRESETS, pack, plan_packing, unpack
+from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings
 
 SHAPES = ("random", "top", "bottom", "alternating", "one", "zero")

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fedward.errors import EncryptionError
-from fedward.layout import SLOTS, WRONG_DECODE_BOUND, PackingPlan, largest_coordinate
-from fedward.packing import (
+from fedward.ciphertexts.packing import (
     pack,
     plan_packing,
     quantize,
     unpack,
 )
+from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan, largest_coordinate
+from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings
 
 

@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from blockchain.consortium.sealed_keys import MAX_PACKAGE_BYTES, SealedKey, Terms, make_card, read_card, seal_key
 from blockchain.identity import Identity
-from blockchain.sealed_keys import MAX_PACKAGE_BYTES, SealedKey, Terms, make_card, read_card, seal_key
+from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal, unseal
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
-from fedward.key_board import MAX_FILE_BYTES, KeyBoard
-from fedward.sealing import OVERHEAD_BYTES, seal, unseal
+from fedward.folders.key_board import MAX_FILE_BYTES, KeyBoard
 from fedward.types import Address
 
 SECRET = b"the consortium's key, as far as this test is concerned"

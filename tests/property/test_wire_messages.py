@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from fedward import ballots, wire
-from fedward.ciphertext import CIPHERTEXT
+from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import DataError, VerificationError
-from fedward.evaluation import BINS, ScoreHistogram
+from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.messages import ballots, wire
 from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
 
 HASHES = st.binary(min_size=32, max_size=32)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from encryption import SecretContext, decrypt, encrypt
-from fedward.aggregation import aggregate, aggregate_plain, apply_update
+from fedward.ciphertexts.aggregation import aggregate, aggregate_plain, apply_update
+from fedward.ciphertexts.packing import dequantize, plan_packing, quantize
 from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
 from fedward.files import merkle_root, sha256, write_atomic
-from fedward.packing import dequantize, plan_packing, quantize
 from fedward.settings import EncryptionSettings
 from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
 

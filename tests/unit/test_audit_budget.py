@@ -6,15 +6,15 @@ import math
 import pytest
 from audit_material import ADDRESSES, NAMES, NO_PRIVACY, claims, committed, lines, only, story
 
-from blockchain.audit.budget import check_privacy, recomputed_epsilon
-from blockchain.audit.evidence import ClaimedMember, Claims
+from blockchain.audit.checks.budget import check_privacy, recomputed_epsilon
+from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rounds import RoundStory
-from blockchain.records import RoundPhase
+from blockchain.audit.sources.evidence import ClaimedMember, Claims
+from blockchain.ledger.records import RoundPhase
 from fedward import settings as setting
-from fedward.accounting import epsilon
 from fedward.errors import VerificationError
-from fedward.privacy import expected_event
+from fedward.privacy.accounting import epsilon
+from fedward.privacy.mechanism import expected_event
 from fedward.types import HospitalId, PrivacyEvent
 
 CHUNKS = (b"any",)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from blockchain.audit.auditor import AuditResult
-from blockchain.audit.evidence import ClaimedMember, Claims
+from blockchain.audit.checks.rounds import Attestation, CommittedUpdate, Moment, RecordedVote, RoundStory
 from blockchain.audit.report import Report, Step
-from blockchain.audit.rounds import Attestation, CommittedUpdate, Moment, RecordedVote, RoundStory
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint
-from blockchain.records import RosterEntry, RoundPhase
-from commands.audit_lines import fold, headline, render_lines
-from commands.audit_page import render_page
-from commands.trust_source import Origin, TrustSource
+from blockchain.audit.sources.evidence import ClaimedMember, Claims
+from blockchain.ledger.records import RosterEntry, RoundPhase
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint
+from commands.audit.lines import fold, headline, render_lines
+from commands.audit.page import render_page
+from commands.audit.trust_source import Origin, TrustSource
 from fedward.types import Address, HospitalId, PrivacyEvent
 
 HOSTILE = "<script>alert('x')</script><img src=\"https://evil.example/a.png\" onerror='x()'>"

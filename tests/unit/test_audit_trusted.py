@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 import pytest
 from audit_material import claims, lines, only, story
 
-from blockchain.audit.evidence import ClaimedMember, Claims
+from blockchain.audit.checks.rounds import Attestation, RoundStory
+from blockchain.audit.checks.trusted import check_trust
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.rounds import Attestation, RoundStory
-from blockchain.audit.trusted import check_trust
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
+from blockchain.audit.sources.evidence import ClaimedMember, Claims
+from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
-from blockchain.records import RosterEntry
-from blockchain.trust import TrustFile
+from blockchain.ledger.records import RosterEntry
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.types import Address, HospitalId
 
 CHAIN_ID = 7

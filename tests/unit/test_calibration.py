@@ -6,9 +6,9 @@ import pytest
 from source_tree import ROOT
 
 from fedward import settings as setting
-from fedward.accounting import budget_of, calibrated, epsilon
 from fedward.errors import UsageError
-from fedward.privacy import expected_event
+from fedward.privacy.accounting import budget_of, calibrated, epsilon
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings
 
 PRESETS = [ROOT / "config" / f"privacy-eps{budget}.toml" for budget in (8, 3, 1)]

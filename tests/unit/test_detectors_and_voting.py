@@ -18,11 +18,11 @@ from fedward.backdoor.detectors import (
     loss_rises,
 )
 from fedward.errors import UsageError
-from fedward.evaluation import losses
+from fedward.figures.evaluation import losses
 from fedward.files import sha256
 from fedward.settings import VotingSettings, load
 from fedward.types import DetectorReport, ImageSet, Vector
-from fedward.voting import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
+from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 Model = Callable[[Vector], Vector]
 DETECTOR = ValidationLoss(tolerance=0.1, z_score=3.0)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from encryption import SecretContext, decrypt, encrypt_fields
-from fedward.ciphertext import CIPHERTEXT
-from fedward.encrypted_counts import (
+from fedward.ciphertexts.encrypted_counts import (
     CountsLayout,
     EncryptedCounts,
     RunningSum,
     check_counts,
     counts_layout,
 )
+from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EncryptionError, EvidenceError
-from fedward.evaluation import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
-from fedward.run_folder import RunFolder
+from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
+from fedward.folders.run import RunFolder
 from fedward.types import Address
 
 SECRET = SecretContext.generate()

@@ -13,10 +13,10 @@ import pytest
 from Pyfhel import PyCtxt, Pyfhel
 
 from encryption import PublicContext, SecretContext, decrypt, encrypt, summarize
-from fedward.ciphertext import CIPHERTEXT, COEFFICIENT_MODULI, PUBLIC_KEY, RING_DEGREE, SECRET_KEY
+from fedward.ciphertexts.packing import plan_packing, quantize
+from fedward.ciphertexts.plan import SLOTS, PackingPlan
+from fedward.ciphertexts.serialized import CIPHERTEXT, COEFFICIENT_MODULI, PUBLIC_KEY, RING_DEGREE, SECRET_KEY
 from fedward.errors import EncryptionError
-from fedward.layout import SLOTS, PackingPlan
-from fedward.packing import plan_packing, quantize
 from fedward.settings import EncryptionSettings
 from fedward.types import EncryptedUpdate, PrivacyEvent, PrivateUpdate
 

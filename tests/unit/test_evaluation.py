@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
-from fedward.evaluation import (
+from fedward.figures.evaluation import (
     BINS,
     THRESHOLDS,
     Metrics,
@@ -20,7 +20,7 @@ from fedward.evaluation import (
     losses,
     sigmoid,
 )
-from fedward.fields import LARGEST_FIGURE
+from fedward.messages.fields import LARGEST_FIGURE
 from fedward.types import ImageSet, Vector
 
 Labels = NDArray[np.float32]

@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedward import wire
+from fedward.messages import wire
 
 SILENT = 3  # the node that never answers
 

@@ -13,7 +13,7 @@ from source_tree import ROOT
 
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import sha256
-from fedward.hospital import Candidate, HeldKey, HospitalFolder, Membership, weights_digest
+from fedward.folders.hospital import Candidate, HeldKey, HospitalFolder, Membership, weights_digest
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
 
 WEIGHTS = np.random.default_rng(0).normal(0, 1, 1_000).astype(np.float32)
@@ -102,7 +102,7 @@ def test_a_submission_that_a_crash_cut_short_never_left(
 ) -> None:
     """The commitment is written last, so a folder without it is nothing to send again."""
     with monkeypatch.context() as crash:
-        crash.setattr("fedward.hospital._commitment_json", lambda _signed: 1 / 0)
+        crash.setattr("fedward.folders.hospital._commitment_json", lambda _signed: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             folder.save_submission(signed(2), [b"a", b"b", b"c"])
     assert (folder.path / "outbox" / "round-0002" / "000002").exists()
@@ -125,7 +125,7 @@ def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> No
 
 def test_whoever_comes_second_waits_for_the_first_to_end(folder: HospitalFolder) -> None:
     program = (
-        "import sys; from pathlib import Path; from fedward.hospital import HospitalFolder\n"
+        "import sys; from pathlib import Path; from fedward.folders.hospital import HospitalFolder\n"
         "with HospitalFolder(Path(sys.argv[1])).locked(): print('locked', flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(folder.path)]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockchain.identity import Identity
-from blockchain.records import RosterEntry, RoundOpening
-from blockchain.signatures import commit, commitment_message, recover_commitment_signer, sign_commitment
+from blockchain.ledger.records import RosterEntry, RoundOpening
+from blockchain.signing.signatures import commit, commitment_message, recover_commitment_signer, sign_commitment
 from fedward.errors import UsageError
 from fedward.files import merkle_root, sha256
 from fedward.types import Address, Commitment, EncryptedUpdate

@@ -9,7 +9,7 @@ from consortium import EVENT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from blockchain.encoding import (
+from blockchain.ledger.encoding import (
     decode_decimal,
     decode_event,
     decode_mask,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedward import model_file
 from fedward.errors import DataError, ResourceError
-from fedward.model import Classifier, ModelSpec, load_network
-from fedward.model_file import CARD, FORMAT_VERSION, ModelCard, load_card, load_logits, save_model
-from fedward.quiet_tensorflow import keras
+from fedward.learning import model_file
+from fedward.learning.model import Classifier, ModelSpec, load_network
+from fedward.learning.model_file import CARD, FORMAT_VERSION, ModelCard, load_card, load_logits, save_model
+from fedward.learning.quiet_tensorflow import keras
 
 CARD_VALUES = ModelCard(
     format_version=FORMAT_VERSION,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedward.errors import UsageError
-from fedward.model import PREDICT_BATCH, Classifier, ModelSpec, shared_classifier
-from fedward.quiet_tensorflow import keras
+from fedward.learning.model import PREDICT_BATCH, Classifier, ModelSpec, shared_classifier
+from fedward.learning.quiet_tensorflow import keras
 
 SMALL = ModelSpec("cnn", 16, 1)
 

@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockchain.outbox import SentTransaction, TransactionOutbox
+from blockchain.ledger.outbox import SentTransaction, TransactionOutbox
 from fedward.errors import LedgerError, ResourceError
 from fedward.types import Address
 
@@ -67,7 +67,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 
 
 def test_one_sends_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blockchain.outbox.LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr("blockchain.ledger.outbox.LOCK_PATIENCE_S", 0.1)
     with TransactionOutbox(tmp_path).held():
         other = TransactionOutbox(tmp_path)
         with pytest.raises(ResourceError, match="in use by another process"), other.held():

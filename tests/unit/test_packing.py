@@ -5,8 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fedward.errors import EncryptionError
-from fedward.layout import (
+from fedward.ciphertexts.packing import (
+    dequantize,
+    pack,
+    plan_packing,
+    quantize,
+    unpack,
+    value_range,
+)
+from fedward.ciphertexts.plan import (
     _FALSE_ALARM_DEVIATIONS,
     SLOTS,
     WRONG_DECODE_BOUND,
@@ -15,14 +22,7 @@ from fedward.layout import (
     noise_tail_bound,
     plan_for_resolution,
 )
-from fedward.packing import (
-    dequantize,
-    pack,
-    plan_packing,
-    quantize,
-    unpack,
-    value_range,
-)
+from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings, load
 
 EXACT = EncryptionSettings(value_range=1.0, field_bits=18, preset="exact")

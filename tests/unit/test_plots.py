@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedward.plots import plot_all, plot_confusion, plot_reliability, roc_band
-from fedward.scores import Confusion, score
+from fedward.figures.plots import plot_all, plot_confusion, plot_reliability, roc_band
+from fedward.figures.scores import Confusion, score
 from fedward.types import ImageSet, Vector
 
 PICTURES = ("confusion_matrix.png", "roc.png", "reliability.png")
@@ -77,7 +77,7 @@ def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) ->
 def test_the_title_says_which_calibration_error_it_is(findings: int, title: str, tmp_path: Path) -> None:
     """Of several findings the curve pools all pairs, and the figure is a mean."""
     images, logits = sample(90, findings)
-    with mock.patch("fedward.plots._save") as save:
+    with mock.patch("fedward.figures.plots._save") as save:
         plot_reliability(tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123)
     assert save.call_args.args[1].axes[0].get_title() == f"Calibration on the test split {title}"
 

@@ -10,12 +10,12 @@ import pytest
 import client
 from fedward import settings as setting
 from fedward.alone import train_alone
-from fedward.clipped_gradients import ClippedGradients, batches
 from fedward.errors import UsageError
-from fedward.model import Classifier, ModelSpec, weighted_cross_entropy
-from fedward.private_training import train_privately
-from fedward.quiet_tensorflow import keras, tf
-from fedward.training import train
+from fedward.learning.model import Classifier, ModelSpec, weighted_cross_entropy
+from fedward.learning.quiet_tensorflow import keras, tf
+from fedward.learning.training import train
+from fedward.privacy.clipped_gradients import ClippedGradients, batches
+from fedward.privacy.private_training import train_privately
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
 
 FINDINGS = 3

@@ -12,9 +12,9 @@ from dp_accounting.rdp import RdpAccountant
 from scipy import stats
 
 from fedward import settings as setting
-from fedward.accounting import PrivacyLedger, epsilon
 from fedward.errors import BudgetError, DataError
-from fedward.privacy import clip, expected_event, privatize
+from fedward.privacy.accounting import PrivacyLedger, epsilon
+from fedward.privacy.mechanism import clip, expected_event, privatize
 from fedward.settings import PrivacySettings
 from fedward.types import ModelUpdate, PrivacyEvent, SampledUpdate
 

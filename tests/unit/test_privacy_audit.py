@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from test_private_training import LINEAR, SETTINGS, image_set, partition, start
 
-from fedward.accounting import epsilon
-from fedward.privacy import expected_event
-from fedward.privacy_audit import canary_scores, epsilon_found
+from fedward.privacy.accounting import epsilon
+from fedward.privacy.epsilon_lower_bound import canary_scores, epsilon_found
+from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings
 
 ONE_STEP = dataclasses.replace(

@@ -8,13 +8,13 @@ import pytest
 from scipy import stats
 
 from fedward import settings as setting
-from fedward.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
 from fedward.errors import DataError, VerificationError
-from fedward.model import Classifier, ModelSpec
-from fedward.privacy import expected_event, privatize
-from fedward.private_training import noisy_sum, train_privately, units_of
-from fedward.quiet_tensorflow import keras
-from fedward.secret_noise import noised, room_for_rounding, sample
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.quiet_tensorflow import keras
+from fedward.privacy.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
+from fedward.privacy.mechanism import expected_event, privatize
+from fedward.privacy.private_training import noisy_sum, train_privately, units_of
+from fedward.privacy.secret_noise import noised, room_for_rounding, sample
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, SampledUpdate, Vector
 
 SETTINGS = dataclasses.replace(

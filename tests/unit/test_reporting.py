@@ -12,12 +12,12 @@ from PIL import Image
 from rich.console import Console
 
 from fedward.errors import DataError, HospitalFailedError, ResourceError, UsageError
-from fedward.plots import plot_learning_curves
-from fedward.reporting import RunFacts, final_table, summarize, write_summary
-from fedward.round_log import RoundLog
-from fedward.run_folder import Member, RunFolder, RunRecord
-from fedward.score_rows import figure, threshold_text
-from fedward.scores import score, score_findings
+from fedward.figures.plots import plot_learning_curves
+from fedward.figures.reporting import RunFacts, final_table, summarize, write_summary
+from fedward.figures.score_rows import figure, threshold_text
+from fedward.figures.scores import score, score_findings
+from fedward.folders.round_log import RoundLog
+from fedward.folders.run import Member, RunFolder, RunRecord
 from fedward.settings import default_tables
 from fedward.timing import STAGES, Stopwatch
 from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Rejection

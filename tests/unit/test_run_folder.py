@@ -8,7 +8,7 @@ import pytest
 
 from fedward.errors import EvidenceError, UsageError
 from fedward.files import sha256
-from fedward.run_folder import Member, RunFolder, RunRecord
+from fedward.folders.run import Member, RunFolder, RunRecord
 from fedward.settings import load, to_tables
 from fedward.types import Address, HospitalId
 
@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 def test_a_second_run_is_kept_out_as_long_as_the_first_lives(run: RunFolder) -> None:
     program = (
-        "import sys; from pathlib import Path; from fedward.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from fedward.folders.run import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked(): print('locked', flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(run.path)]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fedward import scattering
 from fedward.dataset.phantoms import list_phantoms
 from fedward.errors import UsageError
-from fedward.model import Classifier, ModelSpec, load_network, network_logits, save_network
-from fedward.prepared_images import PreparedImages
-from fedward.quiet_tensorflow import tf
-from fedward.scattering import (
+from fedward.learning import scattering
+from fedward.learning.model import Classifier, ModelSpec, load_network, network_logits, save_network
+from fedward.learning.prepared_images import PreparedImages
+from fedward.learning.quiet_tensorflow import tf
+from fedward.learning.scattering import (
     ANGLES,
     CHANNELS,
     STRIDE,

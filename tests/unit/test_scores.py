@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
-from fedward.evaluation import evaluate, sigmoid
-from fedward.intervals import Wide, auc_interval, auc_parts, groups_of, ratio_interval
-from fedward.scores import calibration_error, score, score_findings
+from fedward.figures.evaluation import evaluate, sigmoid
+from fedward.figures.intervals import Wide, auc_interval, auc_parts, groups_of, ratio_interval
+from fedward.figures.scores import calibration_error, score, score_findings
 from fedward.types import ImageSet, Vector
 
 Labels = NDArray[np.float32]

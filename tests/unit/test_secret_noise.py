@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedward.secret_noise import gaussian, grid_step, noised, room_for_rounding, sample
+from fedward.privacy.secret_noise import gaussian, grid_step, noised, room_for_rounding, sample
 from fedward.settings import PROJECT_FILE
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fedward import settings as setting
-from fedward.aggregation import apply_update
+from fedward.ciphertexts.aggregation import apply_update
 from fedward.errors import EncryptionError, EvidenceError
-from fedward.server_step import MOMENTS, take_step
+from fedward.learning.server_step import MOMENTS, take_step
 from fedward.settings import TrainingSettings
 from fedward.types import GlobalModel
 

@@ -7,10 +7,10 @@ import pytest
 
 from fedward import settings as setting
 from fedward.errors import DataError
-from fedward.model import Classifier, ModelSpec
-from fedward.quiet_tensorflow import keras, tf
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.quiet_tensorflow import keras, tf
+from fedward.learning.training import train
 from fedward.seeding import public_rng
-from fedward.training import train
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, Vector
 
 SETTINGS = dataclasses.replace(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockchain.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
+from blockchain.consortium.trust import MAX_BYTES, TrustFile, checkpoint_from_json, checkpoint_to_json
 from blockchain.identity import Identity
-from blockchain.trust import MAX_BYTES, TrustFile, checkpoint_from_json, checkpoint_to_json
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.types import Address, HospitalId
 

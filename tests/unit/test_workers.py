@@ -11,12 +11,12 @@ import pytest
 
 import encryption
 from encryption import SecretContext, decrypt, encrypt
-from fedward import workers
+from fedward.ciphertexts import workers
+from fedward.ciphertexts.packing import plan_packing, quantize
+from fedward.ciphertexts.workers import Helpers
 from fedward.errors import EncryptionError, ResourceError
-from fedward.packing import plan_packing, quantize
 from fedward.settings import load
 from fedward.types import PrivacyEvent, PrivateUpdate
-from fedward.workers import Helpers
 
 ROOT = Path(encryption.__file__).parent
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
@@ -24,7 +24,7 @@ SCRIPT = """
 import os, sys
 sys.path.insert(0, {root!r})
 from fedward.errors import EncryptionError
-from fedward.workers import serve
+from fedward.ciphertexts.workers import serve
 
 def start(setup):
     def work(job):

@@ -1,0 +1,1 @@
+"""What an audit checks, step by step."""

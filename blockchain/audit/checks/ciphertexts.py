@@ -1,0 +1,315 @@
+"""Steps 10 and 11: the stored ciphertexts are those that were committed, and they add up to what was recorded.
+
+No key is needed: hashes tell which bytes they are, and adding ciphertexts is exact, the same bytes in any order. What
+this does not tell is what is inside.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from blockchain.audit.checks.rounds import RoundStory
+from blockchain.audit.report import Report, Step
+from blockchain.audit.sources.claims import is_hash
+from blockchain.audit.sources.evidence import Evidence, RoundFiles
+from fedward.ciphertexts.serialized import CIPHERTEXT, add_ciphertexts, sum_ciphertexts
+from fedward.errors import EvidenceError, FedwardError, VerificationError
+from fedward.files import merkle_root, sha256
+from fedward.types import Address
+
+SHOWN_DIGITS = 16  # of a hash in a line
+
+
+@dataclass
+class _Stored:
+    """A list of ciphertexts under check: an update's, or the aggregate's.
+
+    Attributes:
+        title: For people: "hospital-1's update".
+        names: Hexadecimal hash of each ciphertext, as listed.
+        faithful: Whether the list itself is what the ledger recorded.
+        missing: Number of ciphertexts that are not there.
+        problem: The first thing that is wrong with one that is there.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    faithful: bool = True
+    missing: int = 0
+    problem: str = ""
+
+    def read(self, evidence: Evidence, position: int) -> bytes | None:
+        """One ciphertext, checked; None where it is missing or wrong, which is written down here."""
+        try:
+            return _checked_chunk(evidence, self.names[position])
+        except EvidenceError:
+            self.missing += 1
+        except FedwardError as error:
+            self.problem = self.problem or f"ciphertext {position + 1} of {len(self.names)}: {error.what}"
+        return None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the recorded one, and all of it is there."""
+        return self.faithful and not self.missing and not self.problem
+
+
+@dataclass
+class _Round:
+    """What is at hand of a round, and what adding it gave.
+
+    Attributes:
+        updates: By hospital, each committed update whose list is the committed one.
+        included: Those of them that the ledger says are in the aggregate, all of them or none.
+        aggregate: The stored aggregate; None where the list is not the recorded one.
+        sums: SHA-256 of the sum at each position, as far as all summands were there.
+    """
+
+    updates: dict[Address, _Stored] = field(default_factory=dict)
+    included: list[_Stored] = field(default_factory=list)
+    aggregate: _Stored | None = None
+    sums: list[bytes] = field(default_factory=list)
+
+
+def check_round(story: RoundStory, evidence: Evidence, report: Report, names: Mapping[Address, str]) -> None:
+    """Check a round's stored ciphertexts against the ledger, and add the included ones again.
+
+    Each ciphertext is read once, and once more where the sum is another; one running sum and one ciphertext are in
+    memory, however many there are.
+
+    Args:
+        story: The round, as the ledger tells it.
+        evidence: Where the ciphertexts are.
+        report: Takes lines of the steps `CIPHERTEXTS` and `ADDITION`.
+        names: How to call each hospital.
+    """
+    about = {"round_index": story.round_index}
+    if not story.updates and story.closed is None:
+        report.note(Step.CIPHERTEXTS, f"Nothing was committed in round {story.round_index}.", **about)
+        return
+    try:
+        files = evidence.round_files(story.round_index)
+    except EvidenceError as error:
+        _tell_nothing_listed(story, report, error.what)
+        return
+    except FedwardError as error:
+        report.fail(Step.CIPHERTEXTS, str(error), **about)
+        if story.closed:
+            report.missing(Step.ADDITION, "The sum cannot be made: the list of ciphertexts is damaged.", **about)
+        return
+    at_hand = _match_lists(story, files, report, names)
+    _read_and_add(at_hand, evidence)
+    _tell_ciphertexts(story, at_hand, report, names)
+    _tell_addition(story, at_hand, evidence, report)
+
+
+def _tell_nothing_listed(story: RoundStory, report: Report, what: str) -> None:
+    """The source does not say which ciphertexts the round has."""
+    about = {"round_index": story.round_index}
+    if story.closed is None:
+        committed = f"{len(story.updates)} updates were committed, none was added, and their ciphertexts are not here"
+        report.note(Step.CIPHERTEXTS, f"Round {story.round_index} got no aggregate: {committed}.", **about)
+        return
+    report.missing(Step.CIPHERTEXTS, f"No ciphertext of round {story.round_index} can be checked: {what}", **about)
+    report.missing(Step.ADDITION, f"The sum of round {story.round_index} cannot be made without them.", **about)
+
+
+def _match_lists(story: RoundStory, files: RoundFiles, report: Report, names: Mapping[Address, str]) -> _Round:
+    """Compare the lists of ciphertexts with what the ledger recorded, before anything is read."""
+    at_hand = _Round()
+    for hospital in files.updates:
+        if hospital not in story.updates:
+            who = names.get(hospital, hospital)
+            text = f"The run lists ciphertexts of {who}, which committed to nothing in this round."
+            report.fail(Step.CIPHERTEXTS, text, round_index=story.round_index, hospital=who)
+    for hospital, update in story.updates.items():
+        who = names.get(hospital, hospital)
+        about = {"round_index": story.round_index, "hospital": who}
+        listed = files.updates.get(hospital, ())
+        if not listed:
+            _tell_unlisted(story, hospital, who, report)
+            continue
+        stored = _Stored(f"{who}'s update", listed)
+        problem = _list_problem(listed, update.update_root, update.update_bytes)
+        if problem:
+            report.fail(Step.CIPHERTEXTS, f"{stored.title} is not the committed one: {problem}.", **about)
+            continue
+        at_hand.updates[hospital] = stored
+    included = [at_hand.updates.get(update.hospital) for update in story.included_updates]
+    if all(included):
+        at_hand.included = [stored for stored in included if stored]
+    if story.aggregate_hash is not None:
+        at_hand.aggregate = _match_aggregate(story, files.aggregate, story.aggregate_hash, report)
+    return at_hand
+
+
+def _match_aggregate(story: RoundStory, listed: tuple[str, ...], recorded: bytes, report: Report) -> _Stored | None:
+    """The stored aggregate, if its list is the recorded one."""
+    about = {"round_index": story.round_index}
+    if not listed:
+        report.missing(Step.CIPHERTEXTS, "The ciphertexts of the aggregate are not listed.", **about)
+        return None
+    problem = _list_problem(listed, recorded, None)
+    if problem:
+        report.fail(Step.CIPHERTEXTS, f"The stored aggregate is not the recorded one: {problem}.", **about)
+        return None
+    return _Stored("the aggregate", listed)
+
+
+def _tell_unlisted(story: RoundStory, hospital: Address, who: str, report: Report) -> None:
+    """A committed update of which the run lists no ciphertext: missing where it was added, else worth a note."""
+    about = {"round_index": story.round_index, "hospital": who}
+    if story.is_included(hospital):
+        report.missing(Step.CIPHERTEXTS, f"The ciphertexts of {who}'s update are not listed.", **about)
+        return
+    why = story.exclusions.get(hospital, "the round was aborted" if story.ended else "the round is open")
+    text = f"{who}'s update was committed but not added ({why}); its ciphertexts are not here."
+    report.note(Step.CIPHERTEXTS, text, **about)
+
+
+def _list_problem(names: Sequence[str], root: bytes, length: int | None) -> str:
+    """In which way a list of hashes is not the one recorded, by its Merkle root and total length; empty if it is."""
+    if not all(map(is_hash, names)):
+        return "its list holds something else than hashes"
+    listed = merkle_root([bytes.fromhex(name) for name in names])
+    if listed != root:
+        return f"its hashes have the Merkle root {_short(listed)}, the ledger holds {_short(root)}"
+    stored = len(names) * CIPHERTEXT.total_bytes
+    if length is not None and stored != length:
+        return f"{len(names)} ciphertexts have {stored} bytes, the ledger holds {length}"
+    return ""
+
+
+def _read_and_add(at_hand: _Round, evidence: Evidence) -> None:
+    """Read every listed ciphertext once, position by position, and hash the sum of the included ones."""
+    lists = [*at_hand.updates.values(), *([at_hand.aggregate] if at_hand.aggregate else [])]
+    summands = {id(stored) for stored in at_hand.included}
+    others = [stored for stored in lists if id(stored) not in summands]
+    for position in range(max((len(stored.names) for stored in lists), default=0)):
+        added = list[_Stored]()
+        total = sum_ciphertexts(_read_all(at_hand.included, evidence, position, added))
+        if added and len(added) == len(at_hand.included):
+            at_hand.sums.append(sha256(total))
+        for _ in _read_all(others, evidence, position, []):
+            pass  # reading alone tells whether they are what was committed
+
+
+def _read_all(lists: Sequence[_Stored], evidence: Evidence, position: int, found: list[_Stored]) -> Iterator[bytes]:
+    """The ciphertexts at a position, as far as they are there and right; whose they are goes into `found`."""
+    for stored in lists:
+        chunk = stored.read(evidence, position) if position < len(stored.names) else None
+        if chunk is not None:
+            found.append(stored)
+            yield chunk
+
+
+def _tell_ciphertexts(story: RoundStory, at_hand: _Round, report: Report, names: Mapping[Address, str]) -> None:
+    """A line for each update and the aggregate; one for all where every ciphertext is missing."""
+    lists: list[tuple[_Stored, str | None, bytes]] = [
+        (stored, names.get(hospital, hospital), story.updates[hospital].update_root)
+        for hospital, stored in at_hand.updates.items()
+    ]
+    if at_hand.aggregate and story.aggregate_hash:
+        lists.append((at_hand.aggregate, None, story.aggregate_hash))
+    total = sum(len(stored.names) for stored, _, _ in lists)
+    absent = sum(stored.missing for stored, _, _ in lists)
+    if lists and absent == total:
+        text = (
+            f"{absent} of {total} ciphertexts of round {story.round_index} are missing: this source has none of them."
+        )
+        report.missing(Step.CIPHERTEXTS, text, round_index=story.round_index)
+        return
+    for stored, who, root in lists:
+        about = {"round_index": story.round_index, "hospital": who}
+        count = len(stored.names)
+        if stored.problem:
+            report.fail(Step.CIPHERTEXTS, f"{_capital(stored.title)}, {stored.problem}", **about)
+        if stored.missing:
+            text = f"{stored.missing} of {count} ciphertexts of {stored.title} are missing."
+            report.missing(Step.CIPHERTEXTS, text, **about)
+        if stored.whole:
+            text = f"{_capital(stored.title)}: {count} ciphertexts, root {_short(root)}, as on the ledger."
+            report.ok(Step.CIPHERTEXTS, text, **about, checks=2 * count + 2)
+
+
+def _tell_addition(story: RoundStory, at_hand: _Round, evidence: Evidence, report: Report) -> None:
+    """Whether the sums are those recorded."""
+    about = {"round_index": story.round_index}
+    recorded, included = story.aggregate_hash, story.included_updates
+    if recorded is None:
+        text = f"Round {story.round_index} recorded no aggregate ({story.abort_reason or 'it is open'})."
+        report.note(Step.ADDITION, text, **about)
+        return
+    counts = sorted({len(stored.names) for stored in at_hand.included})
+    if len(counts) > 1:
+        text = f"The included updates have {counts} ciphertexts: they have no sum, yet one is recorded."
+        report.fail(Step.ADDITION, text, **about)
+        return
+    if not counts or len(at_hand.sums) != counts[0]:
+        absent = sum(stored.missing for stored in at_hand.included)
+        why = f"{absent} of their ciphertexts are missing" if absent else "not all of them are here as committed"
+        report.missing(Step.ADDITION, f"The {len(included)} included updates cannot be added: {why}.", **about)
+        return
+    found = merkle_root(at_hand.sums)
+    if found == recorded:
+        text = f"{len(included)} updates of {counts[0]} ciphertexts add up to the recorded {_short(recorded)}."
+        report.ok(Step.ADDITION, text, **about, checks=counts[0] + 1)
+        return
+    text = (
+        f"Round {story.round_index}: the {len(included)} included updates add up to {_short(found)}, "
+        f"the ledger holds {_short(recorded)}{_explain(at_hand, evidence)}."
+    )
+    report.fail(Step.ADDITION, text, **about)
+
+
+def _explain(at_hand: _Round, evidence: Evidence) -> str:
+    """Where the stored aggregate departs from the sum, and by which single update, if it is one."""
+    aggregate = at_hand.aggregate
+    if aggregate is None:
+        return "; the recorded aggregate's own ciphertexts are not here to compare with"
+    if len(aggregate.names) != len(at_hand.sums):
+        return f"; the recorded aggregate has {len(aggregate.names)} ciphertexts, the updates {len(at_hand.sums)}"
+    position = next(k for k, digest in enumerate(at_hand.sums) if digest.hex() != aggregate.names[k])
+    where = f"; they differ first in ciphertext {position + 1} of {len(at_hand.sums)}"
+    recorded = aggregate.read(evidence, position)
+    summands = [stored.read(evidence, position) for stored in at_hand.included]
+    if recorded is None or None in summands:
+        return where
+    total = sum_ciphertexts(chunk for chunk in summands if chunk)
+    for stored in at_hand.updates.values():
+        chunk = stored.read(evidence, position) if position < len(stored.names) else None
+        if chunk is None:
+            continue
+        if add_ciphertexts(recorded, chunk) == total:
+            return f"{where}, where {stored.title} is left out of the recorded aggregate"
+        if add_ciphertexts(total, chunk) == recorded:
+            again = " once more" if stored in at_hand.included else ""
+            return f"{where}, where {stored.title} was added{again} to the recorded aggregate"
+    return f"{where}, by no single update of the round: a foreign ciphertext was added, or several were changed"
+
+
+def _checked_chunk(evidence: Evidence, name: str) -> bytes:
+    """A ciphertext that has the hash it is listed under, and is well formed.
+
+    Raises:
+        EvidenceError: it is missing.
+        FedwardError: it is damaged.
+    """
+    content = evidence.chunk(name)
+    digest = sha256(content).hex()
+    if digest != name:
+        raise VerificationError(
+            f"The file {_short(bytes.fromhex(name))} has the content of hash {digest[:SHOWN_DIGITS]}….",
+            "Restore it from another copy.",
+        )
+    CIPHERTEXT.check(content)
+    return content
+
+
+def _capital(text: str) -> str:
+    """A title at the beginning of a sentence; hospitals' names stay as they are."""
+    return text.replace("the ", "The ", 1) if text.startswith("the ") else text
+
+
+def _short(word: bytes) -> str:
+    """The beginning of a hash, enough to find it."""
+    return f"{word.hex()[:SHOWN_DIGITS]}…"

@@ -1,0 +1,322 @@
+"""The story of each round, told from the ledger's events alone: who took part, what each did, and how it ended."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from blockchain.audit.history import ExecutedBlock, ledger_events
+from blockchain.ledger.encoding import decode_event, decode_mask, decode_reason
+from blockchain.ledger.fold import EMPTY_HEAD, LedgerEvent
+from blockchain.ledger.reader import as_address
+from blockchain.ledger.records import RosterEntry, RoundPhase
+from fedward.errors import VerificationError
+from fedward.types import Address, PrivacyEvent
+
+_REMEDY = "Compare with another copy of this ledger: the contract's code never emits this."
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A block's number and its Unix time in seconds."""
+
+    block: int
+    timestamp: int
+
+
+@dataclass(frozen=True)
+class CommittedUpdate:
+    """What a hospital committed to.
+
+    Attributes:
+        hospital: Its address.
+        at: When.
+        update_root: 32 bytes; Merkle root of its ciphertexts' hashes.
+        update_bytes: Total length of its ciphertexts.
+        weight: Its example count.
+        event: What it declares to have spent of its privacy budget.
+    """
+
+    hospital: Address
+    at: Moment
+    update_root: bytes
+    update_bytes: int
+    weight: int
+    event: PrivacyEvent
+
+
+@dataclass(frozen=True)
+class RecordedVote:
+    """A hospital's verdict: digest of the model that it saw, and hash of its reports (32 bytes each)."""
+
+    hospital: Address
+    at: Moment
+    accept: bool
+    candidate_digest: bytes
+    evidence_hash: bytes
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """A witness's word that it added the included updates and got this hash (32 bytes)."""
+
+    witness: Address
+    at: Moment
+    aggregate_hash: bytes
+
+
+@dataclass
+class RoundStory:
+    """One round, as far as it went.
+
+    Attributes:
+        round_index: From 1.
+        settings_digest: 32 bytes; what the ledger was created with, the same for all rounds.
+        opened: When.
+        base_id: 32 bytes; the model that it starts from.
+        context_fingerprint: 32 bytes; the key that updates are encrypted under.
+        roster: Who takes part, by place.
+        enrolled_total: Sum of their weights.
+        submission_deadline: Unix seconds.
+        updates: What each hospital committed to, in the order of the ledger.
+        closed: When the aggregate was recorded; None: not yet, or never.
+        aggregate_hash: 32 bytes; None until closed.
+        included: Places on the roster whose updates are in the aggregate.
+        included_weight: Sum of their weights.
+        exclusions: Why a committed update is not in the aggregate, by hospital; printable ASCII.
+        voting_deadline: Unix seconds; None until closed.
+        votes: In the order of the ledger.
+        witnesses: In the order of the ledger.
+        ended: When the outcome was recorded; None: still running.
+        outcome: Where it stands, or how it ended.
+        abort_reason: Why it was aborted, printable ASCII; None where it was not.
+    """
+
+    round_index: int
+    settings_digest: bytes
+    opened: Moment
+    base_id: bytes
+    context_fingerprint: bytes
+    roster: tuple[RosterEntry, ...]
+    enrolled_total: int
+    submission_deadline: int
+    updates: dict[Address, CommittedUpdate] = field(default_factory=dict)
+    closed: Moment | None = None
+    aggregate_hash: bytes | None = None
+    included: tuple[int, ...] = ()
+    included_weight: int = 0
+    exclusions: dict[Address, str] = field(default_factory=dict)
+    voting_deadline: int | None = None
+    votes: list[RecordedVote] = field(default_factory=list)
+    witnesses: list[Attestation] = field(default_factory=list)
+    ended: Moment | None = None
+    outcome: RoundPhase = RoundPhase.OPEN
+    abort_reason: str | None = None
+
+    @property
+    def included_updates(self) -> tuple[CommittedUpdate, ...]:
+        """The updates that the ledger says are in the aggregate, by place on the roster."""
+        return tuple(self.updates[entry.address] for entry in self.roster if entry.index in self.included)
+
+    def is_included(self, hospital: Address) -> bool:
+        """Whether the ledger says that a hospital's update is in the aggregate."""
+        return any(entry.address == hospital and entry.index in self.included for entry in self.roster)
+
+
+def tell_rounds(blocks: Iterable[ExecutedBlock], contract: Address) -> list[RoundStory]:
+    """Tell all rounds of a ledger.
+
+    Args:
+        blocks: All blocks after block 0, in order.
+        contract: The ledger.
+
+    Returns:
+        The rounds from 1, without a gap.
+
+    Raises:
+        VerificationError: an event is malformed, or does not fit those before it; nothing else, whatever the blocks.
+    """
+    teller = _Teller()
+    for block in blocks:
+        moment = Moment(block.number, block.timestamp)
+        for event in ledger_events([block], contract):
+            teller.hear(event, moment)
+    return teller.stories
+
+
+def late_joiners(blocks: Iterable[ExecutedBlock], contract: Address) -> frozenset[Address]:
+    """The hospitals that joined after the last round was opened.
+
+    Raises:
+        VerificationError: an event is malformed.
+    """
+    late: set[Address] = set()
+    for block in blocks:
+        for event in ledger_events([block], contract):
+            if event.name == "HospitalRegistered":
+                late.add(as_address(event.values["hospital"]))
+            elif event.name == "RoundOpened":
+                late.clear()
+    return frozenset(late)
+
+
+def heads_by_height(blocks: Iterable[ExecutedBlock], contract: Address) -> dict[int, bytes]:
+    """The ledger head (32 bytes) after each block, as the events carry it; zeros before the contract's first event.
+
+    Raises:
+        VerificationError: an event is malformed.
+    """
+    heads, head = {}, EMPTY_HEAD
+    for block in blocks:
+        for event in ledger_events([block], contract):
+            head = bytes(event.values["ledgerHead"])
+        heads[block.number] = head
+    return heads
+
+
+class _Teller:
+    """Hears the events in order and writes the stories."""
+
+    def __init__(self) -> None:
+        self.stories: list[RoundStory] = []
+        self._settings_digest: bytes | None = None
+        self._members: list[RosterEntry] = []
+
+    def hear(self, event: LedgerEvent, moment: Moment) -> None:
+        """Take one event in; those that concern no round are passed over."""
+        values = event.values
+        if event.name == "LedgerCreated":
+            self._settings_digest = bytes(values["settingsDigest"])
+        elif event.name == "HospitalRegistered":
+            self._register(values)
+        elif event.name == "RoundOpened":
+            self._open(values, moment)
+        elif "round" in values:
+            story = self._running(event)
+            _CHAPTERS[event.name](story, values, moment)
+
+    def _register(self, values: Mapping[str, Any]) -> None:
+        """A place on the roster is the number of hospitals before it, and is kept for ever."""
+        if values["index"] != len(self._members):
+            raise _misfit(f"a hospital at place {values['index']} where {len(self._members)} is next")
+        self._members.append(RosterEntry(values["index"], as_address(values["hospital"]), values["weight"]))
+
+    def _open(self, values: Mapping[str, Any], moment: Moment) -> None:
+        """The next round begins."""
+        places = decode_mask(values["rosterMask"])
+        if self._settings_digest is None or values["round"] != len(self.stories) + 1:
+            raise _misfit(f"the opening of round {values['round']} where {len(self.stories) + 1} is next")
+        if any(place >= len(self._members) for place in places):
+            raise _misfit(f"round {values['round']} with hospitals that are not on the roster")
+        self.stories.append(
+            RoundStory(
+                round_index=values["round"],
+                settings_digest=self._settings_digest,
+                opened=moment,
+                base_id=bytes(values["baseId"]),
+                context_fingerprint=bytes(values["contextFingerprint"]),
+                roster=tuple(self._members[place] for place in places),
+                enrolled_total=values["enrolledTotal"],
+                submission_deadline=values["submissionDeadline"],
+            )
+        )
+
+    def _running(self, event: LedgerEvent) -> RoundStory:
+        """The round that an event is about: the latest, not ended, and in the phase that the event belongs to."""
+        story = self.stories[-1] if self.stories else None
+        if story is None or story.round_index != event.values["round"]:
+            raise _misfit(f"{event.name} of round {event.values['round']}, which is not running")
+        if event.name not in _CHAPTERS or story.outcome not in _PHASES[event.name]:
+            raise _misfit(f"{event.name} of round {story.round_index} while it is {story.outcome.name.lower()}")
+        return story
+
+
+def _commit(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+    hospital = _on_roster(story, values["hospital"])
+    if hospital in story.updates:
+        raise _misfit(f"a second update of {hospital} in round {story.round_index}")
+    story.updates[hospital] = CommittedUpdate(
+        hospital=hospital,
+        at=moment,
+        update_root=bytes(values["updateRoot"]),
+        update_bytes=values["updateBytes"],
+        weight=values["weight"],
+        event=decode_event(values["privacy"]),
+    )
+
+
+def _close(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+    addresses = {entry.index: entry.address for entry in story.roster}
+    included = decode_mask(values["includedMask"])
+    reasons = dict(values["exclusions"])
+    for place in (*included, *reasons):
+        if addresses.get(place) not in story.updates:
+            raise _misfit(f"the closing of round {story.round_index} with place {place}, which committed to nothing")
+    if set(included) & set(reasons):
+        raise _misfit(f"the closing of round {story.round_index} with an update both included and excluded")
+    story.closed, story.outcome = moment, RoundPhase.VOTING
+    story.aggregate_hash = bytes(values["aggregateHash"])
+    story.included, story.included_weight = included, values["includedWeight"]
+    story.exclusions = {addresses[place]: readable_reason(reason) for place, reason in reasons.items()}
+    story.voting_deadline = values["votingDeadline"]
+
+
+def _vote(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+    hospital = _on_roster(story, values["hospital"])
+    if any(vote.hospital == hospital for vote in story.votes):
+        raise _misfit(f"a second vote of {hospital} in round {story.round_index}")
+    digests = (bytes(values["candidateDigest"]), bytes(values["evidenceHash"]))
+    story.votes.append(RecordedVote(hospital, moment, values["accept"], *digests))
+
+
+def _witness(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+    story.witnesses.append(Attestation(as_address(values["witness"]), moment, bytes(values["aggregateHash"])))
+
+
+def _accept(story: RoundStory, _values: Mapping[str, Any], moment: Moment) -> None:
+    story.ended, story.outcome = moment, RoundPhase.ACCEPTED
+
+
+def _reject(story: RoundStory, _values: Mapping[str, Any], moment: Moment) -> None:
+    story.ended, story.outcome = moment, RoundPhase.REJECTED
+
+
+def _abort(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+    story.ended, story.outcome = moment, RoundPhase.ABORTED
+    story.abort_reason = readable_reason(values["reason"])
+
+
+_CHAPTERS = {
+    "UpdateCommitted": _commit,
+    "SubmissionsClosed": _close,
+    "VoteCast": _vote,
+    "RoundWitnessed": _witness,
+    "RoundAccepted": _accept,
+    "RoundRejected": _reject,
+    "RoundAborted": _abort,
+}
+_PHASES = {
+    "UpdateCommitted": (RoundPhase.OPEN,),
+    "SubmissionsClosed": (RoundPhase.OPEN,),
+    "VoteCast": (RoundPhase.VOTING,),
+    "RoundWitnessed": (RoundPhase.VOTING,),
+    "RoundAccepted": (RoundPhase.VOTING,),
+    "RoundRejected": (RoundPhase.VOTING,),
+    "RoundAborted": (RoundPhase.OPEN, RoundPhase.VOTING),
+}
+
+
+def readable_reason(word: bytes) -> str:
+    """A reason as people may be shown it: whoever wrote it may have put control characters in."""
+    return "".join(character if " " <= character <= "~" else "?" for character in decode_reason(word))
+
+
+def _on_roster(story: RoundStory, account: str) -> Address:
+    """The hospital's address, if it takes part in the round."""
+    address = as_address(account)
+    if all(entry.address != address for entry in story.roster):
+        raise _misfit(f"{address} in round {story.round_index}, where it does not take part")
+    return address
+
+
+def _misfit(what: str) -> VerificationError:
+    return VerificationError(f"The ledger's events tell of {what}.", _REMEDY)

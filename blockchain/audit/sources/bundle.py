@@ -1,0 +1,293 @@
+"""The bundle: a run's evidence in one file that an auditor takes home.
+
+manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  [ciphertexts/<sha256> ...]
+
+`blocks.rlp` holds each block after block 0 as its length (4 bytes, big-endian) and its RLP. The manifest has the run's
+claims, the ciphertexts of each round by name, and the SHA-256 of every other member; a ciphertext's is its name.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from blockchain.audit.report import Report, Step
+from blockchain.audit.sources import claims as claimed
+from blockchain.audit.sources.archive import Archive, writing
+from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.ledger.artifact import ARTIFACT_FILE
+from blockchain.node.stored_chain import decode_balances, encode_balances
+from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.errors import EvidenceError, FedwardError, VerificationError
+from fedward.folders.run import RunFolder
+
+FORMAT = "fedward-bundle"
+VERSION = 1
+MANIFEST, GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS = (
+    "manifest.json",
+    "genesis.json",
+    "blocks.rlp",
+    "artifact.json",
+    "checkpoints.jsonl",
+)
+CIPHERTEXTS = "ciphertexts/"
+MAX_BLOCK_BYTES = 16 * 1024 * 1024  # the gas limit leaves room for half of that
+MAX_HEADER_BYTES = 4096
+MAX_MANIFEST_BYTES = 512 * 1024 * 1024  # 70 bytes a ciphertext
+
+_LENGTH_BYTES = 4
+_PIECE_BYTES = 1024 * 1024
+Parsed = TypeVar("Parsed")
+
+
+class ListedEvidence(Evidence, Protocol):
+    """Evidence that knows which rounds it lists ciphertexts of."""
+
+    def rounds(self) -> tuple[int, ...]:
+        """The rounds whose ciphertexts are listed, in order."""
+
+    def check_members(self, report: Report) -> None:
+        """Say of every part whether it is there and whole, under the step EVIDENCE."""
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What was written: numbers of blocks after block 0, checkpoints, ciphertexts, and of those that were not there."""
+
+    blocks: int
+    checkpoints: int
+    ciphertexts: int
+    absent: int
+
+
+def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -> BundleFacts:
+    """Write evidence into one file.
+
+    Ciphertexts that the source no longer has are left out: keeping them is each run's own policy.
+
+    Raises:
+        UsageError: the file is there already, or its folder is not.
+        ResourceError: the disk is full.
+        EvidenceError, VerificationError: the source misses something, or it is damaged.
+
+    Guarantees:
+        1. The same evidence gives the same bytes.
+        2. The file has its name only once it is whole and on the disk.
+        3. No path of this machine, and no key, is in it.
+    """
+    with writing(path) as archive:
+        claims, genesis, checkpoints = evidence.claims(), evidence.genesis(), evidence.checkpoints()
+        rounds = {index: evidence.round_files(index) for index in evidence.rounds()}
+        blocks = _Framed(evidence.blocks())
+        digests = {ARTIFACT: archive.add(ARTIFACT, [ARTIFACT_FILE.read_bytes()])}
+        digests[BLOCKS] = archive.add(BLOCKS, blocks)
+        digests[CHECKPOINTS] = archive.add(CHECKPOINTS, [claimed.checkpoints_to_lines(checkpoints)])
+        included = absent = 0
+        for name in sorted(_names(rounds.values())) if with_ciphertexts else ():
+            try:
+                chunk = evidence.chunk(name)
+            except EvidenceError:
+                absent += 1
+                continue
+            if archive.add(CIPHERTEXTS + name, [chunk]) != name:
+                raise VerificationError(
+                    f"The ciphertext {name} of {evidence.source} is damaged.", "Restore it, or leave ciphertexts out."
+                )
+            included += 1
+        fields = {"header": genesis.header.hex(), "balances": json.loads(encode_balances(genesis.balances))}
+        digests[GENESIS] = archive.add(GENESIS, [_json(fields)])
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "claims": claimed.claims_to_json(claims),
+            "rounds": {str(index): claimed.round_files_to_json(files) for index, files in rounds.items()},
+            "members": digests,
+            "ciphertexts": with_ciphertexts,
+        }
+        archive.add(MANIFEST, [_json(manifest)])
+    return BundleFacts(blocks.count, len(checkpoints), included, absent)
+
+
+class _Framed:
+    """Blocks as `blocks.rlp` holds them, counted as they pass."""
+
+    def __init__(self, blocks: Iterable[RawBlock]) -> None:
+        self._blocks = blocks
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for each in self._blocks:
+            self.count += 1
+            yield len(each.block).to_bytes(_LENGTH_BYTES, "big") + each.block
+
+
+def _names(rounds: Iterable[RoundFiles]) -> set[str]:
+    """All ciphertexts that rounds are made of."""
+    return {name for files in rounds for names in (files.aggregate, *files.updates.values()) for name in names}
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    """JSON whose bytes follow from its content."""
+    return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """`manifest.json`, parsed."""
+
+    claims: Claims
+    rounds: Mapping[int, RoundFiles]
+    members: Mapping[str, str]
+    ciphertexts: bool
+
+
+class BundleEvidence:
+    """See `Evidence`; the source is a bundle. It holds the file open until `close`.
+
+    Raises:
+        EvidenceError: the file is missing or empty, or has no manifest.
+        VerificationError: it is no bundle, or damaged.
+    """
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.source = f"the bundle {path}"
+        self._archive = Archive(path)
+        try:
+            self._manifest = self._parsed(MANIFEST, MAX_MANIFEST_BYTES, _manifest)
+        except FedwardError:
+            self._archive.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._archive.close()
+
+    def claims(self) -> Claims:
+        """What the manifest says of the run."""
+        return self._manifest.claims
+
+    def genesis(self) -> Genesis:
+        """Block 0."""
+        return self._parsed(GENESIS, claimed.MAX_JSON_BYTES, _genesis)
+
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks after block 0; a block's number is its place."""
+        with self._archive.streaming(BLOCKS) as stream:
+            number = 0
+            while prefix := stream.take(_LENGTH_BYTES):
+                number += 1
+                length = int.from_bytes(prefix, "big")
+                block = stream.take(length) if length <= MAX_BLOCK_BYTES else b""
+                if len(prefix) < _LENGTH_BYTES or length > MAX_BLOCK_BYTES or len(block) < length:
+                    raise VerificationError(
+                        f"Block {number} of {self.source} is cut short.", "Compare the bundle with another copy."
+                    )
+                yield RawBlock(number, block)
+
+    def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
+        """The hospitals' signed checkpoints."""
+        content = self._archive.read(CHECKPOINTS, claimed.MAX_JSON_BYTES)
+        return claimed.checkpoints_from_lines(content, f"{CHECKPOINTS} of {self.source}")
+
+    def rounds(self) -> tuple[int, ...]:
+        """The rounds whose ciphertexts are listed, in order."""
+        return tuple(sorted(self._manifest.rounds))
+
+    def round_files(self, round_index: int) -> RoundFiles:
+        """Which ciphertexts make up a round."""
+        if round_index not in self._manifest.rounds:
+            raise EvidenceError(
+                f"No ciphertexts of round {round_index} are listed by {self.source}.", "Audit the run folder."
+            )
+        return self._manifest.rounds[round_index]
+
+    def chunk(self, name: str) -> bytes:
+        """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
+        if not claimed.is_hash(name):
+            raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
+        return self._archive.read(CIPHERTEXTS + name, CIPHERTEXT.total_bytes)
+
+    def check_members(self, report: Report) -> None:
+        """Compare every member with its digest in the manifest, under the step EVIDENCE.
+
+        Ciphertexts are left to the step that compares them with the ledger; here only their names are looked at.
+        """
+        members, names = self._manifest.members, set(self._archive.names())
+        for name in sorted({GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS} | set(members)):
+            with report.guarding(Step.EVIDENCE):
+                stated, found = members.get(name), self._digest(name)
+                if found == stated:
+                    report.ok(Step.EVIDENCE, f"{name} has the digest {found[:16]}… that the manifest states.")
+                else:
+                    report.fail(Step.EVIDENCE, f"{name} has the digest {found}; the manifest states {stated}.")
+        listed = {CIPHERTEXTS + name for name in _names(self._manifest.rounds.values())}
+        strangers = sorted(names - set(members) - listed - {MANIFEST})
+        if strangers:
+            report.fail(Step.EVIDENCE, f"The manifest does not name {len(strangers)} members: {strangers[0]!r:.99}")
+        if self._manifest.ciphertexts:
+            report.note(Step.EVIDENCE, f"Of {len(listed):,} ciphertexts {len(listed & names):,} are inside.")
+        else:
+            report.note(Step.EVIDENCE, "The bundle was made without ciphertexts.")
+
+    def _digest(self, name: str) -> str:
+        """The hexadecimal SHA-256 of a member's content."""
+        digest = sha256()
+        with self._archive.streaming(name) as stream:
+            while piece := stream.take(_PIECE_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _parsed(self, name: str, most: int, parser: Callable[[Any], Parsed]) -> Parsed:
+        """A member of JSON as what the parser makes of it."""
+        return claimed.parse(self._archive.read(name, most), f"{name} of {self.source}", parser)
+
+
+def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
+    """A run folder or a bundle, whichever a path names.
+
+    Raises:
+        EvidenceError: it is neither.
+        VerificationError: it is a damaged bundle.
+    """
+    if path.is_dir() and (path / "run.json").exists():
+        return RunEvidence(RunFolder(path))
+    if path.is_file():
+        return BundleEvidence(path)
+    raise EvidenceError(
+        f"{path} is neither a run folder (with a run.json) nor a bundle.",
+        "Name the folder of a run, or a file that main.py export made.",
+    )
+
+
+def _genesis(fields: Any) -> Genesis:
+    """`genesis.json`; to be called by `parse`."""
+    header = bytes.fromhex(fields["header"])
+    if len(header) > MAX_HEADER_BYTES:
+        raise ValueError("longer than a header")
+    return Genesis(header, decode_balances(fields["balances"]))
+
+
+def _manifest(fields: Any) -> _Manifest:
+    """`manifest.json`; to be called by `parse`."""
+    if fields["format"] != FORMAT or fields["version"] != VERSION or not isinstance(fields["ciphertexts"], bool):
+        raise ValueError("another format")
+    members = {claimed.text(name): claimed.text(digest) for name, digest in fields["members"].items()}
+    return _Manifest(
+        claims=claimed.claims_from_json(fields["claims"]),
+        rounds={_round_index(index): claimed.round_files_from_json(files) for index, files in fields["rounds"].items()},
+        members=members,
+        ciphertexts=fields["ciphertexts"],
+    )
+
+
+def _round_index(key: str) -> int:
+    """A round's number, as written by us."""
+    if str(claimed.whole(int(key))) != key:
+        raise ValueError("not a round")
+    return int(key)

@@ -1,0 +1,116 @@
+"""What an audit is given: blocks, what the run says of itself, ciphertexts, checkpoints. Nothing of it is believed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.types import Address, HospitalId
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """Block 0, and the accounts that it endows.
+
+    Attributes:
+        header: RLP of the header.
+        balances: Wei by account; no genesis of ours has code or storage.
+    """
+
+    header: bytes
+    balances: Mapping[Address, int]
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """A block after block 0, undecoded.
+
+    Attributes:
+        number: As asked for; the header must say the same.
+        block: RLP of header, transactions, uncles and withdrawals, as the chain stores and hashes it.
+        receipts: The receipts as encoded for the receipt root (typed), where the source has them; None: execution
+            alone tells.
+    """
+
+    number: int
+    block: bytes
+    receipts: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ClaimedMember:
+    """A hospital, as the run lists it."""
+
+    hospital: HospitalId
+    address: Address
+    weight: int
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the run says of itself.
+
+    Attributes:
+        run_id: Its name.
+        chain_id, contract: Its ledger.
+        settings: The tables behind the settings digest (`Settings.guaranteed`), or None where they are not told.
+        roster: Its hospitals, in the ledger's order.
+        epsilons: By hospital, the epsilon that it states; empty where it states none, as for privacy mode none.
+        releases: By hospital, how many releases that epsilon covers, committed or not; 1 at least.
+        delta: For which delta; None where it states no epsilon.
+        height, block_hash, ledger_head: Where it says the ledger ends; None where it does not say.
+    """
+
+    run_id: str
+    chain_id: int
+    contract: Address
+    settings: Mapping[str, Mapping[str, Any]] | None
+    roster: tuple[ClaimedMember, ...]
+    epsilons: Mapping[HospitalId, float] = field(default_factory=dict)
+    releases: Mapping[HospitalId, int] = field(default_factory=dict)
+    delta: float | None = None
+    height: int | None = None
+    block_hash: bytes | None = None
+    ledger_head: bytes | None = None
+
+
+@dataclass(frozen=True)
+class RoundFiles:
+    """Which ciphertexts make up a round, by the hexadecimal SHA-256 that each is stored under, in order.
+
+    Attributes:
+        aggregate: The recorded sum's.
+        updates: Each submitted update's, as far as the run lists them.
+    """
+
+    aggregate: tuple[str, ...]
+    updates: Mapping[Address, tuple[str, ...]]
+
+
+class Evidence(Protocol):
+    """One source: a run folder, a bundle, or a node.
+
+    Every method raises `EvidenceError` where something is missing and `VerificationError` where it is damaged;
+    whatever the bytes are, nothing else.
+    """
+
+    source: str  # for people: "the run folder runs/x"
+    live: bool  # blocks come from a running node, so execution is the node's word
+
+    def claims(self) -> Claims:
+        """What the run says of itself."""
+
+    def genesis(self) -> Genesis:
+        """Block 0."""
+
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks from 1 on, in order, up to the last that there is."""
+
+    def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
+        """The hospitals' checkpoints as far as they came with this source."""
+
+    def round_files(self, round_index: int) -> RoundFiles:
+        """Which ciphertexts make up a round."""
+
+    def chunk(self, name: str) -> bytes:
+        """The ciphertext that is stored under a hash; at most as many bytes as a ciphertext has are read."""

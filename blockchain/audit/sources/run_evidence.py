@@ -1,0 +1,226 @@
+"""A run folder as evidence, read without changing a byte of it."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blockchain.audit.report import Report, Step
+from blockchain.audit.sources import claims as claimed
+from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock, RoundFiles
+from blockchain.ledger.encoding import check_address, encode_event
+from blockchain.node.stored_chain import StoredChain
+from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.errors import EvidenceError, UsageError, VerificationError
+from fedward.folders.run import RunFolder
+from fedward.privacy.accounting import epsilon
+from fedward.settings import from_tables
+from fedward.types import HospitalId, PrivacyEvent
+
+_ROUND_FILE = re.compile(r"round-([0-9]{4,10})\.json", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What `summary.json` says of privacy and of the ledger's end; all None where there is no such file yet."""
+
+    epsilon: float | None = None
+    delta: float | None = None
+    height: int | None = None
+    ledger_head: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What a hospital's privacy record adds up to; 0 releases: how many there are is not told."""
+
+    epsilon: float
+    delta: float
+    releases: int = 0
+
+
+class RunEvidence:
+    """See `Evidence`; the source is a run folder whose node is stopped.
+
+    Guarantees:
+        1. Nothing in the folder is written, made or removed.
+    """
+
+    live = False
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._chain = folder.ledger / "chain.sqlite"
+        self.source = f"the run folder {folder.path}"
+
+    def claims(self) -> Claims:
+        """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
+        base, summary = self.record(), self._summary()
+        spent = self._spent(base)
+        if not spent and summary.epsilon is not None:  # no hospital's record is here: the largest of any is told
+            spent = {member.hospital: _Spent(summary.epsilon, summary.delta or 0.0) for member in base.roster}
+        deltas = [of_one.delta for of_one in spent.values() if of_one.delta > 0]
+        return replace(
+            base,
+            epsilons={hospital: of_one.epsilon for hospital, of_one in spent.items()},
+            releases={hospital: of_one.releases for hospital, of_one in spent.items() if of_one.releases},
+            delta=max(deltas) if deltas else None,
+            height=summary.height,
+            ledger_head=summary.ledger_head,
+        )
+
+    def genesis(self) -> Genesis:
+        """Block 0, from the ledger's store."""
+        with StoredChain.open(self._chain) as chain:
+            return Genesis(chain.header(0), chain.balances())
+
+    def blocks(self) -> Iterator[RawBlock]:
+        """The blocks after block 0, from the ledger's store, which is held open meanwhile."""
+        with StoredChain.open(self._chain) as chain:
+            for number in range(1, chain.height() + 1):
+                yield RawBlock(number, chain.block(number))
+
+    def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
+        """Every hospital's signed checkpoints, by hospital, each oldest first; unsigned ones prove nothing."""
+        found: list[SignedCheckpoint] = []
+        for path in self._hospital_files("checkpoints.jsonl"):
+            content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The checkpoints")
+            found += claimed.checkpoints_from_lines(content, str(path))
+        return tuple(found)
+
+    def round_files(self, round_index: int) -> RoundFiles:
+        """Which ciphertexts make up a round."""
+        what = f"The list of ciphertexts of round {round_index}"
+        path = self._folder.ciphertexts / f"round-{round_index:04d}.json"
+        content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, what)
+        return claimed.parse(content, f"{path}", claimed.round_files_from_json)
+
+    def rounds(self) -> tuple[int, ...]:
+        """The rounds whose ciphertexts are listed, in order."""
+        matches = (_ROUND_FILE.fullmatch(path.name) for path in self._listing(self._folder.ciphertexts))
+        return tuple(sorted(int(match[1]) for match in matches if match))
+
+    def chunk(self, name: str) -> bytes:
+        """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
+        if not claimed.is_hash(name):
+            raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
+        return claimed.read_bounded(self._folder.ciphertexts / name, CIPHERTEXT.total_bytes, f"Ciphertext {name[:12]}")
+
+    def check_members(self, report: Report) -> None:
+        """Say of every part of the folder whether it is there and readable, under the step EVIDENCE."""
+        told: Claims | None = None
+        with report.guarding(Step.EVIDENCE):
+            told = self.claims()
+            report.ok(Step.EVIDENCE, f"run.json names {len(told.roster)} hospitals and the ledger {told.contract}.")
+        with report.guarding(Step.EVIDENCE), StoredChain.open(self._chain) as chain:
+            report.ok(Step.EVIDENCE, f"chain.sqlite holds {chain.height() + 1} blocks.")
+        with report.guarding(Step.EVIDENCE):
+            report.note(Step.EVIDENCE, f"There are {len(self.checkpoints())} signed checkpoints.")
+        with report.guarding(Step.EVIDENCE):
+            rounds = [self.round_files(index) for index in self.rounds()]
+            report.ok(Step.EVIDENCE, f"The ciphertexts of {len(rounds)} rounds are listed.", checks=len(rounds))
+        with report.guarding(Step.EVIDENCE):
+            stated, largest = self._summary().epsilon, max(told.epsilons.values(), default=None) if told else None
+            if told and stated is not None and stated != largest:
+                report.fail(
+                    Step.EVIDENCE,
+                    f"summary.json states epsilon {stated!r}; the hospitals' records make it {largest!r}.",
+                )
+
+    # ---- the folder's own files ---------------------------------------------------------------------------------
+
+    def record(self) -> Claims:
+        """What `run.json` says by itself: no budget, and no end of the ledger."""
+        path = self._folder.path / "run.json"
+        return claimed.parse(claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The run"), str(path), _record)
+
+    def _summary(self) -> _Summary:
+        """What `summary.json` says; a run that is not finished has none."""
+        path = self._folder.summary
+        if not path.exists():
+            return _Summary()
+        content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The summary")
+        return claimed.parse(content, str(path), _summary)
+
+    def _spent(self, base: Claims) -> dict[HospitalId, _Spent]:
+        """What each hospital has spent, of those whose privacy records are here and hold private releases."""
+        spent = {}
+        for member in base.roster:
+            path = self._folder.hospital(member.hospital).privacy_record
+            if not path.exists():
+                continue
+            content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The privacy record")
+            lines = content.split(b"\n")[:-1]
+            if len(lines) > claimed.MAX_RELEASES:
+                raise VerificationError(
+                    f"{path} lists more than {claimed.MAX_RELEASES:,} releases.", "Restore that file."
+                )
+            events = [claimed.parse(line, f"Line {at} of {path}", _event) for at, line in enumerate(lines, start=1)]
+            private = [event for event in events if event.mode != "none"]
+            if private:
+                largest = max(event.delta for event in private)
+                spent[member.hospital] = _Spent(_epsilon(private, path), largest, len(private))
+        return spent
+
+    def _hospital_files(self, name: str) -> list[Path]:
+        """A file of every hospital that has it, by hospital."""
+        return [path / name for path in self._listing(self._folder.hospitals) if (path / name).is_file()]
+
+    def _listing(self, folder: Path) -> list[Path]:
+        """What lies in a folder, by name."""
+        try:
+            return sorted(folder.iterdir()) if folder.exists() else []
+        except OSError as error:
+            raise EvidenceError(f"{folder} could not be read: {error.strerror}.", "Check who may read it.") from error
+
+
+def _record(fields: Any) -> Claims:
+    """`run.json` as claims without budget and end; to be called by `parse`."""
+    try:
+        settings = from_tables(fields["settings"])
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return Claims(
+        run_id=claimed.text(fields["run_id"]),
+        chain_id=settings.ledger.chain_id,
+        contract=check_address(fields["contract"], "contract"),
+        settings=settings.guaranteed(),
+        roster=claimed.roster_from_json(fields["roster"]),
+    )
+
+
+def _summary(fields: Any) -> _Summary:
+    """The part of `summary.json` that claims something; to be called by `parse`."""
+    privacy, ledger = fields["privacy"], fields["ledger"]
+    head = claimed.text(ledger["head"])
+    if not claimed.is_hash(head):
+        raise ValueError("not a ledger head")
+    return _Summary(
+        epsilon=claimed.optional(claimed.amount, privacy["epsilon"]),
+        delta=claimed.optional(claimed.amount, privacy["delta"]),
+        height=claimed.whole(ledger["height"]),
+        ledger_head=bytes.fromhex(head),
+    )
+
+
+def _event(fields: Any) -> PrivacyEvent:
+    """A line of a privacy record, if the ledger could hold it; to be called by `parse`."""
+    event = PrivacyEvent(**fields["event"])
+    encode_event(event)
+    if event.mode != "none" and not (0 < event.sampling_rate <= 1 and event.noise_multiplier > 0 < event.delta < 1):
+        raise ValueError("not a private release")
+    return event
+
+
+def _epsilon(private: list[PrivacyEvent], path: Path) -> float:
+    """The epsilon of one hospital's releases."""
+    try:
+        value = epsilon(private)
+    except (ArithmeticError, ValueError) as error:
+        raise VerificationError(f"No epsilon follows from {path}: {error}.", "Restore that file.") from error
+    if value is None or not math.isfinite(value):
+        raise VerificationError(f"No finite epsilon follows from {path}.", "Restore that file.")
+    return value

@@ -1,0 +1,1 @@
+"""Who belongs together: founding, joining, the consortium's key, and what an auditor is told of it."""

@@ -1,0 +1,211 @@
+"""How the consortium's key comes from the dealer to every hospital, through a place that anybody may keep.
+
+1. Each hospital leaves a card: its X25519 key, signed with its Ethereum key.
+2. The dealer makes the key at its own place, names it on the ledger by its own transaction, and leaves it sealed and
+   signed for each hospital on the roster that it agreed to.
+3. Each hospital takes its own: only from the dealer, for this ledger, epoch and roster, and only the key on the ledger.
+
+A new member, a revocation, and a key that is lost or in strange hands (`Ledger.start_key_epoch`) start a new key epoch
+on the contract; then 2 and 3 are done again. Old keys stay at the hospitals that had them, to catch up with; nobody
+hands them on. Every function works on one hospital's own folder, and is harmless when repeated.
+
+Limits: the registrar decides when a hospital joins or leaves, but each hospital must agree to the new roster before it
+deals, takes or trains (`agree_to_roster`).
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+from blockchain.consortium.remembering import check_joined, check_remembered
+from blockchain.consortium.sealed_keys import SealedKey, Terms, make_card, read_card, seal_key
+from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.reader import LedgerReader
+from blockchain.ledger.records import KeyContext, RosterEntry
+from encryption import SecretContext
+from fedward.errors import EvidenceError, VerificationError
+from fedward.folders.hospital import HeldKey, HospitalFolder, Membership, roster_digest
+from fedward.folders.key_board import KeyBoard
+from fedward.types import Address
+
+_NOT_SET = bytes(32)
+_ASK = (
+    "Ask the consortium who was added, removed or given another weight; agree to the new roster, or do not take part."
+)
+
+
+def leave_card(folder: HospitalFolder, board: KeyBoard) -> None:
+    """As a hospital that has joined: say which key is to be sealed to.
+
+    Raises:
+        UsageError, EvidenceError: its folder is damaged.
+        ResourceError: the board cannot be written.
+    """
+    membership, identity = folder.membership(), Identity.load(folder.identity)
+    board.save_card(identity.address, make_card(identity, membership.chain_id, membership.contract))
+
+
+def agree_to_roster(folder: HospitalFolder, members: Iterable[tuple[Address, int]]) -> None:
+    """As a hospital: take part with these from now on. For its operator to decide, never for a message.
+
+    Args:
+        folder: The hospital's own.
+        members: Addresses and weights in the ledger's order, as agreed outside of any message.
+    """
+    folder.join(dataclasses.replace(folder.membership(), roster_digest=roster_digest(members)))
+
+
+def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey:
+    """As the dealer: make the key of this epoch, unless it is made already, and seal it for all on the roster.
+
+    Args:
+        folder: The dealer's own.
+        ledger: Attached with the dealer's account.
+        board: Where to leave sealed keys and public context.
+
+    Returns:
+        Which key it is.
+
+    Raises:
+        VerificationError: the ledger is not the one that was joined, strangers are on its roster, this is not the
+            dealer, or a card is not its hospital's. Then no key was made and nothing was sealed.
+        EvidenceError: a card is missing, or the ledger names a key that is not here.
+        LedgerError: the node cannot be reached, or the contract refused the key: a round is running.
+    """
+    membership, identity = folder.membership(), Identity.load(folder.identity)
+    roster, context = check_ledger(folder, membership, ledger)
+    if context.dealer != identity.address:
+        raise VerificationError(
+            f"The ledger's dealer is {context.dealer or 'nobody'}, not this hospital, {identity.address}.",
+            "Let the dealer make the key.",
+        )
+    others = [entry.address for entry in roster if entry.address != identity.address]
+    keys = sealing_keys(ledger, board, others)
+    secret = _make_key(folder, ledger, context)
+    held = HeldKey(context.epoch, secret.public.fingerprint)
+    board.save_public_context(context.epoch, secret.public.to_bytes())
+    for recipient in others:
+        terms = _terms(membership, held, identity.address, recipient)
+        package = seal_key(secret.to_bytes(), terms, keys[recipient], identity)
+        board.save_sealed_key(context.epoch, recipient, package.to_bytes())
+    return held
+
+
+def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> HeldKey:
+    """As a hospital: take the key of this epoch from what the dealer left, unless it is here already.
+
+    Args:
+        folder: The hospital's own.
+        ledger: Says which key, from whom, and for whom.
+        board: Where the dealer left it.
+
+    Returns:
+        Which key it is.
+
+    Raises:
+        VerificationError: the ledger is not the one that was joined or has gone back, strangers are on its roster, or
+            the sealed key is another's, of another epoch, roster or key, or not the dealer's. Nothing was stored.
+        EncryptionError: it does not open, or holds no key. Nothing was stored.
+        EvidenceError: no key is on the ledger yet, or none was left for this hospital.
+        LedgerError: the node cannot be reached.
+    """
+    membership, identity = folder.membership(), Identity.load(folder.identity)
+    roster, context = check_ledger(folder, membership, ledger)
+    current = HeldKey(context.epoch, context.fingerprint)
+    held = folder.held_keys()
+    if current in held and current == held[-1]:
+        return current
+    if context.fingerprint == _NOT_SET:
+        raise EvidenceError(
+            f"The ledger names no key for epoch {context.epoch} yet.", "Wait for the dealer to make it, then retry."
+        )
+    if held and held[-1].epoch >= context.epoch:
+        raise VerificationError(
+            f"The ledger names key {context.fingerprint.hex()} for epoch {context.epoch}; this hospital already has "
+            f"{held[-1].fingerprint.hex()} of epoch {held[-1].epoch}.",
+            "Do not take part; compare this hospital's checkpoints with the others'.",
+        )
+    if context.dealer not in {entry.address for entry in roster}:
+        raise VerificationError(
+            f"The ledger's dealer, {context.dealer or 'nobody'}, is not on the roster.", "Take no key from there."
+        )
+    package = SealedKey.from_bytes(board.load_sealed_key(context.epoch, identity.address))
+    expected = _terms(membership, current, context.dealer, identity.address)
+    secret = SecretContext.from_bytes(package.open(expected, identity.sealing_key))
+    if secret.public.fingerprint != context.fingerprint:
+        raise VerificationError(
+            f"The dealer sealed key {secret.public.fingerprint.hex()}, the ledger names {context.fingerprint.hex()}.",
+            "Do not use it; ask the dealer which key is the consortium's.",
+        )
+    folder.save_secret_key(current, secret.to_bytes())
+    return current
+
+
+def check_ledger(
+    folder: HospitalFolder, membership: Membership, ledger: LedgerReader
+) -> tuple[tuple[RosterEntry, ...], KeyContext]:
+    """The roster and the key in force, if this is the ledger, and these are the members, that a hospital joined.
+
+    Raises:
+        VerificationError: it is not, they are not, or the ledger has gone back.
+        LedgerError: the node cannot be reached.
+    """
+    if (ledger.chain_id, ledger.contract) != (membership.chain_id, membership.contract):
+        raise VerificationError(
+            f"{membership.hospital} joined contract {membership.contract} on chain {membership.chain_id}, "
+            f"not {ledger.contract} on chain {ledger.chain_id}.",
+            "Attach to the ledger that was agreed on.",
+        )
+    check_joined(membership, ledger, witness_required=False)  # witnesses see no key
+    check_remembered(folder, ledger)
+    roster, context = ledger.roster(), ledger.key_context()
+    if roster_digest((entry.address, entry.weight) for entry in roster) != membership.roster_digest:
+        raise VerificationError(
+            f"The ledger's roster of {len(roster)} hospitals is not the one that {membership.hospital} joined.", _ASK
+        )
+    return roster, context
+
+
+def sealing_keys(ledger: LedgerReader, board: KeyBoard, hospitals: Iterable[Address]) -> dict[Address, bytes]:
+    """What to seal to, by hospital: what each has signed itself, if it is what the ledger has, too.
+
+    Raises:
+        VerificationError: a card is not its hospital's, or names another key than the ledger.
+        EvidenceError: a card is missing.
+    """
+    registered, keys = ledger.sealing_keys(), {}
+    for hospital in hospitals:
+        keys[hospital] = read_card(board.load_card(hospital), ledger.chain_id, ledger.contract, hospital)
+        if keys[hospital] != registered.get(hospital):
+            raise VerificationError(
+                f"The sealing key of {hospital} on the ledger is not the one on its card.",
+                "Seal nothing to either; ask that hospital which key is its own.",
+            )
+    return keys
+
+
+def _make_key(folder: HospitalFolder, ledger: Ledger, context: KeyContext) -> SecretContext:
+    """The dealer's key of this epoch: on its disk first, then on the ledger, so that a crash between loses nothing."""
+    mine = [key for key in folder.held_keys() if key.epoch == context.epoch]
+    if context.fingerprint != _NOT_SET:
+        return SecretContext.from_bytes(folder.load_secret_key(context.fingerprint))
+    if mine:
+        secret = SecretContext.from_bytes(folder.load_secret_key(mine[-1].fingerprint))
+    else:
+        secret = SecretContext.generate()
+        folder.save_secret_key(HeldKey(context.epoch, secret.public.fingerprint), secret.to_bytes())
+    ledger.set_context(secret.public.fingerprint)
+    return secret
+
+
+def _terms(membership: Membership, key: HeldKey, dealer: Address, recipient: Address) -> Terms:
+    """What a sealed key must say."""
+    return Terms(
+        chain_id=membership.chain_id,
+        contract=membership.contract,
+        key_epoch=key.epoch,
+        roster_digest=bytes.fromhex(membership.roster_digest),
+        context_fingerprint=key.fingerprint,
+        dealer=dealer,
+        recipient=recipient,
+    )

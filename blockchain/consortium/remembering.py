@@ -1,0 +1,158 @@
+"""What a hospital remembers of the ledger: signed points of its history, and what it joined under.
+
+A ledger that was rewritten or cut since is refused before anything is signed for it. What all hospitals remember
+together is the trust file that an audit needs.
+
+Limits: a hospital trusts its node to tell blocks as they are; whether a block's hash follows from the blocks before
+it is the audit's to check. On a network whose last blocks may still be replaced, point the hospital at a node that
+serves final blocks only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpoint_to_json
+from blockchain.identity import Identity
+from blockchain.ledger.reader import LedgerReader
+from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
+from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.folders.hospital import HospitalFolder, Membership
+from fedward.folders.run import Member
+
+COMPARE = "Do not take part; compare this hospital's checkpoints with the others'."
+
+
+def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -> None:
+    """Sign where the ledger stands now, and keep that; nothing is added where no block came since the last time.
+
+    Raises:
+        LedgerError: the node cannot be reached.
+        EvidenceError: what is remembered so far is damaged.
+    """
+    head, last = ledger.head(), _last(folder)
+    if last and last.checkpoint.height >= head.height:
+        return
+    checkpoint = Checkpoint(
+        chain_id=ledger.chain_id,
+        contract=ledger.contract,
+        hospital=identity.address,
+        round_index=ledger.latest_round(head.height),
+        height=head.height,
+        block_hash=head.block_hash,
+        ledger_head=head.ledger_head,
+    )
+    folder.save_checkpoint(checkpoint_to_json(sign_checkpoint(checkpoint, identity)))
+
+
+def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
+    """Make sure that the last block that the hospital saw is still on the chain, and with it all before.
+
+    Raises:
+        VerificationError: it is not, or what the hospital remembers is of another ledger.
+        EvidenceError: what is remembered is damaged.
+        LedgerError: the node cannot be reached.
+    """
+    last = _last(folder)
+    if last is None:
+        return
+    seen = last.checkpoint
+    if (seen.chain_id, seen.contract) != (ledger.chain_id, ledger.contract):
+        raise VerificationError(
+            f"This hospital last saw contract {seen.contract} on chain {seen.chain_id}, "
+            f"not {ledger.contract} on chain {ledger.chain_id}.",
+            COMPARE,
+        )
+    found = ledger.block_hash(seen.height)
+    if found != seen.block_hash:
+        now = f"is {found.hex()}" if found else "is missing"
+        raise VerificationError(
+            f"The ledger was rewritten or cut since this hospital last saw it: block {seen.height}, "
+            f"which was {seen.block_hash.hex()}, {now}.",
+            COMPARE,
+        )
+
+
+def check_joined(membership: Membership, ledger: LedgerReader, witness_required: bool) -> None:
+    """Make sure that this is the chain, and these are the witnesses, that a hospital joined under.
+
+    Args:
+        membership: What it joined under.
+        ledger: What it is offered.
+        witness_required: Whether the witnesses matter.
+
+    Raises:
+        VerificationError: block 0 is another, or other accounts may attest.
+        LedgerError: the node cannot be reached.
+    """
+    genesis = ledger.genesis_hash().hex()
+    if genesis != membership.genesis_hash:
+        raise VerificationError(
+            f"Block 0 of the chain is {genesis}, {membership.hospital} joined one with {membership.genesis_hash}.",
+            COMPARE,
+        )
+    if not witness_required:
+        return
+    admitted = ledger.witnesses()
+    if set(admitted) != set(membership.witnesses):
+        raise VerificationError(
+            f"The ledger's witnesses are {', '.join(admitted) or 'none'}; {membership.hospital} joined under "
+            f"{', '.join(membership.witnesses) or 'none'}.",
+            "Do not take part; ask the consortium who admitted or removed a witness.",
+        )
+
+
+def gather_trust(members: Sequence[tuple[Member, HospitalFolder]]) -> TrustFile:
+    """What the hospitals vouch for together.
+
+    Args:
+        members: All of them, at least one, with their folders.
+
+    Raises:
+        VerificationError: they did not join the same ledger.
+        EvidenceError: a hospital's folder is damaged.
+    """
+    memberships = [folder.membership() for _, folder in members]
+    joined = {(one.chain_id, one.contract, one.genesis_hash, frozenset(one.witnesses)) for one in memberships}
+    if len(joined) != 1:
+        raise VerificationError(
+            "The hospitals joined different ledgers, or under different witnesses.",
+            "Compare their hospital.json files; trust none of them until they agree.",
+        )
+    first = memberships[0]
+    try:
+        genesis_hash = bytes.fromhex(first.genesis_hash)
+    except (ValueError, TypeError) as error:
+        raise _damaged(members[0][1], error) from error
+    return TrustFile(
+        chain_id=first.chain_id,
+        contract=first.contract,
+        genesis_hash=genesis_hash,
+        hospitals={member.hospital: member.address for member, _ in members},
+        witnesses=first.witnesses,
+        checkpoints=tuple(_parse(folder, line) for _, folder in members for line in folder.checkpoints()),
+    )
+
+
+def _last(folder: HospitalFolder) -> SignedCheckpoint | None:
+    """The last remembered point, if its signature holds; None before the first."""
+    lines = folder.checkpoints()
+    if not lines:
+        return None
+    signed = _parse(folder, lines[-1])
+    if recover_checkpoint_signer(signed) != signed.checkpoint.hospital:
+        raise _damaged(folder, ValueError("the last signature is not the hospital's"))
+    return signed
+
+
+def _parse(folder: HospitalFolder, line: Any) -> SignedCheckpoint:
+    """A remembered point."""
+    try:
+        return checkpoint_from_json(line)
+    except (ValueError, KeyError, TypeError, LedgerError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: HospitalFolder, error: Exception) -> EvidenceError:
+    return EvidenceError(
+        f"What {folder.path} remembers of the ledger is damaged ({error}).", "Restore that folder from a backup."
+    )

@@ -1,0 +1,231 @@
+"""The ledger as its parties use it: rounds, commitments and votes on the contract, at any Ethereum node's URL."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blockchain.identity import Identity
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.encoding import (
+    check_address,
+    decode_mask,
+    encode_commitment,
+    encode_mask,
+    encode_reason,
+    encode_vote,
+)
+from blockchain.ledger.outbox import TransactionOutbox
+from blockchain.ledger.reader import WITNESS_ROLE, LedgerReader, as_address
+from blockchain.ledger.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
+from fedward.errors import LedgerError, VerificationError
+from fedward.settings import LedgerSettings
+from fedward.types import Address, SignedCommitment, SignedVote
+
+__all__ = ["Ledger", "LedgerHead", "LedgerRules", "RosterEntry", "RoundOpening", "RoundPhase", "RoundRecord"]
+
+
+class Ledger(LedgerReader):
+    """One deployed contract, and the account that transactions are sent from.
+
+    Every method raises `LedgerError`: with a `reason`, the contract's custom error, where the contract refused (then
+    nothing was recorded); without, where the node could not be reached. Safe to use from several threads.
+
+    Guarantees:
+        1. A method that records something returns once it is in a block.
+    """
+
+    def __init__(self, connection: Connection, identity: Identity | None) -> None:
+        super().__init__(connection)
+        self._identity = identity
+
+    @classmethod
+    def deploy(
+        cls,
+        rpc_url: str,
+        account: Identity,
+        settings: LedgerSettings,
+        settings_digest: bytes,
+        initial_model_digest: bytes,
+        outbox: Path | None = None,
+    ) -> "Ledger":
+        """Put a new contract on the chain; the account becomes its admin, registrar and aggregator.
+
+        Args:
+            rpc_url: The node.
+            account: Who pays; must have funds.
+            settings: The rules of every round.
+            settings_digest: 32 bytes; digest of the settings that carry guarantees.
+            initial_model_digest: 32 bytes; digest of the weights that the first round starts from.
+            outbox: The account's own folder, where transactions are kept until they are certain to stay on the chain;
+                None: a transaction whose answer is lost with the process is not sent again.
+
+        Raises:
+            LedgerError: the node is of another chain or cannot be reached, or the contract refused the rules.
+        """
+        connection = Connection(rpc_url, None, TransactionOutbox(outbox) if outbox else None)
+        if connection.chain_id != settings.chain_id:
+            raise LedgerError(
+                f"The node at {rpc_url} serves chain {connection.chain_id}, not {settings.chain_id}.",
+                f"Correct run.rpc-url, or --set ledger.chain-id={connection.chain_id}.",
+            )
+        rules = dataclasses.astuple(_agreed_rules(settings))
+        connection.deploy(account, settings_digest, initial_model_digest, rules)
+        return cls(connection, account)
+
+    @classmethod
+    def attach(
+        cls,
+        rpc_url: str,
+        contract: Address,
+        account: Identity | None = None,
+        chain_id: int | None = None,
+        outbox: Path | None = None,
+    ) -> "Ledger":
+        """Use a contract that is on the chain already.
+
+        Args:
+            rpc_url: The node.
+            contract: The contract's address.
+            account: Who transactions are sent from; None: for reading only.
+            chain_id: The id that the chain must have; None: any.
+            outbox: As for `deploy`; what an earlier process left in it is sent again, and waited for, before this
+                returns.
+
+        Raises:
+            LedgerError: the node cannot be reached, or other code than this version's lies at the address, or the
+                outbox is another account's.
+            VerificationError: the node serves another chain.
+        """
+        connection = Connection(rpc_url, contract, TransactionOutbox(outbox) if outbox else None)
+        if chain_id is not None and connection.chain_id != chain_id:
+            connection.close()
+            raise VerificationError(
+                f"The node at {rpc_url} serves chain {connection.chain_id}, not {chain_id}.",
+                "Correct run.rpc-url; sign nothing for a chain that you did not join.",
+            )
+        if outbox and account:
+            connection.settle(account.address)
+        if not load_artifact().is_code(connection.code()):
+            raise LedgerError(
+                f"There is no update ledger of this version at {contract} on the node at {rpc_url}.",
+                "Check the contract's address and the node.",
+            )
+        return cls(connection, account)
+
+    def check_rules(self, settings: LedgerSettings) -> None:
+        """Make sure that this is the ledger that the settings describe: what a hospital agreed to, not the server.
+
+        Raises:
+            VerificationError: chain id or one of the contract's rules is another.
+        """
+        agreed = _agreed_rules(settings)
+        if self.chain_id != settings.chain_id or self.rules() != agreed:
+            raise VerificationError(
+                f"The ledger on chain {self.chain_id} has {self.rules()}, the settings call for "
+                f"chain {settings.chain_id} and {agreed}.",
+                "Do not take part; this is not the ledger that was agreed on.",
+            )
+
+    def _transact(self, function: str, *arguments: Any) -> None:
+        """Send a transaction from this ledger's account."""
+        if self._identity is None:
+            raise LedgerError(f"{function} needs an account, this ledger was attached for reading.", "Attach with one.")
+        self._connection.transact(self._identity, function, *arguments)
+
+    # ---- roster and key -----------------------------------------------------------------------------------------
+
+    def register(self, hospital: Address, weight: int, x25519_key: bytes, dealer: bool = False) -> None:
+        """Put a hospital on the roster, one as the dealer; starts a new key epoch where this one has its key."""
+        self._transact("register", check_address(hospital, "hospital"), weight, x25519_key, dealer)
+
+    def revoke(self, hospital: Address) -> None:
+        """Take a hospital off the roster and start a new key epoch."""
+        self._transact("revoke", check_address(hospital, "hospital"))
+
+    def start_key_epoch(self) -> None:
+        """As registrar or dealer, give up the key of this epoch: it is lost, or somebody else has it."""
+        self._transact("startKeyEpoch")
+
+    def rotate_key(self, x25519_key: bytes) -> None:
+        """As a hospital, replace the key (32 bytes) that consortium keys are sealed to."""
+        self._transact("rotateKey", x25519_key)
+
+    def name_dealer(self, hospital: Address) -> None:
+        """Name a dealer after the last one was revoked."""
+        self._transact("nameDealer", check_address(hospital, "hospital"))
+
+    def set_context(self, fingerprint: bytes) -> None:
+        """As the dealer, name the key of this epoch (32 bytes), once."""
+        self._transact("setContext", fingerprint)
+
+    def admit_witness(self, witness: Address) -> None:
+        """Let an account attest to aggregates, from the next round on."""
+        self._transact("grantRole", WITNESS_ROLE, check_address(witness, "witness"))
+
+    # ---- a round ------------------------------------------------------------------------------------------------
+
+    def open_round(self) -> RoundOpening:
+        """Open the next round."""
+        self._transact("openRound")
+        return self.opening(self.latest_round())
+
+    def submit_for(self, signed: SignedCommitment) -> None:
+        """Relay a hospital's signed commitment."""
+        self._transact("submitUpdateFor", encode_commitment(signed.commitment), signed.signature)
+
+    def close_submissions(
+        self,
+        round_index: int,
+        aggregate_hash: bytes,
+        included: tuple[int, ...],
+        reasons: Mapping[Address, str],
+    ) -> None:
+        """Record the aggregate, once all have submitted or the time is over.
+
+        Args:
+            round_index: The open round.
+            aggregate_hash: 32 bytes; Merkle root of the aggregate's chunk hashes.
+            included: Places on the roster whose updates were added.
+            reasons: Why the other submitted updates were not, by hospital, in up to 31 ASCII characters; a hospital
+                without one is recorded as "NotVerified"; those of hospitals that are included, or have not
+                submitted, are passed over.
+        """
+        submitted = decode_mask(self._round_fields(round_index)["submittedMask"])
+        members = self._connection.call("roster")
+        exclusions = [
+            (index, encode_reason(reasons.get(as_address(members[index][0]), "NotVerified")))
+            for index in submitted
+            if index not in included
+        ]
+        self._transact("closeSubmissions", round_index, aggregate_hash, encode_mask(included), exclusions)
+
+    def cast_vote_for(self, signed: SignedVote) -> None:
+        """Relay a hospital's signed vote."""
+        self._transact("castVoteFor", encode_vote(signed.vote), signed.signature)
+
+    def attest(self, round_index: int, aggregate_hash: bytes) -> None:
+        """As a witness, attest that the included updates add up to this aggregate (32 bytes)."""
+        self._transact("attest", round_index, aggregate_hash)
+
+    def finalize_round(self, round_index: int) -> RoundPhase:
+        """End a round that was voted on, and say how."""
+        self._transact("finalizeRound", round_index)
+        return self.round(round_index).phase
+
+    def abort_round(self, round_index: int, reason: str) -> None:
+        """Give up a round; of the reason the first 31 ASCII characters are recorded."""
+        self._transact("abortRound", round_index, encode_reason(reason))
+
+
+def _agreed_rules(settings: LedgerSettings) -> LedgerRules:
+    """The rules that settings call for, in the contract's order."""
+    return LedgerRules(
+        settings.min_included,
+        settings.reject_quorum,
+        settings.min_votes,
+        settings.submission_timeout_s,
+        settings.voting_timeout_s,
+        settings.witness_required,
+    )

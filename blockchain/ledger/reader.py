@@ -1,0 +1,258 @@
+"""The ledger as everybody may read it: roster, rounds and events of the contract, at any Ethereum node's URL."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.crypto import keccak
+from web3.types import LogReceipt
+
+from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.connection import Connection
+from blockchain.ledger.encoding import decode_event, decode_mask, decode_reason
+from blockchain.ledger.fold import LedgerEvent
+from blockchain.ledger.records import (
+    KeyContext,
+    LedgerHead,
+    LedgerRules,
+    RosterEntry,
+    RoundOpening,
+    RoundPhase,
+    RoundRecord,
+)
+from fedward.errors import LedgerError, VerificationError
+from fedward.types import Address, PrivacyEvent
+
+WITNESS_ROLE = keccak(text="WITNESS_ROLE")
+
+
+class LedgerReader:
+    """One deployed contract, for reading.
+
+    Every method raises `LedgerError` where the node cannot be reached or gives no usable answer. Safe to use from
+    several threads.
+
+    Attributes:
+        chain_id: The chain's id.
+        contract: The contract's address.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.chain_id: int = connection.chain_id
+        self.contract = Address(str(connection.contract.address))
+
+    def close(self) -> None:
+        """Close the connections to the node."""
+        self._connection.close()
+
+    # ---- roster and key -----------------------------------------------------------------------------------------
+
+    def sealing_keys(self) -> dict[Address, bytes]:
+        """The last X25519 public key of everybody who was ever on the roster."""
+        keys = {}
+        for event in self._events([_selectors("HospitalRegistered", "KeyRotated")]):
+            keys[as_address(event.values["hospital"])] = bytes(event.values["x25519Key"])
+        return keys
+
+    def roster(self) -> tuple[RosterEntry, ...]:
+        """Who is on the roster now, revoked hospitals left out."""
+        members = self._connection.call("roster")
+        return tuple(
+            RosterEntry(index, as_address(account), int(weight))
+            for index, (account, weight, active) in enumerate(members)
+            if active
+        )
+
+    def key_context(self) -> KeyContext:
+        """The key epoch, its key and its dealer, at one moment."""
+        epoch, fingerprint, dealer = self._connection.call("keyContext")
+        return KeyContext(int(epoch), bytes(fingerprint), as_address(dealer) if int(dealer, 16) else None)
+
+    def dealer(self) -> Address | None:
+        """Who makes the consortium's keys; None while nobody is named."""
+        address = as_address(self._connection.call("keyContext")[2])
+        return address if int(address, 16) else None
+
+    def context_fingerprint(self) -> bytes:
+        """32 bytes; the key of this epoch, zeros while it is not set."""
+        return bytes(self._connection.call("keyContext")[1])
+
+    def witnesses(self) -> tuple[Address, ...]:
+        """Who may attest to aggregates, in the order of their admission; fixed while a round runs."""
+        admitted: dict[Address, None] = {}
+        for event in self._events([_selectors("RoleAssigned", "RoleRemoved"), [WITNESS_ROLE]]):
+            account = as_address(event.values["account"])
+            admitted.pop(account, None)
+            if event.name == "RoleAssigned":
+                admitted[account] = None
+        return tuple(admitted)
+
+    # ---- rounds -------------------------------------------------------------------------------------------------
+
+    def latest_round(self, height: int | None = None) -> int:
+        """Number of the last opened round, now or after the block at a height; 0 before the first."""
+        return int(self._connection.call("latestRound", block="latest" if height is None else height))
+
+    def opening(self, round_index: int) -> RoundOpening:
+        """What was fixed when a round was opened."""
+        fields = self._round_fields(round_index)
+        members, active = self._connection.call("roster"), decode_mask(fields["rosterMask"])
+        return RoundOpening(
+            round_index=round_index,
+            ledger_head=bytes(fields["openingHead"]),
+            base_id=bytes(fields["baseId"]),
+            context_fingerprint=bytes(fields["contextFingerprint"]),
+            roster=tuple(RosterEntry(index, as_address(members[index][0]), int(members[index][1])) for index in active),
+            enrolled_total=int(fields["enrolledTotal"]),
+            submission_deadline=int(fields["submissionDeadline"]),
+        )
+
+    def round(self, round_index: int) -> RoundRecord:
+        """Where a round stands, and what came of it."""
+        fields = self._round_fields(round_index)
+        return RoundRecord(
+            round_index=round_index,
+            phase=RoundPhase(fields["phase"]),
+            base_id=bytes(fields["baseId"]),
+            aggregate_hash=bytes(fields["aggregateHash"]),
+            included=decode_mask(fields["includedMask"]),
+            included_weight=int(fields["includedWeight"]),
+            enrolled_total=int(fields["enrolledTotal"]),
+            submissions=len(decode_mask(fields["submittedMask"])),
+            accepts=int(fields["accepts"]),
+            rejects=int(fields["rejects"]),
+            witnesses=int(fields["witnesses"]),
+            reject_quorum=int(fields["rejectQuorum"]),
+            min_votes=int(fields["minVotes"]),
+            submission_deadline=int(fields["submissionDeadline"]),
+            voting_deadline=int(fields["votingDeadline"]),
+        )
+
+    def _round_fields(self, round_index: int) -> dict[str, Any]:
+        """The contract's record of a round, by field."""
+        values = self._connection.call("roundOf", round_index)
+        fields = dict(zip(_round_field_names(), values, strict=True))
+        if fields["phase"] == 0:
+            raise LedgerError(
+                f"Round {round_index} has not been opened on the ledger.", "Ask for a round up to the latest."
+            )
+        return fields
+
+    def exclusions(self, round_index: int) -> dict[int, str]:
+        """Why submitted updates are not in a round's aggregate, by place on the roster."""
+        for event in self.events("SubmissionsClosed", round_index):
+            return {index: decode_reason(reason) for index, reason in event.values["exclusions"]}
+        return {}
+
+    def abort_reason(self, round_index: int) -> str:
+        """Why a round was aborted; empty where it was not."""
+        return next((decode_reason(event.values["reason"]) for event in self.events("RoundAborted", round_index)), "")
+
+    def attestations(self, round_index: int) -> tuple[Address, ...]:
+        """Which witnesses have attested to a round's aggregate."""
+        return tuple(as_address(event.values["witness"]) for event in self.events("RoundWitnessed", round_index))
+
+    # ---- the whole ----------------------------------------------------------------------------------------------
+
+    def base_id(self) -> bytes:
+        """32 bytes; the model that the next round starts from."""
+        return bytes(self._connection.call("baseId"))
+
+    def rules(self) -> LedgerRules:
+        """The rules of every round, as the contract holds them."""
+        return LedgerRules(*self._connection.call("rules"))
+
+    def settings_digest(self) -> bytes:
+        """32 bytes; as given at deployment."""
+        return bytes(self._connection.call("settingsDigest"))
+
+    def initial_model_digest(self) -> bytes:
+        """32 bytes; as given at deployment."""
+        return bytes(self._connection.call("initialModelDigest"))
+
+    def head(self) -> LedgerHead:
+        """The last block, and the ledger head after it."""
+        height, block_hash = self._connection.latest_block()
+        return LedgerHead(height, block_hash, bytes(self._connection.call("ledgerHead", block=height)))
+
+    def block_hash(self, height: int) -> bytes | None:
+        """32 bytes; hash of the block at a height, or None where the chain does not reach so far."""
+        return self._connection.block(height)
+
+    def genesis_hash(self) -> bytes:
+        """32 bytes; hash of block 0."""
+        found = self.block_hash(0)
+        if found is None:
+            raise LedgerError("The ledger's node has no block 0.", "Use a node that keeps the whole chain.")
+        return found
+
+    def submission_count(self) -> int:
+        """Number of commitments that the contract ever accepted."""
+        return sum(1 for _ in self.events("UpdateCommitted"))
+
+    def vote_count(self) -> int:
+        """Number of votes that the contract ever accepted."""
+        return sum(1 for _ in self.events("VoteCast"))
+
+    def privacy_events(self, hospital: Address) -> dict[int, PrivacyEvent]:
+        """What a hospital declared of each round that it committed in: what its epsilon is computed from."""
+        account = to_canonical_address(hospital).rjust(32, b"\0")
+        committed = self._events([_selectors("UpdateCommitted"), [], [account]])
+        return {int(event.values["round"]): decode_event(event.values["privacy"]) for event in committed}
+
+    def events(self, name: str | None = None, round_index: int | None = None) -> Iterator[LedgerEvent]:
+        """The contract's events in the order of the chain.
+
+        Args:
+            name: Only these, where given.
+            round_index: Only this round's, where given; needs a name.
+
+        Raises:
+            VerificationError: an event is malformed.
+        """
+        topics = [_selectors(name)] if name is not None else []
+        if name is not None and round_index is not None:
+            topics.append([round_index.to_bytes(32, "big")])
+        yield from self._events(topics)
+
+    def _events(self, topics: Sequence[Sequence[bytes]]) -> Iterator[LedgerEvent]:
+        """The contract's events whose topics are among those given by place: the node leaves out the others."""
+        for log in self._connection.logs(topics):
+            event = _decode_log(log)
+            if event is not None:
+                yield event
+
+    def raw_events(self) -> Iterator[tuple[tuple[bytes, ...], bytes]]:
+        """Topics and data of all the contract's events, for `blockchain.ledger.fold.fold`."""
+        for log in self._connection.logs():
+            yield tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"])
+
+
+def _selectors(*names: str) -> list[bytes]:
+    """The first topics of events by name."""
+    return [selector for selector, shape in load_artifact().events().items() if shape.name in names]
+
+
+def _decode_log(log: LogReceipt) -> LedgerEvent | None:
+    """An event by name and fields; None for OpenZeppelin's own."""
+    topics = tuple(bytes(topic) for topic in log["topics"])
+    shape = load_artifact().events().get(topics[0])
+    if shape is None:
+        return None
+    try:
+        values = shape.decode(topics, bytes(log["data"]))
+    except (ValueError, StopIteration) as error:
+        raise VerificationError(f"An event {shape.name} is malformed.", "Compare with another node.") from error
+    return LedgerEvent(shape.name, values, int(log["blockNumber"]), bytes(log["transactionHash"]))
+
+
+def _round_field_names() -> list[str]:
+    """Fields of the contract's record of a round, in order."""
+    entry = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")
+    return [field["name"] for field in entry["outputs"][0]["components"]]
+
+
+def as_address(text: str) -> Address:
+    """Checksummed, as everywhere."""
+    return Address(to_checksum_address(text))

@@ -1,0 +1,385 @@
+"""The embedded chain: py-evm under Cancun rules, one writer, waiting transactions packed into one block."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import rlp
+from eth.abc import (
+    BlockAPI,
+    BlockHeaderAPI,
+    ComputationAPI,
+    ReceiptAPI,
+    SignedTransactionAPI,
+    StateAPI,
+    VirtualMachineAPI,
+)
+from eth.chains.base import MiningChain
+from eth.exceptions import HeaderNotFound, TransactionNotFound, UnrecognizedTransactionType
+from eth.typing import AccountDetails, HeaderParams
+from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
+from eth.vm.spoof import SpoofTransaction
+from eth_keys.exceptions import BadSignature
+from eth_typing import Address as RawAddress
+from eth_typing import BlockNumber, Hash32
+from eth_utils.address import to_canonical_address
+from eth_utils.exceptions import ValidationError
+
+from blockchain.node.machine import CallRequest, CheckedVM, MinedTransaction, TransactionRefusedError, in_client_words
+from blockchain.node.store import ChainStore, StoredLog
+from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
+from fedward.errors import LedgerError, ResourceError
+from fedward.types import Address
+
+GAS_LIMIT = 30_000_000
+BASE_FEE_WEI = 7  # where the base fee of blocks that are at most half full comes to rest
+FUNDED_WEI = 10**24
+MAX_WAITING = 4_096
+NONCE_PATIENCE_S = 5.0
+# Each block is at least a second after its parent, so blocks of single transactions, one after the other, take the
+# chain's time ahead of the clock, and with it everybody's deadlines. A five-hospital round sends 13 of them, founding
+# 7 more, in bursts that are over long before the next: this bound lets a burst through without any wait.
+MAX_AHEAD_S = 60.0
+BLOCK_INTERVAL_S = 1.0  # between blocks beyond that bound, so that the chain's time cannot gain on the clock
+BLOB_TYPE = 3
+
+_SENDER_KEY = b"fedward:sender:"  # recovering a sender again takes 5 ms
+
+Clock = Callable[[], float]
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A transaction that is not in a block yet, and what became of it."""
+
+    transaction: SignedTransactionAPI
+    done: bool = False
+    refusal: str = ""
+
+
+class EmbeddedChain:
+    """A whole chain on one disk.
+
+    Args:
+        folder: Where the store lies; made where missing.
+        chain_id: The chain's id; an existing folder must have the same.
+        funded: Accounts that a new chain gives `FUNDED_WEI`; an existing chain keeps its own.
+        clock: Seconds since 1970; the timestamps of new blocks follow it.
+
+    Raises:
+        LedgerError: the folder holds a chain of another id.
+        ResourceError: the folder is in use or cannot be written.
+
+    Guarantees:
+        1. When `submit` returns, the transaction's block is on the disk.
+        2. A transaction signed for another chain never enters.
+        3. However many transactions are sent, the chain's time runs at most `MAX_AHEAD_S` ahead of a clock that runs
+           at the rate of time, or as far as it was ahead when opened. Where the clock stands still or was set back,
+           blocks go on, one in `BLOCK_INTERVAL_S`.
+    """
+
+    def __init__(self, folder: Path, chain_id: int, funded: Sequence[Address], clock: Clock = time.time) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(
+                f"The folder {folder} cannot be made: {error.strerror}.", "Choose another folder."
+            ) from error
+        self.chain_id = chain_id
+        self._clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._pool_lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._sealed_s = time.monotonic()
+        self._closed = False
+        self._store = ChainStore(folder / "chain.sqlite")
+        chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, CheckedVM),), chain_id=chain_id)
+        try:
+            if CHAIN_ID_KEY in self._store:
+                self._check_chain_id(folder)
+            else:
+                with self._store.transaction():
+                    self._store[CHAIN_ID_KEY] = str(chain_id).encode()
+                    self._store[GENESIS_KEY] = encode_balances(dict.fromkeys(funded, FUNDED_WEI))
+                    chain_class.from_genesis(self._store, self._genesis(), _balances(funded))
+            self._chain = chain_class(self._store)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """Stop taking transactions and let go of the store."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._store.close()
+
+    def _check_chain_id(self, folder: Path) -> None:
+        """Refuse to go on with somebody else's chain."""
+        stored = int(self._store[CHAIN_ID_KEY])
+        if stored != self.chain_id:
+            raise LedgerError(
+                f"The chain in {folder} has id {stored}, not {self.chain_id}.",
+                f"Start it with --set ledger.chain-id={stored}, or choose another folder.",
+            )
+
+    def _genesis(self) -> dict[str, HeaderParams]:
+        """Header fields of block 0."""
+        return {"gas_limit": GAS_LIMIT, "timestamp": int(self._clock()), "base_fee_per_gas": BASE_FEE_WEI}
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def submit(self, raw: bytes) -> bytes:
+        """Take a signed transaction and return its hash once it is in a block on the disk.
+
+        Whoever comes while a block is being built waits for the next one, which takes all that wait.
+
+        Raises:
+            TransactionRefusedError: it is malformed, for another chain, already known, unpayable or out of order.
+            ResourceError: the disk is full.
+        """
+        entry = _Waiting(self._decode(raw))
+        with self._pool_lock:
+            if len(self._waiting) >= MAX_WAITING:
+                raise TransactionRefusedError("txpool is full")
+            self._waiting.append(entry)
+        try:
+            self._wait_for_block(entry)
+        finally:
+            with self._pool_lock:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
+        if entry.refusal:
+            raise TransactionRefusedError(entry.refusal)
+        return bytes(entry.transaction.hash)
+
+    def _wait_for_block(self, entry: _Waiting) -> None:
+        """Build blocks, or wait while somebody else does, until this transaction is in one or refused."""
+        patience_s = NONCE_PATIENCE_S
+        with self._changed:
+            while not entry.done:
+                if self._closed:
+                    raise TransactionRefusedError("the node is being stopped")
+                pause_s = self._pause_s()
+                if pause_s > 0:
+                    self._changed.wait(pause_s)  # lets go of the lock: others read, and their transactions gather
+                elif not self._mine_block() and not entry.done:
+                    began = time.monotonic()
+                    self._changed.wait(patience_s)
+                    patience_s -= time.monotonic() - began
+                    if patience_s <= 0 and not entry.done:
+                        raise TransactionRefusedError("nonce too high: transactions before it are missing")
+
+    def _pause_s(self) -> float:
+        """Seconds to let pass before the next block, so that the chain's time does not run away from the clock."""
+        ahead_s = self._chain.get_canonical_head().timestamp + 1 - self._clock()
+        return min(ahead_s - MAX_AHEAD_S, self._sealed_s + BLOCK_INTERVAL_S - time.monotonic())
+
+    def _decode(self, raw: bytes) -> SignedTransactionAPI:
+        """Read a transaction and recover its sender, outside the lock."""
+        try:
+            transaction = CancunTransactionBuilder.decode(raw)
+            if transaction.type_id == BLOB_TYPE:
+                raise TransactionRefusedError("transaction type not supported: blobs")
+            if transaction.chain_id != self.chain_id:
+                raise TransactionRefusedError(
+                    f"invalid chain id: have {transaction.chain_id}, want {self.chain_id}"
+                    if transaction.chain_id is not None
+                    else "only replay-protected (EIP-155) transactions are taken"
+                )
+            _ = transaction.sender
+        except (rlp.exceptions.RLPException, UnrecognizedTransactionType, IndexError, TypeError, ValueError) as error:
+            raise TransactionRefusedError(f"malformed transaction: {error}") from error
+        except (ValidationError, BadSignature) as error:
+            raise TransactionRefusedError(f"invalid transaction: {error}") from error
+        return transaction
+
+    def _mine_block(self) -> bool:
+        """Build, check and store one block of waiting transactions; False where none can run. Needs the lock."""
+        with self._pool_lock:
+            waiting = sorted(self._waiting, key=lambda entry: int(entry.transaction.nonce))
+        if not waiting:
+            return False
+        header = self._next_header()
+        vm = self._chain.get_vm(header)
+        taken: list[_Waiting] = []
+        receipts: list[ReceiptAPI] = []
+        with self._store.transaction():
+            for entry in waiting:
+                entry.refusal = self._refusal(entry.transaction, vm.state)
+                if entry.refusal or not _runs_next(entry.transaction, vm.state, header):
+                    continue
+                try:
+                    receipt, _ = vm.apply_transaction(header, entry.transaction)
+                except ValidationError as error:
+                    entry.refusal = in_client_words(error)
+                    continue
+                header = vm.add_receipt_to_header(header, receipt)
+                taken.append(entry)
+                receipts.append(receipt)
+            if taken:
+                self._seal_block(vm, header, [entry.transaction for entry in taken], receipts)
+                self._sealed_s = time.monotonic()
+        for entry in waiting:
+            entry.done = bool(entry.refusal) or entry in taken
+        with self._pool_lock:
+            self._waiting = [entry for entry in self._waiting if not entry.done]
+        if any(entry.done for entry in waiting):
+            self._changed.notify_all()
+        return bool(taken)
+
+    def _refusal(self, transaction: SignedTransactionAPI, state: StateAPI) -> str:
+        """Why a transaction can never run; empty where it may."""
+        nonce = state.get_nonce(transaction.sender)
+        if transaction.nonce < nonce:
+            known = self.find_transaction(transaction.hash) is not None
+            return "already known" if known else f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}"
+        if transaction.gas > GAS_LIMIT:
+            return f"exceeds block gas limit: have {transaction.gas}, limit {GAS_LIMIT}"
+        return ""
+
+    def _seal_block(
+        self,
+        vm: VirtualMachineAPI,
+        header: BlockHeaderAPI,
+        transactions: Sequence[SignedTransactionAPI],
+        receipts: Sequence[ReceiptAPI],
+    ) -> None:
+        """Complete a block, validate it as any other node would, and store it with its events."""
+        filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, transactions, receipts)
+        block = vm.mine_block(filled).block
+        self._chain.persist_block(block)
+        position, logs = 0, []
+        for index, (transaction, receipt) in enumerate(zip(transactions, receipts, strict=True)):
+            self._store[_SENDER_KEY + transaction.hash] = transaction.sender
+            for log in receipt.logs:
+                topics = tuple(topic.to_bytes(32, "big") for topic in log.topics)
+                place = (block.number, position, bytes(transaction.hash), index)
+                logs.append(StoredLog(*place, bytes(log.address), topics, bytes(log.data)))
+                position += 1
+        self._store.add_logs(logs)
+
+    def _next_header(self) -> BlockHeaderAPI:
+        """Header of the block to come; its time follows the clock, but is always after its parent's."""
+        head = self._chain.get_canonical_head()
+        timestamp = max(head.timestamp + 1, int(self._clock()))
+        return self._chain.create_header_from_parent(head, timestamp=timestamp, gas_limit=GAS_LIMIT)
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def head(self) -> BlockHeaderAPI:
+        """The last block's header."""
+        with self._changed:
+            return self._chain.get_canonical_head()
+
+    def next_header(self) -> BlockHeaderAPI:
+        """Header under which a transaction sent now would run."""
+        with self._changed:
+            return self._next_header()
+
+    def block_by_number(self, number: int) -> BlockAPI | None:
+        """A block, or None."""
+        with self._changed:
+            try:
+                return self._chain.get_canonical_block_by_number(BlockNumber(number))
+            except HeaderNotFound:
+                return None
+
+    def block_by_hash(self, block_hash: bytes) -> BlockAPI | None:
+        """A block, or None."""
+        with self._changed:
+            try:
+                return self._chain.get_block_by_hash(Hash32(block_hash))
+            except (HeaderNotFound, ValidationError):
+                return None
+
+    def receipts(self, block: BlockAPI) -> tuple[ReceiptAPI, ...]:
+        """Receipts of a block's transactions."""
+        with self._changed:
+            return tuple(block.get_receipts(self._chain.chaindb))
+
+    def find_transaction(self, transaction_hash: bytes) -> MinedTransaction | None:
+        """A transaction that is in a block, or None."""
+        with self._changed:
+            try:
+                number, index = self._chain.get_canonical_transaction_index(Hash32(transaction_hash))
+            except TransactionNotFound:
+                return None
+            block = self._chain.get_canonical_block_by_number(number)
+            return self._mined(block, index)
+
+    def transactions(self, block: BlockAPI) -> list[MinedTransaction]:
+        """All of a block's transactions."""
+        with self._changed:
+            return [self._mined(block, index) for index in range(len(block.transactions))]
+
+    def _mined(self, block: BlockAPI, index: int) -> MinedTransaction:
+        """A transaction of a block with its stored sender."""
+        transaction = block.transactions[index]
+        return MinedTransaction(transaction, block, index, RawAddress(self._store[_SENDER_KEY + transaction.hash]))
+
+    def find_logs(
+        self, blocks: tuple[int, int], addresses: Sequence[bytes], topics: Sequence[Sequence[bytes]], limit: int
+    ) -> list[StoredLog]:
+        """Events; see `ChainStore.find_logs`."""
+        with self._changed:
+            return self._store.find_logs(blocks, addresses, topics, limit)
+
+    def state(self, header: BlockHeaderAPI | None = None) -> StateAPI:
+        """Accounts and storage after a block, after the last one by default; for reading only, needs the lock."""
+        at = self._chain.get_canonical_head() if header is None else header
+        return self._chain.get_vm(at).state
+
+    def read_account(self, address: RawAddress, header: BlockHeaderAPI) -> tuple[int, int, bytes]:
+        """Balance in wei, nonce and code of an account after a block."""
+        with self._changed:
+            state = self.state(header)
+            return state.get_balance(address), state.get_nonce(address), bytes(state.get_code(address))
+
+    def read_storage(self, address: RawAddress, slot: int, header: BlockHeaderAPI) -> int:
+        """One storage word of a contract after a block."""
+        with self._changed:
+            return int(self.state(header).get_storage(address, slot))
+
+    def call(self, request: CallRequest, header: BlockHeaderAPI) -> tuple[ComputationAPI, int]:
+        """Run a message on the state and under the time of a header; nothing is kept.
+
+        Returns:
+            The computation, and the gas it took before refunds, the transaction's own cost included.
+
+        Raises:
+            TransactionRefusedError: the sender has less than it would send, or the gas does not suffice to begin.
+        """
+        with self._changed:
+            vm = self._chain.get_vm(header.copy(base_fee_per_gas=0))
+            unsigned = vm.create_unsigned_transaction(
+                nonce=vm.state.get_nonce(request.sender),
+                gas_price=0,
+                gas=request.gas,
+                to=request.to,
+                value=request.value,
+                data=request.data,
+            )
+            transaction = SpoofTransaction(unsigned, from_=request.sender)
+            try:
+                computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
+            except ValidationError as error:
+                raise TransactionRefusedError(in_client_words(error)) from error
+            return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
+
+
+def _balances(funded: Sequence[Address]) -> dict[RawAddress, AccountDetails]:
+    """Genesis accounts."""
+    return {
+        to_canonical_address(address): {"balance": FUNDED_WEI, "nonce": 0, "code": b"", "storage": {}}
+        for address in funded
+    }
+
+
+def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: BlockHeaderAPI) -> bool:
+    """Whether it is its sender's turn, and the block has room."""
+    fits = header.gas_used + transaction.gas <= header.gas_limit
+    return fits and transaction.nonce == state.get_nonce(transaction.sender)

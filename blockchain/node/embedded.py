@@ -1,0 +1,231 @@
+"""The embedded node: the chain served over HTTP JSON-RPC on loopback, so that web3 talks to it as to any other.
+
+On loopback, a web page that a browser of this machine shows is the one stranger who gets this far. It can send no JSON
+without asking first, which the node never grants; and where it makes its own name resolve to loopback ("DNS
+rebinding"), the Host header still bears that name, and is refused. On another address, names are what clients may reach
+the node by, and everybody who reaches it is answered: it has neither TLS nor authentication.
+"""
+
+import errno
+import ipaddress
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from blockchain.node.chain import Clock, EmbeddedChain
+from blockchain.node.rpc import RpcService
+from fedward.errors import ResourceError, UsageError
+from fedward.types import Address
+
+HOST = "127.0.0.1"
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_CONNECTIONS = 512
+IDLE_TIMEOUT_S = 120
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_log = logging.getLogger(__name__)
+
+
+class RunningNode:
+    """A node that answers at `url` until it is stopped; also a context manager.
+
+    Attributes:
+        url: Where JSON-RPC is answered.
+        port: The TCP port.
+    """
+
+    def __init__(self, chain: EmbeddedChain, host: IpAddress, port: int) -> None:
+        self._chain = chain
+        shown = f"[{host}]" if host.version == 6 else str(host)
+        try:
+            self._server = _Server(host, port, RpcService(chain))
+        except OSError as error:
+            chain.close()
+            foreign = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
+            raise ResourceError(
+                f"The node could not listen on {shown}:{port}: {error.strerror or error}.",
+                "Name an address of this machine." if foreign else "Choose another port, or 0 for any free one.",
+            ) from error
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://{shown}:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="node", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Block until the node is stopped, from another thread or by an exception such as Ctrl-C here."""
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Stop listening, end the open connections and let go of the store; harmless when repeated."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.end_connections()
+        self._thread.join()
+        self._chain.close()
+
+    def __enter__(self) -> "RunningNode":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start_node(
+    folder: Path, chain_id: int, funded: Sequence[Address], port: int = 0, clock: Clock = time.time, host: str = HOST
+) -> RunningNode:
+    """Serve the chain in a folder; a folder without one gets a new chain.
+
+    Args:
+        folder: Where the chain's store lies; made where missing.
+        chain_id: The chain's id; an existing chain must have the same.
+        funded: Accounts that can pay for transactions on a new chain; an existing chain keeps its own.
+        port: TCP port; 0 takes a free one.
+        clock: Seconds since 1970; the timestamps of new blocks follow it.
+        host: IP address to listen on. On another one than loopback, everybody who reaches it may read the ledger and
+            send transactions.
+
+    Raises:
+        UsageError: the host is no IP address.
+        LedgerError: the folder holds another chain, or something else.
+        ResourceError: the port is taken, the address another machine's, or the folder is in use or cannot be written.
+
+    Guarantees:
+        1. A transaction that was acknowledged is on the disk: killing the process at any point does not lose it.
+        2. Whatever a request's body holds, the answer is a JSON-RPC answer and the node goes on.
+        3. On loopback, a request by another name than `localhost` or an IP address is refused.
+    """
+    address = parse_host(host)
+    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port)
+
+
+def parse_host(host: str) -> IpAddress:
+    """The IP address that a text names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError as error:
+        raise UsageError(
+            f"The node can only listen on an IP address; {host!r} is none.", f"Use {HOST}, or ::1, to stay on loopback."
+        ) from error
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread a connection; connections are known, so that stopping ends them."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, host: IpAddress, port: int, service: RpcService) -> None:
+        self.service = service
+        self.loopback = host.is_loopback
+        self.address_family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__((str(host), port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server what the address is called, as HTTPServer does."""
+        socketserver.TCPServer.server_bind(self)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
+        """Turn connections away when there are too many."""
+        with self._connections_lock:
+            if len(self._connections) >= MAX_CONNECTIONS:
+                return False
+            self._connections.add(request)
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection and close it."""
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        """End what clients keep open; their threads then finish by themselves."""
+        with self._connections_lock:
+            connections = list(self._connections)
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                _log.debug("A client closed its connection first.")
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
+        """A broken connection is the client's matter."""
+        _log.debug("A connection from %s broke.", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Reads one bounded body, writes one buffered answer."""
+
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = IDLE_TIMEOUT_S
+
+    def do_POST(self) -> None:
+        """Answer JSON-RPC."""
+        length = self.headers.get("Content-Length", "")
+        if self.server.loopback and not _is_local(self.headers.get("Host", "localhost")):
+            self._refuse(403, "The Host header bears a name: use localhost or an IP address (a proxy in front too).")
+        elif not length.isdecimal():
+            self._refuse(411, "The request has no Content-Length.")
+        elif int(length) > MAX_BODY_BYTES:
+            self._refuse(413, f"The request is longer than {MAX_BODY_BYTES} bytes.")
+        elif self.headers.get_content_type() != "application/json":
+            self._refuse(415, "The request is not application/json.")  # what a web page could send unasked
+        else:
+            body = self.rfile.read(int(length))
+            if len(body) < int(length):
+                self.close_connection = True
+                return
+            self._respond(200, self.server.service.answer(body), "application/json")
+
+    def do_GET(self) -> None:
+        """Say what this is."""
+        self._refuse(405, "This is a JSON-RPC endpoint: POST requests to it.")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer with a sentence and close, for the body was not read."""
+        self.close_connection = True
+        self._respond(status, sentence.encode() + b"\n", "text/plain")
+
+    def _respond(self, status: int, content: bytes, content_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep requests out of stderr."""
+        _log.debug(format, *args)
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header is `localhost` or an IP address, with or without a port: no name that others can point."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+        return name == "localhost" or bool(ipaddress.ip_address(name or ""))
+    except ValueError:
+        return False

@@ -1,0 +1,170 @@
+"""A chain as it lies in its store, read without a node: block 0 with its accounts, and every block's bytes."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rlp
+from eth.constants import BLANK_ROOT_HASH, EMPTY_UNCLE_HASH
+from eth.db.schema import SchemaV1
+from eth_typing import BlockNumber
+from eth_utils.crypto import keccak
+from trie.exceptions import InvalidNibbles, InvalidNode, MissingTrieNode, TraversedPartialPath
+from trie.exceptions import ValidationError as TrieValidationError
+from trie.hexary import HexaryTrie
+
+from blockchain.ledger.encoding import check_address
+from blockchain.node.store import ChainStore
+from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.files import parse_json
+from fedward.types import Address
+
+CHAIN_ID_KEY = b"fedward:chain-id"
+GENESIS_KEY = b"fedward:genesis"  # the state trie holds only hashes of addresses, so their list is kept by itself
+MAX_ITEMS = 10_000  # transactions or withdrawals of a block; the gas limit leaves room for 1,428 transactions
+
+_UNCLES, _TRANSACTIONS, _NUMBER, _WITHDRAWALS = 1, 4, 8, 16  # places in a header
+_MALFORMED = (
+    sqlite3.Error,
+    rlp.exceptions.RLPException,
+    InvalidNibbles,
+    InvalidNode,
+    MissingTrieNode,
+    TraversedPartialPath,
+    TrieValidationError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    LedgerError,
+)
+
+
+def encode_balances(balances: Mapping[Address, int]) -> bytes:
+    """The accounts of block 0 as kept in a store and in a bundle; wei as text, which every JSON reader keeps whole."""
+    return json.dumps({address: str(wei) for address, wei in sorted(balances.items())}).encode()
+
+
+def decode_balances(fields: Any) -> dict[Address, int]:
+    """The accounts that `encode_balances` was given, from JSON's types.
+
+    Raises:
+        ValueError, TypeError, AttributeError, LedgerError: they are none.
+    """
+    balances = {check_address(address, "account"): int(wei) for address, wei in fields.items()}
+    if any(not isinstance(fields[address], str) or not 0 <= wei < 2**256 for address, wei in balances.items()):
+        raise ValueError("not an amount")
+    return balances
+
+
+class StoredChain:
+    """What a chain's store holds.
+
+    Args:
+        store: Open for reading.
+        path: Its file, for messages.
+
+    Every method raises `VerificationError` where the store is damaged, and nothing else but what it says.
+    """
+
+    def __init__(self, store: ChainStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator["StoredChain"]:
+        """Open a store that no node holds; see `ChainStore.reading`."""
+        with ChainStore.reading(path) as store:
+            yield cls(store, path)
+
+    def balances(self) -> dict[Address, int]:
+        """Wei of each account that block 0 endows.
+
+        Raises:
+            EvidenceError: the chain was made by a version that did not write them down.
+        """
+        with self._guarded("The accounts of block 0"):
+            if GENESIS_KEY not in self._store:
+                raise EvidenceError(
+                    f"{self._path} does not say which accounts block 0 endows.", "Make the run anew with this version."
+                )
+            return decode_balances(parse_json(self._store[GENESIS_KEY]))
+
+    def header(self, number: int) -> bytes:
+        """RLP of a block's header."""
+        with self._guarded(f"Block {number}"):
+            return self._header(number)
+
+    def height(self) -> int:
+        """Number of the last block."""
+        with self._guarded("The last block"):
+            header = rlp.decode(self._store[self._store[SchemaV1.make_canonical_head_hash_lookup_key()]])
+            return int.from_bytes(header[_NUMBER][:8], "big")
+
+    def block(self, number: int) -> bytes:
+        """RLP of a block: header, transactions, uncles and withdrawals."""
+        with self._guarded(f"Block {number}"):
+            header = rlp.decode(self._header(number))
+            uncles = header[_UNCLES]
+            return bytes(
+                rlp.encode(
+                    [
+                        header,
+                        [_in_block(item) for item in self._items(header[_TRANSACTIONS])],
+                        [] if uncles == EMPTY_UNCLE_HASH else rlp.decode(self._store[uncles]),
+                        [rlp.decode(item) for item in self._items(header[_WITHDRAWALS])],
+                    ]
+                )
+            )
+
+    def _header(self, number: int) -> bytes:
+        key = SchemaV1.make_block_number_to_hash_lookup_key(BlockNumber(number))
+        return bytes(self._store[rlp.decode(self._store[key])])
+
+    def _items(self, root: bytes) -> list[bytes]:
+        """The values of a trie whose keys are 0, 1, 2 and so on."""
+        trie = HexaryTrie(_Nodes(self._store), root)
+        found: list[bytes] = []
+        while root != BLANK_ROOT_HASH and (item := trie[rlp.encode(len(found))]):
+            if len(found) == MAX_ITEMS:
+                raise ValueError("more than a block can hold")
+            found.append(item)
+        return found
+
+    @contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Say of a malformed store where it is malformed."""
+        try:
+            yield
+        except _MALFORMED as error:
+            raise VerificationError(
+                f"{what} in {self._path} is missing or damaged ({type(error).__name__}).", "Restore it from a copy."
+            ) from error
+
+
+class _Nodes(dict[bytes, bytes]):
+    """A trie's nodes, each checked against the hash that it is kept under, so that no walk can go in circles."""
+
+    def __init__(self, store: ChainStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def __missing__(self, node_hash: bytes) -> bytes:
+        node = self._store[node_hash]
+        if keccak(node) != node_hash:
+            raise ValueError("not the node of this hash")
+        return node
+
+    def __contains__(self, node_hash: object) -> bool:
+        return isinstance(node_hash, bytes) and node_hash in self._store
+
+
+def _in_block(transaction: bytes) -> Any:
+    """A transaction as a block holds it: an untyped one as a list, a typed one as bytes (EIP-2718)."""
+    return rlp.decode(transaction) if transaction[0] >= 0xC0 else transaction

@@ -1,0 +1,1 @@
+"""What the parties sign, and how a signature is checked."""

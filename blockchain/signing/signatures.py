@@ -1,0 +1,180 @@
+"""EIP-712: what a hospital signs, readable in any wallet, and bound to one chain and one contract."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_typed_data
+from eth_keys.exceptions import BadSignature
+from eth_utils.address import to_checksum_address
+from eth_utils.exceptions import ValidationError
+
+from blockchain.identity import Identity
+from blockchain.ledger.encoding import encode_event
+from blockchain.ledger.records import RoundOpening, RoundRecord
+from fedward.files import merkle_root, sha256
+from fedward.types import Address, Commitment, EncryptedUpdate, SignedCommitment, SignedVote, Vote
+
+DOMAIN_NAME = "Fedward UpdateLedger"
+DOMAIN_VERSION = "1"
+SIGNATURE_BYTES = 65
+
+_PRIVACY_FIELDS = {
+    "mode": "uint8",
+    "unit": "uint8",
+    "samplingRate": "uint128",
+    "noiseMultiplier": "uint128",
+    "steps": "uint32",
+    "clipNorm": "uint128",
+    "delta": "uint128",
+}
+_COMMITMENT_FIELDS = {
+    "round": "uint32",
+    "hospital": "address",
+    "ledgerHead": "bytes32",
+    "baseId": "bytes32",
+    "contextFingerprint": "bytes32",
+    "updateRoot": "bytes32",
+    "updateBytes": "uint64",
+    "weight": "uint32",
+    "privacy": "PrivacyEvent",
+}
+_VOTE_FIELDS = {
+    "round": "uint32",
+    "hospital": "address",
+    "aggregateHash": "bytes32",
+    "accept": "bool",
+    "candidateDigest": "bytes32",
+    "evidenceHash": "bytes32",
+}
+
+
+class LedgerPlace(Protocol):
+    """Where a signature is meant for."""
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id."""
+
+    @property
+    def contract(self) -> Address:
+        """The contract's address."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a hospital says about a candidate.
+
+    Attributes:
+        accept: Whether it takes the candidate.
+        candidate_digest: 32 bytes; digest of the weights that it decrypted.
+        evidence_hash: 32 bytes; hash of the reports behind the verdict.
+    """
+
+    accept: bool
+    candidate_digest: bytes
+    evidence_hash: bytes
+
+
+def commit(
+    encrypted: EncryptedUpdate, opening: RoundOpening, ledger: LedgerPlace, identity: Identity
+) -> SignedCommitment:
+    """Stage 5: sign what is about to leave the hospital, for this round of this ledger only.
+
+    Raises:
+        LedgerError: a value of the privacy event cannot be recorded.
+    """
+    commitment = Commitment(
+        chain_id=ledger.chain_id,
+        contract=ledger.contract,
+        round_index=opening.round_index,
+        hospital=identity.address,
+        ledger_head=opening.ledger_head,
+        base_id=opening.base_id,
+        context_fingerprint=encrypted.context_fingerprint,
+        update_root=merkle_root([sha256(chunk) for chunk in encrypted.chunks]),
+        update_bytes=sum(map(len, encrypted.chunks)),
+        weight=encrypted.weight,
+        event=encrypted.event,
+    )
+    return sign_commitment(commitment, identity)
+
+
+def sign_vote(verdict: Verdict, record: RoundRecord, ledger: LedgerPlace, identity: Identity) -> SignedVote:
+    """Stage 10: sign a verdict on the aggregate that a round recorded."""
+    vote = Vote(
+        chain_id=ledger.chain_id,
+        contract=ledger.contract,
+        round_index=record.round_index,
+        hospital=identity.address,
+        aggregate_hash=record.aggregate_hash,
+        accept=verdict.accept,
+        candidate_digest=verdict.candidate_digest,
+        evidence_hash=verdict.evidence_hash,
+    )
+    return SignedVote(vote, identity.sign_message(vote_message(vote)))
+
+
+def sign_commitment(commitment: Commitment, identity: Identity) -> SignedCommitment:
+    """Sign a commitment as it stands."""
+    return SignedCommitment(commitment, identity.sign_message(commitment_message(commitment)))
+
+
+def recover_commitment_signer(signed: SignedCommitment) -> Address | None:
+    """Who signed a commitment; None where the signature is none at all."""
+    return recover(commitment_message(signed.commitment), signed.signature)
+
+
+def recover_vote_signer(signed: SignedVote) -> Address | None:
+    """Who signed a vote; None where the signature is none at all."""
+    return recover(vote_message(signed.vote), signed.signature)
+
+
+def commitment_message(commitment: Commitment) -> SignableMessage:
+    """The typed data of a commitment."""
+    content = {
+        "round": commitment.round_index,
+        "hospital": commitment.hospital,
+        "ledgerHead": commitment.ledger_head,
+        "baseId": commitment.base_id,
+        "contextFingerprint": commitment.context_fingerprint,
+        "updateRoot": commitment.update_root,
+        "updateBytes": commitment.update_bytes,
+        "weight": commitment.weight,
+        "privacy": dict(zip(_PRIVACY_FIELDS, encode_event(commitment.event), strict=True)),
+    }
+    types = {"Commitment": members(_COMMITMENT_FIELDS), "PrivacyEvent": members(_PRIVACY_FIELDS)}
+    return encode_typed_data(domain(commitment.chain_id, commitment.contract), types, content)
+
+
+def vote_message(vote: Vote) -> SignableMessage:
+    """The typed data of a vote."""
+    content = {
+        "round": vote.round_index,
+        "hospital": vote.hospital,
+        "aggregateHash": vote.aggregate_hash,
+        "accept": vote.accept,
+        "candidateDigest": vote.candidate_digest,
+        "evidenceHash": vote.evidence_hash,
+    }
+    return encode_typed_data(domain(vote.chain_id, vote.contract), {"Vote": members(_VOTE_FIELDS)}, content)
+
+
+def domain(chain_id: int, contract: Address) -> dict[str, Any]:
+    """The ledger that a signature is bound to."""
+    return {"name": DOMAIN_NAME, "version": DOMAIN_VERSION, "chainId": chain_id, "verifyingContract": contract}
+
+
+def members(fields: dict[str, str]) -> list[dict[str, str]]:
+    """A struct's fields as EIP-712 lists them."""
+    return [{"name": name, "type": kind} for name, kind in fields.items()]
+
+
+def recover(message: SignableMessage, signature: bytes) -> Address | None:
+    """The signer's address."""
+    if len(signature) != SIGNATURE_BYTES:
+        return None
+    try:
+        return Address(to_checksum_address(Account.recover_message(message, signature=signature)))
+    except (BadSignature, ValidationError, ValueError):
+        return None

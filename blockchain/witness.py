@@ -1,0 +1,165 @@
+"""The witness: it adds each round's updates again, and attests to the aggregate that the server recorded.
+
+It holds no key that decrypts, only an account that may attest. Where the ledger requires a witness, a server that
+adds anything of its own, or leaves anything out, gets no attestation, and its round is not accepted.
+
+Limits: events are read through a node, which the witness trusts as far as the hospitals trust theirs; a full audit
+executes the chain by itself.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from blockchain.ledger.encoding import decode_mask
+from blockchain.ledger.fold import LedgerEvent
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.reader import as_address
+from blockchain.ledger.records import RoundPhase
+from fedward.ciphertexts.serialized import CIPHERTEXT, sum_ciphertexts
+from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
+from fedward.files import merkle_root, sha256
+from fedward.folders.run import RunFolder
+from fedward.types import Address
+
+REMEDY = "Do not attest; ask the server's operator for the committed ciphertexts, and tell the hospitals."
+
+
+def attest_round(ledger: Ledger, run: RunFolder, round_index: int) -> None:
+    """Add a round's included updates again, and attest to the recorded aggregate if that is what comes out.
+
+    In this order:
+    1. The ledger says which updates are included, and each has a commitment.
+    2. Each included update's stored ciphertexts are listed under hashes whose Merkle root, and whose number, are the
+       committed ones.
+    3. Every ciphertext hashes to its name and is well formed; they are added position by position, one running sum
+       and one ciphertext in memory.
+    4. The Merkle root of the sums' hashes is the recorded aggregate.
+
+    Args:
+        ledger: The ledger, attached with the witness's own account.
+        run: Where the server keeps the ciphertexts.
+        round_index: A round that is voted on.
+
+    Raises:
+        VerificationError: something differs from the ledger; nothing was attested.
+        EvidenceError: a ciphertext, or the list of them, is missing; nothing was attested.
+        EncryptionError: a committed ciphertext is malformed; nothing was attested.
+        LedgerError: the node cannot be reached, or the contract refused the attestation.
+
+    Guarantees:
+        1. An attestation says that the committed updates that the ledger names, and nothing else, add up to the
+           recorded aggregate.
+    """
+    closed = next(ledger.events("SubmissionsClosed", round_index), None)
+    if closed is None:
+        raise VerificationError(f"Round {round_index} has recorded no aggregate.", "Wait until submissions are closed.")
+    recorded = bytes(closed.values["aggregateHash"])
+    listed = run.load_updates(round_index)
+    included = [
+        _committed_names(listed, address, commitment)
+        for address, commitment in _included_commitments(ledger, round_index, closed)
+    ]
+    found = _add_again(run, included)
+    if found != recorded:
+        raise VerificationError(
+            f"Round {round_index}: the {len(included)} included updates add up to {found.hex()}, "
+            f"the ledger holds {recorded.hex()}: the server added something else.",
+            REMEDY,
+        )
+    ledger.attest(round_index, recorded)
+
+
+def follow(
+    ledger: Ledger, run: RunFolder, stop: threading.Event, interval_s: float, tell: Callable[[str], None]
+) -> None:
+    """Attest to each round that comes to the vote, until told to stop.
+
+    What contradicts the ledger is told once and the round left alone; where the node or the ciphertexts cannot be
+    reached, the same round is tried again, and that is told once as well.
+
+    Args:
+        ledger: The ledger, attached with the witness's own account.
+        run: Where the server keeps the ciphertexts.
+        stop: Ends the loop when set.
+        interval_s: Seconds between two looks at the ledger.
+        tell: Takes a sentence for people.
+    """
+    settled, told = 0, ""  # the last round that is done with; the last thing that was told
+    while not stop.wait(interval_s):
+        latest = settled
+        try:
+            latest = ledger.latest_round()
+            if latest <= settled or ledger.round(latest).phase is not RoundPhase.VOTING:
+                continue
+            attest_round(ledger, run, latest)
+        except FedwardError as error:
+            if isinstance(error, LedgerError) and error.reason == "AlreadyWitnessed":  # before it was started again
+                settled = latest
+                continue
+            if str(error) != told:
+                tell(f"The witness did not attest to round {latest}: {error}")
+            told = str(error)
+            refused = isinstance(error, LedgerError) and error.reason
+            if refused or not isinstance(error, LedgerError | EvidenceError):
+                settled = latest
+        else:
+            settled = latest
+
+
+def _included_commitments(ledger: Ledger, round_index: int, closed: LedgerEvent) -> list[tuple[Address, LedgerEvent]]:
+    """The commitments of the updates that are in the aggregate, by place on the roster."""
+    members = {entry.index: entry.address for entry in ledger.opening(round_index).roster}
+    events = {as_address(event.values["hospital"]): event for event in ledger.events("UpdateCommitted", round_index)}
+    found = []
+    for place in decode_mask(closed.values["includedMask"]):
+        address = members.get(place)
+        if address is None or address not in events:
+            raise VerificationError(
+                f"Round {round_index} includes an update of place {place} on the roster, which committed to none.",
+                REMEDY,
+            )
+        found.append((address, events[address]))
+    return found
+
+
+def _committed_names(
+    listed: dict[Address, tuple[str, ...]], address: Address, commitment: LedgerEvent
+) -> tuple[str, ...]:
+    """The names that an update's ciphertexts are stored under, if they are what was committed to."""
+    names = listed.get(address)
+    if names is None:
+        raise EvidenceError(f"The ciphertexts of {address}'s update are not listed.", "Restore the run's folder.")
+    root, length = merkle_root([bytes.fromhex(name) for name in names]), len(names) * CIPHERTEXT.total_bytes
+    committed_root, committed_length = bytes(commitment.values["updateRoot"]), int(commitment.values["updateBytes"])
+    if (root, length) != (committed_root, committed_length):
+        raise VerificationError(
+            f"{address}'s stored update has root {root.hex()} and {length} bytes, committed were "
+            f"{committed_root.hex()} and {committed_length}.",
+            REMEDY,
+        )
+    return names
+
+
+def _add_again(run: RunFolder, updates: Sequence[tuple[str, ...]]) -> bytes:
+    """Merkle root of the hashes of the sums: what an honest server recorded."""
+    counts = {len(names) for names in updates}
+    if len(counts) != 1:
+        raise VerificationError(f"The included updates have {sorted(counts)} ciphertexts: they have no sum.", REMEDY)
+    columns = zip(*updates, strict=True)
+    return merkle_root([sha256(sum_ciphertexts(_read_chunk(run, name) for name in column)) for column in columns])
+
+
+def _read_chunk(run: RunFolder, name: str) -> bytes:
+    """A stored ciphertext, checked against its name and form; never more bytes than one has."""
+    path = run.ciphertexts / name
+    try:
+        with path.open("rb") as file:
+            content = file.read(CIPHERTEXT.total_bytes + 1)
+    except OSError as error:
+        raise EvidenceError(
+            f"The ciphertext {path} could not be read: {error.strerror or error}.", "Restore the run's folder."
+        ) from error
+    if sha256(content).hex() != name:
+        raise VerificationError(f"The ciphertext {path} no longer has the hash it is named by.", REMEDY)
+    CIPHERTEXT.check(content)
+    return content

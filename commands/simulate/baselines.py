@@ -1,0 +1,167 @@
+"""`simulate --baselines`: was it worth joining? Every hospital alone, and all images in one place, beside the run.
+
+Both are trained after the last round, under the federation's settings and privacy budget, and scored on the same test
+images. What they release is no part of the run: the run's epsilon does not count it.
+"""
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+from commands import console
+from data_preprocessing import load_partition
+from fedward.alone import join, pooled, train_alone
+from fedward.errors import DataError, EvidenceError
+from fedward.figures.evaluation import histogram
+from fedward.figures.scores import Scores, score
+from fedward.files import parse_json, write_atomic
+from fedward.folders.run import RunFolder
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.progress import Progress
+from fedward.settings import Settings
+from fedward.types import ImageSet, Partition, Vector
+
+FILE = "baselines.json"
+CENTRAL = "central"
+COMPARED = ("auc", "accuracy")
+
+
+def ask_for(folder: RunFolder) -> None:
+    """Note in the run folder that baselines are wanted, so that a resumed run trains them too."""
+    if not (folder.path / FILE).exists():
+        _save(folder, {})
+
+
+def finish(folder: RunFolder, settings: Settings) -> None:
+    """Train what is wanted and not there yet; each finished baseline is kept at once.
+
+    Raises:
+        EvidenceError: the file of baselines is damaged.
+    """
+    if not (folder.path / FILE).exists():
+        return
+    found, record = _load(folder), folder.load_record()
+    partitions = [load_partition(folder.hospital(member.hospital).partition) for member in record.roster]
+    wanted = {partition.hospital: [partition] for partition in partitions} | {CENTRAL: partitions}
+    missing = [name for name in wanted if name not in found]
+    if not missing:
+        return
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(record.findings))
+    classifier = Classifier(spec, settings.training.seed, settings.model.weights)
+    initial, test = classifier.get_weights(), join([partition.test for partition in partitions])
+    rounds = settings.training.rounds
+    with console.bar("Baselines") as report:
+        for place, name in enumerate(missing):
+            progress = _Shifted(report, place * rounds, len(missing) * rounds)
+            found[name] = _measure(pooled(wanted[name], name), initial, test, classifier, settings, progress)
+            _save(folder, found)
+
+
+def summarize(folder: RunFolder, federation: dict[str, Any]) -> dict[str, Any] | None:
+    """What `summary.json` holds of the baselines; None where none were wanted.
+
+    Args:
+        folder: The run's folder.
+        federation: Figures of the federation's model on the same test images.
+
+    Raises:
+        EvidenceError: the file of baselines is damaged.
+    """
+    if not (folder.path / FILE).exists():
+        return None
+    found = _load(folder)
+    local = {name: result for name, result in found.items() if name != CENTRAL}
+    means = {figure: _spread([_figure(result, figure) for result in local.values()]) for figure in COMPARED}
+    joined, areas = federation["auc"], [_figure(result, "auc") for result in local.values()]
+    return {
+        "local": local,
+        "local_mean": {figure: spread["mean"] for figure, spread in means.items()},
+        "local_range": {figure: spread["range"] for figure, spread in means.items()},
+        "central": found.get(CENTRAL),
+        "central_is": "impossible in practice: it needs all hospitals' images in one place",
+        **{f"gain_{figure}": _gain(federation[figure], spread["mean"]) for figure, spread in means.items()},
+        "hospitals_that_gain_auc": (
+            sum(area is not None and joined > area for area in areas) if joined is not None else None
+        ),
+    }
+
+
+class _Shifted:
+    """Rounds of one baseline as a part of them all."""
+
+    def __init__(self, report: Progress, before: int, total: int) -> None:
+        self._report, self._done, self._total = report, before, total
+        report(before, total)
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._report(self._done, self._total)
+
+
+def _measure(
+    partition: Partition, initial: Vector, test: ImageSet, classifier: Classifier, settings: Settings, step: _Shifted
+) -> dict[str, Any]:
+    """Train one baseline and score it, at the thresholds that its own validation images give."""
+    started = time.perf_counter()
+    result: dict[str, Any] = {"train_n": len(partition.train), "scores": None, "reason": None, "seconds": None}
+    try:
+        classifier.set_weights(train_alone(partition, initial, classifier, settings, step))
+        thresholds = histogram(classifier.logits(partition.val.pixels()), partition.val.labels).thresholds()
+        result["scores"] = score(test, classifier.logits(test.pixels()), thresholds).as_dict()
+    except DataError as error:
+        console.warn(f"No baseline of {partition.hospital}. {error}")
+        result["reason"] = str(error)
+    return result | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _figure(result: dict[str, Any], name: str) -> float | None:
+    value: float | None = result["scores"][name] if result["scores"] else None
+    return value
+
+
+def _gain(joined: float | None, alone: float | None) -> float | None:
+    return None if joined is None or alone is None else joined - alone
+
+
+def _spread(values: list[float | None]) -> dict[str, Any]:
+    """Mean, least and largest of those that there are."""
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "range": [min(known), max(known)] if known else None,
+    }
+
+
+def _load(folder: RunFolder) -> dict[str, Any]:
+    """Finished baselines by name."""
+    path = folder.path / FILE
+    try:
+        found = parse_json(path.read_bytes())
+        whole = isinstance(found, dict) and all(_is_whole(result) for result in found.values())
+    except (OSError, ValueError) as error:
+        raise EvidenceError(f"{path} is missing or damaged.", "Delete it and ask for --baselines again.") from error
+    if not whole:
+        raise EvidenceError(f"{path} holds no baselines.", "Delete it and ask for --baselines again.")
+    return dict(found)
+
+
+def _is_whole(result: Any) -> bool:
+    """Whether a finished baseline has what is read of it."""
+    if not isinstance(result, dict) or set(result) != {"train_n", "scores", "reason", "seconds"}:
+        return False
+    scores = result["scores"]
+    if scores is None:
+        return True
+    names = {field.name for field in dataclasses.fields(Scores)}
+    return (
+        isinstance(scores, dict)
+        and set(scores) == names
+        and all(scores[name] is None or isinstance(scores[name], float) for name in COMPARED)
+    )
+
+
+def _save(folder: RunFolder, found: dict[str, Any]) -> None:
+    write_atomic(folder.path / FILE, json.dumps(found, indent=2).encode())

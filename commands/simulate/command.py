@@ -1,0 +1,101 @@
+"""`main.py simulate`: a federation of hospitals on this machine, from image files to a model and its evidence."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands import console
+from fedward import settings as setting
+from fedward.errors import UsageError
+from fedward.folders.run import RunFolder
+from fedward.privacy.accounting import calibrated
+from fedward.settings import Scalar, Settings
+
+
+class PartitionKind(StrEnum):
+    """How patients are shared out."""
+
+    IID = "iid"
+    DIRICHLET = "dirichlet"
+    BY_COLUMN = "by-column"
+
+
+class PrivacyMode(StrEnum):
+    """What is protected by noise."""
+
+    NONE = "none"
+    UPDATE = "update"
+    SAMPLE = "sample"
+
+
+def simulate(
+    data: Annotated[str | None, typer.Option(help="Folder, .npz file, or 'synthetic'.")] = None,
+    finding: Annotated[str | None, typer.Option(help="What to find: a class or finding, 'any' or 'all'.")] = None,
+    hospitals: Annotated[int | None, typer.Option(help="How many hospitals take part.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How many rounds are decided.")] = None,
+    local_epochs: Annotated[int | None, typer.Option(help="Epochs at each hospital in a round.")] = None,
+    partition: Annotated[PartitionKind | None, typer.Option(help="How patients are shared out.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of by-column: column of the metadata.")] = None,
+    privacy: Annotated[PrivacyMode | None, typer.Option(help="What is protected by noise.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides splits, initial weights and order.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<UTC time>.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train each hospital alone, and on all images in one place.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+) -> None:
+    """Simulate a federation of hospitals on this machine."""
+    flags: list[tuple[str, Scalar | None]] = [
+        ("data.source", data),
+        ("data.finding", finding),
+        ("data.hospitals", hospitals),
+        ("training.rounds", rounds),
+        ("training.local-epochs", local_epochs),
+        ("data.partition", partition and partition.value),
+        ("data.alpha", alpha),
+        ("data.column", column),
+        ("privacy.mode", privacy and privacy.value),
+        ("training.seed", seed),
+    ]
+    given = [(key, value) for key, value in flags if value is not None]
+    given += [setting.parse_assignment(text) for text in assignments or ()]
+    if resume:
+        if out is None or config or given:
+            raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
+        folder, settings = out, None
+    else:
+        folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        settings = calibrated(allow_two_hospitals(setting.load(config, *given)))
+        if settings.privacy.mode == "none":
+            console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
+    # TensorFlow takes seconds to import: a wrong setting is said before.
+    from commands.simulate.simulation import simulate_further, simulate_new
+    from fedward.figures.reporting import final_table
+
+    summary = simulate_new(folder, settings, baselines) if settings else simulate_further(RunFolder(folder), baselines)
+    console.out.print(final_table(summary, folder))
+
+
+def allow_two_hospitals(settings: Settings) -> Settings:
+    """Lower `ledger.min-included` to two for a simulation of two hospitals, with a warning.
+
+    Raises:
+        UsageError: there are fewer hospitals than that setting asks for, and not just two.
+    """
+    if settings.data.hospitals >= settings.ledger.min_included:
+        return settings
+    if settings.data.hospitals == 2:
+        console.warn("With two hospitals, each can work out the other's update from the sum.")
+        return setting.replace(settings, "ledger.min-included", 2)
+    raise UsageError(
+        f"{settings.data.hospitals} hospitals are fewer than ledger.min-included {settings.ledger.min_included}.",
+        "Use more hospitals or lower it.",
+    )

@@ -1,0 +1,180 @@
+"""The end of a run: every hospital's model compared, the test split scored, summary, curves and model written."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.consortium.remembering import check_remembered, gather_trust, remember
+from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
+from commands import console
+from commands.simulate import baselines
+from commands.simulate.encrypted_metrics import with_figures
+from data_preprocessing import load_partition
+from encryption import SecretContext
+from encryption import summarize as summarize_encryption
+from fedward import settings as setting
+from fedward.alone import join
+from fedward.ciphertexts.packing import round_plan
+from fedward.errors import VerificationError
+from fedward.figures.evaluation import UNDECIDED
+from fedward.figures.plots import plot_all, plot_learning_curves
+from fedward.figures.reporting import RunFacts, summarize, write_summary
+from fedward.figures.scores import Scores, score, score_findings
+from fedward.files import sha256
+from fedward.folders.hospital import model_bytes, weights_digest
+from fedward.folders.run import RunFolder, RunRecord
+from fedward.learning.model import Classifier
+from fedward.learning.model_file import FORMAT_VERSION, ModelCard, save_model
+from fedward.privacy.accounting import PrivacyLedger, epsilon
+from fedward.settings import Settings
+from fedward.timing import Stopwatch
+from fedward.types import HospitalId, ImageSet, PrivacyEvent, Vector
+
+
+def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
+    """Write what a finished run leaves behind; returns what `summary.json` holds.
+
+    Args:
+        folder: The run's folder; all rounds are decided.
+        ledger: Its ledger.
+        clock: What was measured before the rounds.
+        started: `time.perf_counter()` at the beginning.
+
+    Raises:
+        VerificationError: the hospitals ended with different models, or the ledger is not the one that they saw.
+    """
+    record = folder.load_record()
+    settings = setting.from_tables(record.settings)
+    rounds = with_figures(folder, record, ledger, settings)
+    if not any(entry["phase"] == "accepted" for entry in rounds):
+        console.warn("No round was accepted, so the model is the initial one: see hospitals/*/reports.")
+    weights = _final_weights(folder, record, ledger, settings)
+    gather_trust([(member, folder.hospital(member.hospital)) for member in record.roster]).save(folder.trust)
+    card = _card(record, settings, rounds)
+    classifier = Classifier(card.spec, settings.training.seed)
+    classifier.set_weights(weights)
+    save_model(folder.model, classifier, card)
+    own = {member.hospital: load_partition(folder.hospital(member.hospital).partition).test for member in record.roster}
+    test = join(list(own.values()))
+    logits = classifier.logits(test.pixels())
+    scores = score(test, logits, card.thresholds)
+    if len(test):
+        plot_all(folder.path, test, logits, scores, record.findings, card.thresholds)
+    plot_learning_curves(folder.path / "learning_curves.png", rounds)
+    for entry in rounds:
+        clock.add(entry["timing_s"])
+    facts = RunFacts(
+        run_id=record.run_id,
+        hospitals=len(record.roster),
+        model={
+            "name": card.name,
+            "parameters": record.parameters,
+            "weights_sha256": weights_digest(weights).hex(),
+        },
+        phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
+        rejections=sum(len(entry["rejections"]) for entry in rounds),
+        scores=_all_scores(own, scores, test, logits, card),
+        baselines=baselines.summarize(folder, scores.as_dict()),
+        privacy=_privacy(folder, record, settings),
+        encryption=_encryption(ledger, record, settings),
+        ledger=_ledger_facts(ledger, settings),
+        seconds=clock.seconds | {"total": time.perf_counter() - started},
+    )
+    summary = summarize(facts)
+    write_summary(folder.summary, summary)
+    return summary
+
+
+def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
+    """Bring every hospital to the model in force, let it remember the ledger's end, and compare the models."""
+    digests, weights = {}, np.zeros(0, np.float32)
+    for member in record.roster:
+        hospital = folder.hospital(member.hospital)
+        secret = SecretContext.from_bytes(hospital.load_secret_key())
+        base_id = ledger.base_id()
+        try:
+            model = catch_up(hospital, ledger, secret, settings, base_id, {})
+        except MissingAggregates as missing:
+            aggregates = {index: folder.load_aggregate(index) for index in missing.rounds}
+            model = catch_up(hospital, ledger, secret, settings, base_id, aggregates)
+        weights, digests[member.hospital] = model.weights, sha256(model_bytes(model))
+        check_remembered(hospital, ledger)
+        remember(hospital, ledger, Identity.load(hospital.identity))
+    if len(set(digests.values())) > 1:
+        shown = ", ".join(f"{hospital} {digest.hex()[:8]}" for hospital, digest in digests.items())
+        raise VerificationError(f"The hospitals ended with different models: {shown}.", "Do not use any of them.")
+    return weights
+
+
+def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:
+    """The model's card; its thresholds are those calibrated in the last accepted round."""
+    calibrated = [entry["thresholds"] for entry in rounds if entry["phase"] == "accepted"]
+    if calibrated and not calibrated[-1]:
+        console.warn(f"Of the last accepted round there are no validation figures; the threshold is {UNDECIDED}.")
+    thresholds = calibrated[-1] if calibrated and calibrated[-1] else [UNDECIDED] * len(record.findings)
+    return ModelCard(
+        format_version=FORMAT_VERSION,
+        name=settings.model.name,
+        findings=record.findings,
+        class_names=record.class_names,
+        image_size=settings.data.image_size,
+        thresholds=tuple(thresholds),
+        settings_digest=record.settings_digest,
+        seed=settings.training.seed,
+        val_share=settings.data.val_share,
+        test_share=settings.data.test_share,
+    )
+
+
+def _all_scores(
+    own: dict[HospitalId, ImageSet], scores: Scores, test: ImageSet, logits: Vector, card: ModelCard
+) -> dict[str, Any]:
+    """The pooled figures, and those of each hospital's own test images, one behind the other, and of each finding."""
+    hospitals, start = {}, 0
+    for hospital, images in own.items():
+        hospitals[hospital] = score(images, logits[start : start + len(images)], card.thresholds).as_dict()
+        start += len(images)
+    return {
+        "pooled": scores.as_dict(),
+        "hospitals": hospitals,
+        "findings": score_findings(test, logits, card.thresholds, card.findings),
+    }
+
+
+def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
+    """Mode, unit and the largest epsilon that any hospital has spent."""
+    spent: list[list[PrivacyEvent]] = [
+        PrivacyLedger(folder.hospital(member.hospital).privacy_record).spent() for member in record.roster
+    ]
+    epsilons = [value for value in map(epsilon, spent) if value is not None]
+    units = {event.unit for events in spent for event in events if event.mode != "none"}
+    return {
+        "mode": settings.privacy.mode,
+        "unit": units.pop() if units else None,
+        "epsilon": max(epsilons) if epsilons else None,
+        "delta": settings.privacy.delta if epsilons else None,
+    }
+
+
+def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[str, Any]:
+    """Facts of the packing that was used, with the size that the hospitals committed to."""
+    plan = round_plan(record.parameters, len(ledger.opening(ledger.latest_round()).roster), settings)
+    # The largest: what a hospital without budget commits to, in place of an update, is a few bytes.
+    committed = max((int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted")), default=0)
+    return dict(summarize_encryption(plan, committed))
+
+
+def _ledger_facts(ledger: Ledger, settings: Settings) -> dict[str, Any]:
+    """Where the ledger stands at the end."""
+    head = ledger.head()
+    return {
+        "chain_id": settings.ledger.chain_id,
+        "contract": ledger.contract,
+        "height": head.height,
+        "head": head.ledger_head.hex(),
+        "submissions": ledger.submission_count(),
+        "votes": ledger.vote_count(),
+    }

@@ -1,0 +1,67 @@
+"""Validation figures of a run whose server could not see them: opened at its end, with the hospitals' keys."""
+
+import json
+from typing import Any
+
+from blockchain.ledger.ledger import Ledger
+from blockchain.pooled_counts import open_counts
+from commands import console
+from encryption import SecretContext
+from fedward.errors import EncryptionError, EvidenceError, VerificationError
+from fedward.figures.evaluation import UNDECIDED
+from fedward.files import write_atomic
+from fedward.folders.hospital import PRIVATE
+from fedward.folders.round_log import validation_figures
+from fedward.folders.run import RunFolder, RunRecord
+from fedward.settings import Settings
+
+Rounds = list[dict[str, Any]]
+
+
+def with_figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Rounds:
+    """The finished rounds with their validation figures: as the server wrote them, or opened from encrypted sums.
+
+    What is opened is also written to `hospitals/validation.jsonl`, which is the hospitals' and not the server's. A
+    round whose sum is missing or nonsense has no figures, and one half for thresholds; why is said in a warning.
+
+    Raises:
+        EvidenceError: `metrics.jsonl` is damaged.
+        LedgerError: the node cannot be reached.
+    """
+    rounds = folder.rounds()
+    if not settings.metrics.encrypted:
+        return rounds
+    opened = [_figures(folder, record, ledger, settings, int(entry["round"])) for entry in rounds]
+    lines = [json.dumps({"round": entry["round"]} | found) for entry, found in zip(rounds, opened, strict=True)]
+    path = folder.hospitals / "validation.jsonl"
+    write_atomic(path, "".join(f"{line}\n" for line in lines).encode(), PRIVATE)
+    areas = ", ".join("none" if found["val_auc"] is None else f"{found['val_auc']:.4f}" for found in opened)
+    console.note(f"Validation AUC by round, opened with a hospital's key: {areas or 'none'}. See {path}.")
+    return [entry | found for entry, found in zip(rounds, opened, strict=True)]
+
+
+def _figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings, index: int) -> dict[str, Any]:
+    """A round's figures; those of no images where nothing plausible can be opened."""
+    try:
+        counts = folder.load_counts(index)
+        if counts:
+            secret, least = _key_of(folder, record, ledger, index), settings.ledger.min_included
+            return validation_figures(open_counts(counts, index, len(record.findings), least, ledger, secret))
+    except (EncryptionError, EvidenceError, VerificationError) as error:
+        console.warn(f"Round {index} has no validation figures, and thresholds of {UNDECIDED}. {error}")
+    undecided = [UNDECIDED] * len(record.findings)
+    return validation_figures(None) | {"threshold": UNDECIDED, "thresholds": undecided}
+
+
+def _key_of(folder: RunFolder, record: RunRecord, ledger: Ledger, index: int) -> SecretContext:
+    """The key that a round was encrypted under, from any hospital that took it.
+
+    Raises:
+        EvidenceError: none has it.
+    """
+    fingerprint = ledger.opening(index).context_fingerprint
+    for member in record.roster:
+        hospital = folder.hospital(member.hospital)
+        if any(key.fingerprint == fingerprint for key in hospital.held_keys()):
+            return SecretContext.from_bytes(hospital.load_secret_key(fingerprint))
+    raise EvidenceError(f"No hospital has the key {fingerprint.hex()}.", "Restore a backup of a hospital's folder.")

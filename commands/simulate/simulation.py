@@ -1,0 +1,194 @@
+"""A simulated run from beginning to end: prepare, federate, conclude."""
+
+import json
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from blockchain.consortium.founding import create_parties, found_consortium, settle_founding
+from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
+from blockchain.node.embedded import RunningNode, start_node
+from blockchain.witness import follow
+from commands import console
+from commands.simulate import baselines
+from commands.simulate.conclusion import conclude
+from commands.simulate.watching import watch
+from data_preprocessing import PreparedData, preprocess, save_partition
+from fedward import settings as setting
+from fedward.files import write_atomic
+from fedward.flower import FlowerSimulation
+from fedward.folders.hospital import PRIVATE, weights_digest
+from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.whereabouts import announced
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.settings import Settings, to_tables
+from fedward.timing import Stopwatch
+
+PACKAGES = ("flwr", "keras", "numpy", "py-evm", "pyfhel", "tensorflow", "tensorflow-cpu", "web3")
+
+
+def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -> dict[str, Any]:
+    """Start a run in a new folder and see it through; returns what `summary.json` holds.
+
+    Args:
+        path: The new folder.
+        settings: All settings.
+        with_baselines: Also train each hospital alone, and on all images in one place.
+
+    Raises:
+        FedwardError: of any kind. Everything that was started is stopped. What was finished is kept; a run that
+            fails before its first round leaves nothing.
+    """
+    clock, started = Stopwatch(), time.perf_counter()
+    RunFolder(path).check_unused()
+    with clock.measure("preprocess"), console.bar("Reading images") as report:
+        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+    _warn_of_unnamed_patients(data, settings)
+    with ExitStack() as stack:
+        folder = RunFolder.create(path.resolve())
+        stack.enter_context(folder.locked())
+        try:
+            node = _prepare(folder, settings, data)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        stack.enter_context(node)
+        if with_baselines:
+            baselines.ask_for(folder)
+        _federate(folder, settings, node)
+        baselines.finish(folder, settings)
+        return conclude(folder, _ledger(folder, node), clock, started)
+
+
+def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[str, Any]:
+    """Continue a run that was interrupted, with the settings in its folder.
+
+    Args:
+        folder: The run's folder.
+        with_baselines: Add baselines, if the run was not started with them.
+
+    Raises:
+        EvidenceError: the folder holds no run.
+        FedwardError: as for a new run.
+    """
+    clock, started = Stopwatch(), time.perf_counter()
+    folder = RunFolder(folder.path.resolve())
+    settings = setting.from_tables(folder.load_record().settings)
+    with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
+        settle_founding(folder, node.url)
+        if with_baselines:
+            baselines.ask_for(folder)
+        _federate(folder, settings, node)
+        baselines.finish(folder, settings)
+        return conclude(folder, _ledger(folder, node), clock, started)
+
+
+def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
+    """What is promised for a patient holds for an image where nobody knows whose it is."""
+    unnamed = data.manifest["patient_ids"]["images_without_id"]
+    if settings.privacy.mode == "sample" and settings.privacy.unit == "patient" and unnamed:
+        console.warn(
+            f"{unnamed} images name no patient: each is protected as a patient of its own, so a person with "
+            "several of them is protected less."
+        )
+
+
+def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> RunningNode:
+    """Everything before the first round: keys, ledger, initial weights, every hospital's folder, `run.json`."""
+    hospitals = [partition.hospital for partition in data.partitions]
+    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
+    for partition in data.partitions:
+        save_partition(folder.hospital(partition.hospital).partition, partition)
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
+    initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
+    node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses())
+    try:
+        ledger, roster = found_consortium(
+            folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
+        )
+        write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
+        # Names unreadable files, so it belongs to the hospitals: not readable by others.
+        write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
+        folder.save_record(
+            RunRecord(
+                run_id=folder.path.name,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions=_versions(),
+                settings=to_tables(settings),
+                settings_digest=settings.digest().hex(),
+                initial_model_digest=weights_digest(initial).hex(),
+                findings=data.findings,
+                class_names=data.class_names,
+                parameters=len(initial),
+                contract=ledger.contract,
+                roster=roster,
+                witnesses=parties.witnesses(),
+                genesis_hash=ledger.genesis_hash().hex(),
+            )
+        )
+    except BaseException:
+        node.stop()
+        raise
+    return node
+
+
+def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
+    """Run Flower until the server has finished, showing what happens; stop all its processes in any case."""
+    settings = setting.replace(settings, "run.folder", str(folder.path))
+    settings = setting.replace(settings, "run.rpc-url", node.url)
+    folder.progress.unlink(missing_ok=True)
+    # Not in the run folder: sockets of Ray and Flower do not bear long paths.
+    home = Path(tempfile.mkdtemp(prefix="fedward-"))
+    try:
+        flower = FlowerSimulation.start(home, settings, folder.path / "flower.log")
+        try:
+            with announced(folder, node.url), _witnessing(folder, settings):
+                watch(folder, flower, settings)
+        finally:
+            flower.stop()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _witnessing(folder: RunFolder, settings: Settings) -> Iterator[None]:
+    """Where a witness is required, let one attest beside the run; it reads no key but its own."""
+    if not settings.ledger.witness_required:
+        yield
+        return
+    identity, contract = Identity.load(folder.witness), folder.load_record().contract
+    stop = threading.Event()
+    with closing(Ledger.attach(settings.run.rpc_url, contract, identity)) as ledger:
+        arguments = (ledger, folder, stop, settings.speed.poll_interval_s, console.warn)
+        witness = threading.Thread(target=follow, args=arguments, name="witness", daemon=True)
+        witness.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            witness.join()
+
+
+def _ledger(folder: RunFolder, node: RunningNode) -> Ledger:
+    """The run's ledger, to read from."""
+    return Ledger.attach(node.url, folder.load_record().contract, None)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # tensorflow or tensorflow-cpu, whichever this machine has
+            continue
+    return found

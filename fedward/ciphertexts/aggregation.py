@@ -1,0 +1,111 @@
+"""Add verified updates without opening them, and apply a decrypted sum: the federated averaging step.
+
+Beside the encrypted sum stands its slow, readable twin on plain integers; tests hold the two equal to the last bit.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.ciphertexts.serialized import sum_ciphertexts
+from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
+from fedward.files import merkle_root, sha256, write_atomic
+from fedward.types import EncryptedAggregate, Vector, VerifiedUpdate
+
+
+def aggregate(
+    updates: Sequence[VerifiedUpdate], add: Callable[[bytes, bytes], bytes], store: Path
+) -> EncryptedAggregate:
+    """One running sum, chunk by chunk, each read from disk: memory does not grow with hospitals or parameters.
+
+    Args:
+        updates: What the ledger accepted; at least one, each of another hospital.
+        add: Addition of two ciphertexts, exact and the same in any order (`PublicContext.add`).
+        store: Folder of ciphertexts, each named by the sha256 of its content; must exist.
+
+    Raises:
+        EncryptionError: the updates have different numbers of chunks, none, or a chunk is malformed.
+        QuorumError: there is no update.
+        VerificationError: two updates come from one hospital, or a file no longer has the hash it is named by.
+        ResourceError: a chunk cannot be read, or the sum cannot be written.
+
+    Guarantees:
+        1. Any order of the same updates gives the same aggregate hash.
+        2. At most two chunks are in memory, beside the one being made.
+    """
+    if not updates:
+        raise QuorumError("There is no verified update to add.", "Wait for more hospitals, or abort the round.")
+    included = tuple(sorted(update.roster_index for update in updates))
+    if len(set(included)) != len(included):
+        raise VerificationError("One hospital's update would be added twice.", "Add each accepted submission once.")
+    counts = {len(update.chunk_files) for update in updates}
+    if len(counts) > 1 or 0 in counts:
+        raise EncryptionError(
+            f"Updates with {sorted(counts)} chunks cannot be added.",
+            "Reject the updates whose chunk count is not the layout's before aggregating.",
+        )
+    files = []
+    hashes = []
+    for column in zip(*(update.chunk_files for update in updates), strict=True):
+        total = sum_ciphertexts(map(_read_chunk, column), add)
+        hashes.append(sha256(total))
+        files.append(store / hashes[-1].hex())
+        write_atomic(files[-1], total)
+    return EncryptedAggregate(tuple(files), merkle_root(hashes), included)
+
+
+def aggregate_plain(quantized: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What `decrypt(aggregate(...))` must equal: the sum of the hospitals' integers.
+
+    Args:
+        quantized: int64, shape (parameters,) each; at least one.
+    """
+    total = np.zeros_like(quantized[0])
+    for values in quantized:
+        total = total + values
+    return total
+
+
+def apply_update(weights: Vector, mean_update: NDArray[np.float64]) -> Vector:
+    """Move the model by the mean update.
+
+    Args:
+        weights: float32, shape (parameters,).
+        mean_update: float64, shape (parameters,).
+
+    Returns:
+        float32, shape (parameters,): added in double precision, then rounded once.
+
+    Raises:
+        EncryptionError: the shapes differ.
+
+    Guarantees:
+        1. Hospitals that decrypted the same sums get the same bits.
+    """
+    if weights.shape != mean_update.shape:
+        raise EncryptionError(
+            f"An update of shape {mean_update.shape} does not fit weights of shape {weights.shape}.",
+            "Use the aggregate of this model's round.",
+        )
+    moved = weights.astype(np.float64)
+    moved += mean_update  # in place: a model may be large
+    return moved.astype(np.float32)
+
+
+def _read_chunk(file: Path) -> bytes:
+    """Read a stored ciphertext and check that it is still the one it is named by."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ResourceError(
+            f"The ciphertext {file} could not be read: {error.strerror or error}.",
+            "Restore the run's ciphertexts folder, or abort the round.",
+        ) from error
+    if sha256(content).hex() != file.name:
+        raise VerificationError(
+            f"The ciphertext {file} no longer has the hash it is named by.",
+            "Restore it from the hospital that sent it, or exclude its update and record the reason.",
+        )
+    return content

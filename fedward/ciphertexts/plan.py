@@ -1,0 +1,344 @@
+"""The layout of a ciphertext: how many whole numbers share it, how finely they divide, and how surely they decode.
+
+A layout is a `PackingPlan`; one that does not fit cannot be made. `plan_layout` picks one for a number of fields a
+coordinate, `plan_for_resolution` for a wanted resolution, and `statement` says what a layout costs and holds.
+
+One ring degree and modulus serve all of them. Bytes a parameter depend on neither (16 over the fields a coordinate):
+degree 8192 with a special prime beside this one takes the same bytes and 1.7 times the time to encrypt, and what its
+smaller noise leaves are 3 bits. A prime that is larger does not exist in SEAL.
+"""
+
+import math
+from dataclasses import dataclass
+
+from fedward.ciphertexts.serialized import CIPHERTEXT, COEFFICIENT_MODULUS_BITS, RING_DEGREE
+from fedward.errors import EncryptionError
+
+SLOTS = RING_DEGREE // 2
+WRONG_DECODE_BOUND = 2.0**-40  # largest accepted probability that a coordinate decodes wrongly
+
+# Largest modulus (bits) for each ring degree and security level, for ternary secrets: the community standard's
+# table (Albrecht et al. 2018, "Homomorphic Encryption Standard"). SEAL holds its own parameters to the same one.
+LARGEST_MODULUS_BITS = {
+    128: {4096: 109, 8192: 218, 16384: 438},
+    192: {4096: 75, 8192: 152, 16384: 305},
+    256: {4096: 58, 8192: 118, 16384: 237},
+}
+
+# SEAL refuses to encode from 2^58 on, and a sum must stay below half of the 60-bit prime, noise included.
+_ENCODED_BITS = COEFFICIENT_MODULUS_BITS[0] - 2
+# Error of encoding and decoding in double precision over the largest slot; 2^-49.2 was the largest measured
+# (random, edge, constant, alternating and single-slot vectors of 2^57 to 2^57.5), so this leaves a factor of 9.
+_DOUBLE_PRECISION_ERROR = 2.0**-46
+# Encoding rounds coefficients to whole numbers: in a slot, ten deviations of sqrt(ring_degree / 24); 68 was measured.
+_CODING_ERROR = 2.0**7
+# Variances of what SEAL draws: 42 fair bits, less 21, for a coefficient of errors; -1, 0 or 1 for keys and masks.
+_ERROR_VARIANCE = 10.5
+_TERNARY_VARIANCE = 2 / 3
+# The bound below is not claimed beyond this: other ways to fail are likelier.
+_SMALLEST_CLAIM = 2.0**-128
+_FALSE_ALARM_DEVIATIONS = 26.25  # passed with a probability below 2^-64
+MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
+_PLAN_REMEDY = "Set encryption.field-bits lower for more hospitals, or higher for a finer resolution."
+
+Figures = dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class PackingPlan:
+    """A layout, with the bounds that make its decoding exact. One that does not fit cannot be made.
+
+    Noise. A ciphertext opens to its content plus e * u + s * f + g: e and s are the public key's error and the secret
+    key, the same for all summands; u (ternary), f and g (errors) are drawn for each ciphertext. At a slot's root of
+    unity, given the keys, a coordinate of it has the variance (|E|^2 * 2/3 + |S|^2 * 10.5 + 10.5) * ring_degree / 2,
+    exactly. Over keys |E|^2 and |S|^2 are exponential, nearly, with means 10.5 * ring_degree and 2/3 * ring_degree. So
+    a coordinate is the sum of two independent Laplace variables and a small Gaussian one: deviation 10,838, and it
+    passes z deviations with the probability (1 + z) * exp(-2 * z), nearly. K summed ciphertexts have sqrt(K) times the
+    deviation, and the same tails: given the keys their noise is independent, and the same slots are always the worst.
+
+    What is claimed is a bound, not that law: every coefficient drawn is strictly sub-Gaussian (E exp(t * x) at most
+    exp(t^2 * variance / 2)), so given the keys the coordinate is too. E exp(t * |S|^2) is then at most what a Gaussian
+    vector would give, 1 / (1 - t * mean), and so is |E|^2's; e and s are independent. Hence E exp(t * x) is at most the
+    Laplace variables' own, 1 / (1 - (b * t)^2)^2 with b half of the deviation, times the Gaussian one's, and
+    `noise_tail_bound` is Chernoff's bound from it, for every K and every distance: 64 times the law at 2^-40.
+
+    `benchmarks/noise.py` measures it. Over 3,000 keys and 98 million coordinates: deviation 10,836; the shares beyond 1
+    to 8 deviations are 0.96 to 1.00 times the law's (96 coordinates beyond 8, one beyond 10), and from 2 deviations on
+    at most an eighth of the bound. Of sums of 16, over 187 keys: deviation 43,347, by the law 43,352; shares beyond 1
+    to 7 deviations 0.93 to 1.00 times the law's. Of e itself, over 30 keys: variance 10.45, with a standard error 0.03.
+
+    Attributes:
+        parameters: Length of the update; at least 1.
+        summands: Largest number of ciphertexts in a sum (hospitals on the roster).
+        value_range: Largest magnitude of a coordinate of an update that is carried unchanged; public.
+        field_bits: Width of a field, which holds the sum.
+        scale_bits: A coordinate is multiplied by 2^scale_bits before encoding.
+        fields_per_coordinate: Fields that share a real coordinate.
+        ring_degree: Of the ciphertexts.
+        coefficient_modulus_bits: Sizes of the primes.
+
+    Raises:
+        EncryptionError: a number is out of range, rounding takes more than half of a field, the coordinates do not
+            fit the modulus, or a wrong decode would be likelier than 2^-40.
+
+    Guarantees:
+        1. Sums of at most `summands` updates by honest hospitals, weights summing to at most the total, never leave
+           their fields, whatever the updates.
+        2. Such a sum decodes to exactly the sum of the integers, but for `wrong_decode_probability` a coordinate.
+
+    Limits: a hospital that departs from the protocol can encrypt other values; the field bounds catch some of these.
+    """
+
+    parameters: int
+    summands: int
+    value_range: float
+    field_bits: int
+    scale_bits: int
+    fields_per_coordinate: int = 2
+    ring_degree: int = RING_DEGREE
+    coefficient_modulus_bits: tuple[int, ...] = COEFFICIENT_MODULUS_BITS
+
+    def __post_init__(self) -> None:
+        if self.parameters < 1 or self.summands < 1 or not 0 < self.value_range < math.inf:
+            raise EncryptionError(
+                f"No layout holds {self.parameters} parameters of {self.summands} hospitals in +-{self.value_range}.",
+                "Give at least one parameter, one hospital and a positive, finite encryption.value-range.",
+            )
+        if self.ring_degree != RING_DEGREE or self.coefficient_modulus_bits != COEFFICIENT_MODULUS_BITS:
+            raise EncryptionError(
+                f"Ring degree {self.ring_degree} with primes of {self.coefficient_modulus_bits} bits is not supported.",
+                f"Use {RING_DEGREE} with {COEFFICIENT_MODULUS_BITS}.",
+            )
+        if not 2 <= self.field_bits <= 50 or not 1 <= self.fields_per_coordinate <= MOST_FIELDS:
+            raise EncryptionError(
+                f"{self.fields_per_coordinate} fields of {self.field_bits} bits are no layout.", _PLAN_REMEDY
+            )
+        if 2 * self.summands > self.largest_field_sum:
+            raise EncryptionError(
+                f"A field of {self.field_bits} bits loses over half its range to the rounding of {self.summands} "
+                "hospitals.",
+                "Set encryption.field-bits higher.",
+            )
+        if self.scale_bits < 0 or self._largest_encoded > 2**_ENCODED_BITS:
+            raise EncryptionError(
+                f"{self.fields_per_coordinate} fields of {self.field_bits} bits at scale 2^{self.scale_bits} do not "
+                f"fit a prime of {self.coefficient_modulus_bits[0]} bits.",
+                "Set encryption.field-bits lower.",
+            )
+        if self.wrong_decode_probability > WRONG_DECODE_BOUND:
+            raise EncryptionError(
+                f"The noise of {self.summands} summed updates would garble fields of {self.field_bits} bits.",
+                "Set encryption.field-bits lower.",
+            )
+
+    @property
+    def parameters_per_chunk(self) -> int:
+        """Parameters in one ciphertext."""
+        return self.ring_degree * self.fields_per_coordinate
+
+    @property
+    def chunks(self) -> int:
+        """Ciphertexts for one update."""
+        return -(-self.parameters // self.parameters_per_chunk)
+
+    @property
+    def bytes_per_parameter(self) -> float:
+        """Length of all chunks over the number of parameters."""
+        return self.chunks * CIPHERTEXT.total_bytes / self.parameters
+
+    @property
+    def largest_field_sum(self) -> int:
+        """Largest magnitude of a field, in one update or in a sum."""
+        return int(2 ** (self.field_bits - 1) - 1)
+
+    @property
+    def levels(self) -> int:
+        """Whole-number magnitude that stands for `value_range`; what is left of the field is rounding's."""
+        return self.largest_field_sum - self.summands
+
+    @property
+    def resolution(self) -> float:
+        """Step of the sum, in units of the update's coordinates."""
+        return self.value_range / self.levels
+
+    @property
+    def noise_margin(self) -> float:
+        """Standard deviations of the noise of a full sum that fit before a coordinate decodes wrongly."""
+        return (2.0**self.scale_bits / 2 - self._encoder_error) / self._noise_deviation(self.summands)
+
+    @property
+    def wrong_decode_probability(self) -> float:
+        """Bound on the probability that a coordinate of a full sum decodes wrongly; 2^-128 where it is smaller."""
+        return max(noise_tail_bound(self.noise_margin), _SMALLEST_CLAIM)
+
+    def residual_bound(self, summands: int) -> float:
+        """Distance from a whole number that a sum's coordinate passes with probability 2^-64; at most 0.5."""
+        distance = _FALSE_ALARM_DEVIATIONS * self._noise_deviation(summands)
+        return min(0.5, (distance + self._encoder_error) / 2.0**self.scale_bits)
+
+    def residual_deviation(self, summands: int) -> float:
+        """Expected root mean square of a sum's distances from whole numbers, rounding of doubles at its worst."""
+        return (self._noise_deviation(summands) + self._encoder_error) / 2.0**self.scale_bits
+
+    @property
+    def _largest_encoded(self) -> float:
+        """Bound on a slot's magnitude as it is encoded; no coefficient of the polynomial is larger."""
+        return largest_coordinate(self.field_bits, self.fields_per_coordinate) * math.sqrt(2.0) * 2.0**self.scale_bits
+
+    @property
+    def _encoder_error(self) -> float:
+        """Bound on encoding's and decoding's share of a coordinate's error, in encoded units."""
+        return _DOUBLE_PRECISION_ERROR * self._largest_encoded + math.sqrt(self.summands) * _CODING_ERROR
+
+    def _noise_deviation(self, summands: int) -> float:
+        """Standard deviation of a coordinate's noise over keys and slots, in encoded units."""
+        keyed = 2 * _TERNARY_VARIANCE * _ERROR_VARIANCE * self.ring_degree**2
+        return math.sqrt(summands * (keyed + _ERROR_VARIANCE * self.ring_degree) / 2)
+
+
+def noise_tail_bound(deviations: float) -> float:
+    """Bound on the probability that noise passes so many of its deviations, in either direction; at most 1.
+
+    The docstring of `PackingPlan` derives it. Any `tilt` in (0, 1) gives a bound; this one is the least, but for the
+    Gaussian part, whose share of the exponent is 3 / (2 * ring_degree) at most.
+    """
+    if deviations <= 0:
+        return 1.0
+    distance = 2 * deviations
+    tilt = (math.sqrt(4 + distance**2) - 2) / distance
+    exponent = -tilt * distance + 1.5 / RING_DEGREE - 2 * math.log1p(-(tilt**2))
+    return min(1.0, 2 * math.exp(exponent))
+
+
+def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
+    """Magnitude of a real coordinate whose fields are all at their bound."""
+    return sum((2 ** (field_bits - 1) - 1) << (field_bits * index) for index in range(fields_per_coordinate))
+
+
+def largest_scale(field_bits: int, fields_per_coordinate: int) -> int:
+    """Bits of the largest scale that the modulus holds; negative where not even the fields fit."""
+    double_square = 2 * largest_coordinate(field_bits, fields_per_coordinate) ** 2
+    return _ENCODED_BITS - (double_square.bit_length() + 1) // 2
+
+
+def plan_layout(
+    parameters: int, summands: int, value_range: float, fields_per_coordinate: int, field_bits: int
+) -> PackingPlan:
+    """Take the largest scale that the modulus holds: scale costs no bytes, and every bit of it squares the odds.
+
+    Raises:
+        EncryptionError: as `PackingPlan`.
+    """
+    if not 2 <= field_bits <= _ENCODED_BITS or not 1 <= fields_per_coordinate <= MOST_FIELDS:
+        raise EncryptionError(f"{fields_per_coordinate} fields of {field_bits} bits are no layout.", _PLAN_REMEDY)
+    scale_bits = largest_scale(field_bits, fields_per_coordinate)
+    return PackingPlan(parameters, summands, value_range, field_bits, scale_bits, fields_per_coordinate)
+
+
+def plan_widest(
+    parameters: int, summands: int, value_range: float, fields_per_coordinate: int, widest: int
+) -> PackingPlan:
+    """The layout with the widest fields that fit so many hospitals, up to a limit.
+
+    Raises:
+        EncryptionError: no width fits; as many fields a coordinate hold at most so many hospitals.
+    """
+    # Half of a field is for rounding: narrower ones cannot hold this many hospitals.
+    narrowest = max(2, (2 * summands).bit_length() + 1)
+    for field_bits in range(widest, narrowest, -1):
+        try:
+            return plan_layout(parameters, summands, value_range, fields_per_coordinate, field_bits)
+        except EncryptionError:
+            continue
+    try:
+        return plan_layout(parameters, summands, value_range, fields_per_coordinate, min(narrowest, widest))
+    except EncryptionError as error:
+        raise EncryptionError(
+            error.what, "Choose another encryption.preset, with fewer fields a coordinate."
+        ) from error
+
+
+def plan_for_resolution(
+    parameters: int, summands: int, value_range: float, resolution: float, security_bits: int = 128
+) -> PackingPlan:
+    """The smallest layout that is as fine as is wanted.
+
+    Args:
+        parameters: Length of the update.
+        summands: Largest number of hospitals in a sum.
+        value_range: Largest magnitude of a coordinate that is carried unchanged.
+        resolution: Largest accepted step of the sum, in the coordinates' units.
+        security_bits: 128 or 192.
+
+    Raises:
+        EncryptionError: no layout is so fine or so secure, or holds so many hospitals.
+
+    Guarantees:
+        1. The plan's `resolution` is at most the wanted one; no layout of fewer bytes a parameter would do.
+        2. Of the widths that do, it takes the narrowest: what is left over goes to the scale.
+    """
+    check_security(security_bits)
+    if not resolution > 0:
+        raise EncryptionError(f"A resolution of {resolution} is not positive.", "Give the step that you need.")
+    levels = math.ceil(min(value_range / resolution, 2.0**64))
+    field_bits = (levels + summands).bit_length() + 1
+    for fields_per_coordinate in range(MOST_FIELDS, 0, -1):
+        for bits in (field_bits, field_bits + 1):  # the second where rounding needs half of the field
+            try:
+                plan = plan_layout(parameters, summands, value_range, fields_per_coordinate, bits)
+            except EncryptionError:
+                continue
+            if plan.resolution <= resolution:
+                return plan
+    raise EncryptionError(
+        f"No layout adds {summands} updates of {parameters} parameters in +-{value_range} in steps of {resolution:g}.",
+        "Accept a coarser resolution, a smaller range or fewer hospitals.",
+    )
+
+
+def check_security(security_bits: int) -> None:
+    """Refuse a security level that our ring degree and modulus do not reach.
+
+    Raises:
+        EncryptionError: the level is unknown to the standard, or needs another ring degree.
+    """
+    allowed = LARGEST_MODULUS_BITS.get(security_bits)
+    modulus_bits = sum(COEFFICIENT_MODULUS_BITS)
+    if allowed is None or modulus_bits > allowed[RING_DEGREE]:
+        reached = [level for level, sizes in LARGEST_MODULUS_BITS.items() if modulus_bits <= sizes[RING_DEGREE]]
+        raise EncryptionError(
+            f"Ring degree {RING_DEGREE} with {modulus_bits} bits of modulus does not reach {security_bits} bits of "
+            "security.",
+            f"Choose one of {', '.join(map(str, reached))}.",
+        )
+
+
+def statement(plan: PackingPlan) -> Figures:
+    """What a layout costs and holds, in plain numbers.
+
+    Returns:
+        By name; `resolution_bits` counts the steps from -range to +range, `largest_sum` is in those steps,
+        `noise_margin` in deviations of a full sum's noise, and `wrong_decode_log2` is of the probability that one
+        real coordinate decodes wrongly.
+    """
+    modulus_bits = sum(plan.coefficient_modulus_bits)
+    return {
+        "parameters": plan.parameters,
+        "hospitals": plan.summands,
+        "ring_degree": plan.ring_degree,
+        "modulus_bits": modulus_bits,
+        "security_bits": max(
+            level for level, sizes in LARGEST_MODULUS_BITS.items() if modulus_bits <= sizes[plan.ring_degree]
+        ),
+        "fields_per_coordinate": plan.fields_per_coordinate,
+        "field_bits": plan.field_bits,
+        "scale_bits": plan.scale_bits,
+        "ciphertexts": plan.chunks,
+        "update_bytes": plan.chunks * CIPHERTEXT.total_bytes,
+        "bytes_per_parameter": plan.bytes_per_parameter,
+        "resolution": plan.resolution,
+        "resolution_bits": math.log2(2 * plan.levels + 1),
+        "largest_sum": plan.largest_field_sum,
+        "noise_margin": plan.noise_margin,
+        "wrong_decode_log2": math.log2(plan.wrong_decode_probability),
+    }

@@ -1,0 +1,104 @@
+"""What a finished run leaves for people and programs: `summary.json` and one table."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from fedward.figures.score_rows import baseline_rows, test_rows
+from fedward.files import write_atomic
+from fedward.timing import STAGES
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run measured, gathered from ledger, hospitals and log; `summary.json` is made of nothing else.
+
+    Attributes:
+        run_id: The run folder's name.
+        hospitals: How many took part.
+        model: name, parameters, weights_sha256.
+        phases: How each round ended, as on the ledger.
+        rejections: Updates and votes that the server set aside.
+        scores: All figures of the test split: pooled, by hospital, and by finding.
+        baselines: What the hospitals would have alone, and together in one place; None where not asked for.
+        privacy: mode, unit, epsilon, delta.
+        encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
+        ledger: chain_id, contract, height, head, submissions, votes.
+        seconds: Wall seconds by stage, and `total`.
+    """
+
+    run_id: str
+    hospitals: int
+    model: dict[str, Any]
+    phases: list[str]
+    rejections: int
+    scores: dict[str, Any]
+    baselines: dict[str, Any] | None
+    privacy: dict[str, Any]
+    encryption: dict[str, Any]
+    ledger: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def summarize(facts: RunFacts) -> dict[str, Any]:
+    """The content of `summary.json`; every key is always there."""
+    phases = Counter(facts.phases)
+    return {
+        "run_id": facts.run_id,
+        "hospitals": facts.hospitals,
+        "model": facts.model,
+        "rounds": {"opened": len(facts.phases)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
+        "test": {key: facts.scores["pooled"][key] for key in ("n", "accuracy", "auc", "precision", "recall", "f1")},
+        "scores": facts.scores,
+        "baselines": facts.baselines,
+        "privacy": facts.privacy,
+        "encryption": facts.encryption,
+        "ledger": facts.ledger | {"rejections": facts.rejections},
+        "timing_s": {stage: _rounded(facts.seconds.get(stage)) for stage in STAGES}
+        | {"total": _rounded(facts.seconds.get("total", 0.0))},
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """To milliseconds; None for a stage that was not measured, or that hospitals do not tell of."""
+    return None if seconds is None else round(seconds, 3)
+
+
+def epsilon_text(privacy: dict[str, Any]) -> str:
+    """What was spent, rounded up: never less than it is."""
+    return f"epsilon {math.ceil(privacy['epsilon'] * 100 - 1e-9) / 100:.2f} at delta {privacy['delta']:g}"
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`."""
+    write_atomic(path, json.dumps(summary, indent=2).encode())
+
+
+def final_table(summary: dict[str, Any], folder: Path) -> Table:
+    """The one table at the end of `simulate`."""
+    rounds, privacy = summary["rounds"], summary["privacy"]
+    encryption, ledger = summary["encryption"], summary["ledger"]
+    budget = "" if privacy["epsilon"] is None else f": {epsilon_text(privacy)} in this run"
+    unit = f", for the unit {privacy['unit']}" if privacy["unit"] else ", so the model may remember patients"
+    table = Table(title=f"Run {summary['run_id']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in (
+        ("Hospitals", str(summary["hospitals"])),
+        ("Rounds", ", ".join(f"{rounds[key]} {key}" for key in ("opened", "accepted", "rejected", "aborted"))),
+        ("Model", f"{summary['model']['name']}, {summary['model']['parameters']:,} parameters"),
+        *test_rows(summary["scores"]),
+        *baseline_rows(summary["baselines"]),
+        ("Privacy", f"{privacy['mode']}{budget}{unit}"),
+        ("Encryption", f"CKKS, {encryption['bytes_per_parameter']:.2f} bytes a parameter, exact sums"),
+        ("Ledger", f"{ledger['submissions']} submissions, {ledger['votes']} votes, {ledger['rejections']} rejections"),
+        ("Time", f"{summary['timing_s']['total']:.1f} s"),
+        ("Folder", str(folder)),
+    ):
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,323 @@
+"""What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
+
+hospital.json  identity/  partition.npz  keys/0001-<fingerprint>.ckks (one for each key epoch)
+model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
+.lock (held while a message is answered)
+"""
+
+import io
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+import numpy as np
+
+from fedward.errors import EvidenceError, ResourceError
+from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
+
+PRIVATE = 0o600
+
+_KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.ckks")
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a hospital knows of its consortium before the first round.
+
+    Attributes:
+        hospital: Its own name.
+        contract: The ledger's address, as agreed outside of any message.
+        weight: Its enrolled example count.
+        settings_digest: Hexadecimal; the settings that it joined under. A server that sends others is refused.
+        roster_digest: Hexadecimal; who else joined, with which weights. A round with another roster is refused.
+        chain_id: The ledger's chain.
+        genesis_hash: Hexadecimal; the hash of block 0. Another chain is refused.
+        witnesses: Who may attest to aggregates. Where a witness is required, a round with others is refused.
+    """
+
+    hospital: HospitalId
+    contract: Address
+    weight: int
+    settings_digest: str
+    roster_digest: str
+    chain_id: int
+    genesis_hash: str
+    witnesses: tuple[Address, ...]
+
+
+class HeldKey(NamedTuple):
+    """Names a CKKS secret key that a hospital has: key epoch, from 1, and context fingerprint, 32 bytes."""
+
+    epoch: int
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A decrypted model that was voted on and is not yet known to be accepted.
+
+    Attributes:
+        round_index: The round it came from.
+        aggregate_hash: 32 bytes; the aggregate it came from.
+        weights: float32, shape (parameters,).
+        moments: float32; the server optimizer's, which come into force with the weights.
+    """
+
+    round_index: int
+    aggregate_hash: bytes
+    weights: Vector
+    moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+class HospitalFolder:
+    """Reads and writes one hospital's folder; every file is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity = path / "identity"
+        self.partition = path / "partition.npz"
+        self.keys = path / "keys"
+        self.transactions = path / "transactions"
+        self.privacy_record = path / "privacy.jsonl"
+
+    @classmethod
+    def create(cls, path: Path) -> "HospitalFolder":
+        """Make the folder, readable by its owner only."""
+        path.mkdir(parents=True, mode=0o700)
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, so that one message at a time is answered; waits until whoever holds it has ended.
+
+        Raises:
+            ResourceError: the folder cannot be written.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise ResourceError(
+                f"{self.path} cannot be locked: {error.strerror or error}.", "Make the folder writable."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def join(self, membership: Membership) -> None:
+        """Write down which consortium this hospital belongs to."""
+        write_atomic(self.path / "hospital.json", json.dumps(asdict(membership), indent=2).encode())
+
+    def membership(self) -> Membership:
+        """Which consortium this hospital belongs to.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        path = self.path / "hospital.json"
+        try:
+            values = parse_json(path.read_bytes())
+            values["witnesses"] = tuple(values["witnesses"])
+            return Membership(**values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, error) from error
+
+    def save_secret_key(self, key: HeldKey, content: bytes) -> None:
+        """Keep the consortium's CKKS secret key of an epoch; older ones stay, to catch up with."""
+        make_folder(self.keys)
+        write_atomic(self._key_file(key), content, PRIVATE)
+
+    def held_keys(self) -> tuple[HeldKey, ...]:
+        """Which CKKS secret keys are here, oldest epoch first."""
+        found = (_KEY_NAME.fullmatch(path.name) for path in self.keys.glob("*.ckks"))
+        return tuple(sorted(HeldKey(int(name[1]), bytes.fromhex(name[2])) for name in found if name))
+
+    def load_secret_key(self, fingerprint: bytes | None = None) -> bytes:
+        """A CKKS secret key, serialized; the caller parses it.
+
+        Args:
+            fingerprint: 32 bytes; which. None: the one of the latest epoch.
+
+        Raises:
+            EvidenceError: it is missing or cannot be read.
+        """
+        held = [key for key in self.held_keys() if fingerprint in (None, key.fingerprint)]
+        if not held:
+            which = f"key {fingerprint.hex()}" if fingerprint else "key"
+            raise EvidenceError(
+                f"There is no secret {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
+            )
+        path = self._key_file(held[-1])
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+    def _key_file(self, key: HeldKey) -> Path:
+        return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.ckks"
+
+    def save_model(self, model: GlobalModel) -> None:
+        """Replace the model in force."""
+        base_id = np.frombuffer(model.base_id, np.uint8)
+        content = _npz(weights=model.weights, base_id=base_id, moments=model.moments)
+        write_atomic(self.path / "model.npz", content, PRIVATE)
+
+    def has_model(self) -> bool:
+        """Whether there is a model; a hospital that has just joined has none."""
+        return (self.path / "model.npz").exists()
+
+    def load_model(self) -> GlobalModel:
+        """The model in force.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        arrays = _read_npz(self.path / "model.npz", ("weights", "base_id", "moments"))
+        weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
+        return GlobalModel(weights, arrays["base_id"].tobytes(), moments)
+
+    def save_candidate(self, candidate: Candidate) -> None:
+        """Keep a candidate until the ledger says what became of its round."""
+        content = _npz(
+            weights=candidate.weights,
+            moments=candidate.moments,
+            round_index=np.int64(candidate.round_index),
+            aggregate_hash=np.frombuffer(candidate.aggregate_hash, np.uint8),
+        )
+        write_atomic(self.path / "candidate.npz", content, PRIVATE)
+
+    def load_candidate(self) -> Candidate | None:
+        """The last candidate, or None."""
+        path = self.path / "candidate.npz"
+        if not path.exists():
+            return None
+        arrays = _read_npz(path, ("weights", "moments", "round_index", "aggregate_hash"))
+        weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
+        return Candidate(int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), weights, moments)
+
+    def save_submission(self, signed: SignedCommitment, chunks: Sequence[bytes]) -> None:
+        """Keep what is about to leave, so that a retry resends the same bytes; older rounds' are removed."""
+        outbox = self.path / "outbox"
+        folder = outbox / _round_name(signed.commitment.round_index)
+        shutil.rmtree(outbox, ignore_errors=True)
+        make_folder(folder)
+        for index, chunk in enumerate(chunks):
+            write_atomic(folder / f"{index:06d}", chunk, PRIVATE)
+        # Written last: a folder without it is a submission that never left.
+        write_atomic(folder / "commitment.json", _commitment_json(signed))
+
+    def load_submission(self, round_index: int) -> tuple[SignedCommitment, list[bytes]] | None:
+        """What was sent, or about to be sent, in this round; None when nothing was."""
+        folder = self.path / "outbox" / _round_name(round_index)
+        if not (folder / "commitment.json").exists():
+            return None
+        signed = _read_commitment(folder / "commitment.json")
+        return signed, [path.read_bytes() for path in sorted(folder.glob("[0-9]*"))]
+
+    def save_report(self, round_index: int, content: bytes) -> None:
+        """Keep the detector reports that this hospital's vote rests on."""
+        make_folder(self.path / "reports")
+        write_atomic(self._report_file(round_index), content, PRIVATE)
+
+    def load_report(self, round_index: int) -> bytes | None:
+        """The detector reports of a vote in this round; None before the first.
+
+        Raises:
+            EvidenceError: they cannot be read.
+        """
+        path = self._report_file(round_index)
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+    def _report_file(self, round_index: int) -> Path:
+        return self.path / "reports" / f"{_round_name(round_index)}.json"
+
+    def save_checkpoint(self, fields: Mapping[str, int | str]) -> None:
+        """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed.
+
+        Args:
+            fields: What `blockchain.consortium.remembering` makes of it, with its signature.
+        """
+        append_line(self.path / "checkpoints.jsonl", json.dumps(dict(fields)))
+
+    def checkpoints(self) -> list[Any]:
+        """All remembered points as JSON's types, oldest first; whoever reads them checks them.
+
+        Raises:
+            EvidenceError: the file is damaged.
+        """
+        path = self.path / "checkpoints.jsonl"
+        try:
+            return [parse_json(line.encode()) for line in read_lines(path)]
+        except ValueError as error:
+            raise _damaged(path, error) from error
+
+
+def weights_digest(weights: Vector) -> bytes:
+    """SHA-256 of the weights as little-endian float32."""
+    return sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+
+
+def model_bytes(model: GlobalModel | Candidate) -> bytes:
+    """Weights, then moments, as little-endian float32; their SHA-256 is the digest that votes name."""
+    return b"".join(np.ascontiguousarray(part, dtype="<f4").tobytes() for part in (model.weights, model.moments))
+
+
+def roster_digest(members: Iterable[tuple[Address, int]]) -> str:
+    """Hexadecimal SHA-256 of addresses and weights in roster order."""
+    return sha256("\n".join(f"{address} {weight}" for address, weight in members).encode()).hex()
+
+
+def _round_name(round_index: int) -> str:
+    return f"round-{round_index:04d}"
+
+
+def _npz(**arrays: np.ndarray | np.generic) -> bytes:
+    """Arrays as the bytes of an uncompressed npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read named arrays, or say that the file is damaged."""
+    try:
+        # Read first: np.load leaves a file that it cannot read open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        # RuntimeError: a damaged header may claim encryption or an unknown compression.
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> EvidenceError:
+    return EvidenceError(f"{path} is missing or damaged ({error}).", "Restore it from a backup, or join anew.")
+
+
+def _commitment_json(signed: SignedCommitment) -> bytes:
+    values = asdict(signed.commitment)
+    as_text = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
+    return json.dumps({"commitment": as_text, "signature": signed.signature.hex()}, indent=2).encode()
+
+
+def _read_commitment(path: Path) -> SignedCommitment:
+    try:
+        stored = parse_json(path.read_bytes())
+        values = stored["commitment"]
+        hashes = ("ledger_head", "base_id", "context_fingerprint", "update_root")
+        values |= {name: bytes.fromhex(values[name]) for name in hashes}
+        values["event"] = PrivacyEvent(**values["event"])
+        return SignedCommitment(Commitment(**values), bytes.fromhex(stored["signature"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error

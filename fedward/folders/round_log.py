@@ -1,0 +1,127 @@
+"""What the server tells of a round: every event as it happens, and one line of metrics at its end."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fedward.errors import FedwardError, HospitalFailedError, error_of
+from fedward.figures.evaluation import ScoreHistogram, single_threshold
+from fedward.folders.run import RunFolder
+from fedward.messages.ballots import Ballot
+from fedward.messages.wire import Submission
+from fedward.timing import Stopwatch
+from fedward.types import ABSTAINED, Address, Rejection
+
+
+class RoundLog:
+    """Gathers one round's figures and writes them to the run folder.
+
+    Attributes:
+        clock: Seconds by stage, of the server and summed over the hospitals.
+        rejections: Updates and votes that were set aside, with their reasons.
+    """
+
+    def __init__(self, run: RunFolder, round_index: int) -> None:
+        self.clock = Stopwatch()
+        self.rejections: list[Rejection] = []
+        self._run = run
+        self._round_index = round_index
+        record = run.load_record()
+        self._members = {member.address: member for member in record.roster}
+        self._encrypted: int | None = 0 if record.settings["metrics"]["encrypted"] else None
+        self._train_losses: list[float] = []
+        self._saturated = 0
+        self._submitted: list[Address] = []
+        self._verdicts: dict[Address, bool] = {}
+        self._failures: list[HospitalFailedError] = []
+        self._histogram: ScoreHistogram | None = None
+        self._tell("opened")
+
+    def submitted(self, hospital: Address, submission: Submission) -> None:
+        """An update was verified and will be added."""
+        self._submitted.append(hospital)
+        self.clock.add(submission.seconds)
+        if submission.report:
+            if submission.report.loss is not None:
+                self._train_losses.append(submission.report.loss)
+            self._saturated += submission.report.saturated
+        self._tell("submitted", hospital=self._name(hospital), done=len(self._submitted))
+
+    def rejected(self, rejection: Rejection) -> None:
+        """An update or a vote was set aside."""
+        self.rejections.append(rejection)
+        self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
+
+    def failed(self, node: int, error: HospitalFailedError) -> None:
+        """A hospital could not do its part."""
+        self._failures.append(error)
+        self._tell("hospital-failed", node=str(node), what=error.what, remedy=error.remedy)
+
+    def common_cause(self) -> FedwardError | None:
+        """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""
+        codes = {failure.code for failure in self._failures}
+        set_aside = [rejection for rejection in self.rejections if rejection.reason != ABSTAINED]
+        if len(codes) != 1 or FedwardError.exit_code in codes or set_aside:
+            return None
+        first = self._failures[0]
+        return error_of(first.code, first.what, first.remedy)
+
+    def voted(self, ballot: Ballot) -> None:
+        """A vote is on the ledger."""
+        vote = ballot.signed.vote
+        self._verdicts[vote.hospital] = vote.accept
+        self.clock.add(ballot.seconds)
+        if ballot.histogram:
+            counts = ballot.histogram.capped(self._members[vote.hospital].weight)
+            self._histogram = counts if self._histogram is None else self._histogram + counts
+        self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
+
+    def encrypted_counts(self, hospitals: int) -> None:
+        """So many hospitals' validation counts are in the sum that was kept; 0 where none was."""
+        self._encrypted = hospitals
+
+    def waiting(self, what: str, deadline: int) -> None:
+        """Some hospitals are missing, so the ledger's deadline has to pass."""
+        self._tell("waiting", what=what, deadline=deadline)
+
+    def finish(self, phase: str, height: int, ledger_head: bytes) -> None:
+        """Write the round's line of metrics; height and 32 bytes of ledger head are those after the round."""
+        figures = validation_figures(self._histogram)
+        if self._encrypted is not None:  # the server cannot tell how many images there are, not even that there is none
+            figures = dict.fromkeys(figures)
+        metrics = {
+            "round": self._round_index,
+            "phase": phase,
+            "submitted": len(self._submitted),
+            "rejections": [asdict(rejection) for rejection in self.rejections],
+            "failures": [str(failure) for failure in self._failures],
+            "accepts": sum(self._verdicts.values()),
+            "rejects": len(self._verdicts) - sum(self._verdicts.values()),
+            "train_loss": sum(self._train_losses) / len(self._train_losses) if self._train_losses else None,
+            **figures,
+            "saturated": self._saturated,
+            "height": height,
+            "ledger_head": ledger_head.hex(),
+            "timing_s": self.clock.seconds,
+        }
+        self._run.log_round(metrics)
+        told = {key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
+        self._tell("closed", **told, encrypted_counts=self._encrypted)
+
+    def _name(self, address: Address) -> str:
+        member = self._members.get(address)
+        return member.hospital if member else address or "unknown"
+
+    def _tell(self, event: str, **details: Any) -> None:
+        self._run.log_progress(event, round=self._round_index, **details)
+
+
+def validation_figures(counts: ScoreHistogram | None) -> dict[str, Any]:
+    """What summed validation counts say of a round's candidate, as it stands in `metrics.jsonl`."""
+    thresholds = counts.thresholds() if counts else None
+    return {
+        "val_n": counts.n if counts else 0,
+        "val_loss": counts.loss() if counts else None,
+        "val_auc": counts.auc() if counts else None,
+        "threshold": single_threshold(thresholds) if thresholds else None,
+        "thresholds": thresholds,
+    }

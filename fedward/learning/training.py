@@ -1,0 +1,47 @@
+"""Stage 2, train: a hospital's own images and the global model give an update."""
+
+import numpy as np
+
+from fedward.errors import DataError
+from fedward.learning.model import Classifier
+from fedward.seeding import public_rng
+from fedward.settings import TrainingSettings
+from fedward.types import GlobalModel, ModelUpdate, Partition
+
+
+def train(
+    partition: Partition, model: GlobalModel, classifier: Classifier, settings: TrainingSettings, round_index: int
+) -> ModelUpdate:
+    """Train from the global weights for some local epochs (McMahan et al. 2017, "FedAvg").
+
+    With `proximal_mu`, each step also minimizes `proximal_mu / 2` times the squared distance from the global weights
+    (Li et al. 2020, "FedProx"), so that hospitals with other patients drift apart less. The loss told is without it,
+    and without `positive_weight`, by which positive labels count more or less than the others.
+
+    The order of the images follows from seed, hospital and round alone, so a repeated run repeats the update.
+
+    Args:
+        partition: The hospital's images; only `train` is used.
+        model: Weights to start from.
+        classifier: Any classifier of the right shape; what it held before is overwritten.
+        settings: Epochs, batch size, learning rate, proximal term, weight of positive labels and seed.
+        round_index: The round, from 1.
+
+    Raises:
+        DataError: the hospital has nothing to train on.
+    """
+    if not len(partition.train):
+        raise DataError(f"{partition.hospital} has no training images.", "Use fewer hospitals or more data.")
+    classifier.set_weights(model.weights)
+    classifier.start_training(settings.learning_rate, settings.proximal_mu, settings.positive_weight)
+    order = public_rng("train", settings.seed, partition.hospital, round_index)
+    inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
+    loss = 0.0
+    for _ in range(settings.local_epochs):
+        shuffled = order.permutation(len(inputs))
+        losses = []
+        for start in range(0, len(shuffled), settings.batch_size):
+            batch = shuffled[start : start + settings.batch_size]
+            losses.append(classifier.train_batch(inputs[batch], labels[batch]))
+        loss = float(np.mean(losses))
+    return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(inputs), loss=loss)

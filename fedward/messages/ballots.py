@@ -1,0 +1,110 @@
+"""A hospital's ballot as a message: its signed vote, and its validation counts, in the clear or encrypted.
+
+A ballot that cannot be read raises `VerificationError`, never anything else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import ConfigRecord, ConfigRecordValues, MetricRecord, RecordDict
+
+from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
+from fedward.messages.wire import chunks_to_record, read_chunks, sized
+from fedward.types import Address, SignedVote, Vote
+
+MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
+ENCRYPTED_COUNTS = "encrypted-counts"
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A hospital's reply to an aggregate.
+
+    Attributes:
+        signed: Its vote.
+        histogram: Its validation counts in the clear; None with `metrics.encrypted`.
+        seconds: What it took, by stage.
+        encrypted: The ciphertexts of those counts; none where they are in the clear.
+    """
+
+    signed: SignedVote
+    histogram: ScoreHistogram | None
+    seconds: dict[str, float]
+    encrypted: tuple[bytes, ...] = ()
+
+
+def ballot_to_records(ballot: Ballot) -> RecordDict:
+    """A ballot as a message's content."""
+    vote = ballot.signed.vote
+    values: dict[str, ConfigRecordValues] = {
+        "chain-id": vote.chain_id,
+        "contract": vote.contract,
+        "round": vote.round_index,
+        "hospital": vote.hospital,
+        "aggregate-hash": vote.aggregate_hash,
+        "accept": vote.accept,
+        "candidate-digest": vote.candidate_digest,
+        "evidence-hash": vote.evidence_hash,
+        "signature": ballot.signed.signature,
+    }
+    content = RecordDict({"vote": ConfigRecord(values), "seconds": MetricRecord({**ballot.seconds})})
+    if ballot.histogram is None:
+        content[ENCRYPTED_COUNTS] = chunks_to_record(ballot.encrypted)
+    else:
+        content["counts"] = _counts_record(ballot.histogram)
+    return content
+
+
+def records_to_ballot(records: RecordDict, findings: int, chunk_count: int | None = None) -> Ballot:
+    """Read a ballot.
+
+    Args:
+        records: A message's content.
+        findings: Number of findings that the histograms must have.
+        chunk_count: How many ciphertexts the counts consist of; None where they are in the clear.
+
+    Raises:
+        VerificationError: a part is missing, of the wrong type or of the wrong size, or the counts are in the clear
+            where they must not be.
+    """
+    values = Fields(records, "vote")
+    vote = Vote(
+        chain_id=values.whole("chain-id"),
+        contract=Address(values.text("contract")),
+        round_index=values.whole("round"),
+        hospital=Address(values.text("hospital")),
+        aggregate_hash=values.content("aggregate-hash", 32),
+        accept=values.flag("accept"),
+        candidate_digest=values.content("candidate-digest", 32),
+        evidence_hash=values.content("evidence-hash", 32),
+    )
+    signed, seconds = SignedVote(vote, values.content("signature", 65)), Fields(records, "seconds").stage_seconds()
+    if chunk_count is None:
+        return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds)
+    if "counts" in records:
+        raise malformed("has score counts in the clear, where metrics.encrypted is set")
+    return Ballot(signed, None, seconds, sized(read_chunks(records, ENCRYPTED_COUNTS), chunk_count))
+
+
+def _counts_record(histogram: ScoreHistogram) -> ConfigRecord:
+    counts: dict[str, ConfigRecordValues] = {
+        "positives": histogram.positives.astype("<i8").tobytes(),
+        "negatives": histogram.negatives.astype("<i8").tobytes(),
+        "loss-sum": histogram.loss_sum,
+        "n": histogram.n,
+    }
+    return ConfigRecord(counts)
+
+
+def _histogram(counts: Fields, findings: int) -> ScoreHistogram:
+    """Score counts that add up: one hospital's nonsense must not spoil the sum over all of them."""
+    size, n = findings * BINS * 8, counts.whole("n")
+    positives, negatives = (
+        np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
+    )
+    both = np.concatenate([positives, negatives], axis=1)
+    # Each count is bounded first, so that no sum wraps around to n.
+    if not 0 <= n <= MAX_IMAGES or (both < 0).any() or (both > n).any() or (both.sum(axis=1) != n).any():
+        raise malformed(f"has score counts that do not add up to its {n} images")
+    return ScoreHistogram(positives, negatives, counts.figure("loss-sum", LARGEST_FIGURE * n), n)

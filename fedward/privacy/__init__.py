@@ -1,0 +1,1 @@
+"""Stage 3, privatize: clipping and noise, where they come from, and what they cost."""

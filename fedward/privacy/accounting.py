@@ -1,0 +1,243 @@
+"""What privacy costs: epsilon of recorded releases, noise for a wanted epsilon, and a hospital's own record.
+
+One function, `epsilon`, answers hospitals, reports and auditors alike. Two accountants of Google's dp-accounting do the
+sums, Renyi (Mironov 2017; Mironov, Talwar and Zhang 2019 for sampling) and privacy loss distributions (Koskela et al.
+2020; Doroshenko et al. 2022). Both only overstate, so the smaller of the two holds.
+"""
+
+import json
+import math
+import operator
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
+from dataclasses import astuple
+from pathlib import Path
+
+import dp_accounting
+from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
+
+from fedward import settings as setting
+from fedward.errors import BudgetError, UsageError
+from fedward.files import append_line, parse_json, read_lines
+from fedward.privacy.mechanism import expected_event
+from fedward.settings import PrivacySettings, Settings
+from fedward.types import PrivacyEvent
+
+# Of sampled releases: at fractional orders the Renyi accountant gives up on many, and says so on stderr.
+_WHOLE_ORDERS = [*range(2, 65), 80, 96, 128, 192, 256, 512, 1024]
+# A privacy loss distribution takes memory by its width. Beyond these, which an auditor may be handed by anybody, and
+# where no guarantee is of use, the Renyi accountant answers alone.
+_LARGEST_EPSILON = 50.0
+_LEAST_NOISE = 0.25
+_SMALLEST_DELTA = 1e-12
+_MOST_STEPS = 1_000_000
+_MOST_KINDS = 16
+_STEPS_OF_ONE = 10_000  # a calibrated noise multiplier is rounded up to four decimals
+_PRECISION = 0.002  # of the calibrated noise multiplier
+_STEP_DOWN = 0.9  # from what the Renyi accountant finds enough: it overstates by about as much
+_MOST_NOISE = 1e6  # as the setting allows
+
+
+def epsilon(events: Sequence[PrivacyEvent]) -> float | None:
+    """The epsilon of releases composed, at the largest delta that they declare; None when none is private.
+
+    Neighboring inputs: a unit's data, or none in its place; how many units there are is public. For mode `update`
+    the unit is the hospital. To tell one data set of a unit from another, halve the noise multiplier.
+
+    Guarantees:
+        1. Equal to the smaller of what dp-accounting's Renyi and privacy loss accountants give for the same events.
+        2. The same events give the same number, in whatever order.
+    """
+    private = Counter(event for event in events if event.mode != "none")
+    if not private:
+        return None
+    delta = max(event.delta for event in private)
+    kinds = sorted(private.items(), key=lambda item: astuple(item[0]))
+    return _tighter(kinds, delta)
+
+
+def _tighter(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """The smaller of both accountants' answers, for kinds of releases and how often each was made."""
+    found = _by_renyi(kinds, delta)
+    if found <= _LARGEST_EPSILON and _is_narrow(kinds, delta):
+        found = min(found, _composed(PLDAccountant(), kinds, delta))
+    return found
+
+
+def _by_renyi(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """The Renyi accountant's answer alone."""
+    sampled = any(event.sampling_rate != 1 for event, _ in kinds)
+    return _composed(RdpAccountant(_WHOLE_ORDERS) if sampled else RdpAccountant(), kinds, delta)
+
+
+def _composed(
+    accountant: dp_accounting.PrivacyAccountant, kinds: Sequence[tuple[PrivacyEvent, int]], delta: float
+) -> float:
+    """Epsilon by one accountant (adding or removing one unit)."""
+    for event, times in kinds:
+        gaussian = dp_accounting.GaussianDpEvent(event.noise_multiplier)
+        step = (
+            gaussian if event.sampling_rate == 1 else dp_accounting.PoissonSampledDpEvent(event.sampling_rate, gaussian)
+        )
+        accountant.compose(step, event.steps * times)
+    return float(accountant.get_epsilon(delta))
+
+
+def _is_narrow(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> bool:
+    """Whether a privacy loss distribution of these releases fits memory."""
+    return (
+        delta >= _SMALLEST_DELTA
+        and len(kinds) <= _MOST_KINDS
+        and sum(event.steps * times for event, times in kinds) <= _MOST_STEPS
+        and all(event.noise_multiplier >= _LEAST_NOISE for event, _ in kinds)
+    )
+
+
+def calibrated(settings: Settings) -> Settings:
+    """Settings whose noise multiplier follows from `privacy.target-epsilon` and the number of rounds.
+
+    Called once, when a run's settings are made final: so everybody sees the number, and the digest covers it.
+    Rounds that end as aborted are charged as well; where one does, the last round does not fit the budget.
+
+    Raises:
+        UsageError: no noise that the settings allow is enough.
+
+    Guarantees:
+        1. All rounds together cost at most the target.
+        2. 1 part in 100 less noise would pass the target, unless the noise multiplier is 0.25. None below is ever
+           given: a target that is as easily met costs less than it allows.
+    """
+    privacy = settings.privacy
+    if privacy.mode == "none" or privacy.target_epsilon == 0:
+        return settings
+    multiplier = _noise_for(privacy, settings.training.rounds)
+    return setting.replace(settings, "privacy.noise-multiplier", multiplier)
+
+
+def _noise_for(privacy: PrivacySettings, rounds: int) -> float:
+    """The smallest noise multiplier, rounded up, of which all rounds cost at most the target."""
+    target = privacy.target_epsilon
+
+    def kinds(multiplier: float) -> list[tuple[PrivacyEvent, int]]:
+        planned = setting.PrivacySettings(**(vars(privacy) | {"noise_multiplier": multiplier}))
+        return [(expected_event(planned), rounds)]
+
+    def enough_by_renyi(multiplier: float) -> bool:
+        return _by_renyi(kinds(multiplier), privacy.delta) <= target
+
+    def enough(multiplier: float) -> bool:
+        return _tighter(kinds(multiplier), privacy.delta) <= target
+
+    # The Renyi accountant is ten times as fast, and only overstates: what is enough for it is a place to start from.
+    high = _LEAST_NOISE
+    while not enough_by_renyi(high):
+        high *= 2
+        if high > _MOST_NOISE:
+            raise UsageError(
+                f"No noise gives epsilon {target:g} at delta {privacy.delta:g}.", "Raise privacy.target-epsilon."
+            )
+    high = _least(enough_by_renyi, max(_LEAST_NOISE, high / 2), high)
+    low = max(_LEAST_NOISE, _STEP_DOWN * high)
+    while enough(low):
+        if low == _LEAST_NOISE:
+            return low
+        low, high = max(_LEAST_NOISE, _STEP_DOWN * low), low
+    return math.ceil(_least(enough, low, high) * _STEPS_OF_ONE) / _STEPS_OF_ONE
+
+
+def _least(enough: Callable[[float], bool], low: float, high: float) -> float:
+    """The least noise that is enough, to within the precision and never less; `high` is enough."""
+    while high - low > _PRECISION * low:
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def budget_of(privacy: PrivacySettings) -> float:
+    """The epsilon that a hospital never passes in one run: `privacy.budget`, else the target, else infinity."""
+    return privacy.budget or privacy.target_epsilon or math.inf
+
+
+class PrivacyLedger:
+    """A hospital's own record of what it has spent, on its disk before anything leaves.
+
+    It errs on the side of spending: a hospital that stops between its charge and keeping its submission trains anew
+    and is charged anew, though nothing of the first attempt has left.
+
+    Args:
+        path: One line of JSON a release.
+
+    Guarantees:
+        1. What was charged stays charged; a damaged record is never guessed.
+        2. A copy that lacks a release which is on the ledger is refused, and so is a lost record.
+
+    Limits:
+        The record is of one run folder. Runs on the same patients add up, and none of them sees what the others spent.
+        A copy that lacks only releases that never came to the ledger passes for the record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def spent(self) -> list[PrivacyEvent]:
+        """All releases so far.
+
+        Raises:
+            BudgetError: the record is damaged, so what was spent is unknown.
+        """
+        return [event for _, event in self._releases()]
+
+    def _releases(self) -> list[tuple[int, PrivacyEvent]]:
+        """Round and event of each release; raises BudgetError where the record is damaged."""
+        try:
+            lines = [parse_json(line.encode()) for line in read_lines(self._path)]
+            return [(operator.index(line["round"]), PrivacyEvent(**line["event"])) for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BudgetError(
+                f"The privacy record {self._path} is damaged.", "Restore it; what it says was spent cannot be guessed."
+            ) from error
+
+    def check_whole(self, released: Set[int]) -> None:
+        """Refuse to go on with an older copy of this record, or without it: what it lacks would count as unspent.
+
+        More releases here than on the ledger are in order: a round is charged before it is committed to, if it is.
+
+        Args:
+            released: The rounds in which the ledger has a private release of this hospital.
+
+        Raises:
+            BudgetError: one of them is missing, or the record is damaged.
+        """
+        named = {round_index for round_index, event in self._releases() if event.mode != "none"}
+        if missing := released - named:
+            raise BudgetError(
+                f"The privacy record {self._path} is older than the ledger, which has an update of this hospital in "
+                f"round {min(missing)}.",
+                "Restore the newest copy; what was spent since cannot be guessed.",
+            )
+
+    def check(self, event: PrivacyEvent, budget: float) -> None:
+        """Refuse a release that would pass the budget; asked before training, so that a refusal costs nothing.
+
+        Args:
+            event: What the release would cost.
+            budget: The largest epsilon to spend; infinity for no bound.
+
+        Raises:
+            BudgetError: the release would pass it, or the record is damaged.
+        """
+        spent = self.spent()
+        if event.mode == "none" or math.isinf(budget):
+            return
+        total = epsilon([*spent, event]) or 0.0
+        if total > budget:
+            raise BudgetError(
+                f"This round would bring epsilon per {event.unit} from {epsilon(spent) or 0.0:.4g} to {total:.4g} at "
+                f"delta {event.delta:g}, beyond the budget of {budget:g}.",
+                "This hospital takes no further part; the others may go on. The bound is privacy.budget.",
+            )
+
+    def charge(self, round_index: int, event: PrivacyEvent) -> None:
+        """Record a release, flushed to the disk, before it happens; it stays spent whatever becomes of the round."""
+        append_line(self._path, json.dumps({"round": round_index, "event": vars(event)}))

@@ -1,0 +1,82 @@
+"""Stage 3, privatize: what bounds and blurs one hospital's influence.
+
+Mode `sample` protects a **patient** (or a single image) of a hospital: training itself is noisy there, see
+`fedward.privacy.private_training`, and this stage only lets through what was trained that way.
+
+Mode `update` protects the **hospital** as a unit: its epsilon bounds how well the released update can be told from a
+release without its data (the same noise around nothing). That a hospital took part is public on the ledger. To
+tell one data set of a hospital from another, the clipped update can differ by twice the clip norm: for that
+reading, halve the noise multiplier. With five hospitals this is a strong promise, and much noise.
+
+What a release costs is counted in `fedward.privacy.accounting`.
+"""
+
+import math
+import os
+
+import numpy as np
+
+from fedward.errors import DataError, VerificationError
+from fedward.privacy.secret_noise import RandomBytes, noised, room_for_rounding
+from fedward.settings import PrivacySettings
+from fedward.types import ModelUpdate, PrivacyEvent, PrivateUpdate, SampledUpdate, Vector
+
+
+def expected_event(settings: PrivacySettings) -> PrivacyEvent:
+    """The event that every update of a round must declare under these settings."""
+    if settings.mode == "none":
+        return PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
+    noise, clip_norm, delta = settings.noise_multiplier, settings.clip_norm, settings.delta
+    if settings.mode == "update":
+        return PrivacyEvent("update", "hospital", 1.0, noise, 1, clip_norm, delta)
+    return PrivacyEvent("sample", settings.unit, settings.sampling_rate, noise, settings.steps, clip_norm, delta)
+
+
+def privatize(
+    update: ModelUpdate | SampledUpdate, settings: PrivacySettings, source: RandomBytes = os.urandom
+) -> PrivateUpdate:
+    """Clip an update's L2 norm and add Gaussian noise to every coordinate (Dwork and Roth 2014, appendix A).
+
+    Args:
+        update: What training changed. In mode `sample` it is noisy already and passes as it is.
+        settings: Mode, clip norm and noise multiplier.
+        source: Where the noise's random bytes come from: the operating system. Only tests give another.
+
+    Guarantees:
+        1. In mode `update` the clipped update's L2 norm is at most `clip_norm`.
+        2. The noise of every coordinate is Gaussian with deviation `noise_multiplier * clip_norm`, complete at
+           this hospital before anything is weighted, cut or rounded; what rounding of doubles could tell is dealt
+           with in `fedward.privacy.secret_noise`.
+        3. In mode `sample` nothing passes that was not trained under the very event that the settings call for.
+        4. In mode `update` an update with a value that is not a finite number is noised as if it were zeros: an error
+           would be one bit about the images, without noise.
+
+    Raises:
+        DataError: in another mode, the update holds a value that is not a finite number. In mode `sample` that
+            follows from noisy sums alone, which the caller has charged.
+        VerificationError: the update was trained under another mode or event than the settings call for.
+    """
+    event = expected_event(settings)
+    trained_under = update.event if isinstance(update, SampledUpdate) else None
+    if trained_under != (event if settings.mode == "sample" else None):
+        raise VerificationError(
+            f"The update was trained under {trained_under}, the settings call for {event}.", "Do not send it."
+        )
+    finite = bool(np.isfinite(update.delta).all())
+    if settings.mode != "update":
+        if not finite:
+            rate = "privacy.learning-rate" if trained_under else "training.learning-rate"
+            raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
+        return PrivateUpdate(update.delta, event)
+    delta = update.delta if finite else np.zeros_like(update.delta)
+    room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, delta.size)
+    noisy = noised(clip(delta, room), settings.clip_norm, settings.noise_multiplier, source)
+    return PrivateUpdate(noisy.astype(np.float32), event)
+
+
+def clip(delta: Vector, clip_norm: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Scale a vector down to an L2 norm of at most `clip_norm`; float64, so that the bound holds after rounding."""
+    wide = delta.astype(np.float64)
+    norm = math.sqrt(float(wide @ wide))
+    # One part in 10^12 below the bound: more than float64 rounding can add back.
+    return wide * (clip_norm * (1 - 1e-12) / norm) if norm > clip_norm else wide
