@@ -12,7 +12,6 @@ Also runs by itself: `python data_preprocessing.py SOURCE OUT`.
 
 import json
 import secrets
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +35,8 @@ from fedward.dataset.reading import decode, read_array, read_files
 from fedward.dataset.records import SPLITS, ImageTable, Listing
 from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
 from fedward.dataset.storage import load_partition, partition_digest, save_partition
-from fedward.errors import DataError, FedwardError, ResourceError, UsageError
-from fedward.files import write_atomic
+from fedward.errors import DataError, FedwardError, UsageError
+from fedward.files import making_folder, write_atomic
 from fedward.progress import Progress, silent
 from fedward.settings import DataSettings, Scalar
 from fedward.types import HospitalId, ImageSet, Partition
@@ -253,19 +252,11 @@ def write_partitions(out: Path, data: PreparedData) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
     out = out.resolve()
-    unfinished = out.with_name(f".{out.name}.part")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+    with making_folder(out) as unfinished:
         for partition in data.partitions:
             save_partition(unfinished / f"{partition.hospital}.npz", partition)
         for name, content in (("manifest.json", data.manifest), ("report.json", data.report)):
             write_atomic(unfinished / name, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)
-        unfinished.replace(out)
-    except OSError as error:
-        raise ResourceError(f"{out} could not be written: {error.strerror}.", "Choose another folder.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _read_key(path: Path | None) -> bytes:

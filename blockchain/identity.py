@@ -16,7 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 
 from fedward.errors import UsageError
-from fedward.files import write_atomic
+from fedward.files import make_folder, write_atomic
 from fedward.types import Address
 
 PRIVATE = 0o600
@@ -53,7 +53,7 @@ class Identity:
         for name in ("account.key", "x25519.key"):
             if (folder / name).exists():
                 raise UsageError(f"{folder / name} exists already.", "Load it, or choose another folder.")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         account_key, sealing_key = os.urandom(KEY_BYTES), X25519PrivateKey.generate().private_bytes_raw()
         identity = cls._from_keys(account_key, sealing_key)
         write_atomic(folder / "x25519.key", sealing_key.hex().encode() + b"\n", PRIVATE)

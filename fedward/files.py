@@ -1,15 +1,33 @@
-"""Files that are whole or not there: written to a temporary name, flushed to the disk, then renamed."""
+"""Files that are whole or not there: written under a random temporary name, flushed to the disk, then renamed.
 
+All of Fedward's files are written here, because each of these is easily forgotten: a temporary name that somebody else
+could guess and make into a link to another file; a link in place of the file itself; and that a new name is only
+certain to survive a power loss once the folder that holds it is flushed as well.
+"""
+
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fedward.errors import ResourceError
 
 MAX_DEPTH = 64  # of nested lists and objects in JSON; ours have less than ten
+PART = ".part"  # how the name of what is not finished ends
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, whatever has no reader yet, such as a pipe, would be waited for.
+_EXTENDED = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # some network file systems, of a folder
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(code for code in range(256) if code not in b"[]{}")
@@ -21,21 +39,49 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
     Args:
         path: Where to; its folder must exist.
         content: The whole content.
-        mode: Permission bits; 0o600 for secrets.
+        mode: Permission bits, less what the umask takes away; 0o600 for secrets.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
+
+    Guarantees:
+        1. Those of `writing`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """Write a file in pieces; it gets its name when the block ends, and where the block raises, nothing is left.
+
+    Args:
+        path: Where to; its folder must exist.
+        mode: Permission bits, less what the umask takes away.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+
+    Guarantees:
+        1. No link is followed and no file of another name is touched: the temporary name is random and must be new,
+           and a link at `path` is replaced, not written through.
+        2. When the block has ended, content and name survive a power loss.
+    """
+    temporary = f".{secrets.token_hex(16)}{PART}"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _folder_of(path) as folder:
+            try:
+                with os.fdopen(os.open(temporary, _NEW, mode, dir_fd=folder), "w+b") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            _sync_folder(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise _not_written(path, error) from error
 
 
@@ -44,11 +90,44 @@ def make_folder(path: Path) -> None:
 
     Raises:
         ResourceError: the disk is full or the parent cannot be written.
+
+    Guarantees:
+        1. When this returns, the folder survives a power loss.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with _folder_of(folder) as parent:
+                _sync_folder(parent)
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Fill a new folder, which gets its name when the block ends; where the block raises, nothing is left.
+
+    Args:
+        path: Where to; an empty folder there is replaced. Missing parents are made.
+
+    Yields:
+        A folder of a random name, readable by its owner only.
+
+    Raises:
+        ResourceError: the disk is full, the parent cannot be written, or something has come to lie at `path`.
+    """
+    unfinished = path.with_name(f".{secrets.token_hex(16)}{PART}")
+    make_folder(unfinished)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+        with _folder_of(path) as parent:
+            _sync_folder(parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -57,10 +136,17 @@ def append_line(path: Path, line: str) -> None:
     What a crash left of an earlier line is removed first, and a write that fails is taken back.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written.
+        ResourceError: the disk is full, the folder cannot be written, or a link or no regular file lies there.
+
+    Guarantees:
+        1. When this returns, the line and the log's name survive a power loss.
     """
     try:
-        with path.open("ab+") as file:
+        with (
+            _folder_of(path) as folder,
+            os.fdopen(os.open(path.name, _EXTENDED, 0o644, dir_fd=folder), "ab+") as file,
+        ):
+            _check_regular(file)
             file.seek(0)
             whole = file.read().rfind(b"\n") + 1
             file.truncate(whole)
@@ -69,8 +155,10 @@ def append_line(path: Path, line: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(path, whole)
+                os.truncate(file.fileno(), whole)
                 raise
+            if whole == 0:
+                _sync_folder(folder)
     except OSError as error:
         raise _not_written(path, error) from error
 
@@ -129,7 +217,33 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+@contextmanager
+def _folder_of(path: Path) -> Iterator[int]:
+    """The descriptor of the folder that a path lies in: what is done by it stays in that folder, wherever it moves."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _check_regular(file: IO[bytes]) -> None:
+    """Raise OSError where an open file is a pipe, a device or a socket."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _sync_folder(descriptor: int) -> None:
+    """Bring a folder's names to the disk, where its file system can do so."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
 def _not_written(path: Path, error: OSError) -> ResourceError:
+    reason = "a symbolic link lies there" if path.is_symlink() else error.strerror or error
     return ResourceError(
-        f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
+        f"{path} could not be written: {reason}.", "Free some space, or choose a place that you can write to."
     )

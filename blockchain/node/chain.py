@@ -31,7 +31,8 @@ from eth_utils.exceptions import ValidationError
 from blockchain.node.machine import CallRequest, CheckedVM, MinedTransaction, TransactionRefusedError, in_client_words
 from blockchain.node.store import ChainStore, StoredLog
 from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
-from fedward.errors import LedgerError, ResourceError
+from fedward.errors import LedgerError
+from fedward.files import make_folder
 from fedward.types import Address
 
 GAS_LIMIT = 30_000_000
@@ -82,12 +83,7 @@ class EmbeddedChain:
     """
 
     def __init__(self, folder: Path, chain_id: int, funded: Sequence[Address], clock: Clock = time.time) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(
-                f"The folder {folder} cannot be made: {error.strerror}.", "Choose another folder."
-            ) from error
+        make_folder(folder)
         self.chain_id = chain_id
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())

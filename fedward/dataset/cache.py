@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fedward.dataset.records import Entry
 from fedward.errors import ResourceError
-from fedward.files import parse_json, sha256, write_atomic
+from fedward.files import make_folder, parse_json, sha256, write_atomic
 
 FORMAT_VERSION = 1
 KEPT_FILES = 8  # the newest; older ones are deleted
@@ -111,7 +111,7 @@ def save(path: Path, decoded: DecodedFiles) -> None:
     )
     content = buffer.getvalue()
     with contextlib.suppress(OSError, ResourceError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomic(path, sha256(content) + content, mode=0o600)
         _prune(path.parent)
 

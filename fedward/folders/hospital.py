@@ -91,7 +91,7 @@ class HospitalFolder:
     @classmethod
     def create(cls, path: Path) -> "HospitalFolder":
         """Make the folder, readable by its owner only."""
-        path.mkdir(parents=True, mode=0o700)
+        make_folder(path)
         return cls(path)
 
     @contextmanager

@@ -18,7 +18,7 @@ import filelock
 
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.ciphertexts.serialized import CIPHERTEXT
-from fedward.errors import EvidenceError, UsageError
+from fedward.errors import EvidenceError, ResourceError, UsageError
 from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
 from fedward.folders.hospital import HospitalFolder
 from fedward.folders.key_board import KeyBoard
@@ -111,10 +111,10 @@ class RunFolder:
         run.check_unused()
         try:
             for folder in (run.server, run.ledger, run.ciphertexts, run.hospitals):
-                folder.mkdir(parents=True)
-        except OSError as error:
+                make_folder(folder)
+        except ResourceError as error:
             raise UsageError(
-                f"The output folder {path} cannot be made: {error.strerror}.", "Choose another --out."
+                f"The output folder {path} cannot be made. {error.what}", "Choose another --out."
             ) from error
         return run
 

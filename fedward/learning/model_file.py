@@ -1,15 +1,16 @@
 """`model.keras`: a Keras file with one more zip member that says how to read images for it."""
 
 import json
-import os
+import shutil
+import tempfile
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedward.errors import DataError, ResourceError
-from fedward.files import parse_json
+from fedward.errors import DataError
+from fedward.files import PART, parse_json, writing
 from fedward.learning.model import Classifier, ModelSpec, load_network, network_logits, save_network
 from fedward.types import Vector
 
@@ -57,18 +58,14 @@ def save_model(path: Path, classifier: Classifier, card: ModelCard) -> None:
     Raises:
         ResourceError: the file cannot be written.
     """
-    # Keras insists on the ending, so the temporary name keeps it.
-    temporary = path.with_name(f".part.{os.getpid()}.{path.name}")
-    try:
-        save_network(classifier, temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
+    with writing(path) as file:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".", suffix=PART) as scratch:
+            network = Path(scratch) / "network.keras"  # Keras insists on a path with this ending
+            save_network(classifier, network)
+            with network.open("rb") as saved:
+                shutil.copyfileobj(saved, file)
+        with zipfile.ZipFile(file, "a") as archive:
             archive.writestr(CARD, json.dumps(asdict(card), indent=2))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResourceError(
-            f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
-        ) from error
 
 
 def load_card(path: Path) -> ModelCard:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedward.errors import ResourceError
-from fedward.files import append_line, make_folder, merkle_root, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, making_folder, merkle_root, read_lines, sha256, write_atomic
 
 
 def full_disk(_descriptor: int) -> None:
@@ -44,15 +44,50 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_else(
 
 def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash right after the rename must not show an empty file."""
-    synced: list[tuple[bytes, bool]] = []
+    synced = watch_syncs(monkeypatch, tmp_path / "file")
+    write_atomic(tmp_path / "file", b"whole")
+    assert synced == [(b"whole", False), (tmp_path, True)]
+
+
+def test_a_new_name_is_flushed_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose folder is not flushed may be gone after a power loss, whole as it was."""
+    log = tmp_path / "log"
+    synced = watch_syncs(monkeypatch, log)
+    append_line(log, "first")
+    append_line(log, "second")
+    assert synced == [(b"first\n", True), (tmp_path, True), (b"first\nsecond\n", True)]
+    synced.clear()
+    make_folder(tmp_path / "a" / "b")
+    assert synced == [(tmp_path, True), (tmp_path / "a", True)]
+    synced.clear()
+    with making_folder(tmp_path / "new") as unfinished:
+        (unfinished / "file").touch()
+    assert [place for place, _ in synced] == [tmp_path, tmp_path], "when it was begun, and when it got its name"
+
+
+def watch_syncs(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple[bytes | Path, bool]]:
+    """What is flushed from now on: a file's content or a folder's path, and whether `path` is there by then."""
+    synced: list[tuple[bytes | Path, bool]] = []
 
     def watch(descriptor: int) -> None:
-        content = Path(f"/proc/self/fd/{descriptor}").read_bytes()
-        synced.append((content, (tmp_path / "file").exists()))
+        place = Path(f"/proc/self/fd/{descriptor}").resolve()
+        synced.append((place if place.is_dir() else place.read_bytes(), path.exists()))
 
     monkeypatch.setattr(os, "fsync", watch)
-    write_atomic(tmp_path / "file", b"whole")
-    assert synced == [(b"whole", False)]
+    return synced
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_flush_folders_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_atomic(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
 
 
 def test_a_missing_folder_is_a_resource_error(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """One file of many members: an uncompressed ZIP whose bytes follow from its members alone, and its careful reader."""
 
-import os
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -9,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from fedward.errors import EvidenceError, ResourceError, UsageError, VerificationError
+from fedward import files
+from fedward.errors import EvidenceError, UsageError, VerificationError
 
 MAX_MEMBERS = 4_000_000  # 780 rounds of five hospitals with a model of seven million parameters
 MAX_DIRECTORY_BYTES = 1024 * MAX_MEMBERS
@@ -59,20 +59,8 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
         raise UsageError(f"{path} is there already.", "Choose another --out, or remove that file first.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another --out.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                yield ArchiveWriter(archive)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ResourceError(
-            f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another --out."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        yield ArchiveWriter(archive)
 
 
 class Archive:
