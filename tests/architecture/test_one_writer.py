@@ -17,8 +17,8 @@ INTO_OWN_SCRATCH = {
 }
 WRITES = {
     "write_text", "write_bytes", "touch", "mkdir", "makedirs", "symlink_to", "hardlink_to", "mkfifo", "mknod",
-    "copyfile", "copy2", "copytree", "mktemp", "mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory",
-    "SpooledTemporaryFile", "tofile", "savetxt", "truncate",
+    "copyfile", "copy2", "copytree", "mktemp", "mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile",
+    "TemporaryDirectory", "SpooledTemporaryFile", "tofile", "savetxt", "truncate",
 }  # fmt: skip
 WRITES_OF_MODULES = {
     "os.replace", "os.rename", "os.renames", "os.link", "os.symlink", "shutil.copy", "shutil.move",
