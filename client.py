@@ -30,21 +30,20 @@ from fedward.figures.evaluation import ScoreHistogram, empty_histogram, histogra
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.learning.model import Classifier, ModelSpec, shared_classifier
-from fedward.learning.training import train
+from fedward.local_update import local_update
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, ballot_to_records
 from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
-from fedward.privacy.private_training import train_privately
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
 from fedward.timing import Stopwatch
 from fedward.types import (
+    DecodeFailure,
     DetectorReport,
     GlobalModel,
     ModelUpdate,
     Partition,
-    SampledUpdate,
     SignedCommitment,
     SignedVote,
     Vector,
@@ -198,7 +197,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
     with clock.measure("train"):
-        update = train_as_set(hospital, model, round_index)
+        update = local_update(hospital.partition, model, hospital.classifier(), settings, round_index)
     with clock.measure("privatize"):
         spending.charge(round_index, event)
         private = privatize(update, settings.privacy)
@@ -228,15 +227,6 @@ def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:
     return sign_abstention(opening, hospital.membership.weight, hospital.ledger, hospital.identity)
 
 
-def train_as_set(hospital: Hospital, model: GlobalModel, round_index: int) -> ModelUpdate | SampledUpdate:
-    """Stage 2: DP-SGD where single patients or images are protected, else plain local epochs."""
-    settings, classifier = hospital.settings, hospital.classifier()
-    if settings.privacy.mode == "sample":
-        weight = settings.training.positive_weight
-        return train_privately(hospital.partition, model, classifier, settings.privacy, positive_weight=weight)
-    return train(hospital.partition, model, classifier, settings.training, round_index)
-
-
 def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Ballot:
     """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
     settings, clock = hospital.settings, Stopwatch()
@@ -245,8 +235,8 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
 
     with clock.measure("decrypt"):
         candidate = _decrypt(hospital, model, round_index, aggregates)
-    if isinstance(candidate, DetectorReport):
-        signed = _vote(hospital, record, (candidate,), NO_CANDIDATE)
+    if isinstance(candidate, DecodeFailure):
+        signed = _vote(hospital, record, candidate, NO_CANDIDATE)
         return _ballot(hospital, opening, signed, empty_histogram(len(hospital.partition.findings)), clock)
     images = hospital.partition.val
     inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, candidate.weights))
@@ -274,12 +264,14 @@ def _ballot(
     return Ballot(signed, None, _tellable(clock, hospital.settings), chunks)
 
 
-def _vote(hospital: Hospital, record: RoundRecord, reports: tuple[DetectorReport, ...], digest: bytes) -> SignedVote:
-    """Keep the reports that a vote rests on, and sign it; asked again, it is the same vote, with the same salt."""
+def _vote(
+    hospital: Hospital, record: RoundRecord, found: tuple[DetectorReport, ...] | DecodeFailure, digest: bytes
+) -> SignedVote:
+    """Keep what a vote rests on, and sign it; asked again, it is the same vote, with the same salt."""
     salt = kept_salt(hospital.folder.load_report(record.round_index)) or os.urandom(SALT_BYTES)
-    content = report_bytes(record.round_index, reports, salt)
+    content = report_bytes(record.round_index, found, salt)
     hospital.folder.save_report(record.round_index, content)
-    verdict = Verdict(accepts(reports), digest, evidence_hash(content))
+    verdict = Verdict(accepts(found), digest, evidence_hash(content))
     return sign_vote(verdict, record, hospital.ledger, hospital.identity)
 
 
@@ -299,13 +291,13 @@ class Scorer:
 
 def _decrypt(
     hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
-) -> Candidate | DetectorReport:
-    """The candidate, or what is wrong with an aggregate that does not decode."""
+) -> Candidate | DecodeFailure:
+    """The candidate, or why there is none: an aggregate that is the ledger's and does not decode."""
     chunks = aggregates.get(round_index, ())
     try:
         return candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
     except EncryptionError as error:
-        return DetectorReport("decode", True, 1.0, str(error))
+        return DecodeFailure(str(error))
 
 
 def _folder_path(settings: Settings, context: Context) -> Path:

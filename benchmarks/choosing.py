@@ -24,17 +24,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from commands.simulate.pooling import pooled
 from data_preprocessing import preprocess
 from fedward import settings as setting
-from fedward.alone import pooled
 from fedward.backdoor.detectors import balanced_mean, loss_rises
 from fedward.ciphertexts.aggregation import apply_update
 from fedward.figures.evaluation import evaluate, histogram
 from fedward.learning import scattering
 from fedward.learning.model import Classifier, ModelSpec
+from fedward.local_update import local_update
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
-from fedward.privacy.private_training import train_privately
 from fedward.settings import Settings
 from fedward.types import GlobalModel, ImageSet, Partition, Vector
 
@@ -91,9 +91,9 @@ def federate(settings: Settings) -> dict[str, float]:
     everybody, weights = pooled(list(partitions), "all").val, classifier.get_weights()
     shares = [len(partition.train) for partition in partitions]
     largest = rise = 0.0
-    for _ in range(settings.training.rounds):
+    for round_index in range(1, settings.training.rounds + 1):
         before = validation_logits(partitions, weights, classifier)
-        updates = train_all(partitions, weights, classifier, settings)
+        updates = train_all(partitions, weights, classifier, settings, round_index)
         largest = max(largest, float(np.abs(updates).max()))
         weights = apply_update(weights, np.average(updates.astype(np.float64), axis=0, weights=shares))
         after = validation_logits(partitions, weights, classifier)
@@ -125,15 +125,12 @@ def common_part(images: ImageSet, classifier: Classifier) -> float:
     return float(np.square(prepared.mean(axis=0, dtype=np.float64)).sum()) if prepared.ndim == 2 else float("nan")
 
 
-def train_all(partitions: Sequence[Partition], weights: Vector, classifier: Classifier, settings: Settings) -> Vector:
+def train_all(
+    partitions: Sequence[Partition], weights: Vector, classifier: Classifier, settings: Settings, round_index: int
+) -> Vector:
     """One round of local training: float32, shape (hospitals, parameters)."""
-    model, weight = GlobalModel(weights, b""), settings.training.positive_weight
-    return np.stack(
-        [
-            train_privately(partition, model, classifier, settings.privacy, positive_weight=weight).delta
-            for partition in partitions
-        ]
-    )
+    model = GlobalModel(weights, b"")
+    return np.stack([local_update(each, model, classifier, settings, round_index).delta for each in partitions])
 
 
 def summarize(found: Sequence[dict[str, float]]) -> dict[str, Any]:

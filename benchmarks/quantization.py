@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from commands.simulate.pooling import pooled
 from data_preprocessing import preprocess
 from fedward import settings as setting
-from fedward.alone import pooled
 from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.figures.evaluation import evaluate

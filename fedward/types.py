@@ -274,6 +274,17 @@ class DetectorReport:
 
 
 @dataclass(frozen=True)
+class DecodeFailure:
+    """Why an aggregate that is on the ledger gives no candidate model; a hospital votes against such a round.
+
+    Attributes:
+        evidence: What is wrong with the aggregate, and what to do about it.
+    """
+
+    evidence: str
+
+
+@dataclass(frozen=True)
 class Vote:
     """A hospital's verdict on a candidate, as signed (EIP-712) and recorded.
 

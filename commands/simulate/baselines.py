@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from commands import console
+from commands.simulate.alone import train_alone
+from commands.simulate.pooling import join, pooled
 from data_preprocessing import load_partition
-from fedward.alone import join, pooled, train_alone
 from fedward.errors import DataError, EvidenceError
 from fedward.figures.evaluation import histogram
 from fedward.figures.scores import Scores, score

@@ -12,11 +12,11 @@ from blockchain.ledger.ledger import Ledger
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.encrypted_metrics import with_figures
+from commands.simulate.pooling import join
 from data_preprocessing import load_partition
 from encryption import SecretContext
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
-from fedward.alone import join
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import VerificationError
 from fedward.figures.evaluation import UNDECIDED

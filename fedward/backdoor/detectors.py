@@ -11,9 +11,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from fedward.figures.evaluation import losses
+from fedward.figures.evaluation import losses, wide_sigmoid
 from fedward.settings import VotingSettings
 from fedward.types import DetectorReport, ImageSet, Vector
 
@@ -130,7 +129,7 @@ def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.f
     low, high = -wide.max(axis=0) - _FAR, -wide.min(axis=0) + _FAR
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        too_high = (weights * (expit(wide + middle) - labels)).sum(axis=0) > 0
+        too_high = (weights * (wide_sigmoid(wide + middle) - labels)).sum(axis=0) > 0
         low, high = np.where(too_high, low, middle), np.where(too_high, middle, high)
     both_classes = (shares > 0) & (shares < 1)
     return np.asarray(wide + np.where(both_classes, (low + high) / 2, 0.0))

@@ -155,11 +155,11 @@ def single_threshold(threshold: float | tuple[float, ...]) -> float | None:
 
 def sigmoid(logits: Vector) -> Vector:
     """Scores in [0, 1] from logits, without overflow."""
-    return _wide_sigmoid(logits.astype(np.float64)).astype(np.float32)
+    return wide_sigmoid(logits.astype(np.float64)).astype(np.float32)
 
 
-def _wide_sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same before it is rounded."""
+def wide_sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `sigmoid`, in double precision."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
@@ -170,7 +170,7 @@ def _edges() -> NDArray[np.float64]:
 
 
 _EDGES = _edges()
-THRESHOLDS = np.concatenate([[0.0], _wide_sigmoid(_EDGES[1:-1]), [1.0]])  # their scores; float64, shape (BINS + 1,)
+THRESHOLDS = np.concatenate([[0.0], wide_sigmoid(_EDGES[1:-1]), [1.0]])  # their scores; float64, shape (BINS + 1,)
 # Far out several edges are one number as float32, as which scores and thresholds are compared: from the first on.
 _SINGLE = THRESHOLDS.astype(np.float32)
 _FIRST_ALIKE = np.searchsorted(_SINGLE, _SINGLE, "left")

@@ -1,30 +1,35 @@
-"""Stage 10, vote: from detector reports to a verdict, and the hash under which the evidence is kept."""
+"""Stage 10, vote: from what a hospital found to a verdict, and the hash under which the evidence is kept."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from fedward.files import parse_json, sha256
-from fedward.types import DetectorReport
+from fedward.types import DecodeFailure, DetectorReport
 
 SALT_BYTES = 16
 
 
-def accepts(reports: Sequence[DetectorReport]) -> bool:
-    """A hospital accepts a candidate that none of its detectors finds suspicious."""
-    return not any(report.suspicious for report in reports)
+def accepts(found: Sequence[DetectorReport] | DecodeFailure) -> bool:
+    """A hospital accepts a candidate that none of its detectors finds suspicious, and no aggregate without one."""
+    return not isinstance(found, DecodeFailure) and not any(report.suspicious for report in found)
 
 
-def report_bytes(round_index: int, reports: Sequence[DetectorReport], salt: bytes) -> bytes:
-    """The reports as they are kept at the hospital, and hashed into its vote.
+def report_bytes(round_index: int, found: Sequence[DetectorReport] | DecodeFailure, salt: bytes) -> bytes:
+    """What a vote rests on, as it is kept at the hospital, and hashed into the vote.
 
     Args:
         round_index: The round.
-        reports: What the detectors found.
-        salt: `SALT_BYTES` random bytes, kept with the reports. Without them, whoever knows all validation images but
+        found: What the detectors found, or why there was nothing for them to look at.
+        salt: `SALT_BYTES` random bytes, kept with the rest. Without them, whoever knows all validation images but
             one could work the reports out for each guess at it, and compare hashes on the public ledger.
     """
-    content = {"round": round_index, "salt": salt.hex(), "reports": [asdict(report) for report in reports]}
+    content: dict[str, Any] = {"round": round_index, "salt": salt.hex()}
+    if isinstance(found, DecodeFailure):
+        content["decode_failure"] = found.evidence
+    else:
+        content["reports"] = [asdict(report) for report in found]
     return json.dumps(content, indent=2).encode()
 
 

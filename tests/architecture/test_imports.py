@@ -29,10 +29,11 @@ ORDER = {
         ("ciphertexts",),
         ("learning",),
         ("privacy",),
+        ("local_update",),
         ("messages",),
         ("folders",),
         ("voting", "backdoor"),
-        ("alone", "flower"),
+        ("flower",),
     ),
     "blockchain": (
         ("identity",),
@@ -54,6 +55,7 @@ MODEL_MODULES = {
     "fedward.privacy.private_training",
     "fedward.learning.model_file",
     "fedward.learning.training",
+    "fedward.local_update",
     "fedward.folders.hospital",
     "fedward.backdoor",
 }

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from commands.simulate import baselines
+from commands.simulate.alone import train_alone
+from commands.simulate.pooling import join, pooled
 from data_preprocessing import save_partition
 from fedward import settings as setting
-from fedward.alone import join, pooled, train_alone
 from fedward.errors import EvidenceError
 from fedward.figures.evaluation import histogram
 from fedward.figures.scores import score

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from commands.simulate.pooling import join, pooled
 from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
-from fedward.alone import join, pooled
 from fedward.figures.evaluation import ScoreHistogram, histogram, sigmoid
 from fedward.figures.scores import score, score_findings
 from fedward.learning.model import Classifier, ModelSpec

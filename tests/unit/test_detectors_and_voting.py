@@ -21,7 +21,7 @@ from fedward.errors import UsageError
 from fedward.figures.evaluation import losses
 from fedward.files import sha256
 from fedward.settings import VotingSettings, load
-from fedward.types import DetectorReport, ImageSet, Vector
+from fedward.types import DecodeFailure, DetectorReport, ImageSet, Vector
 from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 Model = Callable[[Vector], Vector]
@@ -232,6 +232,17 @@ def test_the_evidence_hash_binds_round_salt_and_every_word() -> None:
         ),
     ]
     assert len({evidence_hash(other) for other in [content, *others]}) == 9
+
+
+def test_what_does_not_decode_is_rejected_and_its_evidence_bound() -> None:
+    failure, salt = DecodeFailure("Some sums are too large."), bytes(range(SALT_BYTES))
+    assert not accepts(failure)
+    content = report_bytes(3, failure, salt)
+    assert json.loads(content) == {"round": 3, "salt": salt.hex(), "decode_failure": "Some sums are too large."}
+    assert kept_salt(content) == salt
+    others = (report_bytes(4, failure, salt), report_bytes(3, failure, bytes(16)), report_bytes(3, (), salt))
+    others += (report_bytes(3, DecodeFailure("Other."), salt),)
+    assert len({evidence_hash(other) for other in (content, *others)}) == 5
 
 
 def test_the_salt_of_stored_reports_is_found_again_and_never_guessed() -> None:

@@ -1,19 +1,18 @@
 """The weight of positive labels: nothing at 1, repeated images at whole numbers, and never more than the clip norm."""
 
 import dataclasses
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-import client
+from commands.simulate.alone import train_alone
 from fedward import settings as setting
-from fedward.alone import train_alone
 from fedward.errors import UsageError
 from fedward.learning.model import Classifier, ModelSpec, weighted_cross_entropy
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.training import train
+from fedward.local_update import local_update
 from fedward.privacy.clipped_gradients import ClippedGradients, batches
 from fedward.privacy.private_training import train_privately
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
@@ -188,16 +187,13 @@ def test_a_hospital_trains_with_the_weight_that_is_set(made: Made, mode: str) ->
     model, chosen = GlobalModel(classifier.get_weights(), b""), setting.load(None, ("training.positive-weight", 9.0))
     privacy = dataclasses.replace(chosen.privacy, mode=mode, steps=1, noise_multiplier=1e-6, sampling_rate=1.0)
     settings = dataclasses.replace(chosen, privacy=privacy)
-    hospital: Any = SimpleNamespace(settings=settings, partition=partition(), classifier=lambda: classifier)
-    found = client.train_as_set(hospital, model, 1).delta
-    expected = train_alone(
-        partition(),
-        model.weights,
-        classifier,
-        dataclasses.replace(settings, training=dataclasses.replace(settings.training, rounds=1)),
-        lambda: None,
+    found = local_update(partition(), model, classifier, settings, 1).delta
+    expected = (
+        train(partition(), model, classifier, settings.training, 1).delta
+        if mode == "none"
+        else train_privately(partition(), model, classifier, privacy, positive_weight=9.0).delta
     )
-    np.testing.assert_allclose(found, expected - model.weights, atol=1e-3 * np.abs(found).max())
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(found).max())
     classifier.set_weights(model.weights)
 
 

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from fedward.learning.model import Classifier
-from fedward.learning.training import train
+from fedward.local_update import local_update
 from fedward.privacy.mechanism import privatize
-from fedward.privacy.private_training import train_privately
 from fedward.settings import Settings
-from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
+from fedward.types import GlobalModel, Partition, Vector
 
 
 def train_alone(
@@ -41,29 +38,8 @@ def train_alone(
     """
     weights = initial
     for round_index in range(1, settings.training.rounds + 1):
-        model = GlobalModel(weights, b"")
-        if settings.privacy.mode == "sample":
-            sampled = train_privately(
-                partition, model, classifier, settings.privacy, positive_weight=settings.training.positive_weight
-            )
-            update = privatize(sampled, settings.privacy)
-        else:
-            update = privatize(train(partition, model, classifier, settings.training, round_index), settings.privacy)
+        trained = local_update(partition, GlobalModel(weights, b""), classifier, settings, round_index)
+        update = privatize(trained, settings.privacy)
         weights = weights + update.delta
         each_round()
     return weights
-
-
-def pooled(partitions: list[Partition], name: str) -> Partition:
-    """All hospitals' images as if one had them, split by split."""
-    splits = [join([getattr(partition, split) for partition in partitions]) for split in ("train", "val", "test")]
-    return Partition(HospitalId(name), partitions[0].findings, *splits)
-
-
-def join(parts: list[ImageSet]) -> ImageSet:
-    """Several sets of images, one behind the other."""
-    return ImageSet(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.patients for part in parts]),
-    )

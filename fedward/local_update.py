@@ -1,0 +1,83 @@
+"""Stage 2, train: what a hospital's own images make of the model in force, whichever way the settings ask for.
+
+The one place that everybody who trains goes through: a hospital in a round, the same hospital alone, and benchmarks.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from fedward.learning.model import Classifier
+from fedward.learning.training import train
+from fedward.privacy.private_training import train_privately
+from fedward.settings import Settings
+from fedward.types import GlobalModel, ModelUpdate, Partition, SampledUpdate
+
+
+class LocalUpdate(Protocol):
+    """A way to train for one round: called as `local_update`, whose arguments and result it has."""
+
+    def __call__(
+        self, partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
+    ) -> ModelUpdate | SampledUpdate:
+        """What training changed."""
+        ...
+
+
+class Attack(Protocol):
+    """What a malicious hospital does in place of honest training: it is given a `LocalUpdate` and gives another.
+
+    Whatever it does, it does before or after the honest one: change the images, the labels or the model that this is
+    given, or the update that this returns (`dataclasses.replace(update, delta=...)`). The result passes through
+    `privatize` and `encrypt` as an honest one does.
+    """
+
+    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
+        """The attacker's way to train."""
+        ...
+
+
+def local_update(
+    partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
+) -> ModelUpdate | SampledUpdate:
+    """Train for one round as `privacy.mode` asks: plain local epochs, or DP-SGD where the mode is `sample`.
+
+    Args:
+        partition: The hospital's images; only `train` is used.
+        model: The model in force, from which training starts.
+        classifier: Any classifier of the right shape; what it held before is overwritten.
+        settings: The consortium's.
+        round_index: The round, from 1; it decides the order of the images where training is not private.
+
+    Returns:
+        What training changed. It has not passed the privacy stage.
+
+    Raises:
+        DataError: the hospital has nothing to train on.
+    """
+    return LOCAL_UPDATES[settings.privacy.mode](partition, model, classifier, settings, round_index)
+
+
+def _in_epochs(
+    partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
+) -> ModelUpdate:
+    """Plain local epochs, with or without noise added to their result afterwards."""
+    return train(partition, model, classifier, settings.training, round_index)
+
+
+def _in_noisy_steps(
+    partition: Partition,
+    model: GlobalModel,
+    classifier: Classifier,
+    settings: Settings,
+    round_index: int,  # noqa: ARG001 - whom a step draws comes from the operating system, whatever the round
+) -> SampledUpdate:
+    """DP-SGD: no single patient or image shows in the result."""
+    weight = settings.training.positive_weight
+    return train_privately(partition, model, classifier, settings.privacy, positive_weight=weight)
+
+
+# How each privacy mode trains.
+LOCAL_UPDATES: Mapping[str, LocalUpdate] = MappingProxyType(
+    {"none": _in_epochs, "update": _in_epochs, "sample": _in_noisy_steps}
+)
