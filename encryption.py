@@ -3,9 +3,9 @@
 What this does not protect: whoever holds the consortium's secret key can open every ciphertext it gets, and
 a ciphertext says nothing about who made it, under which key, or whether the update inside is honest.
 
-The server needs a `PublicContext` only; a `SecretContext` never leaves the hospitals. Bytes from outside are compared
-with the layout that our parameters determine (`fedward.ciphertexts.serialized`) before Pyfhel parses them. Everything
-is serialized without compression, so that hashes do not depend on how Pyfhel was built.
+Only hospitals use this module. Server, witness and auditor check and add ciphertexts without any key and without Pyfhel
+(`fedward.ciphertexts.serialized`). Bytes from outside are compared with the layout that our parameters determine before
+Pyfhel parses them. Everything is serialized without compression, so that hashes do not depend on how Pyfhel was built.
 """
 
 import functools
@@ -28,7 +28,6 @@ from fedward.ciphertexts.serialized import (
     RING_DEGREE,
     SECRET_KEY,
     SECURITY_BITS,
-    add_ciphertexts,
 )
 from fedward.ciphertexts.workers import Helpers, Work, serve
 from fedward.errors import EncryptionError
@@ -44,7 +43,7 @@ HELPED_FROM = 1_500
 
 
 class PublicContext:
-    """What encrypts, checks and adds, and cannot decrypt: parameters and public key.
+    """What encrypts, and cannot decrypt: parameters and public key.
 
     Attributes:
         fingerprint: 32 bytes; sha256 of `to_bytes()`. Names the key epoch on the ledger and in every commitment.
@@ -74,26 +73,13 @@ class PublicContext:
         if content.startswith(_SECRET_MAGIC):
             raise EncryptionError(
                 "A public context was expected, but these bytes hold a secret key.",
-                "Keep them at the hospital, and give the server the public context only.",
+                "Keep them at the hospital.",
             )
         return cls(_strip(content, _PUBLIC_MAGIC, PUBLIC_KEY.total_bytes, "public context"))
 
     def to_bytes(self) -> bytes:
         """Parameters and public key, about 66 kB; the same bytes for the same key, always."""
         return self._content
-
-    def add(self, left: bytes, right: bytes) -> bytes:
-        """Add two ciphertexts; the same bytes in any order. Raises EncryptionError when one is malformed."""
-        return add_ciphertexts(left, right)
-
-    def check_ciphertext(self, chunk: bytes) -> None:
-        """Refuse what no honest hospital sends as a chunk.
-
-        Raises:
-            EncryptionError: length, ring degree, modulus, level, number of polynomials, form or scale is not ours, a
-                residue is out of range, or the ciphertext hides nothing.
-        """
-        CIPHERTEXT.check_hiding(chunk)
 
     def _encrypt_slots(self, slots: NDArray[np.complex128]) -> bytes:
         """Close one ciphertext; its own scale is 1, since `pack` has applied the plan's, so its header is fixed."""

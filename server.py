@@ -1,7 +1,7 @@
 """The server's side of a round: open -> verify -> aggregate -> close, then pass on the aggregate and count the votes.
 
-It holds ciphertexts, the public context and its own Ethereum key. It cannot decrypt: nothing here imports, reads or
-receives a secret key or a model.
+It holds ciphertexts and its own Ethereum key. It cannot decrypt: nothing here imports, reads or receives a key that
+encrypts or decrypts, or a model, and no encryption library is needed to check and add ciphertexts.
 """
 
 import time
@@ -12,16 +12,15 @@ from pathlib import Path
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from blockchain.consortium.public_context import take_public_context
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
 from blockchain.verification import verify
-from encryption import PublicContext
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import (
     BudgetError,
     EncryptionError,
@@ -75,7 +74,6 @@ class Server:
     run: RunFolder
     settings: Settings
     ledger: Ledger
-    public: PublicContext
     nodes: tuple[NodeId, ...]
     findings: int
     parameters: int
@@ -86,9 +84,8 @@ class Server:
         record = run.load_record()
         account, outbox = Identity.load(run.server), run.server / "transactions"
         ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=outbox)
-        public = take_public_context(run, ledger)
         nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
-        return cls(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters)
+        return cls(grid, run, settings, ledger, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
         """How many rounds ended as accepted or rejected.
@@ -185,7 +182,7 @@ def lead_round(server: Server) -> None:
             "See the rejections above, mend those hospitals and continue with --resume.",
         )
     with log.clock.measure("aggregate"):
-        total = aggregate(updates, server.public.add, server.run.ciphertexts)
+        total = aggregate(updates, server.run.ciphertexts)
         server.run.save_round(opening.round_index, total.chunk_files, {u.hospital: u.chunk_files for u in updates})
     close_submissions(server, opening, total, log)
     collect_votes(server, opening, log)
@@ -208,7 +205,7 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
             continue
         submission, stored = received
         with log.clock.measure("verify"):
-            verdict = verify(stored, opening, event, server.ledger, server.public.check_ciphertext)
+            verdict = verify(stored, opening, event, server.ledger)
         if isinstance(verdict, Rejection):
             log.rejected(verdict)
         elif any(update.hospital == verdict.hospital for update in updates):
@@ -266,7 +263,7 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
     index, roster = opening.round_index, {entry.address for entry in opening.roster}
-    deadline, counts = server.ledger.round(index).voting_deadline, RunningSum(server.public.add)
+    deadline, counts = server.ledger.round(index).voting_deadline, RunningSum()
     for reply in server.ask(MessageType.EVALUATE, index, (index,), deadline):
         try:
             ballot = read_ballot(server, opening, reply)
@@ -303,7 +300,7 @@ def read_ballot(server: Server, opening: RoundOpening, reply: Message) -> Ballot
     layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
     ballot = records_to_ballot(_content(reply), server.findings, layout.plan.chunks)
     for chunk in ballot.encrypted:
-        server.public.check_ciphertext(chunk)
+        check_ciphertext(chunk)
     return ballot
 
 

@@ -34,10 +34,11 @@ from blockchain.signing.signatures import Verdict, commit, sign_vote
 from encryption import PublicContext, SecretContext, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.figures.evaluation import empty_histogram
 from fedward.folders.run import Member, RunFolder, RunRecord
 from fedward.messages import ballots, wire
-from fedward.privacy.mechanism import privatize
+from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, from_tables, to_tables
 from fedward.types import EncryptedUpdate, HospitalId, ModelUpdate, NodeId
 from server import Server, lead_round
@@ -92,7 +93,6 @@ def measure(hospitals: int, parameters: int) -> Row:
         names = [HospitalId(f"hospital-{number}") for number in range(1, hospitals + 1)]
         parties = create_parties(run, names)
         secret = SecretContext.generate()
-        run.public_context.write_bytes(secret.public.to_bytes())
         _save_vector(run, random_update(settings, parameters, secret.public))
         with start_node(run.ledger, settings.ledger.chain_id, parties.addresses()) as node:
             ledger = Ledger.deploy(node.url, parties.server, settings.ledger, settings.digest(), bytes([1]) * 32)
@@ -124,12 +124,11 @@ def lead(run: RunFolder, url: str) -> Row:
     TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
     record = run.load_record()
     settings = from_tables(record.settings)
-    public = PublicContext.from_bytes(run.public_context.read_bytes())
     ledger = Ledger.attach(url, record.contract, Identity.load(run.server))
-    grid: Any = DiskGrid(run, settings, ledger, public)
+    grid: Any = DiskGrid(run, settings, ledger)
     nodes = tuple(NodeId(number) for number in range(1, len(record.roster) + 1))
     start_mb = _peak_mb()
-    lead_round(Server(grid, run, settings, ledger, public, nodes, len(record.findings), record.parameters))
+    lead_round(Server(grid, run, settings, ledger, nodes, len(record.findings), record.parameters))
     finished = run.rounds()[-1]
     if finished["phase"] != "accepted" or finished["accepts"] != len(nodes):
         raise SystemExit(f"The round of the benchmark was not accepted: {finished}")
@@ -140,10 +139,11 @@ def lead(run: RunFolder, url: str) -> Row:
 class DiskGrid:
     """Stands where Flower's grid does; a hospital's reply comes into being when it is asked for, and is not kept."""
 
-    def __init__(self, run: RunFolder, settings: Settings, ledger: Ledger, public: PublicContext) -> None:
-        self._run, self._ledger, self._public = run, ledger, public
-        # Of one parameter: for the fields that say under which key and privacy event an update is.
-        self._form = random_update(settings, 1, public)
+    def __init__(self, run: RunFolder, settings: Settings, ledger: Ledger) -> None:
+        self._run, self._ledger = run, ledger
+        # Without ciphertexts: it says under which key and privacy event an update is.
+        event = expected_event(settings.privacy)
+        self._form = EncryptedUpdate((), WEIGHT, ledger.context_fingerprint(), event, 0)
         self._findings = len(run.load_record().findings)
         self._requests: dict[str, tuple[str, int, Message]] = {}
 
@@ -177,7 +177,7 @@ class DiskGrid:
         """Chunk i is the vector's chunk i plus its chunk i + node: other valid ciphertexts for each hospital."""
         files = _vector(self._run)
         chunks = tuple(
-            self._public.add(file.read_bytes(), files[(index + node) % len(files)].read_bytes())
+            add_ciphertexts(file.read_bytes(), files[(index + node) % len(files)].read_bytes())
             for index, file in enumerate(files)
         )
         opening = self._ledger.opening(self._ledger.latest_round())

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from encryption import SecretContext, _new_backend
 from fedward.ciphertexts.plan import SLOTS, noise_tail_bound, plan_layout
+from fedward.ciphertexts.serialized import add_ciphertexts
 
 BEYOND = tuple(range(1, 11))
 SMALL_BITS, LARGE_BITS = 20, 57  # of coordinates: what doubles leave out is nothing here, and all there is there
@@ -33,7 +34,7 @@ def noise_of(secret: SecretContext, ciphertexts: int, summands: int) -> NDArray[
     for _ in range(ciphertexts):
         total = secret.public._encrypt_slots(zero)
         for _ in range(summands - 1):
-            total = secret.public.add(total, secret.public._encrypt_slots(zero))
+            total = add_ciphertexts(total, secret.public._encrypt_slots(zero))
         opened = secret._decrypt_slots(total)
         rows.append(np.concatenate([opened.real, opened.imag]))
     return np.array(rows)

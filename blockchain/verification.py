@@ -1,12 +1,12 @@
 """Stage 6, verify: an update counts only if the contract accepted its commitment and all of it is here."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening
+from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import EncryptionError, LedgerError
 from fedward.files import merkle_root, sha256
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
@@ -20,7 +20,6 @@ def verify(
     opening: RoundOpening,
     promised: PrivacyEvent,
     ledger: Ledger,
-    check_chunk: Callable[[bytes], None],
 ) -> VerifiedUpdate | Rejection:
     """Check an update as it came from outside; whatever is wrong with it becomes a `Rejection`, never an error.
 
@@ -31,14 +30,15 @@ def verify(
        From here on it is on record, so that a bad update behind a good signature counts as submitted.
     3. The declared privacy event is what the settings promise.
     4. Every chunk hashes to its name, and length and Merkle root are the committed ones.
-    5. Every chunk is a ciphertext of the right kind.
+    5. Every chunk is a well-formed ciphertext of our parameters that hides something. Whether it is under the round's
+       key no bytes tell, and nobody without the secret key: the signed commitment names the key, the contract compares
+       that with the round's (2), and a sum with a chunk under another key does not decode.
 
     Args:
         stored: The update.
         opening: The open round.
         promised: The privacy event that the settings call for.
         ledger: Where the commitment is recorded.
-        check_chunk: Raises `EncryptionError` where bytes are no ciphertext under the round's key.
 
     Raises:
         LedgerError: the ledger cannot be reached: that is no fault of the update's.
@@ -68,7 +68,7 @@ def verify(
     return (
         _check_event(stored, promised)
         or _check_hashes(stored)
-        or _check_ciphertexts(stored, check_chunk)
+        or _check_ciphertexts(stored)
         or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, commitment.weight)
     )
 
@@ -120,14 +120,14 @@ def _check_hashes(stored: StoredUpdate) -> Rejection | None:
     return None
 
 
-def _check_ciphertexts(stored: StoredUpdate, check_chunk: Callable[[bytes], None]) -> Rejection | None:
-    """Let the encryption look at each chunk, once more against its hash, for the disk is not trusted twice."""
+def _check_ciphertexts(stored: StoredUpdate) -> Rejection | None:
+    """Look at each chunk's form, once more against its hash, for the disk is not trusted twice."""
     for position, path in enumerate(stored.chunk_files):
         try:
             content = path.read_bytes()
             if sha256(content).hex() != path.name:
                 return _reject(stored, "ChunkMismatch", f"chunk {position} changed while it was read")
-            check_chunk(content)
+            check_ciphertext(content)
         except OSError as error:
             return _reject(stored, "ChunkMismatch", f"chunk {position} could not be read: {error.strerror}")
         except EncryptionError as error:

@@ -22,6 +22,7 @@ from blockchain.consortium.founding import Parties, create_parties, found_consor
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
 from data_preprocessing import PreparedData, preprocess, save_partition
+from encryption import PublicContext, SecretContext
 from fedward import settings as setting
 from fedward.folders.hospital import weights_digest
 from fedward.folders.run import RunFolder, RunRecord
@@ -148,6 +149,11 @@ class Federation:
     def server(self) -> server.Server:
         """The server, as it is after every start."""
         return server.Server.open(self.grid, self.folder, self.settings)  # type: ignore[arg-type]
+
+    def public_context(self) -> PublicContext:
+        """What hospitals encrypt under now; a server has it only where a hospital gives it away."""
+        hospital = self.folder.hospital(self.data.partitions[0].hospital)
+        return SecretContext.from_bytes(hospital.load_secret_key()).public
 
     def lead_round(self) -> dict[str, object]:
         """Lead one round and return its line of metrics."""

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from blockchain.consortium.key_exchange import deal_key, leave_card, take_key
-from blockchain.consortium.public_context import take_public_context
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from fedward.folders.hospital import HospitalFolder, Membership, roster_digest, weights_digest
@@ -95,7 +94,6 @@ def found_consortium(
         deal_key(dealer, dealers_ledger, run.keys)
     for member in members:
         take_key(run.hospital(member.hospital), ledger, run.keys)
-    take_public_context(run, ledger)
     return ledger, tuple(members)
 
 

@@ -61,7 +61,7 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
     Args:
         folder: The dealer's own.
         ledger: Attached with the dealer's account.
-        board: Where to leave sealed keys and public context.
+        board: Where to leave the sealed keys.
 
     Returns:
         Which key it is.
@@ -83,7 +83,6 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
     keys = sealing_keys(ledger, board, others)
     secret = _make_key(folder, ledger, context)
     held = HeldKey(context.epoch, secret.public.fingerprint)
-    board.save_public_context(context.epoch, secret.public.to_bytes())
     for recipient in others:
         terms = _terms(membership, held, identity.address, recipient)
         package = seal_key(secret.to_bytes(), terms, keys[recipient], identity)

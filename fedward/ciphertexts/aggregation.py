@@ -3,7 +3,7 @@
 Beside the encrypted sum stands its slow, readable twin on plain integers; tests hold the two equal to the last bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,11 @@ from fedward.files import merkle_root, sha256, write_atomic
 from fedward.types import EncryptedAggregate, Vector, VerifiedUpdate
 
 
-def aggregate(
-    updates: Sequence[VerifiedUpdate], add: Callable[[bytes, bytes], bytes], store: Path
-) -> EncryptedAggregate:
+def aggregate(updates: Sequence[VerifiedUpdate], store: Path) -> EncryptedAggregate:
     """One running sum, chunk by chunk, each read from disk: memory does not grow with hospitals or parameters.
 
     Args:
         updates: What the ledger accepted; at least one, each of another hospital.
-        add: Addition of two ciphertexts, exact and the same in any order (`PublicContext.add`).
         store: Folder of ciphertexts, each named by the sha256 of its content; must exist.
 
     Raises:
@@ -49,7 +46,7 @@ def aggregate(
     files = []
     hashes = []
     for column in zip(*(update.chunk_files for update in updates), strict=True):
-        total = sum_ciphertexts(map(_read_chunk, column), add)
+        total = sum_ciphertexts(map(_read_chunk, column))
         hashes.append(sha256(total))
         files.append(store / hashes[-1].hex())
         write_atomic(files[-1], total)

@@ -5,13 +5,13 @@ so is n; the sum of losses is a whole number of 2^-40 nats, cut into digits that
 the histograms, bit for bit, and the losses to within 2^-41 nats a hospital (docs/adr/0015).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedward.ciphertexts.plan import MOST_FIELDS, PackingPlan, plan_layout
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EncryptionError
 from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram
 from fedward.types import Address
@@ -33,21 +33,16 @@ class EncryptedCounts:
 
 
 class RunningSum:
-    """Adds ballots one at a time: in memory are one sum and the ballot at hand, however many hospitals there are.
+    """Adds ballots one at a time: in memory are one sum and the ballot at hand, however many hospitals there are."""
 
-    Args:
-        add: Addition of two ciphertexts, exact and the same in any order.
-    """
-
-    def __init__(self, add: Callable[[bytes, bytes], bytes]) -> None:
-        self._add = add
+    def __init__(self) -> None:
         self._hospitals: list[Address] = []
         self._chunks: list[bytes] = []
 
     def add(self, hospital: Address, chunks: tuple[bytes, ...]) -> None:
         """Add a hospital's ciphertexts, which were checked and are as many as all others'."""
         if self._chunks:
-            self._chunks = [self._add(left, right) for left, right in zip(self._chunks, chunks, strict=True)]
+            self._chunks = [add_ciphertexts(*pair) for pair in zip(self._chunks, chunks, strict=True)]
         else:
             self._chunks = list(chunks)
         self._hospitals.append(hospital)

@@ -12,7 +12,7 @@ References: Cheon, Kim, Kim and Song 2017, "Homomorphic Encryption for Arithmeti
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +142,16 @@ PUBLIC_KEY = _pair("public key")
 SECRET_KEY = _secret_key()
 
 
+def check_ciphertext(chunk: bytes) -> None:
+    """Refuse what no honest hospital sends as a chunk. No key is needed, and none is checked.
+
+    Raises:
+        EncryptionError: length, ring degree, modulus, level, number of polynomials, form or scale is not ours, a
+            residue is out of range, or the ciphertext hides nothing.
+    """
+    CIPHERTEXT.check_hiding(chunk)
+
+
 def add_ciphertexts(left: bytes, right: bytes) -> bytes:
     """Add two ciphertexts without any key.
 
@@ -166,12 +176,11 @@ def add_ciphertexts(left: bytes, right: bytes) -> bytes:
     return left[: CIPHERTEXT.header_bytes] + residues
 
 
-def sum_ciphertexts(chunks: Iterable[bytes], add: Callable[[bytes, bytes], bytes] = add_ciphertexts) -> bytes:
+def sum_ciphertexts(chunks: Iterable[bytes]) -> bytes:
     """One running sum of ciphertexts, as the server makes it, the witness repeats it and the audit repeats it again.
 
     Args:
         chunks: Chunks of one position, taken one after the other: two are in memory where they are read as they come.
-        add: Addition of two, exact and the same in any order.
 
     Returns:
         The sum; a single chunk as it is, unchecked, and of none the empty bytes.
@@ -181,5 +190,5 @@ def sum_ciphertexts(chunks: Iterable[bytes], add: Callable[[bytes, bytes], bytes
     """
     running = b""
     for chunk in chunks:
-        running = add(running, chunk) if running else chunk
+        running = add_ciphertexts(running, chunk) if running else chunk
     return running

@@ -1,6 +1,6 @@
 """Where hospitals and dealer leave what they have for each other: a public folder, with nothing secret in it.
 
-RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  epoch-0001/public_context.ckks  models/<address>.sealed
+RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  models/<address>.sealed
 
 Whoever keeps the folder can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
 """
@@ -41,15 +41,6 @@ class KeyBoard:
         """
         path = self._epoch(key_epoch) / f"{hospital}.sealed"
         return _load(path, f"There is no key of epoch {key_epoch} for {hospital}", "Ask the dealer to seal it.")
-
-    def save_public_context(self, key_epoch: int, content: bytes) -> None:
-        """Leave what the server needs."""
-        self._save(self._epoch(key_epoch) / "public_context.ckks", content)
-
-    def load_public_context(self, key_epoch: int) -> bytes:
-        """What the server needs; raises as `load_sealed_key` does."""
-        path = self._epoch(key_epoch) / "public_context.ckks"
-        return _load(path, f"There is no public context of epoch {key_epoch}", "Ask the dealer for it.")
 
     def save_model(self, hospital: Address, content: bytes) -> None:
         """Leave a sealed model for a hospital that joins."""

@@ -1,7 +1,7 @@
 """The folder of a run, as its server and its simulation see it; hospitals see only their own part.
 
 RUN/  run.json  summary.json  trust.json  metrics.jsonl  progress.jsonl  learning_curves.png  model.keras
-      server/ (its Ethereum key, the public context)  witness/ (its Ethereum key, where one is required)
+      server/ (its Ethereum key)  witness/ (its Ethereum key, where one is required)
       counts/ (sums of encrypted validation counts, by round, where metrics.encrypted is set)
       ledger/  ciphertexts/<sha256>  keys/ (signed sealing keys, sealed keys: nothing secret)  hospitals/<id>/
 """
@@ -86,7 +86,6 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.trust = path / "trust.json"
         self.model = path / "model.keras"
-        self.public_context = self.server / "public_context.ckks"
 
     def check_unused(self) -> None:
         """Make sure that there is nothing in the folder.

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(include=["encryption", "fedward"]):
     from encryption import PublicContext, SecretContext, decrypt, encrypt
     from fedward.ciphertexts.packing import plan_packing
+    from fedward.ciphertexts.serialized import add_ciphertexts, check_ciphertext
     from fedward.errors import EncryptionError
     from fedward.settings import load
     from fedward.types import PrivacyEvent, PrivateUpdate
@@ -28,8 +29,8 @@ CHUNK = encrypt(UPDATE, 1, 1, PLAN, SECRET.public, np.random.default_rng(0)).chu
 
 
 def open_chunk(content: bytes) -> None:
-    SECRET.public.check_ciphertext(content)
-    SECRET.public.add(content, CHUNK)
+    check_ciphertext(content)
+    add_ciphertexts(content, CHUNK)
     decrypt([content], PLAN, SECRET, 1)
 
 

@@ -16,6 +16,7 @@ from blockchain.ledger.records import RoundPhase
 from encryption import encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import QuorumError, VerificationError
 from fedward.figures.evaluation import BINS
 from fedward.files import merkle_root, sha256
@@ -81,11 +82,12 @@ def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(feder
         reply = ask(federation, node, "train", 1, {})
         chunks[node] = wire.records_to_submission(reply.content, CHUNKS)
         server.ledger.submit_for(chunks[node].signed)
+    public = federation.public_context()
     big = PrivateUpdate(np.full(server.parameters, 1.0, np.float32), event)
-    extra = [encrypt(big, 1, 1, plan, server.public, np.random.default_rng(0)).chunks for _ in range(3)]
+    extra = [encrypt(big, 1, 1, plan, public, np.random.default_rng(0)).chunks for _ in range(3)]
     forged = chunks[1].chunks
     for more in extra:
-        forged = tuple(server.public.add(a, b) for a, b in zip(forged, more, strict=True))
+        forged = tuple(add_ciphertexts(a, b) for a, b in zip(forged, more, strict=True))
     root = merkle_root([sha256(chunk) for chunk in forged])
     server.ledger.close_submissions(1, root, (0, 1, 2), {})
     reply = ask(federation, 1, "evaluate", 1, {1: forged})

@@ -163,16 +163,10 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
     assert {node for node, chunks in sent if chunks} == {1, 2, 3}
 
 
-def test_a_server_with_a_context_of_its_own_gets_no_update_under_it(federation: Federation) -> None:
+def test_a_hospital_that_holds_another_key_than_the_rounds_refuses_the_round(federation: Federation) -> None:
     own = SecretContext.generate()
-    federation.folder.public_context.write_bytes(own.public.to_bytes())
-    federation.folder.keys.save_public_context(1, own.public.to_bytes())
-    with pytest.raises(VerificationError, match="the ledger names"):
-        federation.server()
-    # A server that goes on with it regardless: what hospitals send is under the dealer's key all the same.
     with closing(Hospital.open(hospital_context(federation.settings, 1))) as hospital:
         assert hospital.public.fingerprint == federation.ledger.context_fingerprint() != own.public.fingerprint
-    # And a hospital that holds another key than the round's refuses the round.
     opening = federation.ledger.open_round()
     with closing(Hospital.open(hospital_context(federation.settings, 2))) as hospital:
         swapped = dataclasses.replace(hospital, secret=own)
@@ -475,8 +469,9 @@ def test_a_reorganization_of_the_founding_is_mended(tmp_path: Path) -> None:
         depth = federation.ledger.head().height
         roster, key = federation.ledger.roster(), federation.ledger.key_context()
         anvil.ask("anvil_reorg", depth, [])
-        with pytest.raises(EvidenceError, match="names no key for epoch 1"):
-            federation.server()  # the contract comes back with the server's own transactions, the key does not
+        with pytest.raises(LedgerError) as caught:  # the contract comes back with the server's own transactions,
+            federation.lead_round()
+        assert caught.value.reason == "ContextNotSet"  # the key does not
         assert federation.ledger.key_context() == (1, bytes(32), key.dealer)
         settle_founding(federation.folder, anvil.url)
         assert federation.ledger.head().ledger_head == before

@@ -10,7 +10,6 @@ import pytest
 
 from blockchain.consortium.founding import Parties, create_parties, found_consortium
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, leave_card, take_key
-from blockchain.consortium.public_context import take_public_context
 from blockchain.consortium.sealed_keys import SealedKey, make_card, seal_key
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
@@ -18,6 +17,7 @@ from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.node.embedded import RunningNode, start_node
 from encryption import SecretContext
 from fedward import settings as setting
+from fedward.ciphertexts.serialized import PUBLIC_KEY
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.folders.hospital import HeldKey, HospitalFolder
 from fedward.folders.run import RunFolder
@@ -94,7 +94,7 @@ def founded(tmp_path: Path) -> Iterator[Founded]:
             yield Founded(run, node, parties, ledger)
 
 
-def test_all_hold_the_dealers_key_and_the_server_only_what_is_public(founded: Founded) -> None:
+def test_all_hold_the_dealers_key_and_the_server_not_even_the_public_half(founded: Founded) -> None:
     keys = {founded.folder(number).load_secret_key() for number in (1, 2, 3, 4)}
     assert len(keys) == 1
     secret = SecretContext.from_bytes(keys.pop())
@@ -105,7 +105,11 @@ def test_all_hold_the_dealers_key_and_the_server_only_what_is_public(founded: Fo
         assert founded.take(number) == held
         for path in founded.folder(number).keys.iterdir():
             assert path.stat().st_mode & 0o777 == 0o600
-    assert founded.run.public_context.read_bytes() == secret.public.to_bytes()
+    public_key = secret.public.to_bytes()[-PUBLIC_KEY.total_bytes :]
+    for folder in (founded.run.server, founded.run.keys.path):
+        kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert kept
+        assert not any(public_key in content for content in kept)
     assert founded.deal() == held  # once more changes nothing: what was left is sealed again
     assert founded.package(2, 1).open(founded.package(2, 1).terms, founded.identity(2).sealing_key)
     assert not (founded.run.keys.path / "epoch-0001" / f"{founded.identity(1).address}.sealed").exists()
@@ -132,7 +136,7 @@ def test_a_revocation_starts_an_epoch_whose_key_the_revoked_does_not_get(founded
     # What was sealed for another is of no use to it, whatever name it has.
     founded.leave(4, 2, founded.package(2, 2))
     founded.refused(4, "another recipient")
-    assert take_public_context(founded.run, founded.ledger).fingerprint == fresh.fingerprint
+    assert founded.ledger.context_fingerprint() == fresh.fingerprint
 
 
 def test_a_key_that_the_server_sealed_is_refused(founded: Founded) -> None:
@@ -293,15 +297,3 @@ def test_another_ledger_is_refused(founded: Founded, field: str, other: object, 
         folder.join(replace(folder.membership(), **{field: other}))
         with pytest.raises(VerificationError, match=words):
             call()
-
-
-def test_the_server_takes_no_other_public_context_than_the_ledgers(founded: Founded) -> None:
-    own = SecretContext.generate().public.to_bytes()
-    honest = founded.run.public_context.read_bytes()
-    founded.run.public_context.write_bytes(own)
-    assert take_public_context(founded.run, founded.ledger).to_bytes() == honest
-    assert founded.run.public_context.read_bytes() == honest
-    founded.run.public_context.unlink()
-    founded.run.keys.save_public_context(1, own)
-    with pytest.raises(VerificationError, match="the ledger names"):
-        take_public_context(founded.run, founded.ledger)

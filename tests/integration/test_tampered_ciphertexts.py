@@ -153,8 +153,8 @@ def test_what_is_handed_over(finished: FinishedRun, tmp_path: Path, case: Case, 
 def adding(how: Callable[[list[VerifiedUpdate], list[bytes]], list[bytes]], run: Federation) -> Iterator[None]:
     """A server that records another sum than the honest one, and says that all are in it."""
 
-    def dishonest(updates: list[VerifiedUpdate], add: object, store: Path) -> EncryptedAggregate:
-        honest = aggregate(updates, add, store)  # type: ignore[arg-type]
+    def dishonest(updates: list[VerifiedUpdate], store: Path) -> EncryptedAggregate:
+        honest = aggregate(updates, store)
         sums = how(updates, [path.read_bytes() for path in honest.chunk_files])
         files = tuple(run.folder.store_ciphertext(chunk) for chunk in sums)
         return EncryptedAggregate(files, merkle_root([sha256(chunk) for chunk in sums]), honest.included)
@@ -174,7 +174,7 @@ def lead_dishonestly(run: Federation) -> None:
         lead = run.server()
         plan = round_plan(lead.parameters, 3, run.settings)
         nothing = PrivateUpdate(np.zeros(lead.parameters, np.float32), expected_event(run.settings.privacy))
-        return total([sums, encrypt(nothing, 1, 3, plan, lead.public, np.random.default_rng(0)).chunks])
+        return total([sums, encrypt(nothing, 1, 3, plan, run.public_context(), np.random.default_rng(0)).chunks])
 
     assert run.lead_round()["phase"] == "accepted"
     for how in (without_one, with_a_strangers):

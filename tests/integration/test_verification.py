@@ -1,10 +1,11 @@
 """Stage 6: only what the contract accepted and is wholly present counts; all else is a rejection, on record or not."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from consortium import EVENT, FINGERPRINT, WEIGHTS, Chain, Consortium, running_chain
 
@@ -12,11 +13,20 @@ from blockchain.ledger.encoding import encode_commitment
 from blockchain.ledger.ledger import Ledger
 from blockchain.signing.signatures import sign_commitment
 from blockchain.verification import verify
-from fedward.errors import EncryptionError, LedgerError
+from fedward.ciphertexts.serialized import CIPHERTEXT, COEFFICIENT_MODULI, RING_DEGREE
+from fedward.errors import LedgerError
 from fedward.files import merkle_root, sha256
 from fedward.types import PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
 
-CHUNKS = (b"one" * 1000, b"two" * 2000, b"three")
+
+def ciphertext(seed: int) -> bytes:
+    """Well formed: the header of our parameters before residues below the prime. No key is needed to make one."""
+    residues = np.random.default_rng(seed).integers(0, COEFFICIENT_MODULI[0], 2 * RING_DEGREE, np.uint64)
+    return b"".join(part for _, part in CIPHERTEXT.parts) + residues.tobytes()
+
+
+CHUNKS = (ciphertext(1), ciphertext(2), ciphertext(3))
+OPEN = CHUNKS[0][: -8 * RING_DEGREE] + bytes(8 * RING_DEGREE)  # the last polynomial is zero: the rest is in the open
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +43,6 @@ def opened(chain: Chain) -> Iterator[Consortium]:
     founded.close()
 
 
-def take_all(_chunk: bytes) -> None:
-    """A check that finds nothing."""
-
-
-def take_none(_chunk: bytes) -> None:
-    raise EncryptionError("These are no ciphertexts.", "Send some.")
-
-
 def store(folder: Path, chunks: tuple[bytes, ...] = CHUNKS) -> tuple[Path, ...]:
     paths = tuple(folder / sha256(chunk).hex() for chunk in chunks)
     for path, chunk in zip(paths, chunks, strict=True):
@@ -48,21 +50,18 @@ def store(folder: Path, chunks: tuple[bytes, ...] = CHUNKS) -> tuple[Path, ...]:
     return paths
 
 
-def stored(opened: Consortium, folder: Path, index: int = 0, **changes: Any) -> StoredUpdate:
-    """An honest update, but for the changes to its commitment."""
-    honest = {"update_root": merkle_root([sha256(chunk) for chunk in CHUNKS]), "update_bytes": sum(map(len, CHUNKS))}
+def stored(
+    opened: Consortium, folder: Path, index: int = 0, chunks: tuple[bytes, ...] = CHUNKS, **changes: Any
+) -> StoredUpdate:
+    """An honest update, but for its chunks and for the changes to its commitment."""
+    honest = {"update_root": merkle_root([sha256(chunk) for chunk in chunks]), "update_bytes": sum(map(len, chunks))}
     signed = opened.signed(index, **{**honest, **changes})
-    return StoredUpdate(opened.hospitals[index].address, store(folder), signed)
+    return StoredUpdate(opened.hospitals[index].address, store(folder, chunks), signed)
 
 
-def check(
-    opened: Consortium,
-    update: StoredUpdate,
-    check_chunk: Callable[[bytes], None] = take_all,
-    promised: PrivacyEvent = EVENT,
-) -> VerifiedUpdate | Rejection:
+def check(opened: Consortium, update: StoredUpdate, promised: PrivacyEvent = EVENT) -> VerifiedUpdate | Rejection:
     assert opened.opening
-    return verify(update, opened.opening, promised, opened.ledger, check_chunk)
+    return verify(update, opened.opening, promised, opened.ledger)
 
 
 def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: str) -> None:
@@ -73,12 +72,8 @@ def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: s
 
 
 def test_an_honest_update_is_verified(opened: Consortium, tmp_path: Path) -> None:
-    seen: list[bytes] = []
     update = stored(opened, tmp_path, index=1)
-    assert check(opened, update, seen.append) == VerifiedUpdate(
-        opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1]
-    )
-    assert tuple(seen) == CHUNKS
+    assert check(opened, update) == VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1])
     assert opened.ledger.round(1).submissions == 1
 
 
@@ -97,7 +92,7 @@ def test_a_bit_changed_after_signing_is_rejected_but_on_record(
 def altered(update: StoredUpdate, how: str, folder: Path) -> StoredUpdate:
     """Chunks that are each what their name says, but not together what was committed."""
     first, second, third = update.chunk_files
-    (extra,) = store(folder, (b"one" * 1000 + b"!",))
+    (extra,) = store(folder, (ciphertext(4),))
     files = {
         "dropped": (first, second),
         "swapped": (second, first, third),
@@ -133,9 +128,28 @@ def test_a_wrong_length_is_rejected(opened: Consortium, tmp_path: Path) -> None:
     assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
 
 
-def test_a_malformed_ciphertext_is_rejected_but_on_record(opened: Consortium, tmp_path: Path) -> None:
-    update = stored(opened, tmp_path)
-    assert_rejected(check(opened, update, take_none), "MalformedCiphertext", update.hospital)
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("malformed", "told"),
+    [
+        (b"", "0 bytes"),
+        (CHUNKS[0][:-1], "65648 bytes"),
+        (b"\0" + CHUNKS[0][1:], "SEAL header"),
+        (CHUNKS[0][:-8] + b"\xff" * 8, "not below its prime"),
+        (OPEN, "hides nothing"),
+    ],
+    ids=["empty", "short", "header", "residue", "open"],
+)
+def test_a_malformed_ciphertext_is_rejected_but_on_record(
+    opened: Consortium, tmp_path: Path, position: int, malformed: bytes, told: str
+) -> None:
+    chunks = (*CHUNKS[:position], malformed, *CHUNKS[position + 1 :])
+    update = stored(opened, tmp_path, chunks=chunks)
+    result = check(opened, update)
+    assert_rejected(result, "MalformedCiphertext", update.hospital)
+    assert isinstance(result, Rejection)
+    assert f"Chunk {position}:" in result.evidence
+    assert told in result.evidence
     assert opened.ledger.round(1).submissions == 1
 
 
@@ -220,10 +234,7 @@ def test_a_stranger_is_rejected(opened: Consortium, tmp_path: Path) -> None:
 def test_another_second_submission_is_rejected(opened: Consortium, tmp_path: Path) -> None:
     assert isinstance(check(opened, stored(opened, tmp_path)), VerifiedUpdate)
     (tmp_path / "other").mkdir()
-    other = (b"other" * 1000, b"chunks")
-    fields = {"update_root": merkle_root([sha256(chunk) for chunk in other]), "update_bytes": sum(map(len, other))}
-    second = stored(opened, tmp_path, **fields)
-    second = dataclasses.replace(second, chunk_files=store(tmp_path / "other", other))
+    second = stored(opened, tmp_path / "other", chunks=(ciphertext(5), ciphertext(6)))
     assert_rejected(check(opened, second), "AlreadySubmitted", second.hospital)
     assert opened.ledger.round(1).submissions == 1
 
@@ -259,11 +270,11 @@ def test_only_what_is_on_record_counts_as_relayed(opened: Consortium, tmp_path: 
 
 
 def test_a_relayed_commitment_is_checked_like_any_other(opened: Consortium, tmp_path: Path) -> None:
-    update = stored(opened, tmp_path)
+    update = stored(opened, tmp_path, chunks=(OPEN, *CHUNKS[1:]))
     opened.ledger.submit_for(update.signed)
     forged = dataclasses.replace(update, signed=dataclasses.replace(update.signed, signature=bytes(65)))
     assert_rejected(check(opened, forged), "WrongSigner", update.hospital)
-    assert_rejected(check(opened, update, take_none), "MalformedCiphertext", update.hospital)
+    assert_rejected(check(opened, update), "MalformedCiphertext", update.hospital)
     update.chunk_files[1].unlink()
     assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
 
@@ -295,7 +306,7 @@ def test_an_unreachable_ledger_is_no_fault_of_the_update(opened: Consortium, tmp
     assert away.opening
     assert isinstance(ledger, Ledger)
     with pytest.raises(LedgerError, match=r"127\.0\.0\.1.*cannot be reached") as caught:
-        verify(update, away.opening, EVENT, ledger, take_all)
+        verify(update, away.opening, EVENT, ledger)
     assert caught.value.reason == ""
     ledger.close()
     for connection in away.connections:

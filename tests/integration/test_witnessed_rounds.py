@@ -22,6 +22,7 @@ from blockchain.witness import attest_round, follow
 from encryption import encrypt
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, QuorumError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
@@ -70,15 +71,15 @@ def impatient(federation: Federation) -> Iterator[None]:
 
 
 def adds_of_its_own(federation: Federation) -> "mock._patch[object]":
-    """A server that adds an encryption of its own to each aggregate, made with the public context."""
+    """A server that adds an encryption of its own to each aggregate, made with the key that hospitals encrypt under."""
 
-    def add_more(updates: list[VerifiedUpdate], add: object, store: Path) -> EncryptedAggregate:
-        honest = aggregate(updates, add, store)  # type: ignore[arg-type]
+    def add_more(updates: list[VerifiedUpdate], store: Path) -> EncryptedAggregate:
+        honest = aggregate(updates, store)
         lead = federation.server()
         plan = round_plan(lead.parameters, 3, federation.settings)
         nothing = PrivateUpdate(np.zeros(lead.parameters, np.float32), expected_event(federation.settings.privacy))
-        own = encrypt(nothing, 1, 3, plan, lead.public, np.random.default_rng(0)).chunks
-        sums = [lead.public.add(path.read_bytes(), more) for path, more in zip(honest.chunk_files, own, strict=True)]
+        own = encrypt(nothing, 1, 3, plan, federation.public_context(), np.random.default_rng(0)).chunks
+        sums = [add_ciphertexts(path.read_bytes(), more) for path, more in zip(honest.chunk_files, own, strict=True)]
         files = tuple(federation.folder.store_ciphertext(chunk) for chunk in sums)
         return EncryptedAggregate(files, merkle_root([sha256(chunk) for chunk in sums]), honest.included)
 
@@ -91,7 +92,7 @@ def to_the_vote(federation: Federation) -> None:
     opening = lead.ledger.open_round()
     log = server.RoundLog(lead.run, opening.round_index)
     updates = server.collect_updates(lead, opening, log)
-    total = aggregate(updates, lead.public.add, lead.run.ciphertexts)
+    total = aggregate(updates, lead.run.ciphertexts)
     lead.run.save_round(opening.round_index, total.chunk_files, {one.hospital: one.chunk_files for one in updates})
     server.close_submissions(lead, opening, total, log)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encryption import PublicContext, SecretContext, decrypt, encrypt
 from fedward.ciphertexts.packing import plan_packing
-from fedward.ciphertexts.serialized import SECRET_KEY
+from fedward.ciphertexts.serialized import SECRET_KEY, add_ciphertexts, check_ciphertext
 from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate
@@ -35,8 +35,8 @@ class Samples:
         }
 
     def parse_chunk(self, content: bytes) -> None:
-        self.secret.public.check_ciphertext(content)
-        self.secret.public.add(content, self.valid["chunk"])
+        check_ciphertext(content)
+        add_ciphertexts(content, self.valid["chunk"])
         decrypt([content], PLAN, self.secret, 1)
 
 

@@ -20,6 +20,7 @@ from fedward.ciphertexts.plan import (
     plan_widest,
     statement,
 )
+from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings
 
@@ -41,7 +42,7 @@ class Summands:
         for size in (2**bit for bit in range(10)):
             total = self.secret.public._encrypt_slots(zero)
             for _ in range(size - 1):
-                total = self.secret.public.add(total, self.secret.public._encrypt_slots(zero))
+                total = add_ciphertexts(total, self.secret.public._encrypt_slots(zero))
             self.blocks.append(total)
 
     def decoded(self, fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.int64]:
@@ -49,7 +50,7 @@ class Summands:
         total = self.secret.public._encrypt_slots(pack(fields, plan))
         for bit, block in enumerate(self.blocks):
             if (plan.summands - 1) >> bit & 1:
-                total = self.secret.public.add(total, block)
+                total = add_ciphertexts(total, block)
         return unpack(self.secret._decrypt_slots(total), fields.size, plan, plan.summands)
 
 

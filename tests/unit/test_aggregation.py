@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_final_weights_equal_the_plaintext_twin_bit_for_bit(
     """Rounds with all five hospitals, then with three, then with one."""
     encrypted = plain = np.random.default_rng(9).normal(0, 1, PLAN.parameters).astype(np.float32)
     for members in ((0, 1, 2, 3, 4), (4, 0, 2), (1,)):
-        result = aggregate([updates[index] for index in members], secret.public.add, tmp_path)
+        result = aggregate([updates[index] for index in members], tmp_path)
         chunks = (file.read_bytes() for file in result.chunk_files)
         sums = decrypt(chunks, PLAN, secret, len(members))
         twin = aggregate_plain(
@@ -72,10 +73,8 @@ def test_final_weights_equal_the_plaintext_twin_bit_for_bit(
         np.testing.assert_allclose(dequantize(sums, PLAN, included, sum(WEIGHTS)), mean, atol=slack, rtol=0)
 
 
-def test_order_does_not_matter(secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path) -> None:
-    results = {
-        aggregate(order, secret.public.add, tmp_path) for order in itertools.permutations((updates[0], *updates[2:4]))
-    }
+def test_order_does_not_matter(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
+    results = {aggregate(order, tmp_path) for order in itertools.permutations((updates[0], *updates[2:4]))}
     assert len(results) == 1
     result = results.pop()
     assert result.included == (0, 2, 3)
@@ -86,32 +85,31 @@ def test_order_does_not_matter(secret: SecretContext, updates: list[VerifiedUpda
 
 
 def test_memory_holds_two_chunks_at_a_time(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
-    """`add` sees running sum and one update's chunk, hospital after hospital within one position."""
+    """The addition sees running sum and one update's chunk, hospital after hospital within one position."""
     calls = []
 
     def add(left: bytes, right: bytes) -> bytes:
         calls.append((sha256(left).hex(), sha256(right).hex()))
         return left
 
-    aggregate(updates, add, tmp_path)
+    with mock.patch("fedward.ciphertexts.serialized.add_ciphertexts", add):
+        aggregate(updates, tmp_path)
     expected = [
         (row[0].name, file.name) for row in zip(*(u.chunk_files for u in updates), strict=True) for file in row[1:]
     ]
     assert calls == expected
 
 
-def test_updates_that_cannot_be_added_are_refused(
-    secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path
-) -> None:
+def test_updates_that_cannot_be_added_are_refused(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
     short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], 7)
     empty = VerifiedUpdate(updates[1].hospital, 1, (), 7)
     for wrong in ([updates[0], short], [empty], [updates[0], empty]):
         with pytest.raises(EncryptionError, match="chunks cannot be added"):
-            aggregate(wrong, secret.public.add, tmp_path)
+            aggregate(wrong, tmp_path)
     with pytest.raises(QuorumError):
-        aggregate([], secret.public.add, tmp_path)
+        aggregate([], tmp_path)
     with pytest.raises(VerificationError, match="twice"):
-        aggregate([updates[0], updates[0]], secret.public.add, tmp_path)
+        aggregate([updates[0], updates[0]], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -123,16 +121,16 @@ def test_changed_or_missing_chunk_file_is_found(secret: SecretContext, tmp_path:
     content[-1] ^= 1
     update.chunk_files[2].write_bytes(content)
     with pytest.raises(VerificationError, match="no longer has the hash"):
-        aggregate([update], public.add, tmp_path)
+        aggregate([update], tmp_path)
     update.chunk_files[2].unlink()
     with pytest.raises(ResourceError, match="could not be read"):
-        aggregate([update], public.add, tmp_path)
+        aggregate([update], tmp_path)
 
 
-def test_malformed_chunk_is_refused_by_the_addition(secret: SecretContext, tmp_path: Path) -> None:
+def test_malformed_chunk_is_refused_by_the_addition(tmp_path: Path) -> None:
     pair = [store_update(tmp_path, index, (bytes([index]) * 100,)) for index in range(2)]
     with pytest.raises(EncryptionError, match="100 bytes"):
-        aggregate(pair, secret.public.add, tmp_path)
+        aggregate(pair, tmp_path)
 
 
 def test_apply_update_refuses_another_shape() -> None:

@@ -38,7 +38,7 @@ def same(left: ScoreHistogram, right: ScoreHistogram, summands: int = 1) -> bool
 
 
 def closed(layout: CountsLayout, each: list[ScoreHistogram]) -> EncryptedCounts:
-    running = RunningSum(SECRET.public.add)
+    running = RunningSum()
     for number, counts in enumerate(each):
         running.add(Address(f"0x{number}"), encrypt_fields(layout.to_fields(counts), layout.plan, SECRET.public))
     return running.total()
