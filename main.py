@@ -10,10 +10,10 @@ import typer
 
 from commands import console
 from commands.audit.command import audit
-from commands.evaluate import evaluate
+from commands.evaluate.command import evaluate
 from commands.export import export
-from commands.info import info
-from commands.keys import keys
+from commands.info.command import info
+from commands.keys.command import keys
 from commands.node import node
 from commands.simulate.command import simulate
 from fedward.errors import FedwardError

@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from blockchain.audit.sources.bundle import write_bundle
-from blockchain.audit.sources.run_evidence import RunEvidence
 from commands import console
 from fedward.errors import EvidenceError
-from fedward.folders.run import RunFolder
 
 
 def export(
@@ -22,6 +19,10 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere."""
+    from blockchain.audit.sources.bundle import write_bundle
+    from blockchain.audit.sources.run_evidence import RunEvidence
+    from fedward.folders.run import RunFolder
+
     if not (run / "run.json").exists():
         raise EvidenceError(f"{run} is not a run folder: it has no run.json.", "Name the folder of a run.")
     if with_ciphertexts:

@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from blockchain.node.embedded import HOST, parse_host, start_node
+from blockchain.node.host import HOST, parse_host
 from commands import console
-from fedward import settings as setting
-from fedward.types import Address
 
 
 def node(
@@ -21,6 +19,10 @@ def node(
     fund: Annotated[list[str] | None, typer.Option(help="Account that can pay on a new chain; repeatable.")] = None,
 ) -> None:
     """Serve a ledger's chain over JSON-RPC until Ctrl-C, on loopback where nothing else is asked for."""
+    from blockchain.node.embedded import start_node
+    from fedward import settings as setting
+    from fedward.types import Address
+
     if not parse_host(host).is_loopback:
         console.warn(
             f"On {host}, everybody who reaches the port may read the whole ledger and send transactions: the node has "

@@ -21,16 +21,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from blockchain.node.chain import Clock, EmbeddedChain
+from blockchain.node.host import HOST, IpAddress, parse_host
 from blockchain.node.rpc import RpcService
-from fedward.errors import ResourceError, UsageError
+from fedward.errors import ResourceError
 from fedward.types import Address
 
-HOST = "127.0.0.1"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 120
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _log = logging.getLogger(__name__)
 
@@ -107,20 +105,6 @@ def start_node(
     """
     address = parse_host(host)
     return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port)
-
-
-def parse_host(host: str) -> IpAddress:
-    """The IP address that a text names.
-
-    Raises:
-        UsageError: it names none.
-    """
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError as error:
-        raise UsageError(
-            f"The node can only listen on an IP address; {host!r} is none.", f"Use {HOST}, or ::1, to stay on loopback."
-        ) from error
 
 
 class _Server(ThreadingHTTPServer):

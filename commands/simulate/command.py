@@ -1,34 +1,15 @@
-"""`main.py simulate`: a federation of hospitals on this machine, from image files to a model and its evidence."""
+"""Options of `main.py simulate`."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from commands import console
 from fedward import settings as setting
 from fedward.errors import UsageError
-from fedward.folders.run import RunFolder
-from fedward.privacy.accounting import calibrated
 from fedward.settings import Scalar, Settings
-
-
-class PartitionKind(StrEnum):
-    """How patients are shared out."""
-
-    IID = "iid"
-    DIRICHLET = "dirichlet"
-    BY_COLUMN = "by-column"
-
-
-class PrivacyMode(StrEnum):
-    """What is protected by noise."""
-
-    NONE = "none"
-    UPDATE = "update"
-    SAMPLE = "sample"
 
 
 def simulate(
@@ -37,10 +18,14 @@ def simulate(
     hospitals: Annotated[int | None, typer.Option(help="How many hospitals take part.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds are decided.")] = None,
     local_epochs: Annotated[int | None, typer.Option(help="Epochs at each hospital in a round.")] = None,
-    partition: Annotated[PartitionKind | None, typer.Option(help="How patients are shared out.")] = None,
+    partition: Annotated[
+        Literal["iid", "dirichlet", "by-column"] | None, typer.Option(help="How patients are shared out.")
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
     column: Annotated[str | None, typer.Option(help="Of by-column: column of the metadata.")] = None,
-    privacy: Annotated[PrivacyMode | None, typer.Option(help="What is protected by noise.")] = None,
+    privacy: Annotated[
+        Literal["none", "update", "sample"] | None, typer.Option(help="What is protected by noise.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
@@ -59,10 +44,10 @@ def simulate(
         ("data.hospitals", hospitals),
         ("training.rounds", rounds),
         ("training.local-epochs", local_epochs),
-        ("data.partition", partition and partition.value),
+        ("data.partition", partition),
         ("data.alpha", alpha),
         ("data.column", column),
-        ("privacy.mode", privacy and privacy.value),
+        ("privacy.mode", privacy),
         ("training.seed", seed),
     ]
     given = [(key, value) for key, value in flags if value is not None]
@@ -73,12 +58,15 @@ def simulate(
         folder, settings = out, None
     else:
         folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        from fedward.privacy.accounting import calibrated
+
         settings = calibrated(allow_two_hospitals(setting.load(config, *given)))
         if settings.privacy.mode == "none":
             console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
     from fedward.figures.reporting import final_table
+    from fedward.folders.run import RunFolder
 
     summary = simulate_new(folder, settings, baselines) if settings else simulate_further(RunFolder(folder), baselines)
     console.out.print(final_table(summary, folder))

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from fedward.errors import DataError
 from fedward.types import ImageSet, Vector
@@ -237,6 +236,9 @@ def evaluate(images: ImageSet, logits: Vector, threshold: float | tuple[float, .
     Raises:
         DataError: there is no image, or a score is not a number.
     """
+    # scikit-learn takes half a second to import; all that reads a run's folder or counts works without it.
+    from sklearn.metrics import roc_auc_score
+
     if not len(images):
         raise DataError("There is no image to evaluate on.", "Choose another --split, or data that has one.")
     if not np.isfinite(logits).all():

@@ -1,42 +1,22 @@
 """What privacy costs: epsilon of recorded releases, noise for a wanted epsilon, and a hospital's own record.
 
-One function, `epsilon`, answers hospitals, reports and auditors alike. Two accountants of Google's dp-accounting do the
-sums, Renyi (Mironov 2017; Mironov, Talwar and Zhang 2019 for sampling) and privacy loss distributions (Koskela et al.
-2020; Doroshenko et al. 2022). Both only overstate, so the smaller of the two holds.
+One function, `epsilon`, answers hospitals, reports and auditors alike. The sums are done in
+`fedward.privacy.accountants`, which is imported where there is something to add up: its libraries take a second.
 """
 
 import json
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import astuple
 from pathlib import Path
 
-import dp_accounting
-from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
-
 from fedward import settings as setting
-from fedward.errors import BudgetError, UsageError
+from fedward.errors import BudgetError
 from fedward.files import append_line, parse_json, read_lines
-from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings, Settings
 from fedward.types import PrivacyEvent
-
-# Of sampled releases: at fractional orders the Renyi accountant gives up on many, and says so on stderr.
-_WHOLE_ORDERS = [*range(2, 65), 80, 96, 128, 192, 256, 512, 1024]
-# A privacy loss distribution takes memory by its width. Beyond these, which an auditor may be handed by anybody, and
-# where no guarantee is of use, the Renyi accountant answers alone.
-_LARGEST_EPSILON = 50.0
-_LEAST_NOISE = 0.25
-_SMALLEST_DELTA = 1e-12
-_MOST_STEPS = 1_000_000
-_MOST_KINDS = 16
-_STEPS_OF_ONE = 10_000  # a calibrated noise multiplier is rounded up to four decimals
-_PRECISION = 0.002  # of the calibrated noise multiplier
-_STEP_DOWN = 0.9  # from what the Renyi accountant finds enough: it overstates by about as much
-_MOST_NOISE = 1e6  # as the setting allows
 
 
 def epsilon(events: Sequence[PrivacyEvent]) -> float | None:
@@ -54,44 +34,9 @@ def epsilon(events: Sequence[PrivacyEvent]) -> float | None:
         return None
     delta = max(event.delta for event in private)
     kinds = sorted(private.items(), key=lambda item: astuple(item[0]))
-    return _tighter(kinds, delta)
+    from fedward.privacy.accountants import composed
 
-
-def _tighter(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
-    """The smaller of both accountants' answers, for kinds of releases and how often each was made."""
-    found = _by_renyi(kinds, delta)
-    if found <= _LARGEST_EPSILON and _is_narrow(kinds, delta):
-        found = min(found, _composed(PLDAccountant(), kinds, delta))
-    return found
-
-
-def _by_renyi(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
-    """The Renyi accountant's answer alone."""
-    sampled = any(event.sampling_rate != 1 for event, _ in kinds)
-    return _composed(RdpAccountant(_WHOLE_ORDERS) if sampled else RdpAccountant(), kinds, delta)
-
-
-def _composed(
-    accountant: dp_accounting.PrivacyAccountant, kinds: Sequence[tuple[PrivacyEvent, int]], delta: float
-) -> float:
-    """Epsilon by one accountant (adding or removing one unit)."""
-    for event, times in kinds:
-        gaussian = dp_accounting.GaussianDpEvent(event.noise_multiplier)
-        step = (
-            gaussian if event.sampling_rate == 1 else dp_accounting.PoissonSampledDpEvent(event.sampling_rate, gaussian)
-        )
-        accountant.compose(step, event.steps * times)
-    return float(accountant.get_epsilon(delta))
-
-
-def _is_narrow(kinds: Sequence[tuple[PrivacyEvent, int]], delta: float) -> bool:
-    """Whether a privacy loss distribution of these releases fits memory."""
-    return (
-        delta >= _SMALLEST_DELTA
-        and len(kinds) <= _MOST_KINDS
-        and sum(event.steps * times for event, times in kinds) <= _MOST_STEPS
-        and all(event.noise_multiplier >= _LEAST_NOISE for event, _ in kinds)
-    )
+    return composed(kinds, delta)
 
 
 def calibrated(settings: Settings) -> Settings:
@@ -111,47 +56,10 @@ def calibrated(settings: Settings) -> Settings:
     privacy = settings.privacy
     if privacy.mode == "none" or privacy.target_epsilon == 0:
         return settings
-    multiplier = _noise_for(privacy, settings.training.rounds)
+    from fedward.privacy.accountants import least_noise
+
+    multiplier = least_noise(privacy, settings.training.rounds)
     return setting.replace(settings, "privacy.noise-multiplier", multiplier)
-
-
-def _noise_for(privacy: PrivacySettings, rounds: int) -> float:
-    """The smallest noise multiplier, rounded up, of which all rounds cost at most the target."""
-    target = privacy.target_epsilon
-
-    def kinds(multiplier: float) -> list[tuple[PrivacyEvent, int]]:
-        planned = setting.PrivacySettings(**(vars(privacy) | {"noise_multiplier": multiplier}))
-        return [(expected_event(planned), rounds)]
-
-    def enough_by_renyi(multiplier: float) -> bool:
-        return _by_renyi(kinds(multiplier), privacy.delta) <= target
-
-    def enough(multiplier: float) -> bool:
-        return _tighter(kinds(multiplier), privacy.delta) <= target
-
-    # The Renyi accountant is ten times as fast, and only overstates: what is enough for it is a place to start from.
-    high = _LEAST_NOISE
-    while not enough_by_renyi(high):
-        high *= 2
-        if high > _MOST_NOISE:
-            raise UsageError(
-                f"No noise gives epsilon {target:g} at delta {privacy.delta:g}.", "Raise privacy.target-epsilon."
-            )
-    high = _least(enough_by_renyi, max(_LEAST_NOISE, high / 2), high)
-    low = max(_LEAST_NOISE, _STEP_DOWN * high)
-    while enough(low):
-        if low == _LEAST_NOISE:
-            return low
-        low, high = max(_LEAST_NOISE, _STEP_DOWN * low), low
-    return math.ceil(_least(enough, low, high) * _STEPS_OF_ONE) / _STEPS_OF_ONE
-
-
-def _least(enough: Callable[[float], bool], low: float, high: float) -> float:
-    """The least noise that is enough, to within the precision and never less; `high` is enough."""
-    while high - low > _PRECISION * low:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
 
 
 def budget_of(privacy: PrivacySettings) -> float:

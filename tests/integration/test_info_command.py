@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import console
-from commands.info import protections
+from commands.info.sheet import protections
 from fedward import settings as setting
 from fedward.errors import EncryptionError, UsageError
 from fedward.folders.run import RunFolder, RunRecord

@@ -1,62 +1,39 @@
-"""`main.py evaluate`: how good a trained model is on a folder of images."""
+"""All figures of a trained model on a set of labeled images, as tables or as JSON."""
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
 from rich.table import Column, Table
 
 from commands import console
-from data_preprocessing import has_own_splits
+from commands.evaluate.command import Split
+from data_preprocessing import has_own_splits, select_split
 from fedward import settings as setting
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
+from fedward.figures.scores import score, score_findings
 from fedward.folders.run import RunFolder
+from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
 
-if TYPE_CHECKING:
-    from fedward.learning.model_file import ModelCard
 
+def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> None:
+    """Print all figures of a model on a set of images.
 
-class Split(StrEnum):
-    """Which images are scored."""
+    Args:
+        model: A run folder, or a model file.
+        data: Folder, .npz file, or "synthetic".
+        split: Which images; None: the test split where there is one.
+        as_json: Print JSON rather than tables.
 
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
-    ALL = "all"
-
-
-_SPLITS: dict[Split, Literal["train", "val", "test", "all"]] = {
-    Split.TRAIN: "train",
-    Split.VAL: "val",
-    Split.TEST: "test",
-    Split.ALL: "all",
-}
-
-
-def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder, or a model.keras.")],
-    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'.")],
-    split: Annotated[
-        Split | None, typer.Option(help="Default: test; all where the data brings no splits and is not the run's own.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Score a trained model on labeled images.
-
-    Images are called positive by the model's own threshold of each finding, chosen on its validation images.
+    Raises:
+        DataError: model or images are missing, damaged or of another kind.
+        EvidenceError: the run folder is damaged.
     """
-    # TensorFlow takes seconds to import: --help and wrong options do not wait for it.
-    from data_preprocessing import select_split
-    from fedward.figures.scores import score, score_findings
-    from fedward.learning.model_file import load_card, load_logits
-
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)
     source, own = _data_settings(model, card, data)
-    chosen = _SPLITS[split] if split else _default_split(source, own)
+    chosen = split or _default_split(source, own)
     with console.bar("Reading images") as report:
         images = select_split(source, card.seed, chosen, report, expected=card.findings)
     logits = load_logits(path, images.pixels())
@@ -97,7 +74,7 @@ def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def _data_settings(model: Path, card: "ModelCard", source: str) -> tuple[DataSettings, bool]:
+def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSettings, bool]:
     """Settings to read the data with, and whether it is what the run was trained on.
 
     The run's own data is read exactly as the run did, so that its own splits come out again.

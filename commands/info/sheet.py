@@ -1,50 +1,59 @@
-"""`main.py info`: the effective settings, and what they do and do not protect."""
+"""The settings that hold, and what is and is not protected under them, in sentences."""
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tomli_w
-import typer
 from rich.table import Table
 
 from commands import console
-from commands.layouts import DEFAULT_PARAMETERS, layout_table, layouts
 from fedward import settings as setting
 from fedward.folders.run import RunFolder
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
 
+DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
 
-def info(
-    run: Annotated[Path | None, typer.Argument(help="A run folder; without it, the settings of a new run.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="A setting.")
-    ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show instead what encryption costs and holds.")] = False,
-    hospitals: Annotated[int | None, typer.Option(help="With --plan: on the roster.")] = None,
-    parameters: Annotated[int | None, typer.Option(help="With --plan: of the model.")] = None,
-    resolution: Annotated[float | None, typer.Option(help="With --plan: a step of the sum that is needed.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show the effective settings, and what is and is not protected."""
+
+@dataclass(frozen=True)
+class Effective:
+    """The settings that hold, and the size of what they are for.
+
+    Attributes:
+        settings: All settings.
+        hospitals: On the roster.
+        parameters: Of the model.
+    """
+
+    settings: Settings
+    hospitals: int
+    parameters: int
+
+
+def effective(run: Path | None, config: Path | None, assignments: Sequence[str]) -> Effective:
+    """The settings of a run; without one, those of a new run.
+
+    Args:
+        run: A run folder, or None.
+        config: TOML file with settings of a new run, or None.
+        assignments: More of them, as `TABLE.KEY=VALUE`.
+
+    Raises:
+        EvidenceError: the folder holds no run.
+        UsageError: a setting is unknown or out of range.
+    """
     if run is not None:
         record = RunFolder(run).load_record()
-        settings = setting.from_tables(record.settings)
-        roster, length = len(record.roster), record.parameters
-    else:
-        settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments or ())))
-        roster, length = settings.data.hospitals, DEFAULT_PARAMETERS
-    if plan:
-        wanted = (parameters if parameters is not None else length, hospitals if hospitals is not None else roster)
-        figures = layouts(settings, *wanted, resolution)
-        if as_json:
-            console.data({"preset": settings.encryption.preset, "layouts": figures})
-        else:
-            console.out.print(layout_table(figures, settings.encryption.preset))
-        return
+        return Effective(setting.from_tables(record.settings), len(record.roster), record.parameters)
+    settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments)))
+    return Effective(settings, settings.data.hospitals, DEFAULT_PARAMETERS)
+
+
+def show_sheet(settings: Settings, as_json: bool) -> None:
+    """Print settings, and what is and is not protected under them."""
     tables, protection = to_tables(settings), protections(settings)
     if as_json:
         console.data({"settings": tables, "settings_digest": settings.digest().hex(), "protection": protection})

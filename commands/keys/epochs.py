@@ -1,11 +1,10 @@
-"""`main.py keys`: which encryption keys a run has had, and who has taken them. Never a key itself."""
+"""The key epochs of a run, read from its ledger and its folder, as a table or as JSON."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Table
 
 from blockchain.consortium.key_status import EpochStatus, key_status
@@ -18,22 +17,17 @@ from fedward.folders.run import RunFolder, RunRecord
 from fedward.folders.whereabouts import announced_url
 from fedward.types import Address, HospitalId
 
-keys = typer.Typer(help="Show the encryption keys of a run, by epoch: names and holders, never a secret.")
-
 _SHOWN_DIGITS = 16
 
 
-@keys.callback()
-def family() -> None:
-    """A family of commands, with one member so far."""
+def show_epochs(run: Path, as_json: bool) -> None:
+    """Print key epochs, fingerprints and who has taken which key, of a run that is running or stopped.
 
-
-@keys.command()
-def show(
-    run: Annotated[Path, typer.Argument(help="A run folder, running or stopped.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show key epochs, fingerprints, and who has taken which key."""
+    Raises:
+        EvidenceError: the folder holds no run.
+        LedgerError: its chain cannot be read.
+        ResourceError: another process holds the chain, and no node of the run answers.
+    """
     folder = RunFolder(run)
     record = folder.load_record()
     names = {member.address: member.hospital for member in record.roster}

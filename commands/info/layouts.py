@@ -2,12 +2,12 @@
 
 from rich.table import Table
 
+from commands import console
+from commands.info.sheet import Effective
 from fedward.ciphertexts.packing import PRESETS, plan_packing, value_range
 from fedward.ciphertexts.plan import Figures, PackingPlan, plan_for_resolution, statement
 from fedward.errors import EncryptionError
 from fedward.settings import Settings, replace
-
-DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
 
 # What a row is called, which figure it shows, and how.
 _ROWS = (
@@ -26,6 +26,32 @@ _ROWS = (
     ("bits of modulus", "modulus_bits", "{}"),
     ("bits of security", "security_bits", "{}"),
 )
+
+
+def show_layouts(
+    shown: Effective, hospitals: int | None, parameters: int | None, resolution: float | None, as_json: bool
+) -> None:
+    """Print what each layout costs and holds.
+
+    Args:
+        shown: The settings, and the size to plan for where none is given.
+        hospitals: On the roster.
+        parameters: Of the model.
+        resolution: A step of the sum that is needed, or None.
+        as_json: Print JSON rather than a table.
+
+    Raises:
+        EncryptionError: no layout holds so many, or is fine enough.
+    """
+    wanted = (
+        parameters if parameters is not None else shown.parameters,
+        hospitals if hospitals is not None else shown.hospitals,
+    )
+    figures, preset = layouts(shown.settings, *wanted, resolution), shown.settings.encryption.preset
+    if as_json:
+        console.data({"preset": preset, "layouts": figures})
+    else:
+        console.out.print(layout_table(figures, preset))
 
 
 def layouts(settings: Settings, parameters: int, hospitals: int, resolution: float | None) -> dict[str, Figures]:

@@ -1,0 +1,130 @@
+"""One audit from what was named to lines, page and exit code."""
+
+from contextlib import closing
+from pathlib import Path
+
+from blockchain.audit.auditor import AuditResult, CheckedEvidence
+from blockchain.audit.auditor import audit as check
+from blockchain.audit.following import RememberedRounds
+from blockchain.audit.report import Report, Step
+from blockchain.audit.sources.bundle import BundleEvidence, open_evidence
+from blockchain.audit.sources.node_evidence import NodeEvidence
+from blockchain.audit.sources.node_rpc import NodeRpc
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.consortium.trust import TrustFile
+from blockchain.ledger.encoding import check_address
+from commands import console
+from commands.audit.lines import render_lines, verdict
+from commands.audit.page import render_page
+from commands.audit.trust_source import TrustSource
+from fedward.errors import ResourceError
+from fedward.files import write_atomic
+from fedward.folders.run import RunFolder
+from fedward.types import Address
+
+
+def examine(
+    run: Path | None,
+    *,
+    trust: Path | None,
+    rpc: str | None,
+    contract: str | None,
+    follow: bool,
+    witness: Path | None,
+    as_json: bool,
+    html: Path | None,
+    every_line: bool,
+) -> int:
+    """Audit a run folder, a bundle or a node; print what was found, and write the page.
+
+    Args:
+        run: A run folder or bundle; None: the node alone.
+        trust: Trust file that was handed in.
+        rpc: URL of a node to read the chain from.
+        contract: Address of the ledger there; None: what the run folder says.
+        follow: Audit round by round, until the run ends.
+        witness: Folder of keys to attest with.
+        as_json: Print JSON rather than lines.
+        html: Where the page goes; None: into the run folder, if there is one.
+        every_line: Whether hospitals for which all holds have lines of their own.
+
+    Returns:
+        The exit code: 0 verified, 7 something contradicts, 8 evidence is missing.
+
+    Raises:
+        FedwardError: something that was named cannot be read.
+    """
+    vouched = TrustFile.load(trust) if trust else None
+    ledger = check_address(Address(contract), "contract") if contract else None
+    if follow and run is not None:
+        from commands.audit.follow import Following
+
+        following = Following(RunFolder(run), rpc, ledger, vouched, witness, as_json, every_line)
+        result = following.until_the_end()
+        source = TrustSource.of(trust, run if trust or following.used_own_trust else None)
+    elif rpc:
+        result, source = _examine_node(rpc, ledger, run, vouched), TrustSource.of(trust, None)
+    elif run is not None:
+        result, source = _examine(run, vouched), TrustSource.of(trust, run)
+    if as_json:
+        console.data(result.report.to_json() | {"trust": source.to_json()})
+    else:
+        for line in render_lines(result.report, every_line):
+            console.out.print(line, soft_wrap=True)
+        console.out.print(f"   {source.sentence}", soft_wrap=True, markup=False)
+        console.out.print(verdict(result.report), soft_wrap=True)
+    _write_page(result, source, run, html)
+    return result.report.exit_code
+
+
+def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: TrustFile | None) -> AuditResult:
+    """Audit a running node, with ciphertexts from a run folder or bundle where one is named."""
+    report, opened = Report(), list[RunEvidence | BundleEvidence]()
+    if path is not None:
+        with report.guarding(Step.EVIDENCE):
+            opened.append(open_evidence(path))
+    with closing(NodeRpc(rpc)) as asked, console.bar("Auditing") as progress:
+        ledger = contract or RunFolder(path or Path()).load_record().contract
+        evidence = NodeEvidence(asked, ledger, opened[0] if opened else None, trust)
+        result = check(evidence, trust, progress, RememberedRounds())
+    result.report.lines.extend(report.lines)
+    return result
+
+
+def _examine(path: Path, trust: TrustFile | None) -> AuditResult:
+    """Open what was handed over and audit it; what cannot be opened ends as a line of step 1."""
+    report, opened = Report(), list[CheckedEvidence]()
+    with report.guarding(Step.EVIDENCE):
+        opened.append(open_evidence(path))
+    if not opened:
+        return AuditResult(str(path), report)
+    if trust is None and path.is_dir():
+        with report.guarding(Step.CHECKPOINTS):
+            trust = _own_trust(path)
+    with console.bar("Auditing") as progress:
+        result = check(opened[0], trust, progress)
+    result.report.lines.extend(report.lines)
+    return result
+
+
+def _own_trust(run: Path) -> TrustFile | None:
+    """A run's own trust file: it finds what broke by itself, and nothing that whoever made the run invented."""
+    path = run / "trust.json"
+    if not path.exists():
+        return None
+    return TrustFile.load(path)
+
+
+def _write_page(result: AuditResult, source: TrustSource, run: Path | None, html: Path | None) -> None:
+    """Write the page, where one is asked for or the run folder takes it; trouble with it hides no finding."""
+    path = html or (run / "report.html" if run and run.is_dir() else None)
+    if path is None:
+        return
+    try:
+        write_atomic(path, render_page(result, source).encode())
+    except ResourceError as error:
+        if html and result.report.exit_code == 0:
+            raise
+        console.warn(f"The page was not written. {error}")
+        return
+    console.note(f"Page: {path}")

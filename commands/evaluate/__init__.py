@@ -1,0 +1,1 @@
+"""`main.py evaluate`: how good a trained model is on a folder of images."""

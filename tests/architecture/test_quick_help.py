@@ -1,0 +1,57 @@
+"""`--help` answers at once: it imports none of the libraries that take seconds, and no command's work."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+from source_tree import ROOT
+
+import main
+
+SLOW = {
+    "tensorflow", "keras", "scipy", "sklearn", "pandas", "dp_accounting", "web3", "eth_account", "eth", "Pyfhel",
+    "flwr", "ray", "pydicom", "PIL", "matplotlib", "jinja2", "cryptography", "numpy",
+}  # fmt: skip
+# Runs a command line to its end in a process of its own, and prints what was imported by then.
+PROBE = """
+import sys
+sys.argv[0] = "main.py"
+import main
+try:
+    main.main()
+except SystemExit as ended:
+    print("ended", ended.code, file=sys.stderr)
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+NAMES = sorted(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]
+HELPS = [(), *((name,) for name in NAMES), ("keys", "show")]
+
+
+def imported_by(*arguments: str) -> tuple[str, set[str]]:
+    """What a command line printed, and the top-level packages that it had imported when it ended well."""
+    command = [sys.executable, "-c", PROBE, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *_, ended, modules = done.stderr.splitlines()
+    assert ended in ("ended 0", "ended None"), done.stderr
+    return done.stdout, set(modules.split())
+
+
+@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
+def test_help_imports_nothing_slow(arguments: tuple[str, ...]) -> None:
+    printed, modules = imported_by(*arguments, "--help")
+    assert "Usage: main.py" in printed
+    assert not {name.partition(".")[0] for name in modules} & SLOW
+    assert not {name for name in modules if name.startswith(("blockchain.ledger", "blockchain.audit", "fedward.fold"))}
+
+
+def test_the_probe_sees_what_a_command_imports_when_it_runs() -> None:
+    printed, modules = imported_by("info", "--json")
+    assert printed.startswith("{")
+    assert {"numpy", "commands.info.sheet"} <= modules
+    # what the settings are needs no sums of privacy, no model and no ledger
+    assert not {name.partition(".")[0] for name in modules} & (SLOW - {"numpy"})
+
+
+def test_all_commands_are_probed() -> None:
+    assert {name for (name,) in HELPS[1:-1]} == {"audit", "evaluate", "export", "info", "keys", "node", "simulate"}
