@@ -8,7 +8,6 @@ several hospitals may share. One message at a time is answered, so that one that
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -29,6 +28,7 @@ from fedward.errors import BudgetError, EncryptionError, FedwardError, Verificat
 from fedward.figures.evaluation import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
+from fedward.folders.own_folder import own_folder
 from fedward.learning.model import Classifier, ModelSpec, shared_classifier
 from fedward.local_update import local_update
 from fedward.messages import wire
@@ -105,12 +105,13 @@ class Hospital:
         """Find this node's folder and read it.
 
         Raises:
-            VerificationError: the server sent other settings than those that the hospital joined under, or names a
-                node with another ledger.
+            UsageError: this node does not say which folder is its hospital's.
+            VerificationError: the server sent other settings than those that the hospital joined under, or the
+                hospital's node has another ledger.
             EvidenceError: a file of the folder is missing or damaged.
         """
         settings = from_run_config(context.run_config)
-        folder = HospitalFolder(_folder_path(settings, context))
+        folder = own_folder(context.node_config, os.environ)
         membership = folder.membership()
         if settings.digest().hex() != membership.settings_digest:
             raise VerificationError(
@@ -118,7 +119,7 @@ class Hospital:
                 "Do not take part; ask the consortium which settings hold.",
             )
         identity = Identity.load(folder.identity)
-        ledger = Ledger.attach(settings.run.rpc_url, membership.contract, identity, membership.chain_id)
+        ledger = Ledger.attach(folder.ledger_url(), membership.contract, identity, membership.chain_id)
         ledger.check_rules(settings.ledger)
         return cls(
             folder,
@@ -298,12 +299,3 @@ def _decrypt(
         return candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
     except EncryptionError as error:
         return DecodeFailure(str(error))
-
-
-def _folder_path(settings: Settings, context: Context) -> Path:
-    """Where this node's hospital keeps its files; a simulated node is told its number only."""
-    own = context.node_config.get("hospital-folder")
-    if own:
-        return Path(str(own))
-    number = int(context.node_config["partition-id"]) + 1
-    return Path(settings.run.folder) / "hospitals" / f"hospital-{number}"

@@ -31,7 +31,7 @@ from fedward.errors import (
     VerificationError,
 )
 from fedward.folders.round_log import RoundLog
-from fedward.folders.run import RunFolder
+from fedward.folders.server import ServerFolder
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, records_to_ballot
 from fedward.privacy.mechanism import expected_event
@@ -57,21 +57,21 @@ CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first roun
 def main(grid: Grid, context: Context) -> None:
     """Lead rounds until as many as the settings ask for have been decided."""
     settings = from_run_config(context.run_config)
-    run = RunFolder(Path(settings.run.folder))
+    folder = ServerFolder(Path(settings.run.folder))
     try:
-        lead_rounds(Server.open(grid, run, settings))
-        run.log_progress("finished")
+        lead_rounds(Server.open(grid, folder, settings))
+        folder.log_progress("finished")
     except FedwardError as error:
-        run.log_progress("failed", what=error.what, remedy=error.remedy, exit_code=error.exit_code)
+        folder.log_progress("failed", what=error.what, remedy=error.remedy, exit_code=error.exit_code)
         raise
 
 
 @dataclass
 class Server:
-    """What the server works with; everything that must outlast it is on the ledger or in the run folder."""
+    """What the server works with; everything that must outlast it is on the ledger or in its folder."""
 
     grid: Grid
-    run: RunFolder
+    folder: ServerFolder
     settings: Settings
     ledger: Ledger
     nodes: tuple[NodeId, ...]
@@ -79,13 +79,12 @@ class Server:
     parameters: int
 
     @classmethod
-    def open(cls, grid: Grid, run: RunFolder, settings: Settings) -> "Server":
-        """Read the run folder, reach the ledger and wait for the hospitals."""
-        record = run.load_record()
-        account, outbox = Identity.load(run.server), run.server / "transactions"
-        ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=outbox)
+    def open(cls, grid: Grid, folder: ServerFolder, settings: Settings) -> "Server":
+        """Read the folder, reach the ledger and wait for the hospitals."""
+        record, account = folder.load_record(), Identity.load(folder.identity)
+        ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=folder.transactions)
         nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
-        return cls(grid, run, settings, ledger, nodes, len(record.findings), record.parameters)
+        return cls(grid, folder, settings, ledger, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
         """How many rounds ended as accepted or rejected.
@@ -97,9 +96,9 @@ class Server:
         if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
             self.ledger.abort_round(latest, "interrupted")
         phases = {index: self.ledger.round(index).phase for index in range(1, latest + 1)}
-        logged = {entry["round"] for entry in self.run.rounds()}
+        logged = {entry["round"] for entry in self.folder.rounds()}
         for index in sorted(phases.keys() - logged):
-            self.finish(RoundLog(self.run, index), phases[index].name.lower())
+            self.finish(RoundLog(self.folder, index), phases[index].name.lower())
         return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases.values())
 
     def finish(self, log: RoundLog, phase: str) -> None:
@@ -109,7 +108,7 @@ class Server:
 
     def messages(self, kind: str, nodes: Sequence[int], round_index: int, needed: Sequence[int]) -> list[Message]:
         """Tell nodes about a round, with the aggregates of the rounds that they need for it: in memory once for all."""
-        aggregates = {index: self.run.load_aggregate(index) for index in needed}
+        aggregates = {index: self.folder.ciphertexts.load_aggregate(index) for index in needed}
         content = wire.round_records(round_index, aggregates)
         return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
 
@@ -151,14 +150,14 @@ def lead_rounds(server: Server) -> None:
         FedwardError: as `lead_round`.
     """
     decided = server.decided_rounds()
-    server.run.log_progress("leading", decided=decided)
+    server.folder.log_progress("leading", decided=decided)
     while decided < server.settings.training.rounds:
         try:
             lead_round(server)
         except BudgetError as spent:
             if not decided:
                 raise
-            server.run.log_progress("budget-spent", what=spent.what, decided=decided)
+            server.folder.log_progress("budget-spent", what=spent.what, decided=decided)
             return
         decided = server.decided_rounds()
 
@@ -171,7 +170,7 @@ def lead_round(server: Server) -> None:
         FedwardError: as `QuorumError`, and all that failed failed alike: then that is the reason to give.
     """
     opening = server.ledger.open_round()
-    log = RoundLog(server.run, opening.round_index)
+    log = RoundLog(server.folder, opening.round_index)
     updates = collect_updates(server, opening, log)
     if len(updates) < server.settings.ledger.min_included:
         server.ledger.abort_round(opening.round_index, "quorum lost")
@@ -182,8 +181,9 @@ def lead_round(server: Server) -> None:
             "See the rejections above, mend those hospitals and continue with --resume.",
         )
     with log.clock.measure("aggregate"):
-        total = aggregate(updates, server.run.ciphertexts)
-        server.run.save_round(opening.round_index, total.chunk_files, {u.hospital: u.chunk_files for u in updates})
+        total = aggregate(updates, server.folder.ciphertexts.path)
+        files = {update.hospital: update.chunk_files for update in updates}
+        server.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     close_submissions(server, opening, total, log)
     collect_votes(server, opening, log)
     phase = decide(server, opening, log)
@@ -246,7 +246,7 @@ def spool(server: Server, reply: Message, chunks: int, log: RoundLog) -> tuple[w
         log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
         return None
     with log.clock.measure("verify"):
-        files = tuple(server.run.store_ciphertext(chunk) for chunk in submission.chunks)
+        files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
     stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
     return wire.Submission(submission.signed, (), submission.report, submission.seconds), stored
 
@@ -310,7 +310,7 @@ def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, 
         return
     enough = len(counts.hospitals) >= server.settings.ledger.min_included
     if enough:
-        server.run.save_counts(opening.round_index, counts)
+        server.folder.save_counts(opening.round_index, counts)
     log.encrypted_counts(len(counts.hospitals) if enough else 0)
 
 

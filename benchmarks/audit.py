@@ -21,20 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from blockchain.audit.auditor import audit
 from blockchain.audit.sources.run_evidence import RunEvidence
-from blockchain.consortium.founding import Parties, create_parties
 from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from blockchain.verification import verify
+from commands.simulate.founding import Parties, create_parties
 from encryption import SecretContext, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
-from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, to_tables
-from fedward.types import HospitalId, ModelUpdate, StoredUpdate, VerifiedUpdate
+from fedward.types import HospitalId, Member, ModelUpdate, StoredUpdate, VerifiedUpdate
 
 PARAMETERS = 97_521  # the CNN
 WEIGHT = 100
@@ -85,17 +86,17 @@ def measure(hospitals: int, rounds: int) -> Row:
     """Make a ledger and audit its run folder, re-addition included."""
     settings = setting.load(None, ("data.hospitals", hospitals), ("training.rounds", rounds))
     with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder.create(Path(folder) / "run")
+        run = SimulationFolder.create(Path(folder) / "run")
         trust, height = make_ledger(run, settings)
         began = time.perf_counter()
-        report = audit(RunEvidence(run), trust, lambda _done, _total: None).report
+        report = audit(RunEvidence(run.path), trust, lambda _done, _total: None).report
         seconds = time.perf_counter() - began
     if any(line.status.value == "FAIL" for line in report.lines):
         raise SystemExit(f"The audit found what does not hold: {report.to_json()}")
     return Row(hospitals, rounds, height, report.checks_run, seconds, seconds / rounds)
 
 
-def make_ledger(run: RunFolder, settings: Settings) -> tuple[TrustFile, int]:
+def make_ledger(run: SimulationFolder, settings: Settings) -> tuple[TrustFile, int]:
     """Found a consortium and lead its rounds; returns a trust file without checkpoints, and the height."""
     names = [HospitalId(f"hospital-{number}") for number in range(1, settings.data.hospitals + 1)]
     parties = create_parties(run, names)
@@ -110,12 +111,14 @@ def make_ledger(run: RunFolder, settings: Settings) -> tuple[TrustFile, int]:
             lead_round(run, settings, ledger, parties, secret)
         genesis, height = ledger.block_hash(0), ledger.head().height
         members = tuple(Member(name, parties.hospitals[name].address, WEIGHT) for name in names)
-        run.save_record(_record(settings, ledger, members, genesis))
+        run.server.save_record(_record(settings, ledger, members, genesis))
         hospitals = {member.hospital: member.address for member in members}
         return TrustFile(ledger.chain_id, ledger.contract, genesis, hospitals, (), ()), height
 
 
-def lead_round(run: RunFolder, settings: Settings, ledger: Ledger, parties: Parties, secret: SecretContext) -> None:
+def lead_round(
+    run: SimulationFolder, settings: Settings, ledger: Ledger, parties: Parties, secret: SecretContext
+) -> None:
     """One round of random updates, accepted by all."""
     opening, rng = ledger.open_round(), np.random.default_rng()
     plan = round_plan(PARAMETERS, len(opening.roster), settings)
@@ -125,12 +128,14 @@ def lead_round(run: RunFolder, settings: Settings, ledger: Ledger, parties: Part
         private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
         encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, secret.public, rng)
         signed = commit(encrypted, opening, ledger, identity)
-        files = tuple(run.store_ciphertext(chunk) for chunk in encrypted.chunks)
+        files = tuple(run.server.ciphertexts.store(chunk) for chunk in encrypted.chunks)
         stored = StoredUpdate(identity.address, files, signed)
         event = expected_event(settings.privacy)
         updates.append(_verified(verify(stored, opening, event, ledger)))
-    total = aggregate(updates, run.ciphertexts)
-    run.save_round(opening.round_index, total.chunk_files, {update.hospital: update.chunk_files for update in updates})
+    total = aggregate(updates, run.server.ciphertexts.path)
+    run.server.ciphertexts.save_round(
+        opening.round_index, total.chunk_files, {update.hospital: update.chunk_files for update in updates}
+    )
     ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, {})
     record = ledger.round(opening.round_index)
     for identity in parties.hospitals.values():

@@ -26,21 +26,22 @@ from flwr.app import Message, MessageType
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
 
-from blockchain.consortium.founding import create_parties
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.signing.signatures import Verdict, commit, sign_vote
+from commands.simulate.founding import create_parties
 from encryption import PublicContext, SecretContext, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.figures.evaluation import empty_histogram
-from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.messages import ballots, wire
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, from_tables, to_tables
-from fedward.types import EncryptedUpdate, HospitalId, ModelUpdate, NodeId
+from fedward.types import EncryptedUpdate, HospitalId, Member, ModelUpdate, NodeId
 from server import Server, lead_round
 
 PARAMETERS = 7_000_000
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--url", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.lead:
-        print(json.dumps(asdict(lead(RunFolder(arguments.lead), arguments.url))))
+        print(json.dumps(asdict(lead(SimulationFolder(arguments.lead), arguments.url))))
         return
     rows = [measure(hospitals, arguments.parameters) for hospitals in arguments.hospitals]
     growth = rows[-1].peak_mb / rows[0].peak_mb - 1
@@ -89,7 +90,7 @@ def measure(hospitals: int, parameters: int) -> Row:
     """Found a consortium, and have a process of its own lead a round."""
     settings = setting.load(None, ("data.hospitals", hospitals), ("speed.poll-interval-s", 0.01))
     with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder.create(Path(folder) / "run")
+        run = SimulationFolder.create(Path(folder) / "run")
         names = [HospitalId(f"hospital-{number}") for number in range(1, hospitals + 1)]
         parties = create_parties(run, names)
         secret = SecretContext.generate()
@@ -101,7 +102,7 @@ def measure(hospitals: int, parameters: int) -> Row:
             dealer = parties.hospitals[names[0]]
             Ledger.attach(node.url, ledger.contract, dealer).set_context(secret.public.fingerprint)
             members = tuple(Member(name, parties.hospitals[name].address, WEIGHT) for name in names)
-            run.save_record(_record(settings, ledger, members, parameters))
+            run.server.save_record(_record(settings, ledger, members, parameters))
             command = [sys.executable, str(Path(__file__).resolve()), "--lead", str(run.path), "--url", node.url]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -119,17 +120,17 @@ def random_update(settings: Settings, parameters: int, public: PublicContext) ->
     return encrypt(private, WEIGHT, WEIGHT * hospitals, plan, public, rng)
 
 
-def lead(run: RunFolder, url: str) -> Row:
+def lead(run: SimulationFolder, url: str) -> Row:
     """Be the server for one round."""
     TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-    record = run.load_record()
+    record = run.server.load_record()
     settings = from_tables(record.settings)
-    ledger = Ledger.attach(url, record.contract, Identity.load(run.server))
+    ledger = Ledger.attach(url, record.contract, Identity.load(run.server.identity))
     grid: Any = DiskGrid(run, settings, ledger)
     nodes = tuple(NodeId(number) for number in range(1, len(record.roster) + 1))
     start_mb = _peak_mb()
-    lead_round(Server(grid, run, settings, ledger, nodes, len(record.findings), record.parameters))
-    finished = run.rounds()[-1]
+    lead_round(Server(grid, run.server, settings, ledger, nodes, len(record.findings), record.parameters))
+    finished = run.server.rounds()[-1]
     if finished["phase"] != "accepted" or finished["accepts"] != len(nodes):
         raise SystemExit(f"The round of the benchmark was not accepted: {finished}")
     update_mb = sum(path.stat().st_size for path in _vector(run)) / 1e6
@@ -139,12 +140,12 @@ def lead(run: RunFolder, url: str) -> Row:
 class DiskGrid:
     """Stands where Flower's grid does; a hospital's reply comes into being when it is asked for, and is not kept."""
 
-    def __init__(self, run: RunFolder, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, run: SimulationFolder, settings: Settings, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger
         # Without ciphertexts: it says under which key and privacy event an update is.
         event = expected_event(settings.privacy)
         self._form = EncryptedUpdate((), WEIGHT, ledger.context_fingerprint(), event, 0)
-        self._findings = len(run.load_record().findings)
+        self._findings = len(run.server.load_record().findings)
         self._requests: dict[str, tuple[str, int, Message]] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -203,14 +204,14 @@ def plot(rows: list[Row], parameters: int, path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def _save_vector(run: RunFolder, update: EncryptedUpdate) -> None:
+def _save_vector(run: SimulationFolder, update: EncryptedUpdate) -> None:
     folder = run.path / "vector"
     folder.mkdir()
     for index, chunk in enumerate(update.chunks):
         (folder / f"{index:06d}").write_bytes(chunk)
 
 
-def _vector(run: RunFolder) -> list[Path]:
+def _vector(run: SimulationFolder) -> list[Path]:
     return sorted((run.path / "vector").iterdir())
 
 

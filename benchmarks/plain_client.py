@@ -1,12 +1,13 @@
 """A hospital of plain FedAvg, for `benchmarks/round_overhead.py`: same training and validation, nothing protected."""
 
-from pathlib import Path
+import os
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from data_preprocessing import load_partition
 from fedward.figures.evaluation import histogram
+from fedward.folders.own_folder import own_folder
 from fedward.learning.model import Classifier, ModelSpec, shared_classifier
 from fedward.learning.training import train
 from fedward.settings import Settings, from_run_config
@@ -40,8 +41,7 @@ def judge(message: Message, context: Context) -> Message:
 
 def _open(context: Context) -> tuple[Settings, Partition]:
     settings = from_run_config(context.run_config)
-    number = int(context.node_config["partition-id"]) + 1
-    return settings, load_partition(Path(settings.run.folder) / "hospitals" / f"hospital-{number}" / "partition.npz")
+    return settings, load_partition(own_folder(context.node_config, os.environ).partition)
 
 
 def _classifier(settings: Settings, partition: Partition) -> Classifier:

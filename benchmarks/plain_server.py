@@ -9,20 +9,20 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from fedward.folders.run import RunFolder
+from fedward.folders.server import ServerFolder
 from fedward.messages.wire import exchange
 from fedward.settings import from_run_config
 
 app = ServerApp()
 
-INITIAL_WEIGHTS = "initial.npy"  # in the run folder
+INITIAL_WEIGHTS = "initial.npy"  # in the server's folder
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Lead as many rounds as the settings ask for, all hospitals in each."""
     settings = from_run_config(context.run_config)
-    run, hospitals = RunFolder(Path(settings.run.folder)), settings.data.hospitals
+    run, hospitals = ServerFolder(Path(settings.run.folder)), settings.data.hospitals
     strategy = ToldFedAvg(min_train_nodes=hospitals, min_evaluate_nodes=hospitals, min_available_nodes=hospitals)
     strategy.run = run
     polled: Any = PolledGrid(grid, settings.speed.poll_interval_s)
@@ -31,9 +31,9 @@ def main(grid: Grid, context: Context) -> None:
 
 
 class ToldFedAvg(FedAvg):
-    """FedAvg that says in the run folder when a round has ended."""
+    """FedAvg that says in the server's folder when a round has ended."""
 
-    run: RunFolder
+    run: ServerFolder
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg's; the last step of a round."""

@@ -34,7 +34,7 @@ from commands.simulate.simulation import simulate_new
 from fedward import settings as setting
 from fedward.files import read_lines
 from fedward.flower import FlowerSimulation, stage_app
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Settings
 
@@ -62,9 +62,9 @@ def main() -> None:
     stages: list[Mapping[str, float]] = []
     for _ in range(arguments.turns):
         with tempfile.TemporaryDirectory() as folder:
-            secure, plain = RunFolder(Path(folder) / "secure"), RunFolder(Path(folder) / "plain")
+            secure, plain = SimulationFolder(Path(folder) / "secure"), SimulationFolder(Path(folder) / "plain")
             seconds["secure"].append(timed_rounds(secure, lambda run=secure: simulate_new(run.path, settings)))
-            stages += [line["timing_s"] for line in secure.rounds()[1:]]
+            stages += [line["timing_s"] for line in secure.server.rounds()[1:]]
             seconds["plain"].append(timed_rounds(plain, lambda run=plain, of=secure: run_plain(run, of, settings)))
     report(settings, seconds, stages, as_json=arguments.json)
 
@@ -107,7 +107,7 @@ def report(
     print("Its stages, seconds summed over hospitals: " + ", ".join(f"{k} {v:.2f}" for k, v in by_stage.items()))
 
 
-def timed_rounds(run: RunFolder, work: Callable[[], object]) -> list[float]:
+def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> list[float]:
     """Do the work, and note when each round ends; the first is timed from the appearance of Flower's log on."""
     marks: list[float] = []
     done = threading.Event()
@@ -122,28 +122,30 @@ def timed_rounds(run: RunFolder, work: Callable[[], object]) -> list[float]:
     return [end - begin for begin, end in itertools.pairwise(marks)]
 
 
-def _note_rounds(run: RunFolder, marks: list[float], done: threading.Event) -> None:
+def _note_rounds(run: SimulationFolder, marks: list[float], done: threading.Event) -> None:
     """Append the moment at which Flower starts, and then that of each round's end."""
     log = run.path / "flower.log"
     while not done.wait(LOOK_S):
         if not marks and log.exists():
             marks.append(time.monotonic())
-        closed = sum(json.loads(line)["event"] == "closed" for line in read_lines(run.progress))
+        closed = sum(json.loads(line)["event"] == "closed" for line in read_lines(run.server.progress))
         marks += [time.monotonic()] * (closed + 1 - len(marks)) if marks else []
 
 
-def run_plain(run: RunFolder, secure: RunFolder, settings: Settings) -> None:
+def run_plain(run: SimulationFolder, secure: SimulationFolder, settings: Settings) -> None:
     """Plain FedAvg on the images that the secure run's hospitals hold, from the same initial weights."""
-    RunFolder.create(run.path)
-    findings = secure.load_record().findings
+    SimulationFolder.create(run.path)
+    findings = secure.server.load_record().findings
     for hospital in sorted(secure.hospitals.glob("hospital-*")):
         (run.hospitals / hospital.name).mkdir()
         shutil.copyfile(hospital / "partition.npz", run.hospitals / hospital.name / "partition.npz")
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(findings))
-    np.save(run.path / "initial.npy", Classifier(spec, settings.training.seed, settings.model.weights).get_weights())
-    settings = setting.replace(settings, "run.folder", str(run.path))
+    np.save(
+        run.server.path / "initial.npy", Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
+    )
+    settings = setting.replace(settings, "run.folder", str(run.server.path))
     with _home() as home:
-        flower = FlowerSimulation.start(home, settings, run.path / "flower.log", _stage_plain)
+        flower = FlowerSimulation.start(home, settings, run.hospitals, run.path / "flower.log", _stage_plain)
         try:
             _wait(run, flower)
         finally:
@@ -157,12 +159,12 @@ def _stage_plain(target: Path) -> None:
         shutil.copyfile(HERE / source, target / name)
 
 
-def _wait(run: RunFolder, flower: FlowerSimulation) -> None:
+def _wait(run: SimulationFolder, flower: FlowerSimulation) -> None:
     """Until the server has finished; fails when Flower ends before."""
-    while not any(json.loads(line)["event"] == "finished" for line in read_lines(run.progress)):
+    while not any(json.loads(line)["event"] == "finished" for line in read_lines(run.server.progress)):
         if not flower.running():
             time.sleep(5)
-            if not any(json.loads(line)["event"] == "finished" for line in read_lines(run.progress)):
+            if not any(json.loads(line)["event"] == "finished" for line in read_lines(run.server.progress)):
                 raise SystemExit(f"Plain FedAvg failed:\n{flower.log.read_text()[-4000:]}")
         time.sleep(LOOK_S)
 

@@ -8,7 +8,7 @@ executes the chain by itself.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from blockchain.ledger.encoding import decode_mask
 from blockchain.ledger.fold import LedgerEvent
@@ -18,13 +18,13 @@ from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.serialized import CIPHERTEXT, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
 from fedward.files import merkle_root, sha256
-from fedward.folders.run import RunFolder
+from fedward.folders.ciphertexts import CiphertextSource
 from fedward.types import Address
 
 REMEDY = "Do not attest; ask the server's operator for the committed ciphertexts, and tell the hospitals."
 
 
-def attest_round(ledger: Ledger, run: RunFolder, round_index: int) -> None:
+def attest_round(ledger: Ledger, ciphertexts: CiphertextSource, round_index: int) -> None:
     """Add a round's included updates again, and attest to the recorded aggregate if that is what comes out.
 
     In this order:
@@ -37,7 +37,7 @@ def attest_round(ledger: Ledger, run: RunFolder, round_index: int) -> None:
 
     Args:
         ledger: The ledger, attached with the witness's own account.
-        run: Where the server keeps the ciphertexts.
+        ciphertexts: What the server stored, as far as it hands it out.
         round_index: A round that is voted on.
 
     Raises:
@@ -54,12 +54,12 @@ def attest_round(ledger: Ledger, run: RunFolder, round_index: int) -> None:
     if closed is None:
         raise VerificationError(f"Round {round_index} has recorded no aggregate.", "Wait until submissions are closed.")
     recorded = bytes(closed.values["aggregateHash"])
-    listed = run.load_updates(round_index)
+    listed = ciphertexts.round_files(round_index).updates
     included = [
         _committed_names(listed, address, commitment)
         for address, commitment in _included_commitments(ledger, round_index, closed)
     ]
-    found = _add_again(run, included)
+    found = _add_again(ciphertexts, included)
     if found != recorded:
         raise VerificationError(
             f"Round {round_index}: the {len(included)} included updates add up to {found.hex()}, "
@@ -70,7 +70,11 @@ def attest_round(ledger: Ledger, run: RunFolder, round_index: int) -> None:
 
 
 def follow(
-    ledger: Ledger, run: RunFolder, stop: threading.Event, interval_s: float, tell: Callable[[str], None]
+    ledger: Ledger,
+    ciphertexts: CiphertextSource,
+    stop: threading.Event,
+    interval_s: float,
+    tell: Callable[[str], None],
 ) -> None:
     """Attest to each round that comes to the vote, until told to stop.
 
@@ -79,7 +83,7 @@ def follow(
 
     Args:
         ledger: The ledger, attached with the witness's own account.
-        run: Where the server keeps the ciphertexts.
+        ciphertexts: What the server stored, as far as it hands it out.
         stop: Ends the loop when set.
         interval_s: Seconds between two looks at the ledger.
         tell: Takes a sentence for people.
@@ -91,7 +95,7 @@ def follow(
             latest = ledger.latest_round()
             if latest <= settled or ledger.round(latest).phase is not RoundPhase.VOTING:
                 continue
-            attest_round(ledger, run, latest)
+            attest_round(ledger, ciphertexts, latest)
         except FedwardError as error:
             if isinstance(error, LedgerError) and error.reason == "AlreadyWitnessed":  # before it was started again
                 settled = latest
@@ -123,7 +127,7 @@ def _included_commitments(ledger: Ledger, round_index: int, closed: LedgerEvent)
 
 
 def _committed_names(
-    listed: dict[Address, tuple[str, ...]], address: Address, commitment: LedgerEvent
+    listed: Mapping[Address, tuple[str, ...]], address: Address, commitment: LedgerEvent
 ) -> tuple[str, ...]:
     """The names that an update's ciphertexts are stored under, if they are what was committed to."""
     names = listed.get(address)
@@ -140,26 +144,21 @@ def _committed_names(
     return names
 
 
-def _add_again(run: RunFolder, updates: Sequence[tuple[str, ...]]) -> bytes:
+def _add_again(ciphertexts: CiphertextSource, updates: Sequence[tuple[str, ...]]) -> bytes:
     """Merkle root of the hashes of the sums: what an honest server recorded."""
     counts = {len(names) for names in updates}
     if len(counts) != 1:
         raise VerificationError(f"The included updates have {sorted(counts)} ciphertexts: they have no sum.", REMEDY)
     columns = zip(*updates, strict=True)
-    return merkle_root([sha256(sum_ciphertexts(_read_chunk(run, name) for name in column)) for column in columns])
+    return merkle_root(
+        [sha256(sum_ciphertexts(_read_chunk(ciphertexts, name) for name in column)) for column in columns]
+    )
 
 
-def _read_chunk(run: RunFolder, name: str) -> bytes:
-    """A stored ciphertext, checked against its name and form; never more bytes than one has."""
-    path = run.ciphertexts / name
-    try:
-        with path.open("rb") as file:
-            content = file.read(CIPHERTEXT.total_bytes + 1)
-    except OSError as error:
-        raise EvidenceError(
-            f"The ciphertext {path} could not be read: {error.strerror or error}.", "Restore the run's folder."
-        ) from error
+def _read_chunk(ciphertexts: CiphertextSource, name: str) -> bytes:
+    """A stored ciphertext, checked against its name and form."""
+    content = ciphertexts.chunk(name)
     if sha256(content).hex() != name:
-        raise VerificationError(f"The ciphertext {path} no longer has the hash it is named by.", REMEDY)
+        raise VerificationError(f"The ciphertext {name} no longer has the hash it is named by.", REMEDY)
     CIPHERTEXT.check(content)
     return content

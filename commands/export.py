@@ -21,16 +21,16 @@ def export(
     """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere."""
     from blockchain.audit.sources.bundle import write_bundle
     from blockchain.audit.sources.run_evidence import RunEvidence
-    from fedward.folders.run import RunFolder
+    from fedward.folders.places import record_file
 
-    if not (run / "run.json").exists():
-        raise EvidenceError(f"{run} is not a run folder: it has no run.json.", "Name the folder of a run.")
+    if not record_file(run).exists():
+        raise EvidenceError(f"{run} is not a run folder: it has no server/run.json.", "Name the folder of a run.")
     if with_ciphertexts:
         console.warn(
             "The bundle has every hospital's encrypted updates inside: whoever also holds the consortium's secret key "
             "could open them. Hand it to nobody who does."
         )
-    facts = write_bundle(RunEvidence(RunFolder(run)), out, with_ciphertexts)
+    facts = write_bundle(RunEvidence(run), out, with_ciphertexts)
     if facts.absent:
         console.warn(f"{facts.absent} ciphertexts are no longer in the run folder, so they are not in the bundle.")
     with out.open("rb") as file:

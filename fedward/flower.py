@@ -16,6 +16,7 @@ import psutil
 import tomli_w
 
 from fedward.errors import ResourceError
+from fedward.folders.own_folder import SIMULATED_HOSPITALS
 from fedward.settings import PROJECT_FILE, Settings, to_tables
 
 START_TIMEOUT_S = 60.0
@@ -68,13 +69,14 @@ class FlowerSimulation:
 
     @classmethod
     def start(
-        cls, folder: Path, settings: Settings, log: Path, stage: Callable[[Path], None] = stage_app
+        cls, folder: Path, settings: Settings, hospitals: Path, log: Path, stage: Callable[[Path], None] = stage_app
     ) -> "FlowerSimulation":
         """Stage the app, start a SuperLink and submit the run.
 
         Args:
             folder: An empty folder for Flower's own files and the staged app.
             settings: Passed on to server and hospitals as the run config.
+            hospitals: Where the simulated hospitals' folders lie; told to their processes by the environment.
             log: File for the processes' output.
             stage: Puts the app into a folder.
 
@@ -88,7 +90,7 @@ class FlowerSimulation:
         connection = {"default": "simulation", "simulation": {"address": f"127.0.0.1:{port}", "insecure": True}}
         (folder / "config.toml").write_bytes(tomli_w.dumps({"superlink": connection}).encode())
         address = ["--host", "127.0.0.1", "--port", str(port)]
-        superlink = _spawn(["flower-superlink", "--insecure", "--simulation", *address], folder, log)
+        superlink = _spawn(["flower-superlink", "--insecure", "--simulation", *address], folder, log, hospitals)
         try:
             _wait_for_port(port, superlink, log)
             federation = (
@@ -96,7 +98,7 @@ class FlowerSimulation:
                 f"init-args-num-cpus={clients_at_once(settings)}"
             )
             options = ["--run-config", str(run_config), "--federation-config", federation, "--stream"]
-            runner = _spawn(["flwr", "run", str(folder / "fedward"), "simulation", *options], folder, log)
+            runner = _spawn(["flwr", "run", str(folder / "fedward"), "simulation", *options], folder, log, hospitals)
         except BaseException:
             superlink.terminate()
             _stop(_processes_of(folder))
@@ -124,10 +126,10 @@ def clients_at_once(settings: Settings) -> int:
     return settings.speed.clients_at_once or min(settings.data.hospitals, os.cpu_count() or 1)
 
 
-def _spawn(command: list[str], home: Path, log: Path) -> "subprocess.Popen[bytes]":
+def _spawn(command: list[str], home: Path, log: Path, hospitals: Path) -> "subprocess.Popen[bytes]":
     """Start a program of this Python's environment in a session of its own, so that Ctrl-C reaches only us."""
     programs = Path(sys.executable).parent
-    environment = {**os.environ, **QUIET_AND_LOCAL, "FLWR_HOME": str(home)}
+    environment = {**os.environ, **QUIET_AND_LOCAL, "FLWR_HOME": str(home), SIMULATED_HOSPITALS: str(hospitals)}
     environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
     # Ray's workers look for modules where Flower was started before they look into the app: nothing may be there.
     nowhere = home / "empty"

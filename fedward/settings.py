@@ -158,7 +158,10 @@ class SpeedSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where this run keeps its files and finds its ledger; filled in by the command that starts it."""
+    """The server's own: where its folder is and its node of the ledger listens; filled in by whoever starts it.
+
+    Hospitals are sent these with the rest, and use neither: each has its own folder, and its own node's address in it.
+    """
 
     folder: str
     rpc_url: str

@@ -22,6 +22,15 @@ Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model
 
 
 @dataclass(frozen=True)
+class Member:
+    """A hospital on the roster, as everybody may know it."""
+
+    hospital: HospitalId
+    address: Address
+    weight: int
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Images with labels, without anything that names a person.
 

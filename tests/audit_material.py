@@ -11,7 +11,7 @@ from web3 import Web3
 from blockchain.audit.checks.rounds import CommittedUpdate, Moment, RoundStory
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from blockchain.audit.report import Line, Report, Status, Step
-from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock
 from blockchain.ledger.records import RosterEntry, RoundPhase
 from blockchain.signing.checkpoints import SignedCheckpoint
 from encryption import PublicContext, encrypt
@@ -20,6 +20,7 @@ from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EvidenceError
 from fedward.files import merkle_root, sha256
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, PrivacyEvent, PrivateUpdate
 
 PARAMETERS = 10_000  # two ciphertexts

@@ -18,14 +18,15 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import client
 import server
-from blockchain.consortium.founding import Parties, create_parties, found_consortium
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
+from commands.simulate.founding import Parties, create_parties, found_consortium
 from data_preprocessing import PreparedData, preprocess, save_partition
 from encryption import PublicContext, SecretContext
 from fedward import settings as setting
 from fedward.folders.hospital import weights_digest
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Scalar, Settings, to_tables
 from fedward.types import Vector
@@ -73,10 +74,13 @@ class Clock:
 class LocalGrid:
     """The part of Flower's grid that the server uses; node k is hospital k, from 1."""
 
-    def __init__(self, settings: Settings, tamper: Tamper = untouched, absent: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, settings: Settings, hospitals: Path, tamper: Tamper = untouched, absent: frozenset[int] = frozenset()
+    ) -> None:
         # Flower's processes learn who they are when they start; messages cannot be made without.
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
         self.settings = settings
+        self.hospitals = hospitals
         self.size = settings.data.hospitals
         self.tamper = tamper
         self.absent = absent
@@ -98,7 +102,7 @@ class LocalGrid:
                 self._replies[request.metadata.message_id] = gone
                 continue
             handler = client.take_part if message.metadata.message_type == MessageType.TRAIN else client.judge
-            reply = self.tamper(node, handler(request, hospital_context(self.settings, node)))
+            reply = self.tamper(node, handler(request, hospital_context(self.settings, self.hospitals, node)))
             if reply is not None:
                 self._replies[request.metadata.message_id] = reply
         return names
@@ -109,10 +113,10 @@ class LocalGrid:
                 yield self._replies.pop(name)
 
 
-def hospital_context(settings: Settings, node: int) -> Context:
-    """What Flower would tell a simulated node."""
+def hospital_context(settings: Settings, hospitals: Path, node: int) -> Context:
+    """What Flower would tell a node that was started with its hospital's folder."""
     flat = {f"{table}.{key}": value for table, values in to_tables(settings).items() for key, value in values.items()}
-    return Context(1, node, {"partition-id": node - 1, "num-partitions": 3}, RecordDict(), flat)
+    return Context(1, node, {"hospital-folder": str(hospitals / f"hospital-{node}")}, RecordDict(), flat)
 
 
 def _numbered(message: Message, number: int) -> Message:
@@ -136,7 +140,7 @@ def _numbered(message: Message, number: int) -> Message:
 class Federation:
     """A founded consortium whose rounds a test leads one by one."""
 
-    folder: RunFolder
+    folder: SimulationFolder
     settings: Settings
     node: RunningNode | Anvil
     ledger: Ledger
@@ -148,7 +152,11 @@ class Federation:
 
     def server(self) -> server.Server:
         """The server, as it is after every start."""
-        return server.Server.open(self.grid, self.folder, self.settings)  # type: ignore[arg-type]
+        return server.Server.open(self.grid, self.folder.server, self.settings)  # type: ignore[arg-type]
+
+    def context(self, node: int) -> Context:
+        """What Flower would tell a hospital's node."""
+        return hospital_context(self.settings, self.folder.hospitals, node)
 
     def public_context(self) -> PublicContext:
         """What hospitals encrypt under now; a server has it only where a hospital gives it away."""
@@ -158,7 +166,7 @@ class Federation:
     def lead_round(self) -> dict[str, object]:
         """Lead one round and return its line of metrics."""
         server.lead_round(self.server())
-        return self.folder.rounds()[-1]
+        return self.folder.server.rounds()[-1]
 
 
 @contextmanager
@@ -168,7 +176,7 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
     Its ledger is on a running anvil, or else on an embedded node of its own.
     """
     settings = setting.load(None, *SMALL, *overrides)
-    folder = RunFolder.create(path)
+    folder = SimulationFolder.create(path)
     data = preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
     hospitals = [partition.hospital for partition in data.partitions]
     parties = create_parties(folder, hospitals, settings.ledger.witness_required)
@@ -184,12 +192,14 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
         # Nobody waits for a deadline in a test: the node's clock is moved instead.
         mock.patch("server.wait_until", lambda deadline, _log, _what: (anvil or clock).move_to(deadline + 2)),
     ):
-        settings = setting.replace(settings, "run.folder", str(folder.path))
+        settings = setting.replace(settings, "run.folder", str(folder.server.path))
         settings = setting.replace(settings, "run.rpc-url", node.url)
         ledger, roster = found_consortium(
             folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
         )
-        folder.save_record(
+        for hospital in hospitals:
+            folder.hospital(hospital).save_ledger_url(node.url)
+        folder.server.save_record(
             RunRecord(
                 run_id="test",
                 created="",
@@ -206,4 +216,6 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
                 genesis_hash=ledger.genesis_hash().hex(),
             )
         )
-        yield Federation(folder, settings, node, ledger, parties, data, initial, LocalGrid(settings), clock)
+        yield Federation(
+            folder, settings, node, ledger, parties, data, initial, LocalGrid(settings, folder.hospitals), clock
+        )

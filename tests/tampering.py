@@ -37,7 +37,6 @@ from blockchain.ledger.calls import decode_call
 from blockchain.node.store import ChainStore
 from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
-from fedward.folders.run import RunFolder
 from fedward.privacy.accounting import epsilon
 from fedward.types import Address, HospitalId, PrivacyEvent
 from main import app
@@ -97,12 +96,12 @@ def finish(path: Path, lead: Callable[[Federation], None]) -> FinishedRun:
     with founded(path / "run", ("privacy.mode", "update"), *x_rays(path / "x-rays")) as federation:
         lead(federation)
         folder, parties = federation.folder, federation.parties
-        roster = folder.load_record().roster
+        roster = folder.server.load_record().roster
         members = [folder.hospital(member.hospital) for member in roster]
         for member in members:
             remember(member, federation.ledger, Identity.load(member.identity))
         trust = gather_trust(list(zip(roster, members, strict=True)))
-    evidence = RunEvidence(folder)
+    evidence = RunEvidence(folder.path)
     write_bundle(evidence, path / "bundle", with_ciphertexts=True)
     return FinishedRun(folder.path, path / "bundle", trust, parties.server, parties.hospitals, evidence.genesis())
 
@@ -154,9 +153,11 @@ class Tampered:
     @classmethod
     def of(cls, run: FinishedRun) -> "Tampered":
         """As it is."""
-        evidence = RunEvidence(RunFolder(run.folder))
-        lists = {index: run.folder / "ciphertexts" / f"round-{index:04d}.json" for index in evidence.rounds()}
-        files = (path for path in (run.folder / "ciphertexts").iterdir() if not path.suffix)
+        evidence = RunEvidence(run.folder)
+        lists = {
+            index: run.folder / "server" / "ciphertexts" / f"round-{index:04d}.json" for index in evidence.rounds()
+        }
+        files = (path for path in (run.folder / "server" / "ciphertexts").iterdir() if not path.suffix)
         return cls(
             run=run,
             trust=run.trust,
@@ -238,12 +239,12 @@ class Tampered:
         shutil.copytree(self.run.folder, path, ignore=NOT_EVIDENCE)
         (path / "ledger" / "chain.sqlite").unlink()
         save_chain(path / "ledger" / "chain.sqlite", self.run, self.bodies)
-        shutil.rmtree(path / "ciphertexts")
-        (path / "ciphertexts").mkdir()
+        shutil.rmtree(path / "server" / "ciphertexts")
+        (path / "server" / "ciphertexts").mkdir()
         for name, chunk in self.chunks.items():
-            (path / "ciphertexts" / name).write_bytes(chunk)
+            (path / "server" / "ciphertexts" / name).write_bytes(chunk)
         for index, files in self.rounds.items():
-            (path / "ciphertexts" / f"round-{index:04d}.json").write_text(json.dumps(files))
+            (path / "server" / "ciphertexts" / f"round-{index:04d}.json").write_text(json.dumps(files))
         for hospital in self.run.hospitals:
             folder = path / "hospitals" / hospital
             own = [one for one in self.checkpoints if one.checkpoint.hospital == self.run.hospitals[hospital].address]
@@ -254,9 +255,9 @@ class Tampered:
                     line["event"]["noise_multiplier"] = self.claimed_noise
                 (folder / "privacy.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         if self.settings_noise is not None:
-            record = json.loads((path / "run.json").read_text())
+            record = json.loads((path / "server" / "run.json").read_text())
             record["settings"]["privacy"]["noise-multiplier"] = self.settings_noise
-            (path / "run.json").write_text(json.dumps(record))
+            (path / "server" / "run.json").write_text(json.dumps(record))
         return path
 
     def _save_bundle(self, path: Path) -> Path:

@@ -9,7 +9,7 @@
    the one that the last accepted round was voted for with. It needs no old key for that, and no word of the sender's.
 
 Steps 3 and 4 also help a hospital that lost its old keys and has to catch up. Every function works on one hospital's
-own folder, or on the registrar's run folder, and is harmless when repeated.
+own folder, or on the registrar's, and is harmless when repeated.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from fedward.errors import EncryptionError, LedgerError, VerificationError
 from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.folders.key_board import KeyBoard
-from fedward.folders.run import Member, RunFolder
+from fedward.folders.server import ServerFolder
 from fedward.learning.server_step import MOMENTS
-from fedward.types import Address, GlobalModel
+from fedward.types import Address, GlobalModel, Member
 
 _MAGIC = b"fedward sealed model 1\n"
 _WEIGHT_BYTES = 4  # of a float32
@@ -61,11 +61,11 @@ def apply_to_join(
     return identity.address
 
 
-def enroll(run: RunFolder, ledger: Ledger, newcomer: Member) -> None:
+def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member) -> None:
     """As the registrar, between rounds: put a hospital on the roster, with the sealing key that it signed itself.
 
     Args:
-        run: The run folder; the newcomer's card lies on its board, and `run.json` gets to name it.
+        folder: The registrar's own; the newcomer's card lies on its board, and `run.json` gets to name it.
         ledger: Attached with the registrar's account.
         newcomer: Name, address and weight, as agreed outside of any message.
 
@@ -75,14 +75,14 @@ def enroll(run: RunFolder, ledger: Ledger, newcomer: Member) -> None:
         LedgerError: the node cannot be reached, or the contract refused: a round runs, the roster is full, or the
             hospital was revoked.
     """
-    record = run.load_record()
+    record = folder.load_record()
     known = [member for member in record.roster if newcomer.hospital == member.hospital]
     if known and known != [newcomer]:
         raise VerificationError(
             f"There is a {newcomer.hospital} already: {known[0].address} with {known[0].weight} examples.",
             "Give the newcomer a name of its own.",
         )
-    key = read_card(run.keys.load_card(newcomer.address), ledger.chain_id, ledger.contract, newcomer.address)
+    key = read_card(folder.keys.load_card(newcomer.address), ledger.chain_id, ledger.contract, newcomer.address)
     enrolled = {entry.address: entry.weight for entry in ledger.roster()}
     if newcomer.address not in enrolled:
         ledger.register(newcomer.address, newcomer.weight, key)
@@ -92,7 +92,7 @@ def enroll(run: RunFolder, ledger: Ledger, newcomer: Member) -> None:
             "Ask the consortium; a hospital on the roster can only be revoked.",
         )
     if not known:
-        run.save_record(dataclasses.replace(record, roster=(*record.roster, newcomer)))
+        folder.save_record(dataclasses.replace(record, roster=(*record.roster, newcomer)))
 
 
 def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, recipient: Address) -> None:

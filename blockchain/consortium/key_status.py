@@ -1,6 +1,6 @@
 """Which key epochs a ledger has had, why each began, and who has taken which key: names and dates, nothing secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from blockchain.ledger.fold import LedgerEvent
@@ -8,8 +8,7 @@ from blockchain.ledger.reader import LedgerReader, as_address
 from fedward.errors import EvidenceError
 from fedward.folders.hospital import HeldKey
 from fedward.folders.key_board import KeyBoard
-from fedward.folders.run import Member, RunFolder
-from fedward.types import Address, HospitalId
+from fedward.types import Address, HospitalId, Member
 
 FOUNDING, JOINED, REVOKED, GIVEN_UP = "founding", "a hospital joined", "a hospital was revoked", "the key was given up"
 
@@ -66,21 +65,24 @@ def epochs(ledger: LedgerReader) -> list[EpochStatus]:
     return found
 
 
-def key_status(run: RunFolder, ledger: LedgerReader) -> list[EpochStatus]:
-    """All key epochs of a run, and who has which key, as far as the run's folder shows it.
+def key_status(
+    roster: Sequence[Member], held: Mapping[HospitalId, tuple[HeldKey, ...]], board: KeyBoard, ledger: LedgerReader
+) -> list[EpochStatus]:
+    """All key epochs of a run, and who has which key.
 
-    Only names of key files are read, never a key.
+    Args:
+        roster: Whose keys to look for.
+        held: Which keys each hospital says that it has: their names, never a key.
+        board: Where sealed keys were left.
+        ledger: Tells the epochs.
 
     Raises:
         LedgerError: the node cannot be reached.
-        EvidenceError: `run.json` is missing or damaged.
         VerificationError: an event is malformed.
     """
-    roster = run.load_record().roster
-    held = {member.hospital: run.hospital(member.hospital).held_keys() for member in roster}
     found = epochs(ledger)
     for status in found:
-        status.sealed = [member.hospital for member in roster if _is_sealed(run.keys, status.epoch, member)]
+        status.sealed = [member.hospital for member in roster if _is_sealed(board, status.epoch, member)]
         status.taken = _holders(held, status)
     return found
 

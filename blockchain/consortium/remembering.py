@@ -17,7 +17,7 @@ from blockchain.ledger.reader import LedgerReader
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.folders.hospital import HospitalFolder, Membership
-from fedward.folders.run import Member
+from fedward.types import Member
 
 COMPARE = "Do not take part; compare this hospital's checkpoints with the others'."
 

@@ -19,7 +19,7 @@ from commands.audit.page import render_page
 from commands.audit.trust_source import TrustSource
 from fedward.errors import ResourceError
 from fedward.files import write_atomic
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address
 
 
@@ -59,7 +59,7 @@ def examine(
     if follow and run is not None:
         from commands.audit.follow import Following
 
-        following = Following(RunFolder(run), rpc, ledger, vouched, witness, as_json, every_line)
+        following = Following(SimulationFolder(run), rpc, ledger, vouched, witness, as_json, every_line)
         result = following.until_the_end()
         source = TrustSource.of(trust, run if trust or following.used_own_trust else None)
     elif rpc:
@@ -84,7 +84,7 @@ def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: 
         with report.guarding(Step.EVIDENCE):
             opened.append(open_evidence(path))
     with closing(NodeRpc(rpc)) as asked, console.bar("Auditing") as progress:
-        ledger = contract or RunFolder(path or Path()).load_record().contract
+        ledger = contract or SimulationFolder(path or Path()).server.load_record().contract
         evidence = NodeEvidence(asked, ledger, opened[0] if opened else None, trust)
         result = check(evidence, trust, progress, RememberedRounds())
     result.report.lines.extend(report.lines)

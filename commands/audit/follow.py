@@ -24,7 +24,8 @@ from commands.audit.lines import count, render_lines
 from fedward import settings as setting
 from fedward.errors import EvidenceError, FedwardError
 from fedward.files import parse_json, read_lines
-from fedward.folders.run import RunFolder
+from fedward.folders.places import chain_file, record_file
+from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced_url
 from fedward.types import Address
 
@@ -49,7 +50,7 @@ class Following:
         used_own_trust: Whether the last audit rested on the run's own trust file, which it leaves behind at its end.
     """
 
-    run: RunFolder
+    run: SimulationFolder
     rpc_url: str | None
     contract: Address | None
     trust: TrustFile | None
@@ -83,14 +84,14 @@ class Following:
 
     def _begin(self, stack: ExitStack) -> Follower | None:
         """Start to follow, once the run and its node are there."""
-        url = self.rpc_url or announced_url(self.run)
-        if url is None or not (self.run.path / "run.json").exists():
+        url = self.rpc_url or announced_url(self.run.ledger)
+        if url is None or not record_file(self.run.path).exists():
             self._say(f"Waiting for a node of {self.run.path}.")
             return None
-        record = self.run.load_record()
+        record = self.run.server.load_record()
         contract = self.contract or record.contract
         rpc = stack.enter_context(closing(NodeRpc(url)))
-        evidence = NodeEvidence(rpc, contract, RunEvidence(self.run), self.trust)
+        evidence = NodeEvidence(rpc, contract, RunEvidence(self.run.path), self.trust)
         if self.rpc_url is None and not self._is_the_runs(evidence, record.genesis_hash):
             return None
         self._say(f"Following {self.run.path} at {url}.")
@@ -110,9 +111,9 @@ class Following:
     def _witness(self, stack: ExitStack, url: str, contract: Address) -> Witness | None:
         """Who attests: the account of the folder that was given, or the run's own where its ledger requires one."""
         folder = self.witness
-        if folder is None and self.run.witness.is_dir():
-            required = setting.from_tables(self.run.load_record().settings).ledger.witness_required
-            folder = self.run.witness if required else None
+        if folder is None and self.run.witness.path.is_dir():
+            required = setting.from_tables(self.run.server.load_record().settings).ledger.witness_required
+            folder = self.run.witness.identity if required else None
         if folder is None:
             return None
         identity = Identity.load(folder)
@@ -121,7 +122,7 @@ class Following:
         def attest(round_index: int) -> None:
             if not opened:
                 opened.append(stack.enter_context(closing(Ledger.attach(url, contract, identity))))
-            attest_round(opened[0], self.run, round_index)
+            attest_round(opened[0], RunEvidence(self.run.path), round_index)
 
         return Witness(identity.address, attest)
 
@@ -180,7 +181,7 @@ class Following:
         trust = self.trust
         if trust is None and self.run.trust.exists():
             trust, self.used_own_trust = TrustFile.load(self.run.trust), True
-        return examine(RunEvidence(self.run), trust)
+        return examine(RunEvidence(self.run.path), trust)
 
     def _say(self, text: str) -> None:
         """What is going on, whenever it changes."""
@@ -199,22 +200,22 @@ def _standing(story: RoundStory) -> str:
     return f"Round {story.round_index}: {len(story.updates)} of {members} updates."
 
 
-def _is_over(run: RunFolder) -> bool:
+def _is_over(run: SimulationFolder) -> bool:
     """Whether the server says that it has led its last round."""
     try:
-        lines = read_lines(run.progress)
+        lines = read_lines(run.server.progress)
         last = parse_json(lines[-1].encode()) if lines else {}
         return isinstance(last, dict) and last.get("event") in ("finished", "failed")
     except (OSError, ValueError):
         return False
 
 
-def _is_stopped(run: RunFolder) -> bool:
+def _is_stopped(run: SimulationFolder) -> bool:
     """Whether no node serves the run's chain: then its store can be read."""
-    if not (run.path / "run.json").exists():  # it is only beginning
+    if not record_file(run.path).exists():  # it is only beginning
         return False
     try:
-        with StoredChain.open(run.ledger / "chain.sqlite"):
+        with StoredChain.open(chain_file(run.path)):
             return True
     except FedwardError:
         return False

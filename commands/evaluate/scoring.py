@@ -12,7 +12,7 @@ from data_preprocessing import has_own_splits, select_split
 from fedward import settings as setting
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
 
@@ -88,7 +88,7 @@ def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSetti
     )
     if not model.is_dir():
         return defaults, False
-    trained = setting.from_tables(RunFolder(model).load_record().settings).data
+    trained = setting.from_tables(SimulationFolder(model).server.load_record().settings).data
     same = trained.source == source or (
         "synthetic" not in (trained.source, source) and Path(trained.source).resolve() == Path(source).resolve()
     )

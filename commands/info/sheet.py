@@ -10,7 +10,7 @@ from rich.table import Table
 
 from commands import console
 from fedward import settings as setting
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
@@ -46,7 +46,7 @@ def effective(run: Path | None, config: Path | None, assignments: Sequence[str])
         UsageError: a setting is unknown or out of range.
     """
     if run is not None:
-        record = RunFolder(run).load_record()
+        record = SimulationFolder(run).server.load_record()
         return Effective(setting.from_tables(record.settings), len(record.roster), record.parameters)
     settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments)))
     return Effective(settings, settings.data.hospitals, DEFAULT_PARAMETERS)

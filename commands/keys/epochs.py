@@ -13,7 +13,8 @@ from blockchain.node.embedded import start_node
 from commands import console
 from fedward import settings as setting
 from fedward.errors import EvidenceError, LedgerError
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced_url
 from fedward.types import Address, HospitalId
 
@@ -28,11 +29,12 @@ def show_epochs(run: Path, as_json: bool) -> None:
         LedgerError: its chain cannot be read.
         ResourceError: another process holds the chain, and no node of the run answers.
     """
-    folder = RunFolder(run)
-    record = folder.load_record()
+    folder = SimulationFolder(run)
+    record = folder.server.load_record()
     names = {member.address: member.hospital for member in record.roster}
     with _ledger(folder, record) as ledger:
-        found = key_status(folder, ledger)
+        held = {member.hospital: folder.hospital(member.hospital).held_keys() for member in record.roster}
+        found = key_status(record.roster, held, folder.server.keys, ledger)
         current = {entry.address for entry in ledger.roster()}
     active = [member.hospital for member in record.roster if member.address in current]
     facts = [_facts(status, names) for status in found]
@@ -48,7 +50,7 @@ def show_epochs(run: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def _ledger(folder: RunFolder, record: RunRecord) -> Iterator[Ledger]:
+def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
     """The run's ledger: on the node that serves it, or on one that is started to read from.
 
     Raises:
@@ -56,7 +58,7 @@ def _ledger(folder: RunFolder, record: RunRecord) -> Iterator[Ledger]:
         LedgerError: the chain cannot be read, or the contract is not on it.
         ResourceError: another process holds the chain, and no node of the run answers.
     """
-    url = announced_url(folder)
+    url = announced_url(folder.ledger)
     if url is not None:
         try:
             running = Ledger.attach(url, record.contract)

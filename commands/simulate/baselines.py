@@ -19,7 +19,7 @@ from fedward.errors import DataError, EvidenceError
 from fedward.figures.evaluation import histogram
 from fedward.figures.scores import Scores, score
 from fedward.files import parse_json, write_atomic
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.progress import Progress
 from fedward.settings import Settings
@@ -30,13 +30,13 @@ CENTRAL = "central"
 COMPARED = ("auc", "accuracy")
 
 
-def ask_for(folder: RunFolder) -> None:
+def ask_for(folder: SimulationFolder) -> None:
     """Note in the run folder that baselines are wanted, so that a resumed run trains them too."""
     if not (folder.path / FILE).exists():
         _save(folder, {})
 
 
-def finish(folder: RunFolder, settings: Settings) -> None:
+def finish(folder: SimulationFolder, settings: Settings) -> None:
     """Train what is wanted and not there yet; each finished baseline is kept at once.
 
     Raises:
@@ -44,7 +44,7 @@ def finish(folder: RunFolder, settings: Settings) -> None:
     """
     if not (folder.path / FILE).exists():
         return
-    found, record = _load(folder), folder.load_record()
+    found, record = _load(folder), folder.server.load_record()
     partitions = [load_partition(folder.hospital(member.hospital).partition) for member in record.roster]
     wanted = {partition.hospital: [partition] for partition in partitions} | {CENTRAL: partitions}
     missing = [name for name in wanted if name not in found]
@@ -61,7 +61,7 @@ def finish(folder: RunFolder, settings: Settings) -> None:
             _save(folder, found)
 
 
-def summarize(folder: RunFolder, federation: dict[str, Any]) -> dict[str, Any] | None:
+def summarize(folder: SimulationFolder, federation: dict[str, Any]) -> dict[str, Any] | None:
     """What `summary.json` holds of the baselines; None where none were wanted.
 
     Args:
@@ -136,7 +136,7 @@ def _spread(values: list[float | None]) -> dict[str, Any]:
     }
 
 
-def _load(folder: RunFolder) -> dict[str, Any]:
+def _load(folder: SimulationFolder) -> dict[str, Any]:
     """Finished baselines by name."""
     path = folder.path / FILE
     try:
@@ -164,5 +164,5 @@ def _is_whole(result: Any) -> bool:
     )
 
 
-def _save(folder: RunFolder, found: dict[str, Any]) -> None:
+def _save(folder: SimulationFolder, found: dict[str, Any]) -> None:
     write_atomic(folder.path / FILE, json.dumps(found, indent=2).encode())

@@ -66,9 +66,11 @@ def simulate(
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
     from fedward.figures.reporting import final_table
-    from fedward.folders.run import RunFolder
+    from fedward.folders.simulation import SimulationFolder
 
-    summary = simulate_new(folder, settings, baselines) if settings else simulate_further(RunFolder(folder), baselines)
+    summary = (
+        simulate_new(folder, settings, baselines) if settings else simulate_further(SimulationFolder(folder), baselines)
+    )
     console.out.print(final_table(summary, folder))
 
 

@@ -25,7 +25,8 @@ from fedward.figures.reporting import RunFacts, summarize, write_summary
 from fedward.figures.scores import Scores, score, score_findings
 from fedward.files import sha256
 from fedward.folders.hospital import model_bytes, weights_digest
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier
 from fedward.learning.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.privacy.accounting import PrivacyLedger, epsilon
@@ -34,7 +35,7 @@ from fedward.timing import Stopwatch
 from fedward.types import HospitalId, ImageSet, PrivacyEvent, Vector
 
 
-def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
+def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
     """Write what a finished run leaves behind; returns what `summary.json` holds.
 
     Args:
@@ -46,7 +47,7 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     Raises:
         VerificationError: the hospitals ended with different models, or the ledger is not the one that they saw.
     """
-    record = folder.load_record()
+    record = folder.server.load_record()
     settings = setting.from_tables(record.settings)
     rounds = with_figures(folder, record, ledger, settings)
     if not any(entry["phase"] == "accepted" for entry in rounds):
@@ -88,7 +89,7 @@ def conclude(folder: RunFolder, ledger: Ledger, clock: Stopwatch, started: float
     return summary
 
 
-def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
+def _final_weights(folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
     """Bring every hospital to the model in force, let it remember the ledger's end, and compare the models."""
     digests, weights = {}, np.zeros(0, np.float32)
     for member in record.roster:
@@ -98,7 +99,7 @@ def _final_weights(folder: RunFolder, record: RunRecord, ledger: Ledger, setting
         try:
             model = catch_up(hospital, ledger, secret, settings, base_id, {})
         except MissingAggregates as missing:
-            aggregates = {index: folder.load_aggregate(index) for index in missing.rounds}
+            aggregates = {index: folder.server.ciphertexts.load_aggregate(index) for index in missing.rounds}
             model = catch_up(hospital, ledger, secret, settings, base_id, aggregates)
         weights, digests[member.hospital] = model.weights, sha256(model_bytes(model))
         check_remembered(hospital, ledger)
@@ -144,7 +145,7 @@ def _all_scores(
     }
 
 
-def _privacy(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
+def _privacy(folder: SimulationFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
     """Mode, unit and the largest epsilon that any hospital has spent."""
     spent: list[list[PrivacyEvent]] = [
         PrivacyLedger(folder.hospital(member.hospital).privacy_record).spent() for member in record.roster

@@ -12,13 +12,14 @@ from fedward.figures.evaluation import UNDECIDED
 from fedward.files import write_atomic
 from fedward.folders.hospital import PRIVATE
 from fedward.folders.round_log import validation_figures
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.settings import Settings
 
 Rounds = list[dict[str, Any]]
 
 
-def with_figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Rounds:
+def with_figures(folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Rounds:
     """The finished rounds with their validation figures: as the server wrote them, or opened from encrypted sums.
 
     What is opened is also written to `hospitals/validation.jsonl`, which is the hospitals' and not the server's. A
@@ -28,7 +29,7 @@ def with_figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings:
         EvidenceError: `metrics.jsonl` is damaged.
         LedgerError: the node cannot be reached.
     """
-    rounds = folder.rounds()
+    rounds = folder.server.rounds()
     if not settings.metrics.encrypted:
         return rounds
     opened = [_figures(folder, record, ledger, settings, int(entry["round"])) for entry in rounds]
@@ -40,10 +41,12 @@ def with_figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings:
     return [entry | found for entry, found in zip(rounds, opened, strict=True)]
 
 
-def _figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Settings, index: int) -> dict[str, Any]:
+def _figures(
+    folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings, index: int
+) -> dict[str, Any]:
     """A round's figures; those of no images where nothing plausible can be opened."""
     try:
-        counts = folder.load_counts(index)
+        counts = folder.server.load_counts(index)
         if counts:
             secret, least = _key_of(folder, record, ledger, index), settings.ledger.min_included
             return validation_figures(open_counts(counts, index, len(record.findings), least, ledger, secret))
@@ -53,7 +56,7 @@ def _figures(folder: RunFolder, record: RunRecord, ledger: Ledger, settings: Set
     return validation_figures(None) | {"threshold": UNDECIDED, "thresholds": undecided}
 
 
-def _key_of(folder: RunFolder, record: RunRecord, ledger: Ledger, index: int) -> SecretContext:
+def _key_of(folder: SimulationFolder, record: RunRecord, ledger: Ledger, index: int) -> SecretContext:
     """The key that a round was encrypted under, from any hospital that took it.
 
     Raises:

@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from blockchain.consortium.founding import create_parties, found_consortium, settle_founding
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
@@ -21,13 +20,15 @@ from blockchain.witness import follow
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.conclusion import conclude
+from commands.simulate.founding import create_parties, found_consortium, settle_founding
 from commands.simulate.watching import watch
 from data_preprocessing import PreparedData, preprocess, save_partition
 from fedward import settings as setting
 from fedward.files import write_atomic
 from fedward.flower import FlowerSimulation
 from fedward.folders.hospital import PRIVATE, weights_digest
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Settings, to_tables
@@ -49,12 +50,12 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
             fails before its first round leaves nothing.
     """
     clock, started = Stopwatch(), time.perf_counter()
-    RunFolder(path).check_unused()
+    SimulationFolder(path).check_unused()
     with clock.measure("preprocess"), console.bar("Reading images") as report:
         data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
     _warn_of_unnamed_patients(data, settings)
     with ExitStack() as stack:
-        folder = RunFolder.create(path.resolve())
+        folder = SimulationFolder.create(path.resolve())
         stack.enter_context(folder.locked())
         try:
             node = _prepare(folder, settings, data)
@@ -69,7 +70,7 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
         return conclude(folder, _ledger(folder, node), clock, started)
 
 
-def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[str, Any]:
+def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> dict[str, Any]:
     """Continue a run that was interrupted, with the settings in its folder.
 
     Args:
@@ -81,8 +82,9 @@ def simulate_further(folder: RunFolder, with_baselines: bool = False) -> dict[st
         FedwardError: as for a new run.
     """
     clock, started = Stopwatch(), time.perf_counter()
-    folder = RunFolder(folder.path.resolve())
-    settings = setting.from_tables(folder.load_record().settings)
+    folder = SimulationFolder(folder.path.resolve())
+    folder.check_current()
+    settings = setting.from_tables(folder.server.load_record().settings)
     with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
         settle_founding(folder, node.url)
         if with_baselines:
@@ -102,7 +104,7 @@ def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
         )
 
 
-def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> RunningNode:
+def _prepare(folder: SimulationFolder, settings: Settings, data: PreparedData) -> RunningNode:
     """Everything before the first round: keys, ledger, initial weights, every hospital's folder, `run.json`."""
     hospitals = [partition.hospital for partition in data.partitions]
     parties = create_parties(folder, hospitals, settings.ledger.witness_required)
@@ -118,7 +120,7 @@ def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> Runni
         write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
         # Names unreadable files, so it belongs to the hospitals: not readable by others.
         write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
-        folder.save_record(
+        folder.server.save_record(
             RunRecord(
                 run_id=folder.path.name,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -141,18 +143,20 @@ def _prepare(folder: RunFolder, settings: Settings, data: PreparedData) -> Runni
     return node
 
 
-def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
+def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -> None:
     """Run Flower until the server has finished, showing what happens; stop all its processes in any case."""
-    settings = setting.replace(settings, "run.folder", str(folder.path))
+    settings = setting.replace(settings, "run.folder", str(folder.server.path))
     settings = setting.replace(settings, "run.rpc-url", node.url)
-    folder.progress.unlink(missing_ok=True)
+    for member in folder.server.load_record().roster:
+        folder.hospital(member.hospital).save_ledger_url(node.url)
+    folder.server.progress.unlink(missing_ok=True)
     # Not in the run folder: sockets of Ray and Flower do not bear long paths.
     home = Path(tempfile.mkdtemp(prefix="fedward-"))
     try:
-        flower = FlowerSimulation.start(home, settings, folder.path / "flower.log")
+        flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log")
         try:
-            with announced(folder, node.url), _witnessing(folder, settings):
-                watch(folder, flower, settings)
+            with announced(folder.ledger, node.url), _witnessing(folder, settings):
+                watch(folder.server, flower, settings)
         finally:
             flower.stop()
     finally:
@@ -160,15 +164,15 @@ def _federate(folder: RunFolder, settings: Settings, node: RunningNode) -> None:
 
 
 @contextmanager
-def _witnessing(folder: RunFolder, settings: Settings) -> Iterator[None]:
+def _witnessing(folder: SimulationFolder, settings: Settings) -> Iterator[None]:
     """Where a witness is required, let one attest beside the run; it reads no key but its own."""
     if not settings.ledger.witness_required:
         yield
         return
-    identity, contract = Identity.load(folder.witness), folder.load_record().contract
+    identity, contract = Identity.load(folder.witness.identity), folder.server.load_record().contract
     stop = threading.Event()
     with closing(Ledger.attach(settings.run.rpc_url, contract, identity)) as ledger:
-        arguments = (ledger, folder, stop, settings.speed.poll_interval_s, console.warn)
+        arguments = (ledger, folder.server.ciphertexts, stop, settings.speed.poll_interval_s, console.warn)
         witness = threading.Thread(target=follow, args=arguments, name="witness", daemon=True)
         witness.start()
         try:
@@ -178,9 +182,9 @@ def _witnessing(folder: RunFolder, settings: Settings) -> Iterator[None]:
             witness.join()
 
 
-def _ledger(folder: RunFolder, node: RunningNode) -> Ledger:
+def _ledger(folder: SimulationFolder, node: RunningNode) -> Ledger:
     """The run's ledger, to read from."""
-    return Ledger.attach(node.url, folder.load_record().contract, None)
+    return Ledger.attach(node.url, folder.server.load_record().contract, None)
 
 
 def _versions() -> dict[str, str]:

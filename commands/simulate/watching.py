@@ -10,7 +10,7 @@ from commands import console
 from fedward.errors import ResourceError, error_of
 from fedward.files import read_lines
 from fedward.flower import FlowerSimulation
-from fedward.folders.run import RunFolder
+from fedward.folders.server import ServerFolder
 from fedward.settings import Settings
 
 POLL_S = 0.1
@@ -18,7 +18,7 @@ _NO_COUNTS = "no sum of validation counts, for too few hospitals sent any"
 SILENCE_S = 5.0  # after Flower's runner has ended: what the server still had to say is there by then
 
 
-def watch(folder: RunFolder, flower: FlowerSimulation, settings: Settings) -> None:
+def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) -> None:
     """Follow the server's progress until it has finished.
 
     Raises:

@@ -1,7 +1,8 @@
 """What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
 
-hospital.json  identity/  partition.npz  keys/0001-<fingerprint>.ckks (one for each key epoch)
-model.npz  candidate.npz  outbox/round-0001/  reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
+hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
+keys/0001-<fingerprint>.ckks (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
+reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
 .lock (held while a message is answered)
 """
 
@@ -130,6 +131,25 @@ class HospitalFolder:
             return Membership(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error
+
+    def save_ledger_url(self, url: str) -> None:
+        """Write down where the node listens that this hospital reads the ledger from and sends transactions to."""
+        write_atomic(self.path / "ledger.json", json.dumps({"url": url}).encode())
+
+    def ledger_url(self) -> str:
+        """Where this hospital's node of the ledger listens.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        path = self.path / "ledger.json"
+        try:
+            url = parse_json(path.read_bytes())["url"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(path, error) from error
+        if not isinstance(url, str):
+            raise _damaged(path, TypeError("its url is no text"))
+        return url
 
     def save_secret_key(self, key: HeldKey, content: bytes) -> None:
         """Keep the consortium's CKKS secret key of an epoch; older ones stay, to catch up with."""

@@ -1,11 +1,12 @@
-"""Where hospitals and dealer leave what they have for each other: a public folder, with nothing secret in it.
+"""The key board: where hospitals and dealer leave what they have for each other. It is public; nothing secret is on it.
 
-RUN/keys/  cards/<address>.card  epoch-0001/<address>.sealed  models/<address>.sealed
+FOLDER/  cards/<address>.card  epoch-0001/<address>.sealed  models/<address>.sealed
 
-Whoever keeps the folder can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
+Whoever keeps the board can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import make_folder, write_atomic
@@ -14,8 +15,35 @@ from fedward.types import Address
 MAX_FILE_BYTES = 8 * 1024 * 1024
 
 
-class KeyBoard:
-    """Reads and writes that folder; every file is whole or not there."""
+class KeyBoard(Protocol):
+    """Where hospitals leave and find what is meant for each other: a folder today, another place later.
+
+    What is loaded is checked for nothing but its size. Loading raises `EvidenceError` where nothing is there or it
+    cannot be read, and `VerificationError` where it is larger than any that was ever left; leaving raises
+    `ResourceError` where the board cannot be written.
+    """
+
+    def save_card(self, hospital: Address, content: bytes) -> None:
+        """Leave a hospital's signed sealing key."""
+
+    def load_card(self, hospital: Address) -> bytes:
+        """A hospital's signed sealing key."""
+
+    def save_sealed_key(self, key_epoch: int, hospital: Address, content: bytes) -> None:
+        """Leave a sealed key for a hospital."""
+
+    def load_sealed_key(self, key_epoch: int, hospital: Address) -> bytes:
+        """A hospital's sealed key."""
+
+    def save_model(self, hospital: Address, content: bytes) -> None:
+        """Leave a sealed model for a hospital that joins."""
+
+    def load_model(self, hospital: Address, limit: int) -> bytes:
+        """A hospital's sealed model, of at most so many bytes."""
+
+
+class KeyBoardFolder:
+    """A `KeyBoard` in a folder; every file is whole or not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

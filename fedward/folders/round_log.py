@@ -5,7 +5,7 @@ from typing import Any
 
 from fedward.errors import FedwardError, HospitalFailedError, error_of
 from fedward.figures.evaluation import ScoreHistogram, single_threshold
-from fedward.folders.run import RunFolder
+from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
 from fedward.messages.wire import Submission
 from fedward.timing import Stopwatch
@@ -13,19 +13,19 @@ from fedward.types import ABSTAINED, Address, Rejection
 
 
 class RoundLog:
-    """Gathers one round's figures and writes them to the run folder.
+    """Gathers one round's figures and writes them to the server's folder.
 
     Attributes:
         clock: Seconds by stage, of the server and summed over the hospitals.
         rejections: Updates and votes that were set aside, with their reasons.
     """
 
-    def __init__(self, run: RunFolder, round_index: int) -> None:
+    def __init__(self, folder: ServerFolder, round_index: int) -> None:
         self.clock = Stopwatch()
         self.rejections: list[Rejection] = []
-        self._run = run
+        self._folder = folder
         self._round_index = round_index
-        record = run.load_record()
+        record = folder.load_record()
         self._members = {member.address: member for member in record.roster}
         self._encrypted: int | None = 0 if record.settings["metrics"]["encrypted"] else None
         self._train_losses: list[float] = []
@@ -103,7 +103,7 @@ class RoundLog:
             "ledger_head": ledger_head.hex(),
             "timing_s": self.clock.seconds,
         }
-        self._run.log_round(metrics)
+        self._folder.log_round(metrics)
         told = {key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
         self._tell("closed", **told, encrypted_counts=self._encrypted)
 
@@ -112,7 +112,7 @@ class RoundLog:
         return member.hospital if member else address or "unknown"
 
     def _tell(self, event: str, **details: Any) -> None:
-        self._run.log_progress(event, round=self._round_index, **details)
+        self._folder.log_progress(event, round=self._round_index, **details)
 
 
 def validation_figures(counts: ScoreHistogram | None) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_packages_import_those_below_them() -> None:
 
 
 def test_the_order_is_seen_to_be_broken() -> None:
-    assert order_violations([parse("fedward.figures.x", "from fedward.folders.run import RunFolder")])
+    assert order_violations([parse("fedward.figures.x", "from fedward.folders.simulation import SimulationFolder")])
     assert order_violations([parse("fedward.voting.x", "import fedward.backdoor.detectors")])
     assert not order_violations([parse("fedward.folders.x", "from fedward.figures import plots")])
     assert not order_violations([parse("fedward.files", "from fedward.errors import UsageError")])

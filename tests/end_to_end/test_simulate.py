@@ -92,7 +92,9 @@ def memory_holds(process: psutil.Process, needle: bytes) -> bool:
 def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if (folder / "progress.jsonl").exists() and f'"{event}"' in (folder / "progress.jsonl").read_text():
+        if (folder / "server" / "progress.jsonl").exists() and f'"{event}"' in (
+            folder / "server" / "progress.jsonl"
+        ).read_text():
             return
         time.sleep(0.05)
     pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
@@ -123,7 +125,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     assert summary["ledger"]["submissions"] == summary["ledger"]["votes"] == 6
     assert all(isinstance(value, float) and value > 0 for value in summary["timing_s"].values())
     pictures = ("learning_curves.png", "confusion_matrix.png", "roc.png", "reliability.png")
-    for name in ("metrics.jsonl", "model.keras", "run.json", "manifest.json", *pictures):
+    for name in ("server/metrics.jsonl", "model.keras", "server/run.json", "manifest.json", *pictures):
         assert (first / name).stat().st_size > 0
     secrets = [path for path in first.rglob("*") if path.is_file() and key_file in path.read_bytes()]
     assert {path.parent.parent.parent.name for path in secrets} == {"hospitals"}

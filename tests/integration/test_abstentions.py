@@ -51,7 +51,7 @@ def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it
             ((place, reason),) = closed.values["exclusions"]
             assert (place, decode_reason(reason)) == (0, "Abstained")
         assert len(spent.spent()) == 2, "what was not given is not charged"
-        roster = federation.folder.load_record().roster
+        roster = federation.folder.server.load_record().roster
         members = [(member, federation.folder.hospital(member.hospital)) for member in roster]
         candidates = [folder.load_candidate() for _, folder in members]
         assert len({candidate.weights.tobytes() for candidate in candidates if candidate}) == 1
@@ -73,7 +73,7 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
     """Somebody else cannot take a hospital out of a round: the contract asks for its signature."""
     with founded(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
         spend(federation, 1, 2)
-        mine = federation.folder.load_record().roster[1].address
+        mine = federation.folder.server.load_record().roster[1].address
 
         def forging(node: int, reply: Message) -> Message:
             if node == 1 and "failure" in reply.content:
@@ -81,7 +81,7 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
                 forged = dict(commitment)
                 forged["hospital"] = mine
                 forged["update-root"] = _root(mine, forged["ledger-head"])
-                forged["weight"] = federation.folder.load_record().roster[1].weight
+                forged["weight"] = federation.folder.server.load_record().roster[1].weight
                 commitment.update(forged)
             return reply
 

@@ -8,9 +8,9 @@ from audit_material import ADDRESSES, NAMES, Store, committed, encrypted, lines,
 from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.sources.evidence import RoundFiles
 from blockchain.ledger.records import RoundPhase
 from encryption import SecretContext
+from fedward.folders.ciphertexts import RoundFiles
 
 Chunks = tuple[bytes, ...]
 

@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with founded(path) as federation:
         for _ in range(ROUNDS):
             federation.lead_round()
-        roster = federation.folder.load_record().roster
+        roster = federation.folder.server.load_record().roster
         members = [(member, federation.folder.hospital(member.hospital)) for member in roster]
         for _, folder in members:
             remember(folder, federation.ledger, Identity.load(folder.identity))
@@ -82,12 +82,14 @@ def test_the_runs_own_trust_file_stays_its_own_when_it_is_named(run: Path) -> No
 
 
 def test_one_changed_bit_of_a_ciphertext_is_found_and_named(run: Path) -> None:
-    address, names = next(iter(json.loads((run / "ciphertexts" / "round-0002.json").read_text())["updates"].items()))
-    damaged = run / "ciphertexts" / names[0]
+    address, names = next(
+        iter(json.loads((run / "server" / "ciphertexts" / "round-0002.json").read_text())["updates"].items())
+    )
+    damaged = run / "server" / "ciphertexts" / names[0]
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    roster = json.loads((run / "run.json").read_text())["roster"]
+    roster = json.loads((run / "server" / "run.json").read_text())["roster"]
     hospital = next(member["hospital"] for member in roster if member["address"] == address)
     done = audit(run)
     assert done.returncode == 7
@@ -106,7 +108,7 @@ def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
 
 
 def test_a_run_with_a_damaged_description_is_audited_as_far_as_the_trust_file_goes(run: Path) -> None:
-    (run / "run.json").write_text("{}")
+    (run / "server" / "run.json").write_text("{}")
     shown = json.loads(audit(run, "--json").stdout)
     assert shown["exit_code"] == 7
     by_name = {entry["name"]: entry for entry in shown["steps"]}

@@ -16,11 +16,12 @@ from fedward import settings as setting
 from fedward.errors import EvidenceError
 from fedward.figures.evaluation import histogram
 from fedward.figures.scores import score
-from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.learning.training import train
 from fedward.settings import Settings, to_tables
-from fedward.types import Address, GlobalModel, HospitalId, ImageSet, Partition
+from fedward.types import Address, GlobalModel, HospitalId, ImageSet, Member, Partition
 
 HOSPITALS = ("hospital-1", "hospital-2")
 
@@ -44,11 +45,11 @@ def settings(**changes: Any) -> Settings:
     return setting.load(None, *given.items())
 
 
-def run_of(path: Path, partitions: list[Partition], chosen: Settings) -> RunFolder:
+def run_of(path: Path, partitions: list[Partition], chosen: Settings) -> SimulationFolder:
     """A run folder after its last round, as far as baselines look at it."""
-    folder = RunFolder.create(path)
+    folder = SimulationFolder.create(path)
     roster = tuple(Member(part.hospital, Address(f"0x{index}"), 5) for index, part in enumerate(partitions))
-    folder.save_record(
+    folder.server.save_record(
         RunRecord("t", "", {}, to_tables(chosen), "", "", ("f",), ("a", "b"), 1, Address("0xc"), roster, (), "")
     )
     for part in partitions:
@@ -98,7 +99,7 @@ def test_what_is_finished_is_kept_and_only_the_rest_is_trained(tmp_path: Path) -
     whole = finished(tmp_path / "run", chosen)
     marked = {"hospital-1": whole["hospital-1"] | {"seconds": -1.0}}
     (tmp_path / "run" / baselines.FILE).write_text(json.dumps(marked))
-    folder = RunFolder(tmp_path / "run")
+    folder = SimulationFolder(tmp_path / "run")
     baselines.ask_for(folder)
     baselines.finish(folder, chosen)
     again = json.loads((tmp_path / "run" / baselines.FILE).read_text())
@@ -135,7 +136,7 @@ def test_not_asked_for_means_not_trained(tmp_path: Path) -> None:
 
 def test_the_summary_compares_with_the_mean_hospital(tmp_path: Path) -> None:
     found = finished(tmp_path / "run", settings())
-    told = baselines.summarize(RunFolder(tmp_path / "run"), {"auc": 1.0, "accuracy": 0.75})
+    told = baselines.summarize(SimulationFolder(tmp_path / "run"), {"auc": 1.0, "accuracy": 0.75})
     assert told is not None
     areas = [found[name]["scores"]["auc"] for name in HOSPITALS]
     rights = [found[name]["scores"]["accuracy"] for name in HOSPITALS]
@@ -145,7 +146,7 @@ def test_the_summary_compares_with_the_mean_hospital(tmp_path: Path) -> None:
     assert told["gain_accuracy"] == pytest.approx(0.75 - np.mean(rights))
     assert told["hospitals_that_gain_auc"] == sum(area < 1 for area in areas)
     assert told["central"] == found["central"]
-    undefined = baselines.summarize(RunFolder(tmp_path / "run"), {"auc": None, "accuracy": None})
+    undefined = baselines.summarize(SimulationFolder(tmp_path / "run"), {"auc": None, "accuracy": None})
     assert undefined is not None
     assert undefined["gain_auc"] is undefined["gain_accuracy"] is undefined["hospitals_that_gain_auc"] is None
 
@@ -177,7 +178,7 @@ def test_a_hospital_that_cannot_train_is_named_with_the_reason(tmp_path: Path) -
     found = finished(tmp_path / "run", settings(), [empty, partition(2)])
     assert found["hospital-1"]["scores"] is None
     assert "no training images" in found["hospital-1"]["reason"]
-    told = baselines.summarize(RunFolder(tmp_path / "run"), {"auc": 0.5, "accuracy": 0.5})
+    told = baselines.summarize(SimulationFolder(tmp_path / "run"), {"auc": 0.5, "accuracy": 0.5})
     assert told is not None
     assert told["local_mean"]["auc"] == found["hospital-2"]["scores"]["auc"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import Federation, founded, hospital_context
+from federation import Federation, founded
 from flwr.app import Message
 
 import client
@@ -38,7 +38,7 @@ def asked_to_train(federation: Federation, round_index: int) -> HospitalFailedEr
     """How the first hospital's handler fails when a round is opened; None where it takes part."""
     request = Message(wire.round_records(round_index, {}), dst_node_id=1, message_type="train")
     federation.grid.push_messages([request])
-    reply = client.take_part(federation.grid.requests[-1], hospital_context(federation.settings, 1))
+    reply = client.take_part(federation.grid.requests[-1], federation.context(1))
     return wire.read_failure(reply)
 
 
@@ -53,7 +53,7 @@ def rewrite_last(federation: Federation, **changes: object) -> None:
 def test_each_hospital_signs_what_it_saw_twice_a_round(federation: Federation) -> None:
     federation.lead_round()
     federation.lead_round()
-    for member in federation.folder.load_record().roster:
+    for member in federation.folder.server.load_record().roster:
         points = [checkpoint_from_json(line) for line in federation.folder.hospital(member.hospital).checkpoints()]
         assert [point.checkpoint.round_index for point in points] == [1, 1, 2, 2]
         heights = [point.checkpoint.height for point in points]
@@ -117,7 +117,7 @@ def test_another_chain_of_the_same_contract_address_is_refused(tmp_path: Path) -
         assert failure is not None
         assert "Block 0" in failure.what
         with pytest.raises(VerificationError, match="different ledgers"):
-            gather_trust([(m, mine.folder.hospital(m.hospital)) for m in mine.folder.load_record().roster])
+            gather_trust([(m, mine.folder.hospital(m.hospital)) for m in mine.folder.server.load_record().roster])
 
 
 @pytest.mark.parametrize("line", ["5", "[" * 1_000_000, "{}", '{"chain_id": -1}', '"x"', None])
@@ -136,7 +136,7 @@ def test_a_finished_run_leaves_the_trust_file_with_every_hospitals_last_word(fed
     federation.lead_round()
     conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
     conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
-    trust, record = TrustFile.load(federation.folder.trust), federation.folder.load_record()
+    trust, record = TrustFile.load(federation.folder.trust), federation.folder.server.load_record()
     assert trust.genesis_hash == federation.ledger.genesis_hash() == bytes.fromhex(record.genesis_hash)
     assert (trust.chain_id, trust.contract) == (federation.ledger.chain_id, federation.ledger.contract)
     assert trust.hospitals == {member.hospital: member.address for member in record.roster}

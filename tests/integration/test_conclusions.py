@@ -10,7 +10,7 @@ from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
 from fedward.figures.evaluation import UNDECIDED
 from fedward.folders.round_log import RoundLog
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model_file import load_card
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.privacy.mechanism import expected_event
@@ -28,18 +28,18 @@ def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
 ) -> None:
     """The disk is full when the round, decided on the ledger, is to be logged: its model is in force all the same."""
 
-    def full(_folder: RunFolder, _metrics: dict[str, object]) -> None:
+    def full(_folder: SimulationFolder, _metrics: dict[str, object]) -> None:
         raise ResourceError("The disk is full.", "Make room.")
 
     with founded(tmp_path / "run") as federation:
         with monkeypatch.context() as patched:
-            patched.setattr(RunFolder, "log_round", full)
+            patched.setattr(SimulationFolder, "log_round", full)
             with pytest.raises(ResourceError):
                 federation.lead_round()
-        assert federation.folder.rounds() == []
+        assert federation.folder.server.rounds() == []
         assert federation.server().decided_rounds() == 1
         assert federation.server().decided_rounds() == 1
-        (line,) = federation.folder.rounds()
+        (line,) = federation.folder.server.rounds()
         assert (line["round"], line["phase"], line["thresholds"]) == (1, "accepted", None)
         assert line["ledger_head"] == federation.ledger.head().ledger_head.hex()
         assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 1, "rejected": 0, "aborted": 0}
@@ -55,7 +55,7 @@ def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
     with founded(tmp_path / "run") as federation:
         federation.ledger.open_round()
         assert federation.server().decided_rounds() == 0  # aborts it, as after every restart
-        RoundLog(federation.folder, 2).finish("rejected", 0, b"")
+        RoundLog(federation.folder.server, 2).finish("rejected", 0, b"")
         assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 0, "rejected": 0, "aborted": 1}
     assert "No round was accepted, so the model is the initial one" in " ".join(capsys.readouterr().err.split())
 

@@ -45,7 +45,9 @@ class Run:
     def figures(self) -> list[dict[str, object]]:
         """Validation figures by round, as `conclude` takes them."""
         made = self.federation
-        rounds = encrypted_metrics.with_figures(made.folder, made.folder.load_record(), made.ledger, made.settings)
+        rounds = encrypted_metrics.with_figures(
+            made.folder, made.folder.server.load_record(), made.ledger, made.settings
+        )
         return [{key: entry[key] for key in FIGURES} for entry in rounds]
 
 
@@ -97,7 +99,7 @@ def layout_of(federation: Federation, index: int = 1) -> CountsLayout:
 
 
 def opened(federation: Federation, index: int) -> ScoreHistogram:
-    counts = federation.folder.load_counts(index)
+    counts = federation.folder.server.load_counts(index)
     assert counts is not None
     findings, least = len(federation.data.findings), federation.settings.ledger.min_included
     return open_counts(counts, index, findings, least, federation.ledger, secret_of(federation))
@@ -105,7 +107,7 @@ def opened(federation: Federation, index: int) -> ScoreHistogram:
 
 def test_the_opened_figures_are_those_of_the_same_run_in_the_clear(both: tuple[Run, Run]) -> None:
     clear, encrypted = both
-    plain = [{key: entry[key] for key in FIGURES} for entry in clear.federation.folder.rounds()]
+    plain = [{key: entry[key] for key in FIGURES} for entry in clear.federation.folder.server.rounds()]
     found = encrypted.figures()
     assert clear.figures() == plain, "in the clear nothing is opened"
     assert len(found) == 2
@@ -143,7 +145,7 @@ def test_a_hospital_caps_its_own_counts_as_the_server_caps_them_in_the_clear(tmp
         with running(tmp_path / name, *overrides) as run, mock.patch("client.histogram", far_too_many):
             run.federation.lead_round()
             found += run.figures()
-            weights = sum(member.weight for member in run.federation.folder.load_record().roster)
+            weights = sum(member.weight for member in run.federation.folder.server.load_record().roster)
     assert found[0]["val_n"] == found[1]["val_n"] == weights
     assert found[0]["val_auc"] == found[1]["val_auc"]
     assert list(found[0]["thresholds"]) == list(found[1]["thresholds"])  # type: ignore[call-overload]
@@ -160,18 +162,18 @@ def test_the_models_card_has_the_same_thresholds(both: tuple[Run, Run]) -> None:
     assert cards[0].settings_digest != cards[1].settings_digest, "a promise to the hospitals, so of the digest"
     clear, encrypted = (run.federation.folder for run in both)
     lines = [json.loads(line) for line in (encrypted.hospitals / "validation.jsonl").read_text().splitlines()]
-    assert [line["val_auc"] for line in lines] == [entry["val_auc"] for entry in clear.rounds()]
+    assert [line["val_auc"] for line in lines] == [entry["val_auc"] for entry in clear.server.rounds()]
     assert (encrypted.hospitals / "validation.jsonl").stat().st_mode & 0o077 == 0
     assert not (clear.hospitals / "validation.jsonl").exists()
 
 
 def test_the_server_writes_no_figures_rather_than_wrong_ones(both: tuple[Run, Run]) -> None:
     clear, encrypted = (run.federation.folder for run in both)
-    assert all(entry[key] is not None for entry in clear.rounds() for key in FIGURES)
-    assert all(entry[key] is None for entry in encrypted.rounds() for key in FIGURES)
+    assert all(entry[key] is not None for entry in clear.server.rounds() for key in FIGURES)
+    assert all(entry[key] is None for entry in encrypted.server.rounds() for key in FIGURES)
     told = {}
     for folder in (clear, encrypted):
-        events = [json.loads(line) for line in folder.progress.read_text().splitlines()]
+        events = [json.loads(line) for line in folder.server.progress.read_text().splitlines()]
         told[folder] = [event["encrypted_counts"] for event in events if event["event"] == "closed"]
     assert told == {clear: [None, None], encrypted: [3, 3]}
 
@@ -192,7 +194,7 @@ def searched(run: Run) -> bytes:
     """All ballots, and all files outside of the hospitals' folders."""
     folder = run.federation.folder
     files = [path for path in folder.path.rglob("*") if path.is_file() and folder.hospitals not in path.parents]
-    assert folder.metrics in files
+    assert folder.server.metrics in files
     messages = [recorddict_to_proto(ballot.content).SerializeToString() for ballot in run.ballots]
     return b"".join([*messages, *(path.read_bytes() for path in files)])
 
@@ -211,11 +213,11 @@ def test_nothing_that_leaves_a_hospital_holds_its_counts(both: tuple[Run, Run]) 
     # Single ballots, which every hospital could open, are not kept; only their sum is.
     chunks = {chunk for ballot in encrypted.ballots for chunk in wire.read_chunks(ballot.content, ENCRYPTED_COUNTS)}
     for index in (1, 2):
-        kept = encrypted.federation.folder.load_counts(index)
+        kept = encrypted.federation.folder.server.load_counts(index)
         assert kept is not None
         assert not chunks & set(kept.chunks)
         assert len(kept.hospitals) == 3
-    stored = {path.read_bytes() for path in encrypted.federation.folder.ciphertexts.iterdir()}
+    stored = {path.read_bytes() for path in encrypted.federation.folder.server.ciphertexts.path.iterdir()}
     assert not chunks & stored
 
 
@@ -266,7 +268,7 @@ def test_a_ballot_with_other_ciphertexts_is_set_aside(
     assert rejection["reason"] == "MalformedReply"
     assert told in rejection["evidence"]
     assert metrics["accepts"] == 2
-    kept = federation.folder.load_counts(1)
+    kept = federation.folder.server.load_counts(1)
     assert kept is not None
     assert len(kept.hospitals) == 2
     (figures,) = run.figures()
@@ -305,7 +307,7 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     federation = run.federation
-    stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.load_record().roster)
+    stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.server.load_record().roster)
     lies = [
         (replace_counts(run, lying(first=5)), "add up"),
         (replace_counts(run, lying(first=-1, last=1)), "add up"),
@@ -334,7 +336,7 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
 def test_a_plausible_lie_sets_the_threshold(run: Run) -> None:
     """What encryption costs: in the clear a hospital's counts weigh no more than its images; here they share it."""
     federation = run.federation
-    weights = {member.hospital: member.weight for member in federation.folder.load_record().roster}
+    weights = {member.hospital: member.weight for member in federation.folder.server.load_record().roster}
     room = sum(weights.values()) - sum(len(federation.data.partitions[index].val) for index in (0, 2))
     assert room > weights[HospitalId("hospital-2")]
     federation.grid.tamper = replace_counts(run, lying(first=room, n=room))
@@ -358,7 +360,7 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
     (figures,) = run.figures()
     assert len(run.histograms) == 2
     assert figures["val_n"] == run.histograms[0].n + run.histograms[1].n
-    kept = run.federation.folder.load_counts(1)
+    kept = run.federation.folder.server.load_counts(1)
     assert kept is not None
     assert len(kept.hospitals) == 3, "from outside its ballot looks like the others'"
 
@@ -366,7 +368,7 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
 def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None:
     federation = run.federation
     federation.lead_round()
-    whole, secret = federation.folder.load_counts(1), secret_of(federation)
+    whole, secret = federation.folder.server.load_counts(1), secret_of(federation)
     assert whole is not None
 
     def tamper(node: int, reply: Message) -> Message:
@@ -377,8 +379,8 @@ def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None
     federation.grid.tamper = tamper
     with pytest.raises(QuorumError):
         federation.lead_round()
-    assert federation.folder.load_counts(2) is None
-    events = [json.loads(line) for line in federation.folder.progress.read_text().splitlines()]
+    assert federation.folder.server.load_counts(2) is None
+    events = [json.loads(line) for line in federation.folder.server.progress.read_text().splitlines()]
     assert events[-1]["encrypted_counts"] == 0
     assert run.figures()[1]["val_auc"] is None
 
@@ -397,7 +399,7 @@ def test_a_run_goes_on_after_a_crash_amid_the_votes(run: Run) -> None:
     federation = run.federation
     honest = federation.grid.tamper
     federation.lead_round()
-    before = (federation.folder.counts / "round-0001.sum").read_bytes()
+    before = (federation.folder.server.counts / "round-0001.sum").read_bytes()
     votes = 0
 
     def crash(node: int, reply: Message) -> Message:
@@ -410,17 +412,17 @@ def test_a_run_goes_on_after_a_crash_amid_the_votes(run: Run) -> None:
     federation.grid.tamper = crash
     with pytest.raises(InterruptedError):
         federation.lead_round()
-    assert federation.folder.load_counts(2) is None
+    assert federation.folder.server.load_counts(2) is None
     federation.grid.tamper = honest
     server = federation.server()
     assert server.decided_rounds() == 1
     federation.lead_round()
-    assert (federation.folder.counts / "round-0001.sum").read_bytes() == before
-    phases = [entry["phase"] for entry in federation.folder.rounds()]
+    assert (federation.folder.server.counts / "round-0001.sum").read_bytes() == before
+    phases = [entry["phase"] for entry in federation.folder.server.rounds()]
     assert phases == ["accepted", "aborted", "accepted"]
     figures = run.figures()
     assert [found["val_auc"] is not None for found in figures] == [True, False, True]
-    assert federation.folder.rounds()[1]["val_n"] is None
+    assert federation.folder.server.rounds()[1]["val_n"] is None
 
 
 def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
@@ -428,7 +430,7 @@ def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
 ) -> None:
     federation = run.federation
     federation.lead_round()
-    path = federation.folder.counts / "round-0001.sum"
+    path = federation.folder.server.counts / "round-0001.sum"
     content = path.read_bytes()
     path.write_bytes(content[:-5])
     assert run.figures()[0]["thresholds"] == [0.5]
@@ -466,7 +468,7 @@ def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
             mock.patch.object(Federation, "server", return_value=lead),
         ):
             federation.lead_round()
-        kept = federation.folder.load_counts(1)
+        kept = federation.folder.server.load_counts(1)
         assert kept is not None
         found = open_counts(kept, 1, 14, 2, federation.ledger, secret_of(federation))
         total = made[0] + made[1] + made[2]

@@ -23,7 +23,6 @@ from blockchain.identity import Identity
 from blockchain.node.chain import EmbeddedChain
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.errors import EvidenceError, FedwardError, ResourceError, UsageError, VerificationError
-from fedward.folders.run import RunFolder
 from fedward.types import HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (hospital.path / "checkpoints.jsonl").write_text(text + '{"cut short')
         with pytest.raises(ResourceError, match="in use by a node"):
-            RunEvidence(federation.folder).genesis()
+            RunEvidence(federation.folder.path).genesis()
         federation.ledger.latest_round()  # the node goes on: looking at its store has not taken its lock away
     return path
 
@@ -112,7 +111,7 @@ def test_a_run_folder_and_its_bundle_tell_the_same(finished: Path, tmp_path: Pat
     blocks = list(folder.blocks())
     assert (facts.blocks, facts.checkpoints, facts.absent) == (len(blocks), len(folder.checkpoints()), 0)
     assert [each.checkpoint.round_index for each in of_hospital_1(folder)] == [2]
-    assert facts.ciphertexts == len(list((finished / "ciphertexts").glob("?" * 64)))
+    assert facts.ciphertexts == len(list((finished / "server" / "ciphertexts").glob("?" * 64)))
     claims = folder.claims()
     assert claims.settings is not None
     assert set(claims.epsilons) == {"hospital-1", "hospital-2", "hospital-3"}
@@ -121,7 +120,7 @@ def test_a_run_folder_and_its_bundle_tell_the_same(finished: Path, tmp_path: Pat
 
 
 def test_the_blocks_are_those_of_the_chain(run: Path) -> None:
-    evidence = RunEvidence(RunFolder(run))
+    evidence = RunEvidence(run)
     blocks, genesis = list(evidence.blocks()), evidence.genesis()
     chain = EmbeddedChain(run / "ledger", evidence.claims().chain_id, [])
     try:
@@ -139,7 +138,7 @@ def test_the_blocks_are_those_of_the_chain(run: Path) -> None:
 
 def test_the_same_run_gives_the_same_bytes_and_no_path(finished: Path, run: Path, tmp_path: Path) -> None:
     for index, folder in enumerate((finished, run)):
-        write_bundle(RunEvidence(RunFolder(folder)), tmp_path / f"{index}", with_ciphertexts=False)
+        write_bundle(RunEvidence(folder), tmp_path / f"{index}", with_ciphertexts=False)
     content = (tmp_path / "0").read_bytes()
     assert content == (tmp_path / "1").read_bytes()
     assert str(tmp_path).encode() not in content
@@ -153,7 +152,7 @@ def test_the_same_run_gives_the_same_bytes_and_no_path(finished: Path, run: Path
 
 def test_what_a_killed_node_left_is_read_and_left_alone(run: Path) -> None:
     """The last block lies in the write-ahead log only."""
-    before = list(RunEvidence(RunFolder(run)).blocks())
+    before = list(RunEvidence(run).blocks())
     program = (
         "import sys, time; from pathlib import Path; from blockchain.node.store import ChainStore\n"
         "store = ChainStore(Path(sys.argv[1]))\n"
@@ -166,21 +165,21 @@ def test_what_a_killed_node_left_is_read_and_left_alone(run: Path) -> None:
     assert node.stdout.readline() == "ready\n"
     kept = snapshot(run)
     with pytest.raises(ResourceError, match="in use by a node"):
-        RunEvidence(RunFolder(run)).genesis()
+        RunEvidence(run).genesis()
     assert snapshot(run) == kept
     os.kill(node.pid, signal.SIGKILL)
     node.wait()
     node.stdout.close()
     assert (run / "ledger" / "chain.sqlite-wal").stat().st_size > 0
-    assert RunEvidence(RunFolder(run)).genesis().balances == {}
-    assert list(RunEvidence(RunFolder(run)).blocks()) == before
+    assert RunEvidence(run).genesis().balances == {}
+    assert list(RunEvidence(run).blocks()) == before
     assert snapshot(run) == kept
 
 
 READERS: dict[str, Callable[[Evidence], object]] = {
-    "run.json": lambda evidence: evidence.claims(),
+    "server/run.json": lambda evidence: evidence.claims(),
     "ledger/chain.sqlite": lambda evidence: list(evidence.blocks()),
-    "ciphertexts/round-0001.json": lambda evidence: evidence.round_files(1),
+    "server/ciphertexts/round-0001.json": lambda evidence: evidence.round_files(1),
 }
 
 
@@ -191,13 +190,13 @@ def test_a_missing_file_and_a_damaged_one_are_told_apart(run: Path, name: str, c
         (run / name).unlink()
     else:
         (run / name).write_bytes(content)
-    evidence: Evidence = RunEvidence(RunFolder(run))
+    evidence: Evidence = RunEvidence(run)
     with pytest.raises(EvidenceError if content is None else VerificationError):
         READERS[name](evidence)
 
 
 def test_a_summary_that_states_less_than_was_spent_is_found(run: Path) -> None:
-    evidence = RunEvidence(RunFolder(run))
+    evidence = RunEvidence(run)
     spent = max(evidence.claims().epsilons.values())
     summary = {
         "privacy": {"epsilon": spent, "delta": 1e-5},
@@ -212,7 +211,7 @@ def test_a_summary_that_states_less_than_was_spent_is_found(run: Path) -> None:
 
 
 def test_names_that_lead_elsewhere_are_refused(finished: Path) -> None:
-    evidence = RunEvidence(RunFolder(finished))
+    evidence = RunEvidence(finished)
     for name in ("../run.json", "a" * 63, "A" * 64, "a" * 64 + "\n", ""):
         with pytest.raises(VerificationError):
             evidence.chunk(name)
@@ -238,7 +237,7 @@ def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
     shown = json.loads(done.stdout)
     content = out.read_bytes()
     assert (shown["bytes"], shown["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-    assert shown["checkpoints"] == len(RunEvidence(RunFolder(finished)).checkpoints()) >= 1
+    assert shown["checkpoints"] == len(RunEvidence(finished).checkpoints()) >= 1
     assert shown["blocks"] == len(list(BundleEvidence(out).blocks()))
     again = export("--out", str(out))
     assert again.returncode == UsageError.exit_code
@@ -248,10 +247,10 @@ def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path) -> None:
-    chunk = next((run / "ciphertexts").glob("?" * 64))
+    chunk = next((run / "server" / "ciphertexts").glob("?" * 64))
     chunk.write_bytes(b"\1" + chunk.read_bytes()[1:])
     with pytest.raises(VerificationError, match="is damaged"):
-        write_bundle(RunEvidence(RunFolder(run)), tmp_path / "b", with_ciphertexts=True)
+        write_bundle(RunEvidence(run), tmp_path / "b", with_ciphertexts=True)
     with pytest.raises(FedwardError, match="no folder"):
-        write_bundle(RunEvidence(RunFolder(run)), tmp_path / "absent" / "b", with_ciphertexts=False)
+        write_bundle(RunEvidence(run), tmp_path / "absent" / "b", with_ciphertexts=False)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

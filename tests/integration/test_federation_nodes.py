@@ -35,7 +35,7 @@ def check_ledger(federation: Federation) -> None:
     """The head is the fold of the events, and the server's transactions are kept in order."""
     ledger = federation.ledger
     assert fold(ledger.raw_events()) == ledger.head().ledger_head
-    kept = TransactionOutbox(federation.folder.server / "transactions").entries()
+    kept = TransactionOutbox(federation.folder.server.transactions).entries()
     nonces = [transaction.nonce for transaction in kept]
     assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
     assert {transaction.sender for transaction in kept} == {federation.parties.server.address}
@@ -50,7 +50,9 @@ def test_two_rounds_equal_the_plaintext_twin(federation: Federation) -> None:
     secret = SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
     for index, plain in enumerate(sums, start=1):
         plan = round_plan(len(expected), 3, federation.settings)
-        assert np.array_equal(decrypt(federation.folder.load_aggregate(index), plan, secret, 3), plain)
+        assert np.array_equal(
+            decrypt(federation.folder.server.ciphertexts.load_aggregate(index), plan, secret, 3), plain
+        )
     for hospital in ("hospital-1", "hospital-2", "hospital-3"):
         assert final_weights(federation, hospital).tobytes() == expected.tobytes()
 

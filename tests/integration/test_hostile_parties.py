@@ -168,4 +168,4 @@ def test_too_few_votes_end_the_run(federation: Federation) -> None:
     federation.grid.tamper = tamper
     with pytest.raises(QuorumError, match="not decided"):
         federation.lead_round()
-    assert federation.folder.rounds()[-1]["phase"] == "aborted"
+    assert federation.folder.server.rounds()[-1]["phase"] == "aborted"

@@ -11,7 +11,8 @@ from commands import console
 from commands.info.sheet import protections
 from fedward import settings as setting
 from fedward.errors import EncryptionError, UsageError
-from fedward.folders.run import RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +37,9 @@ def test_info_prints_the_effective_settings_for_programs(tmp_path: Path) -> None
 
 
 def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run")
+    folder = SimulationFolder.create(tmp_path / "run")
     tables = setting.to_tables(setting.load(None, ("training.rounds", 77), ("privacy.mode", "update")))
-    folder.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), (), (), ""))
+    folder.server.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), (), (), ""))
     done = run("info", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "rounds = 77" in done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anvil import running_anvil
-from federation import Federation, founded, hospital_context
+from federation import Federation, founded
 from flwr.app import Message
 
 from blockchain.audit.auditor import audit
@@ -26,13 +26,13 @@ from blockchain.consortium.admission import (
     hand_over_model,
     take_model,
 )
-from blockchain.consortium.founding import settle_founding
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.consortium.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from client import Hospital
+from commands.simulate.founding import settle_founding
 from data_preprocessing import load_partition, save_partition
 from encryption import SecretContext, decrypt
 from fedward import settings as setting
@@ -41,9 +41,8 @@ from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, model_bytes
-from fedward.folders.run import Member
 from fedward.folders.whereabouts import announced
-from fedward.types import Address, HospitalId
+from fedward.types import Address, HospitalId, Member
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +73,7 @@ def deal(federation: Federation) -> None:
     dealer = folder(federation, 1)
     account = Identity.load(dealer.identity)
     with closing(Ledger.attach(federation.node.url, federation.ledger.contract, account)) as ledger:
-        deal_key(dealer, ledger, federation.folder.keys)
+        deal_key(dealer, ledger, federation.folder.server.keys)
 
 
 def start_epoch_without(federation: Federation, number: int) -> None:
@@ -86,7 +85,7 @@ def start_epoch_without(federation: Federation, number: int) -> None:
 
 def take(federation: Federation, *numbers: int) -> None:
     for number in numbers:
-        take_key(folder(federation, number), federation.ledger, federation.folder.keys)
+        take_key(folder(federation, number), federation.ledger, federation.folder.server.keys)
 
 
 def key_of(federation: Federation, number: int, fingerprint: bytes | None = None) -> SecretContext:
@@ -100,7 +99,11 @@ def bring_up_to_date(federation: Federation, number: int) -> None:
 
 def does_not_open(federation: Federation, round_index: int, secret: SecretContext) -> None:
     """Neither with its checks nor past them does a key open a round: what comes out is noise and refused."""
-    ledger, settings, chunks = federation.ledger, federation.settings, federation.folder.load_aggregate(round_index)
+    ledger, settings, chunks = (
+        federation.ledger,
+        federation.settings,
+        federation.folder.server.ciphertexts.load_aggregate(round_index),
+    )
     model = folder(federation, 1).load_model()
     with pytest.raises(VerificationError, match="under key"):
         candidate_model(model, chunks, round_index, ledger, secret, settings)
@@ -114,7 +117,7 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
     federation.grid.absent = frozenset({3})
     assert federation.lead_round()["phase"] == "accepted"
     start_epoch_without(federation, 4)
-    take_key(folder(federation, 2), federation.ledger, federation.folder.keys)
+    take_key(folder(federation, 2), federation.ledger, federation.folder.server.keys)
 
     # Hospital 3 has not taken the new key, hospital 4 may not: nothing of theirs leaves.
     federation.grid.absent = frozenset()
@@ -135,12 +138,12 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
 
     # Round 2 is under a key that hospital 3 lacks: it comes as far as the old key goes, and no further.
     absent = folder(federation, 3)
-    aggregates = {index: federation.folder.load_aggregate(index) for index in (1, 2)}
+    aggregates = {index: federation.folder.server.ciphertexts.load_aggregate(index) for index in (1, 2)}
     old = SecretContext.from_bytes(absent.load_secret_key())
     base_id, ledger, settings = federation.ledger.base_id(), federation.ledger, federation.settings
     with pytest.raises(VerificationError, match="under key"):
         candidate_model(absent.load_model(), aggregates[2], 2, ledger, old, settings)
-    take_key(absent, ledger, federation.folder.keys)
+    take_key(absent, ledger, federation.folder.server.keys)
     assert [key.epoch for key in absent.held_keys()] == [1, 2]
     secret = SecretContext.from_bytes(absent.load_secret_key())
     with pytest.raises(VerificationError, match="under key"):
@@ -165,10 +168,10 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
 
 def test_a_hospital_that_holds_another_key_than_the_rounds_refuses_the_round(federation: Federation) -> None:
     own = SecretContext.generate()
-    with closing(Hospital.open(hospital_context(federation.settings, 1))) as hospital:
+    with closing(Hospital.open(federation.context(1))) as hospital:
         assert hospital.public.fingerprint == federation.ledger.context_fingerprint() != own.public.fingerprint
     opening = federation.ledger.open_round()
-    with closing(Hospital.open(hospital_context(federation.settings, 2))) as hospital:
+    with closing(Hospital.open(federation.context(2))) as hospital:
         swapped = dataclasses.replace(hospital, secret=own)
         with pytest.raises(VerificationError, match="another key"):
             swapped.join_round(opening.round_index, federation.ledger.round(opening.round_index).phase)
@@ -185,21 +188,21 @@ def apply(federation: Federation, number: int = 5) -> Member:
     save_partition(hospital.partition, dataclasses.replace(images, hospital=name))
     agreed = dataclasses.replace(folder(federation, 1).membership(), hospital=name, weight=weight)
     members = [(entry.address, entry.weight) for entry in federation.ledger.roster()]
-    account = apply_to_join(hospital, federation.folder.keys, agreed, members)
-    assert apply_to_join(hospital, federation.folder.keys, agreed, members) == account
+    account = apply_to_join(hospital, federation.folder.server.keys, agreed, members)
+    assert apply_to_join(hospital, federation.folder.server.keys, agreed, members) == account
     return Member(agreed.hospital, account, agreed.weight)
 
 
 def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
     assert federation.lead_round()["phase"] == "accepted"
-    ledger, board = federation.ledger, federation.folder.keys
+    ledger, board = federation.ledger, federation.folder.server.keys
     old = key_of(federation, 1)
     member = apply(federation)
-    enroll(federation.folder, ledger, member)
+    enroll(federation.folder.server, ledger, member)
     height = ledger.head().height
-    enroll(federation.folder, ledger, member)
+    enroll(federation.folder.server, ledger, member)
     assert ledger.head().height == height  # once more changes nothing
-    assert [each.hospital for each in federation.folder.load_record().roster][-1] == "hospital-5"
+    assert [each.hospital for each in federation.folder.server.load_record().roster][-1] == "hospital-5"
 
     # Nothing goes on before a new key is dealt, and nobody deals or takes for a roster that it did not agree to.
     assert ledger.key_context().epoch == 2
@@ -242,9 +245,9 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
 
 
 def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Federation) -> None:
-    ledger, board = federation.ledger, federation.folder.keys
+    ledger, board = federation.ledger, federation.folder.server.keys
     member = apply(federation)
-    enroll(federation.folder, ledger, member)
+    enroll(federation.folder.server, ledger, member)
     agree(federation, 1, 2, 3, 4)
     newcomer, size = folder(federation, 5), len(federation.initial)
     # Before the first round the model in force is the initial one.
@@ -289,25 +292,25 @@ def test_the_registrar_enrolls_only_what_a_hospital_signed(federation: Federatio
     ledger, run = federation.ledger, federation.folder
     member = apply(federation)
     with pytest.raises(VerificationError, match="hospital-2 already"):
-        enroll(run, ledger, dataclasses.replace(member, hospital=HospitalId("hospital-2")))
-    card = run.keys.load_card(member.address)
-    run.keys.save_card(member.address, run.keys.load_card(address(federation, 2)))
+        enroll(run.server, ledger, dataclasses.replace(member, hospital=HospitalId("hospital-2")))
+    card = run.server.keys.load_card(member.address)
+    run.server.keys.save_card(member.address, run.server.keys.load_card(address(federation, 2)))
     with pytest.raises(VerificationError, match="not signed by that hospital"):
-        enroll(run, ledger, member)
-    run.keys.save_card(member.address, card)
+        enroll(run.server, ledger, member)
+    run.server.keys.save_card(member.address, card)
     assert len(ledger.roster()) == 4
     assert ledger.key_context().epoch == 1
     ledger.open_round()
     with pytest.raises(LedgerError) as caught:
-        enroll(run, ledger, member)
+        enroll(run.server, ledger, member)
     assert caught.value.reason == "RoundInProgress"
-    assert len(run.load_record().roster) == 4
+    assert len(run.server.load_record().roster) == 4
     ledger.abort_round(1, "test")
-    enroll(run, ledger, member)
+    enroll(run.server, ledger, member)
     # A crash between ledger and run.json is made good, but not with other figures than the ledger's.
-    run.save_record(dataclasses.replace(run.load_record(), roster=run.load_record().roster[:4]))
+    run.server.save_record(dataclasses.replace(run.server.load_record(), roster=run.server.load_record().roster[:4]))
     with pytest.raises(VerificationError, match="another weight"):
-        enroll(run, ledger, dataclasses.replace(member, weight=member.weight + 1))
+        enroll(run.server, ledger, dataclasses.replace(member, weight=member.weight + 1))
 
 
 # ---- loss -------------------------------------------------------------------------------------------------------
@@ -343,7 +346,7 @@ def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> Non
     take(federation, 2, 3, 4)
     absent = folder(federation, 3)
     next(path for path in absent.keys.iterdir() if path.name.startswith("0001-")).unlink()
-    aggregates = {1: federation.folder.load_aggregate(1)}
+    aggregates = {1: federation.folder.server.ciphertexts.load_aggregate(1)}
     with pytest.raises(EvidenceError, match="no secret key"):
         catch_up(
             absent,
@@ -354,7 +357,7 @@ def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> Non
             aggregates,
         )
     bring_up_to_date(federation, 2)
-    ledger, board = federation.ledger, federation.folder.keys
+    ledger, board = federation.ledger, federation.folder.server.keys
     hand_over_model(folder(federation, 2), ledger, board, address(federation, 3))
     assert take_model(absent, ledger, board, len(federation.initial)).base_id == ledger.base_id()
     federation.grid.absent = frozenset()
@@ -366,13 +369,13 @@ def test_the_audit_verifies_a_history_of_all_three(federation: Federation) -> No
     """Join, loss and revocation, a round after each: what the ledger says is judged by the rules' second form."""
     assert federation.lead_round()["phase"] == "accepted"
     member = apply(federation)
-    enroll(federation.folder, federation.ledger, member)
+    enroll(federation.folder.server, federation.ledger, member)
     agree(federation, 1, 2, 3, 4)
     deal(federation)
     take(federation, 2, 3, 4, 5)
     bring_up_to_date(federation, 2)
-    hand_over_model(folder(federation, 2), federation.ledger, federation.folder.keys, member.address)
-    take_model(folder(federation, 5), federation.ledger, federation.folder.keys, len(federation.initial))
+    hand_over_model(folder(federation, 2), federation.ledger, federation.folder.server.keys, member.address)
+    take_model(folder(federation, 5), federation.ledger, federation.folder.server.keys, len(federation.initial))
     federation.grid.size = 5
     assert federation.lead_round()["phase"] == "accepted"
     federation.ledger.start_key_epoch()
@@ -386,14 +389,15 @@ def test_the_audit_verifies_a_history_of_all_three(federation: Federation) -> No
     assert federation.lead_round()["phase"] == "accepted"
     assert [len(federation.ledger.round(index).included) for index in (1, 2, 3, 4)] == [4, 5, 5, 4]
     assert len({federation.ledger.opening(index).context_fingerprint for index in (1, 2, 3, 4)}) == 4
-    enroll(federation.folder, federation.ledger, apply(federation, 6))
+    enroll(federation.folder.server, federation.ledger, apply(federation, 6))
     members = [
-        (member, federation.folder.hospital(member.hospital)) for member in federation.folder.load_record().roster
+        (member, federation.folder.hospital(member.hospital))
+        for member in federation.folder.server.load_record().roster
     ]
     for _, hospital in members:
         remember(hospital, federation.ledger, Identity.load(hospital.identity))
     federation.node.stop()
-    result = audit(RunEvidence(federation.folder), gather_trust(members))
+    result = audit(RunEvidence(federation.folder.path), gather_trust(members))
     assert [line for line in result.report.lines if line.status in (Status.FAIL, Status.MISSING)] == []
     notes = [line.evidence for line in result.report.lines if line.status is Status.NOTE]
     assert "hospital-5 joined before round 2." in notes
@@ -409,7 +413,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
     assert federation.lead_round()["phase"] == "accepted"
     first = federation.ledger.context_fingerprint()
     member = apply(federation)
-    enroll(federation.folder, federation.ledger, member)
+    enroll(federation.folder.server, federation.ledger, member)
     agree(federation, 1, 2, 3, 4)
     deal(federation)
     take(federation, 2, 5)
@@ -421,7 +425,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
         (3, GIVEN_UP, federation.parties.server.address),
     ]
     arguments = [sys.executable, "main.py", "keys", "show", str(federation.folder.path)]
-    with announced(federation.folder, federation.node.url):
+    with announced(federation.folder.ledger, federation.node.url):
         running = subprocess.run([*arguments, "--json"], cwd=ROOT, capture_output=True, text=True)
     assert running.returncode == 0, running.stderr
     shown = json.loads(running.stdout)
@@ -454,7 +458,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
 
 def test_keys_show_makes_no_chain_where_there_is_none(federation: Federation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "run.json").write_bytes((federation.folder.path / "run.json").read_bytes())
+    (tmp_path / "empty" / "run.json").write_bytes((federation.folder.server.path / "run.json").read_bytes())
     arguments = [sys.executable, "main.py", "keys", "show", str(tmp_path / "empty")]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == EvidenceError.exit_code

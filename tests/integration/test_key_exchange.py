@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blockchain.consortium.founding import Parties, create_parties, found_consortium
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, leave_card, take_key
 from blockchain.consortium.sealed_keys import SealedKey, make_card, seal_key
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.node.embedded import RunningNode, start_node
+from commands.simulate.founding import Parties, create_parties, found_consortium
 from encryption import SecretContext
 from fedward import settings as setting
 from fedward.ciphertexts.serialized import PUBLIC_KEY
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.folders.hospital import HeldKey, HospitalFolder
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address, HospitalId, ImageSet, Partition
 
 NAMES = tuple(HospitalId(f"hospital-{number}") for number in range(1, 5))
@@ -37,7 +37,7 @@ def partition(name: HospitalId, images: int) -> Partition:
 class Founded:
     """A consortium of four, its dealer's key in every folder."""
 
-    run: RunFolder
+    run: SimulationFolder
     node: RunningNode
     parties: Parties
     ledger: Ledger
@@ -52,10 +52,10 @@ class Founded:
         folder = self.folder(number)
         account = Identity.load(folder.identity)
         with closing(Ledger.attach(self.node.url, self.ledger.contract, account, outbox=folder.transactions)) as ledger:
-            return deal_key(folder, ledger, self.run.keys)
+            return deal_key(folder, ledger, self.run.server.keys)
 
     def take(self, number: int) -> HeldKey:
-        return take_key(self.folder(number), self.ledger, self.run.keys)
+        return take_key(self.folder(number), self.ledger, self.run.server.keys)
 
     def revoke(self, number: int, *agreeing: int) -> None:
         """The registrar starts a new epoch, and hospitals agree to go on without that one."""
@@ -67,10 +67,10 @@ class Founded:
         agree_to_roster(self.folder(number), [(entry.address, entry.weight) for entry in self.ledger.roster()])
 
     def package(self, number: int, epoch: int) -> SealedKey:
-        return SealedKey.from_bytes(self.run.keys.load_sealed_key(epoch, self.identity(number).address))
+        return SealedKey.from_bytes(self.run.server.keys.load_sealed_key(epoch, self.identity(number).address))
 
     def leave(self, number: int, epoch: int, package: SealedKey) -> None:
-        self.run.keys.save_sealed_key(epoch, self.identity(number).address, package.to_bytes())
+        self.run.server.keys.save_sealed_key(epoch, self.identity(number).address, package.to_bytes())
 
     def refused(self, number: int, words: str, *errors: type[Exception]) -> None:
         """The hospital takes nothing, and its keys stay as they were."""
@@ -83,7 +83,7 @@ class Founded:
 @pytest.fixture
 def founded(tmp_path: Path) -> Iterator[Founded]:
     settings = setting.load(None, ("data.hospitals", 4))
-    run = RunFolder.create(tmp_path / "run")
+    run = SimulationFolder.create(tmp_path / "run")
     parties = create_parties(run, NAMES)
     stranger = tmp_path / "stranger"
     funded = (*parties.addresses(), Identity.create(stranger).address)
@@ -106,15 +106,15 @@ def test_all_hold_the_dealers_key_and_the_server_not_even_the_public_half(founde
         for path in founded.folder(number).keys.iterdir():
             assert path.stat().st_mode & 0o777 == 0o600
     public_key = secret.public.to_bytes()[-PUBLIC_KEY.total_bytes :]
-    for folder in (founded.run.server, founded.run.keys.path):
+    for folder in (founded.run.server.path, founded.run.server.keys.path):
         kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
         assert kept
         assert not any(public_key in content for content in kept)
     assert founded.deal() == held  # once more changes nothing: what was left is sealed again
     assert founded.package(2, 1).open(founded.package(2, 1).terms, founded.identity(2).sealing_key)
-    assert not (founded.run.keys.path / "epoch-0001" / f"{founded.identity(1).address}.sealed").exists()
+    assert not (founded.run.server.keys.path / "epoch-0001" / f"{founded.identity(1).address}.sealed").exists()
     # The founding can be repaired like all that follows: every transaction is kept until it is certain to stay.
-    kept = TransactionOutbox(founded.run.server / "transactions").entries()
+    kept = TransactionOutbox(founded.run.server.transactions).entries()
     assert [transaction.nonce for transaction in kept] == list(range(5))
     assert len(TransactionOutbox(founded.folder(1).transactions).entries()) == 1
 
@@ -178,12 +178,12 @@ def test_a_ghost_on_the_roster_stops_dealer_and_hospitals(founded: Founded) -> N
     founded.revoke(4, 1, 2, 3)
     ghost = founded.parties.server
     founded.ledger.register(ghost.address, 1, ghost.x25519_public_key)
-    founded.run.keys.save_card(ghost.address, make_card(ghost, founded.ledger.chain_id, founded.ledger.contract))
+    founded.run.server.keys.save_card(ghost.address, make_card(ghost, founded.ledger.chain_id, founded.ledger.contract))
     with pytest.raises(VerificationError, match="roster of 4 hospitals"):
         founded.deal()
     assert founded.ledger.context_fingerprint() == NOT_SET
     assert [key.epoch for key in founded.folder(1).held_keys()] == [1]
-    assert not (founded.run.keys.path / "epoch-0002").exists()
+    assert not (founded.run.server.keys.path / "epoch-0002").exists()
     founded.refused(2, "roster of 4 hospitals")
     # A dealer that went along with it would be refused by the others.
     founded.agree(1)
@@ -210,19 +210,19 @@ def test_a_newcomer_is_sealed_to_only_under_its_own_word(founded: Founded, tmp_p
     with pytest.raises(EvidenceError, match="left no sealing key"):
         founded.deal()
     chain_id, contract = founded.ledger.chain_id, founded.ledger.contract
-    founded.run.keys.save_card(identity.address, make_card(founded.parties.server, chain_id, contract))
+    founded.run.server.keys.save_card(identity.address, make_card(founded.parties.server, chain_id, contract))
     with pytest.raises(VerificationError, match="not signed by that hospital"):
         founded.deal()
     newcomer.join(replace(founded.folder(1).membership(), hospital=HospitalId("hospital-5"), weight=7))
-    leave_card(newcomer, founded.run.keys)
+    leave_card(newcomer, founded.run.server.keys)
     with pytest.raises(VerificationError, match="not the one on its card"):
         founded.deal()
     with pytest.raises(EvidenceError, match="names no key for epoch 2"):  # it never gets the one before it came
-        take_key(newcomer, founded.ledger, founded.run.keys)
+        take_key(newcomer, founded.ledger, founded.run.server.keys)
     # It says on the ledger which key is its own.
     with closing(Ledger.attach(founded.node.url, contract, identity)) as own:
         own.rotate_key(identity.x25519_public_key)
-    assert founded.deal() == take_key(newcomer, founded.ledger, founded.run.keys)
+    assert founded.deal() == take_key(newcomer, founded.ledger, founded.run.server.keys)
     assert newcomer.load_secret_key() == founded.folder(1).load_secret_key()
 
 
@@ -241,7 +241,7 @@ def test_a_lost_sealing_key_is_replaced_and_sealed_to_anew(founded: Founded) -> 
         own.rotate_key(renewed.x25519_public_key)
     with pytest.raises(VerificationError, match="not the one on its card"):
         founded.deal()
-    leave_card(folder, founded.run.keys)
+    leave_card(folder, founded.run.server.keys)
     assert founded.deal() == founded.take(2)
     assert folder.load_secret_key() == founded.folder(1).load_secret_key()
 

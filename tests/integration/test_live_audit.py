@@ -33,7 +33,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
 from blockchain.witness import attest_round
 from fedward.errors import FedwardError
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,14 +58,15 @@ class Running:
 
     def _examine(self, url: str, with_run: bool, max_bytes: int) -> AuditResult:
         with closing(NodeRpc(url, max_bytes)) as rpc:
-            store = RunEvidence(self.federation.folder) if with_run else None
+            store = RunEvidence(self.federation.folder.path) if with_run else None
             return audit(NodeEvidence(rpc, self.federation.ledger.contract, store, self.trust), self.trust)
 
 
 def vouched(federation: Federation) -> TrustFile:
     """What the hospitals sign after the last round."""
     members = [
-        (member, federation.folder.hospital(member.hospital)) for member in federation.folder.load_record().roster
+        (member, federation.folder.hospital(member.hospital))
+        for member in federation.folder.server.load_record().roster
     ]
     for _, folder in members:
         remember(folder, federation.ledger, Identity.load(folder.identity))
@@ -306,7 +307,7 @@ def test_a_node_that_is_not_there_is_missing_evidence(foreign: Running) -> None:
 def test_a_reorganized_chain_is_read_anew(foreign: Running, tmp_path: Path) -> None:
     with running_anvil(CHAIN_ID) as anvil, founded(tmp_path / "run", anvil=anvil) as federation:
         with closing(NodeRpc(anvil.url)) as rpc:
-            evidence = NodeEvidence(rpc, federation.ledger.contract, RunEvidence(federation.folder))
+            evidence = NodeEvidence(rpc, federation.ledger.contract, RunEvidence(federation.folder.path))
             before = anvil.ask("evm_snapshot")
             anvil.ask("evm_mine")
             evidence.refresh()
@@ -333,8 +334,10 @@ def follower_of(federation: Federation, told: list[str]) -> Follower:
     contract, identity = federation.ledger.contract, federation.parties.witness
     assert identity
     ledger = Ledger.attach(federation.node.url, contract, identity)
-    evidence = NodeEvidence(NodeRpc(federation.node.url), contract, RunEvidence(federation.folder))
-    witness = Witness(identity.address, lambda number: attest_round(ledger, federation.folder, number))
+    evidence = NodeEvidence(NodeRpc(federation.node.url), contract, RunEvidence(federation.folder.path))
+    witness = Witness(
+        identity.address, lambda number: attest_round(ledger, federation.folder.server.ciphertexts, number)
+    )
     return Follower(evidence, contract, None, witness, told.append)
 
 
@@ -389,7 +392,7 @@ def test_a_follower_waits_for_ciphertexts_that_are_late(witnessed: Federation) -
     told: list[str] = []
     follower = follower_of(witnessed, told)
     to_the_vote(witnessed)
-    listed = witnessed.folder.ciphertexts / "round-0001.json"
+    listed = witnessed.folder.server.ciphertexts.path / "round-0001.json"
     content = listed.read_bytes()
     listed.unlink()
     follower.look()
@@ -424,12 +427,12 @@ def test_the_command_audits_a_node(foreign: Running, tmp_path: Path) -> None:
 
 
 def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
-    with founded(tmp_path / "run") as federation, announced(federation.folder, federation.node.url):
+    with founded(tmp_path / "run") as federation, announced(federation.folder.ledger, federation.node.url):
         process = command(federation.folder.path, "--follow", "--json")
         wait_for(process, "Following ")
         federation.lead_round()
         vouched(federation).save(federation.folder.trust)
-        federation.folder.log_progress("finished")
+        federation.folder.server.log_progress("finished")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     assert json.loads(out)["verified"] is True
@@ -437,7 +440,7 @@ def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path) -> None:
-    with founded(tmp_path / "run") as federation, announced(federation.folder, federation.node.url):
+    with founded(tmp_path / "run") as federation, announced(federation.folder.ledger, federation.node.url):
         process = command(federation.folder.path, "--follow")
         federation.lead_round()
         wait_for(process, "waiting for the next")
@@ -451,9 +454,9 @@ def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_is_audited_from_its_folder(tmp_path: Path) -> None:
     with founded(tmp_path / "run") as federation:
         federation.lead_round()
-        stale = announced(federation.folder, "http://127.0.0.1:9")
+        stale = announced(federation.folder.ledger, "http://127.0.0.1:9")
         stale.__enter__()
-    process = command(RunFolder(tmp_path / "run").path, "--follow", "--json")
+    process = command(SimulationFolder(tmp_path / "run").path, "--follow", "--json")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 8, out + err
     assert "does not answer" in err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from federation import Federation, founded, hospital_context
+from federation import Federation, founded
 from flwr.app import Message
 from flwr.common.serde import recorddict_to_proto
 
@@ -131,7 +131,7 @@ def test_no_file_but_a_hospitals_own_holds_its_keys(watched: Watched) -> None:
     base, run = federation.folder.path.parent, federation.folder
     pieces = shared_pieces(federation)
     own = {name: raw_keys(federation, name) for name in NAMES}
-    server = {"server's account.key": bytes.fromhex((run.server / "account.key").read_text())}
+    server = {"server's account.key": bytes.fromhex((run.server.identity / "account.key").read_text())}
     searched = 0
     for path in files_below(base):
         content, inside = path.read_bytes(), path.relative_to(run.hospitals) if run.hospitals in path.parents else None
@@ -142,10 +142,10 @@ def test_no_file_but_a_hospitals_own_holds_its_keys(watched: Watched) -> None:
         if not owner:
             assert found_in(content, pieces) == [], f"{path} holds the consortium's key"
             searched += len(content)
-        if path.parent != run.server:
+        if path.parent != run.server.identity:
             assert found_in(content, server) == [], f"{path} holds the server's key"
     assert searched > 5_000_000, "ledger, ciphertexts and sealed keys were there to be searched"
-    assert list((run.keys.path / "epoch-0001").glob("*.sealed"))
+    assert list((run.server.keys.path / "epoch-0001").glob("*.sealed"))
 
 
 def test_every_file_that_holds_a_key_is_its_owners_only(watched: Watched) -> None:
@@ -184,7 +184,7 @@ def test_no_message_log_run_config_or_bundle_holds_a_key(watched: Watched, tmp_p
 def test_no_repr_error_or_pickle_of_a_hospital_holds_a_key(watched: Watched) -> None:
     federation = watched.federation
     secrets = {**shared_pieces(federation), **raw_keys(federation, NAMES[0])}
-    with closing(Hospital.open(hospital_context(federation.settings, 1))) as hospital:
+    with closing(Hospital.open(federation.context(1))) as hospital:
         values = (hospital, hospital.secret, hospital.identity, hospital.folder, hospital.membership)
         shown = "".join(f"{value!r} {value!s} {vars(value) if value is hospital else ''}" for value in values)
         assert hospital.identity.address in shown

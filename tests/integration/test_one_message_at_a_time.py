@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from federation import PRIVATE_SCATTER, Federation, founded, hospital_context
+from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
 import client
@@ -34,7 +34,7 @@ def asked_to_train(federation: Federation, node: int) -> Message:
 def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(tmp_path: Path) -> None:
     with founded(tmp_path / "run", *PRIVATE_SCATTER) as federation:
         federation.server().ledger.open_round()
-        request, context = asked_to_train(federation, 1), hospital_context(federation.settings, 1)
+        request, context = asked_to_train(federation, 1), federation.context(1)
         really, both = client.train_privately, threading.Barrier(2)
 
         def meeting(*arguments: Any, **named: Any) -> SampledUpdate:
@@ -58,13 +58,13 @@ def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
 
 def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salted_report(tmp_path: Path) -> None:
     with founded(tmp_path / "run", ("model.name", "scatter")) as federation:
-        findings, members = len(federation.data.findings), federation.folder.load_record().roster
+        findings, members = len(federation.data.findings), federation.folder.server.load_record().roster
         folders = {member.address: federation.folder.hospital(member.hospital) for member in members}
 
         def ask_again(node: int, reply: Message) -> Message:
             if "vote" not in reply.content:
                 return reply
-            again = client.judge(federation.grid.requests[-1], hospital_context(federation.settings, node))
+            again = client.judge(federation.grid.requests[-1], federation.context(node))
             votes = [records_to_ballot(message.content, findings).signed for message in (reply, again)]
             assert votes[0] == votes[1]
             return again
@@ -96,7 +96,7 @@ def test_two_requests_for_a_vote_at_once_get_one_salt(tmp_path: Path) -> None:
                 return reply
             hospital = federation.folder.hospital(HospitalId("hospital-1"))
             (hospital.path / "reports" / "round-0001.json").unlink()
-            request, context = federation.grid.requests[-1], hospital_context(federation.settings, node)
+            request, context = federation.grid.requests[-1], federation.context(node)
             with mock.patch("client.detect", meeting), ThreadPoolExecutor(2) as pool:
                 replies = list(pool.map(lambda _: client.judge(request, context), "ab"))
             votes = [records_to_ballot(message.content, findings).signed for message in (reply, *replies)]

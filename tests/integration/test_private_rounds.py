@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from federation import Federation, founded, hospital_context
+from federation import Federation, founded
 from flwr.app import Message
 
 import client
@@ -57,7 +57,7 @@ def test_what_each_hospital_spent_is_on_the_ledger_as_in_its_own_record(private:
     assert [entry["train_loss"] for entry in metrics] == [None, None], "a loss without noise stays at home"
     event = expected_event(private.settings.privacy)
     assert (event.mode, event.unit, event.sampling_rate, event.steps) == ("sample", "patient", 0.5, 2)
-    for number, member in enumerate(private.folder.load_record().roster, start=1):
+    for number, member in enumerate(private.folder.server.load_record().roster, start=1):
         assert private.ledger.privacy_events(member.address) == {1: event, 2: event}
         assert record(private, number).spent() == [event] * 2
         assert epsilon(record(private, number).spent()) == cost(2)
@@ -111,7 +111,7 @@ def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(tmp_pat
         phases = [federation.ledger.round(index).phase for index in (1, 2)]
         assert phases == [RoundPhase.ACCEPTED, RoundPhase.ABORTED]
         assert [len(record(federation, number).spent()) for number in (1, 2, 3)] == [2, 2, 2]
-        last = json.loads(read_lines(federation.folder.progress)[-1])
+        last = json.loads(read_lines(federation.folder.server.progress)[-1])
         assert (last["event"], last["decided"]) == ("budget-spent", 1)
         assert "beyond the budget" in last["what"]
 
@@ -140,7 +140,7 @@ def test_a_crash_between_charge_and_submission_is_charged_once_more_and_a_retry_
     request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
     private.grid.absent = frozenset({1})  # asked by hand below
     private.grid.push_messages([request])
-    request, context = private.grid.requests[0], hospital_context(private.settings, 1)
+    request, context = private.grid.requests[0], private.context(1)
     with mock.patch.object(HospitalFolder, "save_submission", side_effect=ResourceError("The disk is full.", "Wait.")):
         assert wire.read_failure(client.take_part(request, context))
     event = expected_event(private.settings.privacy)
@@ -185,7 +185,7 @@ def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(p
     folder = private.folder.hospital(HospitalId("hospital-1"))
     request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
     private.grid.push_messages([request])
-    request, context = private.grid.requests[0], hospital_context(private.settings, 1)
+    request, context = private.grid.requests[0], private.context(1)
     stored = folder.load_submission(1)
     assert stored
     shutil.rmtree(folder.path / "outbox")

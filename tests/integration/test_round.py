@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation import Federation, Tamper, founded, hospital_context
+from federation import Federation, Tamper, founded
 from flwr.app import ArrayRecord, Message
 
 import client
@@ -73,7 +73,9 @@ def test_encrypted_rounds_equal_the_plaintext_twin_bit_for_bit(federation: Feder
     secret = SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
     for index, plain in enumerate(sums, start=1):
         plan = round_plan(len(expected), 3, federation.settings)
-        assert np.array_equal(decrypt(federation.folder.load_aggregate(index), plan, secret, 3), plain)
+        assert np.array_equal(
+            decrypt(federation.folder.server.ciphertexts.load_aggregate(index), plan, secret, 3), plain
+        )
 
 
 def change_chunks(reply: Message, change: dict[str, bytes]) -> Message:
@@ -197,7 +199,7 @@ def test_losing_the_quorum_stops_the_run_and_leaves_the_model(federation: Federa
     with pytest.raises(QuorumError) as stopped:
         federation.lead_round()
     assert stopped.value.exit_code == 9
-    assert federation.folder.rounds()[-1]["phase"] == "aborted"
+    assert federation.folder.server.rounds()[-1]["phase"] == "aborted"
     assert final_weights(federation, "hospital-1").tobytes() == federation.initial.tobytes()
 
 
@@ -215,7 +217,7 @@ def test_a_retry_resends_the_same_bytes_and_spends_nothing_more(federation: Fede
     federation.server().ledger.open_round()
     request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
     federation.grid.push_messages([request])
-    context = hospital_context(federation.settings, 1)
+    context = federation.context(1)
     replies = [client.take_part(federation.grid.requests[0], context) for _ in range(2)]
     sent = [wire.records_to_submission(reply.content, CHUNKS) for reply in replies]
     assert sent[0].chunks == sent[1].chunks

@@ -26,7 +26,9 @@ def model_of(federation: Federation, number: int) -> GlobalModel:
     try:
         return catch_up(*arguments, {})
     except MissingAggregates as missing:
-        return catch_up(*arguments, {index: federation.folder.load_aggregate(index) for index in missing.rounds})
+        return catch_up(
+            *arguments, {index: federation.folder.server.ciphertexts.load_aggregate(index) for index in missing.rounds}
+        )
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "yogi"])

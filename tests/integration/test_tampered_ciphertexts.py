@@ -156,7 +156,7 @@ def adding(how: Callable[[list[VerifiedUpdate], list[bytes]], list[bytes]], run:
     def dishonest(updates: list[VerifiedUpdate], store: Path) -> EncryptedAggregate:
         honest = aggregate(updates, store)
         sums = how(updates, [path.read_bytes() for path in honest.chunk_files])
-        files = tuple(run.folder.store_ciphertext(chunk) for chunk in sums)
+        files = tuple(run.folder.server.ciphertexts.store(chunk) for chunk in sums)
         return EncryptedAggregate(files, merkle_root([sha256(chunk) for chunk in sums]), honest.included)
 
     with mock.patch("server.aggregate", dishonest):
@@ -167,7 +167,7 @@ def lead_dishonestly(run: Federation) -> None:
     """One honest round, one without hospital-2's update, one with a stranger's; the hospitals accept all three."""
 
     def without_one(updates: list[VerifiedUpdate], _sums: list[bytes]) -> list[bytes]:
-        victim = run.folder.load_record().roster[1].address
+        victim = run.folder.server.load_record().roster[1].address
         return total([[path.read_bytes() for path in one.chunk_files] for one in updates if one.hospital != victim])
 
     def with_a_strangers(_updates: list[VerifiedUpdate], sums: list[bytes]) -> list[bytes]:

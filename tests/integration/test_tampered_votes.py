@@ -18,7 +18,6 @@ from blockchain.audit.report import Status, Step
 from blockchain.audit.sources.evidence import RawBlock
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.calls import decode_call
-from fedward.folders.run import RunFolder
 
 G, R, X, RULES, C = Step.GENESIS, Step.ROOTS, Step.EXECUTION, Step.RULES, Step.CHECKPOINTS
 ACCEPT = 3  # place in a vote
@@ -88,7 +87,7 @@ def forged(run: FinishedRun, case: Case) -> tuple[Tampered, list[tuple[bytes, ..
     copy = Tampered.of(run)
     case.forge(copy)
     made = copy.mine(lenient_machine(case.check) if case.check else None)
-    before = RunEvidence(RunFolder(run.folder))
+    before = RunEvidence(run.folder)
     assert len(copy.bodies) == sum(1 for _ in before.blocks())
     copy.vouch(made.heads)
     return copy, made.receipts
@@ -132,7 +131,7 @@ def test_where_nothing_can_be_run_again_the_rules_in_python_find_it(
     finished: FinishedRun, tmp_path: Path, case: Case, step: Step
 ) -> None:
     copy, receipts = forged(finished, case)
-    evidence = NodesWord(RunEvidence(RunFolder(copy.save("folder", tmp_path / "copy"))), receipts)
+    evidence = NodesWord(RunEvidence(copy.save("folder", tmp_path / "copy")), receipts)
     report = examine(evidence, copy.trust).report  # type: ignore[arg-type]
     failed = [line for line in report.in_order() if line.status is Status.FAIL]
     assert report.exit_code == 7

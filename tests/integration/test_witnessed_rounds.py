@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from federation import Federation, founded, hospital_context
+from federation import Federation, founded
 from flwr.app import Message
 
 import client
@@ -80,7 +80,7 @@ def adds_of_its_own(federation: Federation) -> "mock._patch[object]":
         nothing = PrivateUpdate(np.zeros(lead.parameters, np.float32), expected_event(federation.settings.privacy))
         own = encrypt(nothing, 1, 3, plan, federation.public_context(), np.random.default_rng(0)).chunks
         sums = [add_ciphertexts(path.read_bytes(), more) for path, more in zip(honest.chunk_files, own, strict=True)]
-        files = tuple(federation.folder.store_ciphertext(chunk) for chunk in sums)
+        files = tuple(federation.folder.server.ciphertexts.store(chunk) for chunk in sums)
         return EncryptedAggregate(files, merkle_root([sha256(chunk) for chunk in sums]), honest.included)
 
     return mock.patch("server.aggregate", add_more)
@@ -90,10 +90,11 @@ def to_the_vote(federation: Federation) -> None:
     """Lead a round until it is voted on, with no vote yet."""
     lead = federation.server()
     opening = lead.ledger.open_round()
-    log = server.RoundLog(lead.run, opening.round_index)
+    log = server.RoundLog(lead.folder, opening.round_index)
     updates = server.collect_updates(lead, opening, log)
-    total = aggregate(updates, lead.run.ciphertexts)
-    lead.run.save_round(opening.round_index, total.chunk_files, {one.hospital: one.chunk_files for one in updates})
+    total = aggregate(updates, lead.folder.ciphertexts.path)
+    files = {one.hospital: one.chunk_files for one in updates}
+    lead.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     server.close_submissions(lead, opening, total, log)
 
 
@@ -121,7 +122,7 @@ def test_a_server_that_adds_a_ciphertext_of_its_own_is_stopped_before_the_round_
     assert federation.ledger.base_id() == before
     assert len(told) == 1
     assert "the server added something else" in told[0]
-    assert federation.folder.rounds()[-1]["phase"] == "aborted"
+    assert federation.folder.server.rounds()[-1]["phase"] == "aborted"
 
 
 def test_without_its_witness_a_round_ends_and_says_why(federation: Federation) -> None:
@@ -134,10 +135,10 @@ def test_without_its_witness_a_round_ends_and_says_why(federation: Federation) -
 def test_a_damaged_store_gets_no_attestation(federation: Federation, case: str) -> None:
     to_the_vote(federation)
     folder = federation.folder
-    updates = folder.load_updates(1)
+    updates = folder.server.ciphertexts.round_files(1).updates
     hospitals = list(updates)
-    chunk = folder.ciphertexts / updates[hospitals[0]][0]
-    files = {address: [folder.ciphertexts / name for name in names] for address, names in updates.items()}
+    chunk = folder.server.ciphertexts.path / updates[hospitals[0]][0]
+    files = {address: [folder.server.ciphertexts.path / name for name in names] for address, names in updates.items()}
     expected: type[FedwardError] = VerificationError
     if case == "changed":
         content = bytearray(chunk.read_bytes())
@@ -155,18 +156,21 @@ def test_a_damaged_store_gets_no_attestation(federation: Federation, case: str) 
             del files[hospitals[0]]
             expected = EvidenceError
         else:
-            files[hospitals[0]][0] = folder.ciphertexts / ".."
+            files[hospitals[0]][0] = folder.server.ciphertexts.path / ".."
             expected = EvidenceError
-        folder.save_round(1, [], files)
+        folder.server.ciphertexts.save_round(1, [], files)
     with witness_ledger(federation) as ledger, pytest.raises(expected):
-        attest_round(ledger, folder, 1)
+        attest_round(ledger, folder.server.ciphertexts, 1)
     assert federation.ledger.attestations(1) == ()
 
 
 def test_a_witness_that_comes_back_finishes_what_it_began(federation: Federation) -> None:
     """Ciphertexts that arrive late are waited for; a round that was attested to is left alone."""
     to_the_vote(federation)
-    chunk = federation.folder.ciphertexts / next(iter(federation.folder.load_updates(1).values()))[0]
+    chunk = (
+        federation.folder.server.ciphertexts.path
+        / next(iter(federation.folder.server.ciphertexts.round_files(1).updates.values()))[0]
+    )
     aside = chunk.rename(chunk.with_suffix(".aside"))
     told: list[str] = []
     with witness_ledger(federation) as ledger:
@@ -181,12 +185,12 @@ def test_a_witness_that_comes_back_finishes_what_it_began(federation: Federation
                     aside.rename(chunk)
                 return visit is None
 
-        follow(ledger, federation.folder, Visits(), 0.01, told.append)
+        follow(ledger, federation.folder.server.ciphertexts, Visits(), 0.01, told.append)
         assert len(told) == 1
         assert "could not be read" in told[0]
         assert len(federation.ledger.attestations(1)) == 1
         visits = iter(("started anew",))
-        follow(ledger, federation.folder, Visits(), 0.01, told.append)
+        follow(ledger, federation.folder.server.ciphertexts, Visits(), 0.01, told.append)
     assert len(told) == 1
     assert len(federation.ledger.attestations(1)) == 1
 
@@ -196,7 +200,7 @@ def test_hospitals_refuse_a_ledger_with_other_witnesses_than_they_joined_under(f
     federation.server().ledger.open_round()
     request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
     federation.grid.push_messages([request])
-    context = hospital_context(federation.settings, 1)
+    context = federation.context(1)
     failure = wire.read_failure(client.take_part(federation.grid.requests[-1], context))
     assert failure is not None
     assert failure.exit_code == VerificationError.exit_code
@@ -205,12 +209,12 @@ def test_hospitals_refuse_a_ledger_with_other_witnesses_than_they_joined_under(f
 
 
 def test_the_witness_has_a_key_of_its_own_and_is_pinned(federation: Federation) -> None:
-    keys = list(federation.folder.witness.iterdir())
+    keys = list(federation.folder.witness.path.iterdir())
     assert {path.name for path in keys} == {"account.key", "x25519.key"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in keys)
     assert federation.parties.witness
     pinned = (federation.parties.witness.address,)
-    assert federation.ledger.witnesses() == pinned == federation.folder.load_record().witnesses
+    assert federation.ledger.witnesses() == pinned == federation.folder.server.load_record().witnesses
     for hospital in federation.parties.hospitals:
         assert federation.folder.hospital(hospital).membership().witnesses == pinned
-    assert dataclasses.asdict(federation.folder.load_record())["witnesses"] == pinned
+    assert dataclasses.asdict(federation.folder.server.load_record())["witnesses"] == pinned

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from blockchain.audit.report import Report, Status
 from blockchain.audit.sources.bundle import BundleEvidence, write_bundle
-from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import parse_json, sha256
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, HospitalId
 
 HOSPITAL = Address("0x4e656414d2C96918F23765FCC00D107111C6341f")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fedward.errors import EvidenceError
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership
-from fedward.folders.run import Member, RunFolder, RunRecord
-from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, Member, PrivacyEvent, SignedCommitment
 
 WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
@@ -21,30 +22,35 @@ MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
 RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,), (), "00")
 
 
-def filled(path: Path) -> tuple[HospitalFolder, RunFolder]:
+def filled(path: Path) -> tuple[HospitalFolder, SimulationFolder]:
     """A hospital's and a run's folder with one of everything in them."""
-    run = RunFolder.create(path / "run")
+    run = SimulationFolder.create(path / "run")
     hospital = HospitalFolder.create(run.hospital(HospitalId("hospital-1")).path)
     hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00", "00", 1, "00", (Address("0xw"),)))
     hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
     hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])
     hospital.save_checkpoint({"round": 1, "height": 7})
-    run.save_record(RECORD)
-    run.save_round(1, [run.store_ciphertext(b"sum")], {Address("0xh"): [run.store_ciphertext(b"part")]})
-    run.log_round({"round": 1, "phase": "accepted"})
+    run.server.save_record(RECORD)
+    run.server.ciphertexts.save_round(
+        1, [run.server.ciphertexts.store(b"sum")], {Address("0xh"): [run.server.ciphertexts.store(b"part")]}
+    )
+    run.server.log_round({"round": 1, "phase": "accepted"})
     return hospital, run
 
 
-READERS: dict[str, Callable[[HospitalFolder, RunFolder], object]] = {
+READERS: dict[str, Callable[[HospitalFolder, SimulationFolder], object]] = {
     "run/hospitals/hospital-1/hospital.json": lambda hospital, _: hospital.membership(),
     "run/hospitals/hospital-1/model.npz": lambda hospital, _: hospital.load_model(),
     "run/hospitals/hospital-1/candidate.npz": lambda hospital, _: hospital.load_candidate(),
     "run/hospitals/hospital-1/outbox/round-0002/commitment.json": lambda hospital, _: hospital.load_submission(2),
     "run/hospitals/hospital-1/checkpoints.jsonl": lambda hospital, _: hospital.checkpoints(),
-    "run/run.json": lambda _, run: run.load_record(),
-    "run/ciphertexts/round-0001.json": lambda _, run: (run.load_aggregate(1), run.load_updates(1)),
-    "run/metrics.jsonl": lambda _, run: run.rounds(),
+    "run/server/run.json": lambda _, run: run.server.load_record(),
+    "run/server/ciphertexts/round-0001.json": lambda _, run: (
+        run.server.ciphertexts.load_aggregate(1),
+        run.server.ciphertexts.round_files(1),
+    ),
+    "run/server/metrics.jsonl": lambda _, run: run.server.rounds(),
 }
 
 
@@ -75,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damage_is_missing_evidence_and_nothing_worse(
     name: str, folder: Path, kind: str, place: int, value: int
 ) -> None:
-    run = RunFolder(folder / "run")
+    run = SimulationFolder(folder / "run")
     hospital, file = run.hospital(HospitalId("hospital-1")), folder / name
     whole = file.read_bytes()
     READERS[name](hospital, run)
@@ -90,7 +96,7 @@ def test_damage_is_missing_evidence_and_nothing_worse(
 @pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".npz")])
 def test_no_single_byte_of_an_array_file_breaks_its_reader(name: str, folder: Path) -> None:
     """Headers that claim encryption or an unknown compression are too rare for chance to find."""
-    run = RunFolder(folder / "run")
+    run = SimulationFolder(folder / "run")
     hospital, file = run.hospital(HospitalId("hospital-1")), folder / name
     whole = file.read_bytes()
     try:

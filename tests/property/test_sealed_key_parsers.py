@@ -12,7 +12,7 @@ from blockchain.consortium.sealed_keys import MAX_PACKAGE_BYTES, SealedKey, Term
 from blockchain.identity import Identity
 from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal, unseal
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
-from fedward.folders.key_board import MAX_FILE_BYTES, KeyBoard
+from fedward.folders.key_board import MAX_FILE_BYTES, KeyBoardFolder
 from fedward.types import Address
 
 SECRET = b"the consortium's key, as far as this test is concerned"
@@ -112,7 +112,7 @@ def test_each_term_counts_by_itself_in_the_check_the_signature_and_the_seal(
 def test_size_is_bounded_before_anything_is_read(terms: Terms, tmp_path: Path) -> None:
     with pytest.raises(EncryptionError, match="not a sealed key"):
         SealedKey.from_bytes(b"fedward sealed key 1\n" + bytes(MAX_PACKAGE_BYTES))
-    board, hospital = KeyBoard(tmp_path / "keys"), terms.recipient
+    board, hospital = KeyBoardFolder(tmp_path / "keys"), terms.recipient
     with pytest.raises(EvidenceError, match="no key of epoch 1"):
         board.load_sealed_key(1, hospital)
     board.save_sealed_key(1, hospital, b"")

@@ -18,7 +18,7 @@ from fedward.ciphertexts.encrypted_counts import (
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EncryptionError, EvidenceError
 from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
-from fedward.folders.run import RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address
 
 SECRET = SecretContext.generate()
@@ -164,15 +164,15 @@ def test_a_capped_histogram_adds_up_and_keeps_its_shape() -> None:
 
 
 def test_a_kept_sum_is_whole_or_not_there(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path / "run")
-    assert run.load_counts(1) is None
+    run = SimulationFolder.create(tmp_path / "run")
+    assert run.server.load_counts(1) is None
     chunks = tuple(bytes([10, number]) * (CIPHERTEXT.total_bytes // 2) + b"x" for number in range(3))
     chunks = tuple(chunk[: CIPHERTEXT.total_bytes] for chunk in chunks)
     counts = EncryptedCounts((Address("0xa"), Address("0xb")), chunks)
-    run.save_counts(1, counts)
-    assert run.load_counts(1) == counts
-    assert [path.name for path in run.counts.iterdir()] == ["round-0001.sum"]
-    path = run.counts / "round-0001.sum"
+    run.server.save_counts(1, counts)
+    assert run.server.load_counts(1) == counts
+    assert [path.name for path in run.server.counts.iterdir()] == ["round-0001.sum"]
+    path = run.server.counts / "round-0001.sum"
     whole = path.read_bytes()
     for damaged in (
         b"",
@@ -187,4 +187,4 @@ def test_a_kept_sum_is_whole_or_not_there(tmp_path: Path) -> None:
     ):
         path.write_bytes(damaged)
         with pytest.raises(EvidenceError, match="damaged"):
-            run.load_counts(1)
+            run.server.load_counts(1)

@@ -108,7 +108,7 @@ def test_a_simulation_runs_only_as_long_as_both_of_its_processes(tmp_path: Path,
 
 def test_a_child_gets_the_quiet_environment_of_its_own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
-    process = flower._spawn(["python", "-c", SLEEP], tmp_path / "home", tmp_path / "log")
+    process = flower._spawn(["python", "-c", SLEEP], tmp_path / "home", tmp_path / "log", tmp_path / "hospitals")
     try:
         deadline = time.monotonic() + 20
         while "ready" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
@@ -123,7 +123,7 @@ def test_a_child_gets_the_quiet_environment_of_its_own_home(tmp_path: Path, monk
 
 
 def test_a_superlink_that_ends_at_once_is_said_with_its_log(tmp_path: Path) -> None:
-    process = flower._spawn(["python", "-c", "raise SystemExit(3)"], tmp_path, tmp_path / "log")
+    process = flower._spawn(["python", "-c", "raise SystemExit(3)"], tmp_path, tmp_path / "log", tmp_path / "hospitals")
     with pytest.raises(ResourceError, match="did not start") as failed:
         flower._wait_for_port(flower._free_port(), process, tmp_path / "log")
     assert str(tmp_path / "log") in failed.value.remedy
@@ -162,5 +162,5 @@ def test_flower_is_started_where_no_module_lies_that_could_stand_in_for_the_app(
     (tmp_path / "client.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(programs / "python"))
-    assert flower._spawn(["where"], home, tmp_path / "log").wait() == 0
+    assert flower._spawn(["where"], home, tmp_path / "log", tmp_path / "hospitals").wait() == 0
     assert (tmp_path / "log").read_text().split() == [str(home / "empty")]

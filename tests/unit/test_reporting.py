@@ -17,10 +17,11 @@ from fedward.figures.reporting import RunFacts, final_table, summarize, write_su
 from fedward.figures.score_rows import figure, threshold_text
 from fedward.figures.scores import score, score_findings
 from fedward.folders.round_log import RoundLog
-from fedward.folders.run import Member, RunFolder, RunRecord
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
 from fedward.settings import default_tables
 from fedward.timing import STAGES, Stopwatch
-from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Rejection
+from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Member, Rejection
 
 KEYS = {
     "run_id": None,
@@ -229,15 +230,15 @@ def test_a_stopwatch_adds_up_also_when_the_work_fails() -> None:
 
 @pytest.fixture
 def log(tmp_path: Path) -> RoundLog:
-    run = RunFolder.create(tmp_path / "run")
+    run = SimulationFolder.create(tmp_path / "run")
     roster = (Member(HospitalId("hospital-1"), Address("0x1"), 5),)
-    run.save_record(RunRecord("t", "", {}, default_tables(), "", "", (), (), 1, Address("0xc"), roster, (), ""))
-    return RoundLog(run, 1)
+    run.server.save_record(RunRecord("t", "", {}, default_tables(), "", "", (), (), 1, Address("0xc"), roster, (), ""))
+    return RoundLog(run.server, 1)
 
 
 def last_round(log: RoundLog) -> dict[str, Any]:
     log.finish("aborted", 7, b"h" * 32)
-    return log._run.rounds()[-1]
+    return log._folder.rounds()[-1]
 
 
 def test_a_round_without_a_single_reply_has_every_figure_as_null(log: RoundLog) -> None:
@@ -254,7 +255,7 @@ def test_rejections_and_failures_are_kept_with_their_reasons(log: RoundLog) -> N
     metrics = last_round(log)
     assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner", "MalformedReply"]
     assert metrics["failures"] == ["No images. Add some."]
-    told = [json.loads(line) for line in log._run.progress.read_text().splitlines()]
+    told = [json.loads(line) for line in log._folder.progress.read_text().splitlines()]
     assert [event["event"] for event in told] == ["opened", "rejected", "rejected", "hospital-failed", "closed"]
     assert [event["hospital"] for event in told[1:3]] == ["hospital-1", "unknown"]
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.claims import is_hash
-from blockchain.audit.sources.evidence import Evidence, RoundFiles
+from blockchain.audit.sources.evidence import Evidence
 from fedward.ciphertexts.serialized import CIPHERTEXT, add_ciphertexts, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.files import merkle_root, sha256
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address
 
 SHOWN_DIGITS = 16  # of a hash in a line

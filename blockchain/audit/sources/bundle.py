@@ -16,14 +16,15 @@ from typing import Any, Protocol, TypeVar
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
 from blockchain.audit.sources.archive import Archive, writing
-from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.artifact import ARTIFACT_FILE
 from blockchain.node.stored_chain import decode_balances, encode_balances
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EvidenceError, FedwardError, VerificationError
-from fedward.folders.run import RunFolder
+from fedward.folders.ciphertexts import RoundFiles
+from fedward.folders.places import record_file
 
 FORMAT = "fedward-bundle"
 VERSION = 1
@@ -255,12 +256,12 @@ def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
         EvidenceError: it is neither.
         VerificationError: it is a damaged bundle.
     """
-    if path.is_dir() and (path / "run.json").exists():
-        return RunEvidence(RunFolder(path))
+    if path.is_dir() and record_file(path).exists():
+        return RunEvidence(path)
     if path.is_file():
         return BundleEvidence(path)
     raise EvidenceError(
-        f"{path} is neither a run folder (with a run.json) nor a bundle.",
+        f"{path} is neither a run folder (with a server/run.json) nor a bundle.",
         "Name the folder of a run, or a file that main.py export made.",
     )
 

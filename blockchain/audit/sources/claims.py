@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from blockchain.audit.sources.evidence import ClaimedMember, Claims, RoundFiles
+from blockchain.audit.sources.evidence import ClaimedMember, Claims
 from blockchain.consortium.trust import checkpoint_from_json, checkpoint_to_json
 from blockchain.ledger.encoding import check_address
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import parse_json
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, HospitalId
 
 MAX_JSON_BYTES = 64 * 1024 * 1024

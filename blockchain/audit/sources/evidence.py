@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.folders.ciphertexts import CiphertextSource
 from fedward.types import Address, HospitalId
 
 
@@ -74,20 +75,7 @@ class Claims:
     ledger_head: bytes | None = None
 
 
-@dataclass(frozen=True)
-class RoundFiles:
-    """Which ciphertexts make up a round, by the hexadecimal SHA-256 that each is stored under, in order.
-
-    Attributes:
-        aggregate: The recorded sum's.
-        updates: Each submitted update's, as far as the run lists them.
-    """
-
-    aggregate: tuple[str, ...]
-    updates: Mapping[Address, tuple[str, ...]]
-
-
-class Evidence(Protocol):
+class Evidence(CiphertextSource, Protocol):
     """One source: a run folder, a bundle, or a node.
 
     Every method raises `EvidenceError` where something is missing and `VerificationError` where it is damaged;
@@ -108,9 +96,3 @@ class Evidence(Protocol):
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
         """The hospitals' checkpoints as far as they came with this source."""
-
-    def round_files(self, round_index: int) -> RoundFiles:
-        """Which ciphertexts make up a round."""
-
-    def chunk(self, name: str) -> bytes:
-        """The ciphertext that is stored under a hash; at most as many bytes as a ciphertext has are read."""

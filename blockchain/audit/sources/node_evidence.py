@@ -16,7 +16,7 @@ from blockchain.audit.checks.execution import LEDGER_HEAD_CALL, Execution
 from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.bundle import BundleEvidence
-from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock
 from blockchain.audit.sources.node_blocks import block_of, content, header_of, quantity, receipts_of, transaction_hashes
 from blockchain.audit.sources.node_rpc import NodeRpc
 from blockchain.audit.sources.run_evidence import RunEvidence
@@ -24,6 +24,7 @@ from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.reader import as_address
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.errors import EvidenceError, FedwardError, VerificationError
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, HospitalId
 
 MAX_BLOCKS = 200_000  # a round of five hospitals takes about twenty

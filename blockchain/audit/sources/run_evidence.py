@@ -9,13 +9,14 @@ from typing import Any
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
-from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock, RoundFiles
+from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock
 from blockchain.ledger.encoding import check_address, encode_event
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EvidenceError, UsageError, VerificationError
-from fedward.folders.run import RunFolder
+from fedward.folders.ciphertexts import RoundFiles
+from fedward.folders.places import chain_file, hospitals_part, record_file, server_part, summary_file
 from fedward.privacy.accounting import epsilon
 from fedward.settings import from_tables
 from fedward.types import HospitalId, PrivacyEvent
@@ -51,10 +52,13 @@ class RunEvidence:
 
     live = False
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._chain = folder.ledger / "chain.sqlite"
-        self.source = f"the run folder {folder.path}"
+    def __init__(self, run: Path) -> None:
+        self._ciphertexts = server_part(run) / "ciphertexts"
+        self._record = record_file(run)
+        self._chain = chain_file(run)
+        self._hospitals = hospitals_part(run)
+        self._summary_file = summary_file(run)
+        self.source = f"the run folder {run}"
 
     def claims(self) -> Claims:
         """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
@@ -94,20 +98,20 @@ class RunEvidence:
     def round_files(self, round_index: int) -> RoundFiles:
         """Which ciphertexts make up a round."""
         what = f"The list of ciphertexts of round {round_index}"
-        path = self._folder.ciphertexts / f"round-{round_index:04d}.json"
+        path = self._ciphertexts / f"round-{round_index:04d}.json"
         content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, what)
         return claimed.parse(content, f"{path}", claimed.round_files_from_json)
 
     def rounds(self) -> tuple[int, ...]:
         """The rounds whose ciphertexts are listed, in order."""
-        matches = (_ROUND_FILE.fullmatch(path.name) for path in self._listing(self._folder.ciphertexts))
+        matches = (_ROUND_FILE.fullmatch(path.name) for path in self._listing(self._ciphertexts))
         return tuple(sorted(int(match[1]) for match in matches if match))
 
     def chunk(self, name: str) -> bytes:
         """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
         if not claimed.is_hash(name):
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
-        return claimed.read_bounded(self._folder.ciphertexts / name, CIPHERTEXT.total_bytes, f"Ciphertext {name[:12]}")
+        return claimed.read_bounded(self._ciphertexts / name, CIPHERTEXT.total_bytes, f"Ciphertext {name[:12]}")
 
     def check_members(self, report: Report) -> None:
         """Say of every part of the folder whether it is there and readable, under the step EVIDENCE."""
@@ -134,12 +138,12 @@ class RunEvidence:
 
     def record(self) -> Claims:
         """What `run.json` says by itself: no budget, and no end of the ledger."""
-        path = self._folder.path / "run.json"
+        path = self._record
         return claimed.parse(claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The run"), str(path), _record)
 
     def _summary(self) -> _Summary:
         """What `summary.json` says; a run that is not finished has none."""
-        path = self._folder.summary
+        path = self._summary_file
         if not path.exists():
             return _Summary()
         content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The summary")
@@ -149,7 +153,7 @@ class RunEvidence:
         """What each hospital has spent, of those whose privacy records are here and hold private releases."""
         spent = {}
         for member in base.roster:
-            path = self._folder.hospital(member.hospital).privacy_record
+            path = self._hospitals / member.hospital / "privacy.jsonl"
             if not path.exists():
                 continue
             content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The privacy record")
@@ -167,7 +171,7 @@ class RunEvidence:
 
     def _hospital_files(self, name: str) -> list[Path]:
         """A file of every hospital that has it, by hospital."""
-        return [path / name for path in self._listing(self._folder.hospitals) if (path / name).is_file()]
+        return [path / name for path in self._listing(self._hospitals) if (path / name).is_file()]
 
     def _listing(self, folder: Path) -> list[Path]:
         """What lies in a folder, by name."""

@@ -12,9 +12,9 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from fedward.folders.hospital import HospitalFolder, Membership, roster_digest, weights_digest
 from fedward.folders.key_board import KeyBoard
-from fedward.folders.run import Member, RunFolder
+from fedward.folders.simulation import SimulationFolder
 from fedward.settings import Settings
-from fedward.types import Address, GlobalModel, HospitalId, Partition, Vector
+from fedward.types import Address, GlobalModel, HospitalId, Member, Partition, Vector
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Parties:
         return (self.witness.address,) if self.witness else ()
 
 
-def create_parties(run: RunFolder, hospitals: Sequence[HospitalId], witness: bool = False) -> Parties:
+def create_parties(run: SimulationFolder, hospitals: Sequence[HospitalId], witness: bool = False) -> Parties:
     """Make the key pairs of server, hospitals and, where wanted, a witness, each in its own folder."""
-    server = Identity.create(run.server)
+    server = Identity.create(run.server.identity)
     members = {}
     for hospital in hospitals:
         folder = HospitalFolder.create(run.hospital(hospital).path)
         members[hospital] = Identity.create(folder.identity)
-    return Parties(server, members, Identity.create(run.witness) if witness else None)
+    return Parties(server, members, Identity.create(run.witness.identity) if witness else None)
 
 
 def found_consortium(
-    run: RunFolder,
+    run: SimulationFolder,
     parties: Parties,
     partitions: Sequence[Partition],
     settings: Settings,
@@ -74,7 +74,7 @@ def found_consortium(
         LedgerError: the node cannot be reached, or the contract refused.
     """
     digests = settings.digest(), weights_digest(initial)
-    ledger = Ledger.deploy(rpc_url, parties.server, settings.ledger, *digests, outbox=run.server / "transactions")
+    ledger = Ledger.deploy(rpc_url, parties.server, settings.ledger, *digests, outbox=run.server.transactions)
     members = []
     for index, partition in enumerate(partitions):
         identity, weight = parties.hospitals[partition.hospital], len(partition.train)
@@ -85,19 +85,19 @@ def found_consortium(
         ledger.admit_witness(witness)
 
     for member in members:
-        _join(run.hospital(member.hospital), run.keys, ledger, members, member, settings, initial, witnesses)
+        _join(run.hospital(member.hospital), run.server.keys, ledger, members, member, settings, initial, witnesses)
     dealer = run.hospital(members[0].hospital)
     account = Identity.load(dealer.identity)
     with closing(
         Ledger.attach(rpc_url, ledger.contract, account, ledger.chain_id, dealer.transactions)
     ) as dealers_ledger:
-        deal_key(dealer, dealers_ledger, run.keys)
+        deal_key(dealer, dealers_ledger, run.server.keys)
     for member in members:
-        take_key(run.hospital(member.hospital), ledger, run.keys)
+        take_key(run.hospital(member.hospital), ledger, run.server.keys)
     return ledger, tuple(members)
 
 
-def settle_founding(run: RunFolder, rpc_url: str) -> None:
+def settle_founding(run: SimulationFolder, rpc_url: str) -> None:
     """Send again what a crash or a reorganization kept off the chain: the server's transactions, then hospitals' own.
 
     In this order because a key can only be named on a ledger that is there, by a hospital that is on its roster.
@@ -113,8 +113,8 @@ def settle_founding(run: RunFolder, rpc_url: str) -> None:
     Limits: what a round recorded may come back in another order, and then as a failed transaction; commitments name the
     ledger head, so none of them counts for another history.
     """
-    record = run.load_record()
-    parties = [(run.server, run.server / "transactions")]
+    record = run.server.load_record()
+    parties = [(run.server.identity, run.server.transactions)]
     hospitals = (run.hospital(member.hospital) for member in record.roster)
     parties += [(hospital.identity, hospital.transactions) for hospital in hospitals if hospital.transactions.is_dir()]
     for keys, outbox in parties:

@@ -1,0 +1,135 @@
+"""What the server keeps on its own disk: what the study is, every ciphertext that it was sent, and what it tells.
+
+run.json  identity/  transactions/  ciphertexts/  counts/  metrics.jsonl  progress.jsonl
+keys/ (the key board, which the server keeps: signed sealing keys and sealed keys, nothing secret)
+
+counts/ has the sums of encrypted validation counts, by round, where metrics.encrypted is set.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts
+from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.errors import EvidenceError
+from fedward.files import append_line, make_folder, parse_json, read_lines, write_atomic
+from fedward.folders.ciphertexts import CiphertextFolder
+from fedward.folders.key_board import KeyBoardFolder
+from fedward.types import Address, Member
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a study is, fixed before its first round (`run.json`).
+
+    Attributes:
+        run_id: Its name.
+        created: UTC time, ISO 8601.
+        versions: Package versions that results depend on.
+        settings: All settings, as nested tables.
+        settings_digest, initial_model_digest: As on the ledger, hexadecimal.
+        findings, class_names: What the model tells apart.
+        parameters: Number of trainable weights.
+        contract: The ledger's address.
+        roster: The hospitals, in the ledger's order.
+        witnesses: Who may attest to aggregates.
+        genesis_hash: Of block 0 of the ledger's chain, hexadecimal.
+    """
+
+    run_id: str
+    created: str
+    versions: dict[str, str]
+    settings: dict[str, dict[str, Any]]
+    settings_digest: str
+    initial_model_digest: str
+    findings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    parameters: int
+    contract: Address
+    roster: tuple[Member, ...]
+    witnesses: tuple[Address, ...]
+    genesis_hash: str
+
+
+class ServerFolder:
+    """Reads and writes the server's folder; every file is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity = path / "identity"
+        self.transactions = path / "transactions"
+        self.ciphertexts = CiphertextFolder(path / "ciphertexts")
+        self.counts = path / "counts"
+        self.keys = KeyBoardFolder(path / "keys")
+        self.metrics = path / "metrics.jsonl"
+        self.progress = path / "progress.jsonl"
+
+    def save_record(self, record: RunRecord) -> None:
+        """Write `run.json`."""
+        write_atomic(self.path / "run.json", json.dumps(asdict(record), indent=2).encode())
+
+    def load_record(self) -> RunRecord:
+        """Read `run.json`.
+
+        Raises:
+            EvidenceError: it is missing or damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            values = parse_json(path.read_bytes())
+            values["roster"] = tuple(Member(**member) for member in values["roster"])
+            values |= {name: tuple(values[name]) for name in ("findings", "class_names", "witnesses")}
+            return RunRecord(**values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvidenceError(f"{path} is missing or damaged.", "Name the folder of a run.") from error
+
+    def save_counts(self, round_index: int, counts: EncryptedCounts) -> None:
+        """Keep a round's sum of encrypted validation counts, whole or not at all: a line of JSON, then ciphertexts."""
+        make_folder(self.counts)
+        head = json.dumps({"hospitals": counts.hospitals}).encode()
+        write_atomic(self._counts_file(round_index), head + b"\n" + b"".join(counts.chunks))
+
+    def load_counts(self, round_index: int) -> EncryptedCounts | None:
+        """The sum of a round's encrypted validation counts; None where there is none.
+
+        Raises:
+            EvidenceError: it is damaged.
+        """
+        path = self._counts_file(round_index)
+        try:
+            head, _, content = path.read_bytes().partition(b"\n")
+            hospitals = parse_json(head)["hospitals"]
+            damaged = not isinstance(hospitals, list) or not all(isinstance(name, str) for name in hospitals)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.") from error
+        size = CIPHERTEXT.total_bytes
+        if damaged or len(content) % size:
+            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.")
+        chunks = tuple(content[start : start + size] for start in range(0, len(content), size))
+        return EncryptedCounts(tuple(Address(name) for name in hospitals), chunks)
+
+    def _counts_file(self, round_index: int) -> Path:
+        return self.counts / f"round-{round_index:04d}.sum"
+
+    def log_round(self, metrics: dict[str, Any]) -> None:
+        """Add a finished round to `metrics.jsonl`."""
+        append_line(self.metrics, json.dumps(metrics))
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The finished rounds, oldest first.
+
+        Raises:
+            EvidenceError: `metrics.jsonl` is damaged.
+        """
+        try:
+            return [parse_json(line.encode()) for line in read_lines(self.metrics)]
+        except ValueError as error:
+            raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
+
+    def log_progress(self, event: str, **details: Any) -> None:
+        """Tell whoever watches what has just happened."""
+        append_line(self.progress, json.dumps({"event": event, **details}))
