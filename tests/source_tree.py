@@ -1,6 +1,7 @@
 """Reads the product's source as syntax trees, for the tests that hold the design's rules on who may use what."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -86,17 +87,110 @@ def reached_from(*entrances: str) -> set[Source]:
     return {modules[name] for name in reached}
 
 
-def calls_by_name(source: Source) -> Iterator[str]:
-    """Original names of all that a module calls by a plain or dotted name, through `import … as …` too."""
-    aliases = {
-        alias.asname: alias.name
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-        if alias.asname
-    }
+@cache
+def original_names(source: Source) -> dict[str, str]:
+    """What a module's imported names are called where they come from, with the module: `{"np": "numpy", …}`."""
+    found = {}
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield aliases.get(node.func.id, node.func.id)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield node.func.attr
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def types_in_reach(*names: str) -> set[str]:
+    """Dotted names of the product's classes that one gets to from these names by their types alone.
+
+    From a class to its bases, the types of its attributes, and what its methods return; from a function to what it
+    returns. What a function takes is not in reach: who calls it must have it already.
+    """
+    modules = {source.name: source for source in product()}
+    seen: set[str] = set()
+    classes: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        module, _, last = name.rpartition(".")
+        if module not in modules or name in seen:
+            continue
+        seen.add(name)
+        origins = original_names(modules[module])
+        definitions = (node for node in modules[module].tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+        definition = next((node for node in definitions if node.name == last), None)
+        if definition is None:  # what a module imports can be imported from it
+            waiting += [origins[last]] if last in origins else []
+            continue
+        if isinstance(definition, ast.ClassDef):
+            classes.add(name)
+        for word in _words_of_types(definition):
+            first, _, rest = word.partition(".")
+            origin = origins.get(first, f"{module}.{first}")
+            waiting += [origin, f"{origin}.{rest}"] if rest else [origin]
+    return classes
+
+
+def _words_of_types(definition: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    """Names, dotted or not, in the annotations of what a class has or a function returns; a class's attributes that
+    are made by a call have the called name as their type.
+    """
+    parts: list[ast.AST] = []
+    if isinstance(definition, ast.FunctionDef):
+        parts += [definition.returns] if definition.returns else []
+    else:
+        parts += definition.bases
+        for node in ast.walk(definition):
+            if isinstance(node, ast.FunctionDef) and node.returns:
+                parts.append(node.returns)
+            elif isinstance(node, ast.AnnAssign):
+                parts.append(node.annotation)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                parts.append(node.value.func)
+    for part in parts:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Name | ast.Attribute):
+                yield ast.unparse(node)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield from re.findall(r"[\w.]+", node.value)
+
+
+def names_used(source: Source) -> Iterator[str]:
+    """Original last names of all that a module uses as a value: called, assigned, handed on, or written as a text.
+
+    Types in annotations and in `isinstance` are not used as values: nothing can be built by them.
+    """
+    aliases = {name: original.rpartition(".")[2] for name, original in original_names(source).items()}
+    types_only = {id(node) for part in _type_positions(source.tree) for node in ast.walk(part)}
+    for node in ast.walk(source.tree):
+        if id(node) in types_only:
+            continue
+        if isinstance(node, ast.Name):
+            yield aliases.get(node.id, node.id)
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _type_positions(tree: ast.Module) -> Iterator[ast.AST]:
+    """Where a type stands as a type."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+            yield node.annotation
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+            yield node.returns
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            yield node.args[1]
+        elif isinstance(node, ast.MatchClass):
+            yield node.cls
+
+
+def functions_that_return(names: frozenset[str]) -> set[str]:
+    """Dotted names of the product's functions whose return annotation has one of these types in it."""
+    return {
+        f"{source.name}.{node.name}"
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef) and node.returns
+        if names & set(re.findall(r"\w+", ast.unparse(node.returns)))
+    }

@@ -6,7 +6,17 @@ import sys
 from collections.abc import Iterable
 
 import pytest
-from source_tree import ROOT, Source, imported, imported_units, parse, product, reached_from
+from source_tree import (
+    ROOT,
+    Source,
+    imported,
+    imported_units,
+    names_used,
+    parse,
+    product,
+    reached_from,
+    types_in_reach,
+)
 
 # What each unit may import beside itself: main -> commands -> blockchain -> encryption, data_preprocessing -> fedward.
 ALLOWED = {
@@ -160,18 +170,95 @@ def test_the_ledgers_libraries_are_inside_blockchain(library: str) -> None:
     assert users or library != "web3"
 
 
+# Parts of words, in any case, that the server's code has no use for.
+OF_HOSPITALS = ("secret", "decrypt", "unseal", "hospitalfolder", "privatekey", "private_key", "classifier")
+# Types that open ciphertexts, or are what is inside of them.
+KEPT_FROM_THE_SERVER = {
+    "encryption.SecretContext",
+    "fedward.folders.hospital.Candidate",
+    "fedward.folders.hospital.HospitalFolder",
+    "fedward.learning.model.Classifier",
+    *(
+        f"fedward.types.{name}"
+        for name in ("GlobalModel", "ImageSet", "ModelUpdate", "Partition", "PrivateUpdate", "SampledUpdate")
+    ),
+}
+
+
+def secrets_named(source: Source) -> set[str]:
+    """Words of a module's code, all but comments and docstrings, that have a part which is a hospital's business."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    words = imported(source)
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Name):
+            words.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            words.add(node.attr)
+        elif isinstance(node, ast.arg | ast.keyword | ast.alias):
+            words |= {value for value in vars(node).values() if isinstance(value, str)}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            words.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            words.add(node.value)
+    return {word for word in words if any(part in word.lower() for part in OF_HOSPITALS)}
+
+
+def server_module() -> Source:
+    return next(source for source in product() if source.name == "server")
+
+
 def test_the_server_names_no_secret_key_and_imports_no_model() -> None:
-    source = next(source for source in product() if source.name == "server")
-    identifiers = {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}
-    attributes = {node.attr for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)}
-    for word in ("SecretContext", "secret_key", "decrypt", "HospitalFolder"):
-        assert word not in identifiers | attributes | {name.rpartition(".")[2] for name in imported(source)}
-    assert "SecretContext" not in (ROOT / "server.py").read_text()
+    source = server_module()
+    assert secrets_named(source) == set()
     for module in MODEL_MODULES:
         assert "server" not in users_of(module, (source,)), module
     reached = {each.name for each in reached_from("server")}
     assert "encryption" not in reached
     assert "encryption" in {each.name for each in reached_from("client")}, "the control"
+    computed = {"getattr", "vars", "eval", "exec", "globals", "__dict__", "__getattribute__"}
+    assert not computed & set(names_used(source)), "what the rules could not see"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run.hospital(name).load_secret_key()",
+        "from encryption import SecretContext as Harmless",
+        "from encryption import decrypt as harmless",
+        "def f(SECRET): ...",
+        "open_all(secret_key=key)",
+        "path / 'hospital-1' / 'secret_context.ckks'",
+        "class Decryptor: ...",
+    ],
+)
+def test_a_secret_is_found_by_whatever_name(text: str) -> None:
+    assert secrets_named(parse("server", text))
+    assert not secrets_named(parse("server", '"""It has no secret key."""\ndef f():\n    """Nor does it decrypt."""'))
+
+
+def test_nothing_that_the_server_holds_leads_to_a_secret_key_or_a_model() -> None:
+    """Followed by types: attributes of what it holds, and what their methods and its functions return."""
+    source = server_module()
+    own = (f"server.{node.name}" for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    reached = types_in_reach(*imported(source), *own)
+    assert reached >= {"server.Server", "fedward.types.VerifiedUpdate", "blockchain.ledger.reader.LedgerReader"}
+    assert not reached & KEPT_FROM_THE_SERVER
+
+
+def test_types_are_followed_to_where_they_lead() -> None:
+    assert types_in_reach("client.Hospital") >= {"encryption.SecretContext", "fedward.folders.hospital.HospitalFolder"}
+    assert "fedward.types.ImageSet" in types_in_reach("data_preprocessing.load_partition")  # through Partition
+    assert {f"{source.name}.{name}" for source in product() for name in classes(source)} >= KEPT_FROM_THE_SERVER
+
+
+def classes(source: Source) -> set[str]:
+    return {node.name for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)}
 
 
 def test_importing_the_server_loads_no_tensorflow() -> None:

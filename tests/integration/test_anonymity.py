@@ -1,5 +1,6 @@
 """Plants names wherever files can carry them, then looks for them in every byte that the stage puts out."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,15 +45,53 @@ def bytes_of(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield path.name, path.read_bytes()
 
 
+def named_in(content: bytes) -> set[str]:
+    """The planted names that are in some bytes, as they are or as NumPy and Windows write them."""
+    return {
+        name
+        for name in PLANTED
+        for form in (name.encode(), name.encode("utf-16-le"), name.encode("utf-32-le"), name.lower().encode())
+        if form in content
+    }
+
+
 def assert_clean(where: str, content: bytes) -> None:
-    for name in PLANTED:
-        for form in (name.encode(), name.encode("utf-16-le"), name.encode("utf-32-le"), name.lower().encode()):
-            assert form not in content, f"{name!r} is in {where}"
+    assert not named_in(content), f"{named_in(content)} in {where}"
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedData:
     return preprocess(data_settings(planted_folder(tmp_path / "data")), 1, KEY, cache_folder=tmp_path / "cache")
+
+
+def test_the_search_finds_names_where_they_are(prepared: PreparedData, tmp_path: Path) -> None:
+    """Else nothing that follows means anything: in the source, and in outputs if the stage had let one through."""
+    carriers: dict[str, set[str]] = {}
+    for name, content in bytes_of(tmp_path / "data"):
+        carriers.setdefault(Path(name).suffix, set()).update(named_in(content))
+    assert set.union(*carriers.values()) == set(PLANTED) - {"00008899"}  # which is in an NIH folder, below
+    assert carriers[".dcm"] >= {"Quimby", "ZQ-4711", "19610412", "Saint-Elsewhere"}
+    assert carriers[".jpg"] >= {"Zacharias", "Quimby", "ZQ-4711", "Saint-Elsewhere"}
+    assert carriers[".png"] >= {"Zacharias", "Quimby", "ZQ-4711", "19610412"}
+    first = prepared.partitions[0]
+    patients = first.val.patients.copy()
+    patients[-1] = "Quimby^Zacharias"
+    leaking = dataclasses.replace(first, val=dataclasses.replace(first.val, patients=patients))
+    write_partitions(
+        tmp_path / "out",
+        dataclasses.replace(
+            prepared,
+            partitions=(leaking, *prepared.partitions[1:]),
+            manifest=prepared.manifest | {"source": "Saint-Elsewhere"},
+            report=prepared.report | {"files": ["person8899.png"]},
+        ),
+    )
+    found = {name: named_in(content) for name, content in bytes_of(tmp_path / "out") if named_in(content)}
+    assert found == {
+        "hospital-1.npz": {"Quimby", "Zacharias"},
+        "manifest.json": {"Saint-Elsewhere"},
+        "report.json": {"person8899"},
+    }
 
 
 def test_no_planted_name_is_in_any_output_byte(prepared: PreparedData, tmp_path: Path) -> None:
@@ -88,7 +127,10 @@ def test_nih_table_leaves_nothing_but_labels(tmp_path: Path) -> None:
         for p in range(12)
         for n in range(2)
     ]
-    data = preprocess(data_settings(nih_folder(tmp_path / "data", rows)), 1, KEY, cache_folder=tmp_path / "cache")
+    source = nih_folder(tmp_path / "data", rows)
+    found = {name: named_in(content) for name, content in bytes_of(source)}
+    assert found["Data_Entry_2017.csv"] == {"00008899", "ZQ-4711"}
+    data = preprocess(data_settings(source), 1, KEY, cache_folder=tmp_path / "cache")
     write_partitions(tmp_path / "out", data)
     for folder in ("out", "cache"):
         for where, content in bytes_of(tmp_path / folder):
