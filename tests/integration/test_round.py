@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import SystemRandom
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from encryption import SecretContext, decrypt
 from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.errors import LedgerError, QuorumError, VerificationError
+from fedward.files import sha256
 from fedward.folders.hospital import weights_digest
 from fedward.learning.model import ModelSpec, shared_classifier
 from fedward.learning.training import train
@@ -25,6 +28,7 @@ from fedward.privacy.mechanism import privatize
 from fedward.seeding import public_rng
 from fedward.settings import replace
 from fedward.types import GlobalModel, HospitalId, Vector
+from fedward.voting.verdict import kept_salt
 
 CHUNKS = 12  # ciphertexts of 97,521 parameters, 8,192 in each
 
@@ -224,6 +228,25 @@ def test_a_retry_resends_the_same_bytes_and_spends_nothing_more(federation: Fede
     assert sent[0].signed == sent[1].signed
     record = federation.folder.hospital(HospitalId("hospital-1")).privacy_record
     assert len(record.read_text().splitlines()) == 1
+
+
+def test_the_salt_of_the_evidence_is_drawn_from_the_system_anew_for_every_vote(federation: Federation) -> None:
+    """Reports on few images could be guessed from their hash; two hospitals' equal reports would show as equal."""
+    drawn: list[bytes] = []
+
+    def keep(size: int) -> bytes:
+        drawn.append(SystemRandom().randbytes(size))
+        return drawn[-1]
+
+    with mock.patch("os.urandom", keep):
+        for _ in range(2):
+            federation.lead_round()
+    run, recorded = federation.folder, [event.values["evidenceHash"] for event in federation.ledger.events("VoteCast")]
+    kept = [run.hospital(m.hospital).load_report(index) or b"" for index in (1, 2) for m in run.load_record().roster]
+    assert {sha256(content) for content in kept} == set(recorded)
+    salts = [kept_salt(content) for content in kept]
+    assert len(set(salts)) == len(salts) == 6
+    assert set(salts) <= set(drawn)
 
 
 def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> None:
