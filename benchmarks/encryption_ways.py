@@ -1,4 +1,4 @@
-"""The ways to add updates under encryption that `benchmarks/encryption.py` compares.
+"""The ways to add updates under encryption that `benchmarks/encryption_cost.py` compares.
 
 Libraries are imported where they are used: TenSEAL's environment has no Pyfhel, ours no TenSEAL.
 """

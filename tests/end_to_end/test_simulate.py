@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from process_memory import Search, search
 
 from fedward.folders.hospital import HospitalFolder
 
@@ -71,24 +72,6 @@ def read_summary(folder: Path) -> dict[str, dict[str, object]]:
     return summary
 
 
-def memory_holds(process: psutil.Process, needle: bytes) -> bool:
-    """Whether a running process has these bytes anywhere in its readable memory of its own."""
-    maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-    with Path(f"/proc/{process.pid}/mem").open("rb", 0) as memory:
-        for line in maps:
-            low, high = (int(part, 16) for part in line.split()[0].split("-"))
-            # Ray's shared store is gigabytes of holes, and holds nothing but messages.
-            if "r" not in line.split()[1] or "[v" in line or "/dev/shm" in line:  # noqa: S108
-                continue
-            try:
-                memory.seek(low)
-                if needle in memory.read(high - low):
-                    return True
-            except OSError:
-                continue
-    return False
-
-
 def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -98,6 +81,35 @@ def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> N
             return
         time.sleep(0.05)
     pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
+
+
+def search_for_the_key(needle: bytes, homes: set[str]) -> None:
+    """Search the Flower processes of a run: at a hospital the key must be seen, and nowhere else."""
+    at_hospital, of_server = False, list[Search]()
+    # Hospitals first: they have it while they answer, and for some time after. Then all others, the server twice.
+    processes = sorted(processes_of(homes), key=lambda process: not at_a_hospital(process))
+    for process in [*processes, *(process for process in processes if "flwr-simulation" in command(process))]:
+        if at_a_hospital(process):
+            at_hospital = at_hospital or search(process.pid, needle).found
+            continue
+        result = search(process.pid, needle)
+        assert not result.found, command(process)
+        if "flwr-simulation" in command(process):
+            of_server.append(result)
+    assert at_hospital, "the search does not find the key where it is"
+    assert len(of_server) == 2
+    for result in of_server:
+        assert result.there > 50e6, "an interpreter with its libraries has as much"
+        assert result.read > 0.99 * result.there
+
+
+def command(process: psutil.Process) -> str:
+    return " ".join(process.cmdline())
+
+
+def at_a_hospital(process: psutil.Process) -> bool:
+    """Whether Ray runs hospitals in this process."""
+    return command(process).startswith("ray::ClientAppActor")
 
 
 def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path: Path) -> None:
@@ -110,11 +122,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     assert kept
     assert not any(needle in content for content in kept)
     homes = flower_homes(process)
-    server = [p for p in processes_of(homes) if "flwr-simulation" in " ".join(p.cmdline())]
-    assert server, "the server's process was not found"
-    assert not any(memory_holds(p, needle) for p in server)
-    # The search does find the key where it is: in the hospitals' processes or the dealer's.
-    assert memory_holds(psutil.Process(), needle)
+    search_for_the_key(needle, homes)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "Test AUC" in output

@@ -19,7 +19,7 @@ take turns, and the median counts. Rows tell:
 `ratio_time_vs_tenseal` is the sum of TenSEAL's five times over ours, `ratio_bytes_vs_tenseal` that of bytes, at the
 largest size, symmetric. TenSEAL is spared what NVFlare adds: a ciphertext for each layer, and a multiplication.
 `--cpu` counts the process's own processor seconds: of one thread the same, and steadier on a busy machine.
-Run: make .venv-bench/stamp && .venv/bin/python benchmarks/encryption.py [--json]
+Run: make .venv-bench/stamp && .venv/bin/python benchmarks/encryption_cost.py [--json]
 """
 
 import argparse
@@ -38,7 +38,7 @@ from typing import Any
 # Before this folder, which is on the path already: the stage `encryption` is meant where that is imported.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from encryption_ways import HOSPITALS, OURS, REFERENCE, WAYS
+from benchmarks.encryption_ways import HOSPITALS, OURS, REFERENCE, WAYS
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
