@@ -60,7 +60,6 @@ def test_a_type_that_is_only_a_type_builds_nothing() -> None:
 COPIERS = {"replace", "__replace__", "__class__", "__new__", "__setattr__", "__dict__", "getattr", "setattr"}
 # Such words in modules that handle values of a stage, with what they are about: none of it is such a value.
 COPIED = {
-    "fedward.alone": {"getattr(partition)"},
     "fedward.privacy.epsilon_lower_bound": {"dataclasses.replace(partition)"},
 }
 
