@@ -19,14 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from fedward.errors import ResourceError
+from fedward.errors import EvidenceError, ResourceError, VerificationError
 
 MAX_DEPTH = 64  # of nested lists and objects in JSON; ours have less than ten
+MAX_LOG_BYTES = 1024**3
 PART = ".part"  # how the name of what is not finished ends
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, whatever has no reader yet, such as a pipe, would be waited for.
 _EXTENDED = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # some network file systems, of a folder
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -163,11 +165,45 @@ def append_line(path: Path, line: str) -> None:
         raise _not_written(path, error) from error
 
 
+def read_file(path: Path, most: int, what: str, remedy: str, *, through_link: bool = False) -> bytes:
+    """The content of a file that somebody else may have put there, whatever it is: nothing endless is read.
+
+    Args:
+        path: Where it lies.
+        most: The largest number of bytes that it may have.
+        what: What to call it at the beginning of an error's sentence, such as "The trust file".
+        remedy: What the reader of that error can do.
+        through_link: Whether a link at `path` may stand for the file; for paths that the user typed.
+
+    Raises:
+        EvidenceError: it is missing, cannot be read, or is a link, folder, pipe or device.
+        VerificationError: it has more bytes.
+
+    Guarantees:
+        1. At most `most` + 1 bytes are read, of a regular file only; no pipe is waited for. What is checked is what is
+           read: the path is looked up once.
+    """
+    try:
+        with os.fdopen(os.open(path, _READ | (0 if through_link else os.O_NOFOLLOW)), "rb") as file:
+            _check_regular(file)
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise EvidenceError(f"{what} could not be read from {path}: {_reason(path, error)}.", remedy) from error
+    if len(content) > most:
+        raise VerificationError(f"{what} in {path} is longer than {most:,} bytes.", remedy)
+    return content
+
+
 def read_lines(path: Path) -> list[str]:
-    """The whole lines of a log; empty where it is not there. A line that a crash cut short is left out."""
+    """The whole lines of a log; empty where it is not there. A line that a crash cut short is left out.
+
+    Raises:
+        EvidenceError, VerificationError: as `read_file`.
+    """
     if not path.exists():
         return []
-    return path.read_bytes().decode(errors="replace").split("\n")[:-1]
+    content = read_file(path, MAX_LOG_BYTES, "The log", "Restore it from a backup.")
+    return content.decode(errors="replace").split("\n")[:-1]
 
 
 def sha256(content: bytes) -> bytes:
@@ -198,15 +234,16 @@ def parse_json(content: bytes) -> Any:
     end the process over a file of nothing but brackets; therefore nesting is bounded before.
 
     Raises:
-        ValueError: it is no JSON, nested more than 64 deep, or names a key twice, which each reader would take in
-            another way; nothing else, whatever the bytes.
+        ValueError: it is no JSON, nested more than 64 deep, has a number that is none (NaN or infinite) or of
+            thousands of digits, or names a key twice, which each reader would take in another way; nothing else,
+            whatever the bytes.
     """
     depth = 0
     for bracket in _STRING.sub(b"", content).translate(None, _NO_BRACKET):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
-    return json.loads(content.decode(), object_pairs_hook=_without_twins)
+    return json.loads(content.decode(), object_pairs_hook=_without_twins, parse_constant=_no_number)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -215,6 +252,11 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError("a key is named twice")
     return fields
+
+
+def _no_number(name: str) -> float:
+    """Refuse the three words for numbers that JSON does not have and Python's `json` reads all the same."""
+    raise ValueError(f"{name} is no number")
 
 
 @contextmanager
@@ -243,7 +285,18 @@ def _sync_folder(descriptor: int) -> None:
 
 
 def _not_written(path: Path, error: OSError) -> ResourceError:
-    reason = "a symbolic link lies there" if path.is_symlink() else error.strerror or error
     return ResourceError(
-        f"{path} could not be written: {reason}.", "Free some space, or choose a place that you can write to."
+        f"{path} could not be written: {_reason(path, error)}.",
+        "Free some space, or choose a place that you can write to.",
+    )
+
+
+def _reason(path: Path, error: OSError | ValueError) -> str:
+    """Why a file could not be used, in the system's words or better ones."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return (
+        "a symbolic link lies there"
+        if error.errno == errno.ELOOP and path.is_symlink()
+        else error.strerror or str(error)
     )

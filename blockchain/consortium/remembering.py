@@ -15,7 +15,8 @@ from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpo
 from blockchain.identity import Identity
 from blockchain.ledger.reader import LedgerReader
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
-from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.checked_json import UnfitJsonError
+from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder, Membership
 from fedward.types import Member
 
@@ -148,7 +149,7 @@ def _parse(folder: HospitalFolder, line: Any) -> SignedCheckpoint:
     """A remembered point."""
     try:
         return checkpoint_from_json(line)
-    except (ValueError, KeyError, TypeError, LedgerError) as error:
+    except UnfitJsonError as error:
         raise _damaged(folder, error) from error
 
 

@@ -206,7 +206,7 @@ def _is_over(run: SimulationFolder) -> bool:
         lines = read_lines(run.server.progress)
         last = parse_json(lines[-1].encode()) if lines else {}
         return isinstance(last, dict) and last.get("event") in ("finished", "failed")
-    except (OSError, ValueError):
+    except (FedwardError, ValueError):
         return False
 
 

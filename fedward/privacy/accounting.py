@@ -6,15 +6,15 @@ One function, `epsilon`, answers hospitals, reports and auditors alike. The sums
 
 import json
 import math
-import operator
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from fedward import settings as setting
-from fedward.errors import BudgetError
-from fedward.files import append_line, parse_json, read_lines
+from fedward.checked_json import checked_lines, to_json
+from fedward.errors import BudgetError, EvidenceError, VerificationError
+from fedward.files import append_line, read_lines
 from fedward.settings import PrivacySettings, Settings
 from fedward.types import PrivacyEvent
 
@@ -67,6 +67,14 @@ def budget_of(privacy: PrivacySettings) -> float:
     return privacy.budget or privacy.target_epsilon or math.inf
 
 
+@dataclass(frozen=True)
+class Release:
+    """A line of a privacy record: in which round, and what was released."""
+
+    round: int
+    event: PrivacyEvent
+
+
 class PrivacyLedger:
     """A hospital's own record of what it has spent, on its disk before anything leaves.
 
@@ -98,13 +106,13 @@ class PrivacyLedger:
 
     def _releases(self) -> list[tuple[int, PrivacyEvent]]:
         """Round and event of each release; raises BudgetError where the record is damaged."""
+        remedy = "Restore it; what it says was spent cannot be guessed."
         try:
-            lines = [parse_json(line.encode()) for line in read_lines(self._path)]
-            return [(operator.index(line["round"]), PrivacyEvent(**line["event"])) for line in lines]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BudgetError(
-                f"The privacy record {self._path} is damaged.", "Restore it; what it says was spent cannot be guessed."
-            ) from error
+            lines = [line.encode() for line in read_lines(self._path)]
+        except (EvidenceError, VerificationError) as error:
+            raise BudgetError(f"The privacy record is not known: {error.what}", remedy) from error
+        found = checked_lines(Release, lines, f"the privacy record {self._path}", BudgetError, remedy)
+        return [(release.round, release.event) for release in found]
 
     def check_whole(self, released: Set[int]) -> None:
         """Refuse to go on with an older copy of this record, or without it: what it lacks would count as unspent.
@@ -148,4 +156,4 @@ class PrivacyLedger:
 
     def charge(self, round_index: int, event: PrivacyEvent) -> None:
         """Record a release, flushed to the disk, before it happens; it stays spent whatever becomes of the round."""
-        append_line(self._path, json.dumps({"round": round_index, "event": vars(event)}))
+        append_line(self._path, json.dumps(to_json(Release(round_index, event))))

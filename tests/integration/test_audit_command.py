@@ -121,7 +121,7 @@ def test_the_page_goes_where_it_is_asked_for(run: Path, tmp_path: Path) -> None:
     (run / "trust.json").write_text("{}")
     done = audit(run, "--html", tmp_path / "page.html")
     assert done.returncode == 7
-    assert "not a trust file" in done.stdout
+    assert "trust.json is malformed: format is missing" in done.stdout
     assert "Not verified" in (tmp_path / "page.html").read_text()
     assert not (run / "report.html").exists()
 

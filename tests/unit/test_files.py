@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from fedward.errors import ResourceError
-from fedward.files import append_line, make_folder, making_folder, merkle_root, read_lines, sha256, write_atomic
+from fedward.errors import EvidenceError, ResourceError, VerificationError
+from fedward.files import (
+    append_line,
+    make_folder,
+    making_folder,
+    merkle_root,
+    read_file,
+    read_lines,
+    sha256,
+    write_atomic,
+)
 
 
 def full_disk(_descriptor: int) -> None:
@@ -202,3 +211,47 @@ def test_a_folder_that_cannot_be_made_is_a_resource_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResourceError, match="could not be written"):
         make_folder(tmp_path / "file" / "b")
+
+
+def read(path: Path, most: int = 10, *, through_link: bool = False) -> bytes:
+    return read_file(path, most, "The thing", "Do something.", through_link=through_link)
+
+
+def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    assert read(file) == b"0123456789"
+    with pytest.raises(VerificationError, match=r"^The thing in .*file is longer than 9 bytes\. Do something\.$"):
+        read(file, 9)
+    with file.open("wb") as endless:
+        endless.truncate(2**40)
+    with pytest.raises(VerificationError, match="longer than 10 bytes"):
+        read(file)
+
+
+@pytest.mark.parametrize("through_link", [False, True])
+def test_what_is_no_file_is_neither_read_nor_waited_for(tmp_path: Path, through_link: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "long").symlink_to("/dev/zero")
+    names = ("pipe", "folder", "circle", "long", "absent", "x" * 300, "nul\0byte", "absent/below")
+    for name in names:
+        with pytest.raises(EvidenceError, match=r"^The thing could not be read from "):
+            read(tmp_path / name, through_link=through_link)
+    with pytest.raises(EvidenceError, match="not a regular file"):
+        read(Path("/dev/zero"))
+
+
+def test_a_link_is_followed_only_where_the_user_named_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read(tmp_path / "link", through_link=True) == b"content"
+    with pytest.raises(EvidenceError, match=r"could not be read from .*link: a symbolic link lies there"):
+        read(tmp_path / "link")
+
+
+def test_a_log_that_is_no_file_is_missing_evidence_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(EvidenceError, match=r"The log could not be read from .*log: not a regular file"):
+        read_lines(tmp_path / "log")
