@@ -33,7 +33,7 @@ ALLOWED = {
 # beside them is named too, where packages use it.
 ORDER = {
     "fedward": (
-        ("errors", "files", "progress", "seeding", "settings", "timing", "types"),
+        ("checked_json", "errors", "files", "progress", "seeding", "settings", "timing", "types"),
         ("dataset",),
         ("figures",),
         ("ciphertexts",),
