@@ -24,7 +24,7 @@ from blockchain.audit.sources.evidence import Genesis
 from blockchain.identity import Identity
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.fold import EMPTY_HEAD, fold
-from blockchain.node.chain import GAS_LIMIT
+from blockchain.node.block_builder import GAS_LIMIT
 from blockchain.node.machine import CheckedVM
 from fedward.types import Address
 

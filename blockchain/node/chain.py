@@ -15,7 +15,6 @@ from eth.abc import (
     ReceiptAPI,
     SignedTransactionAPI,
     StateAPI,
-    VirtualMachineAPI,
 )
 from eth.chains.base import MiningChain
 from eth.exceptions import HeaderNotFound, TransactionNotFound, UnrecognizedTransactionType
@@ -28,6 +27,7 @@ from eth_typing import BlockNumber, Hash32
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 
+from blockchain.node.block_builder import GAS_LIMIT, SENDER_KEY, BlockBuilder
 from blockchain.node.machine import CallRequest, CheckedVM, MinedTransaction, TransactionRefusedError, in_client_words
 from blockchain.node.store import ChainStore, StoredLog
 from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
@@ -35,7 +35,7 @@ from fedward.errors import LedgerError
 from fedward.files import make_folder
 from fedward.types import Address
 
-GAS_LIMIT = 30_000_000
+CALL_GAS_LIMIT = 2**24  # the most that a transaction may use by EIP-7825, which deploying our contract does not reach
 BASE_FEE_WEI = 7  # where the base fee of blocks that are at most half full comes to rest
 FUNDED_WEI = 10**24
 MAX_WAITING = 4_096
@@ -46,8 +46,6 @@ NONCE_PATIENCE_S = 5.0
 MAX_AHEAD_S = 60.0
 BLOCK_INTERVAL_S = 1.0  # between blocks beyond that bound, so that the chain's time cannot gain on the clock
 BLOB_TYPE = 3
-
-_SENDER_KEY = b"fedward:sender:"  # recovering a sender again takes 5 ms
 
 Clock = Callable[[], float]
 
@@ -102,6 +100,7 @@ class EmbeddedChain:
                     self._store[GENESIS_KEY] = encode_balances(dict.fromkeys(funded, FUNDED_WEI))
                     chain_class.from_genesis(self._store, self._genesis(), _balances(funded))
             self._chain = chain_class(self._store)
+            self._builder = BlockBuilder(self._chain, self._store)
         except BaseException:
             self._store.close()
             raise
@@ -194,69 +193,22 @@ class EmbeddedChain:
         return transaction
 
     def _mine_block(self) -> bool:
-        """Build, check and store one block of waiting transactions; False where none can run. Needs the lock."""
+        """Build a block of what waits; False where nothing of it can run. Needs the lock."""
         with self._pool_lock:
-            waiting = sorted(self._waiting, key=lambda entry: int(entry.transaction.nonce))
+            waiting = list(self._waiting)
         if not waiting:
             return False
-        header = self._next_header()
-        vm = self._chain.get_vm(header)
-        taken: list[_Waiting] = []
-        receipts: list[ReceiptAPI] = []
-        with self._store.transaction():
-            for entry in waiting:
-                entry.refusal = self._refusal(entry.transaction, vm.state)
-                if entry.refusal or not _runs_next(entry.transaction, vm.state, header):
-                    continue
-                try:
-                    receipt, _ = vm.apply_transaction(header, entry.transaction)
-                except ValidationError as error:
-                    entry.refusal = in_client_words(error)
-                    continue
-                header = vm.add_receipt_to_header(header, receipt)
-                taken.append(entry)
-                receipts.append(receipt)
-            if taken:
-                self._seal_block(vm, header, [entry.transaction for entry in taken], receipts)
-                self._sealed_s = time.monotonic()
+        outcome = self._builder.build(self._next_header(), [entry.transaction for entry in waiting])
+        if outcome.taken:
+            self._sealed_s = time.monotonic()
         for entry in waiting:
-            entry.done = bool(entry.refusal) or entry in taken
+            entry.refusal = outcome.refusals.get(entry.transaction.hash, "")
+            entry.done = bool(entry.refusal) or entry.transaction.hash in outcome.taken
         with self._pool_lock:
             self._waiting = [entry for entry in self._waiting if not entry.done]
         if any(entry.done for entry in waiting):
             self._changed.notify_all()
-        return bool(taken)
-
-    def _refusal(self, transaction: SignedTransactionAPI, state: StateAPI) -> str:
-        """Why a transaction can never run; empty where it may."""
-        nonce = state.get_nonce(transaction.sender)
-        if transaction.nonce < nonce:
-            known = self.find_transaction(transaction.hash) is not None
-            return "already known" if known else f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}"
-        if transaction.gas > GAS_LIMIT:
-            return f"exceeds block gas limit: have {transaction.gas}, limit {GAS_LIMIT}"
-        return ""
-
-    def _seal_block(
-        self,
-        vm: VirtualMachineAPI,
-        header: BlockHeaderAPI,
-        transactions: Sequence[SignedTransactionAPI],
-        receipts: Sequence[ReceiptAPI],
-    ) -> None:
-        """Complete a block, validate it as any other node would, and store it with its events."""
-        filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, transactions, receipts)
-        block = vm.mine_block(filled).block
-        self._chain.persist_block(block)
-        position, logs = 0, []
-        for index, (transaction, receipt) in enumerate(zip(transactions, receipts, strict=True)):
-            self._store[_SENDER_KEY + transaction.hash] = transaction.sender
-            for log in receipt.logs:
-                topics = tuple(topic.to_bytes(32, "big") for topic in log.topics)
-                place = (block.number, position, bytes(transaction.hash), index)
-                logs.append(StoredLog(*place, bytes(log.address), topics, bytes(log.data)))
-                position += 1
-        self._store.add_logs(logs)
+        return bool(outcome.taken)
 
     def _next_header(self) -> BlockHeaderAPI:
         """Header of the block to come; its time follows the clock, but is always after its parent's."""
@@ -315,7 +267,7 @@ class EmbeddedChain:
     def _mined(self, block: BlockAPI, index: int) -> MinedTransaction:
         """A transaction of a block with its stored sender."""
         transaction = block.transactions[index]
-        return MinedTransaction(transaction, block, index, RawAddress(self._store[_SENDER_KEY + transaction.hash]))
+        return MinedTransaction(transaction, block, index, RawAddress(self._store[SENDER_KEY + transaction.hash]))
 
     def find_logs(
         self, blocks: tuple[int, int], addresses: Sequence[bytes], topics: Sequence[Sequence[bytes]], limit: int
@@ -343,28 +295,31 @@ class EmbeddedChain:
     def call(self, request: CallRequest, header: BlockHeaderAPI) -> tuple[ComputationAPI, int]:
         """Run a message on the state and under the time of a header; nothing is kept.
 
+        It runs beside everything else: what it reads is found by its hash, which no block to come changes.
+
         Returns:
             The computation, and the gas it took before refunds, the transaction's own cost included.
 
         Raises:
-            TransactionRefusedError: the sender has less than it would send, or the gas does not suffice to begin.
+            TransactionRefusedError: the sender has less than it would send, the gas does not suffice to begin, or the
+                message takes longer than this node allows.
         """
-        with self._changed:
-            vm = self._chain.get_vm(header.copy(base_fee_per_gas=0))
+        vm = cast(CheckedVM, self._chain.get_vm(header.copy(base_fee_per_gas=0)))
+        try:
             unsigned = vm.create_unsigned_transaction(
                 nonce=vm.state.get_nonce(request.sender),
                 gas_price=0,
-                gas=request.gas,
+                gas=min(request.gas, CALL_GAS_LIMIT),
                 to=request.to,
                 value=request.value,
                 data=request.data,
             )
             transaction = SpoofTransaction(unsigned, from_=request.sender)
-            try:
-                computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
-            except ValidationError as error:
-                raise TransactionRefusedError(in_client_words(error)) from error
-            return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
+            vm.state.start_clock()
+            computation = vm.state.costless_execute_transaction(cast(SignedTransactionAPI, transaction))
+        except ValidationError as error:
+            raise TransactionRefusedError(in_client_words(error)) from error
+        return computation, int(unsigned.intrinsic_gas + computation.get_gas_used())
 
 
 def _balances(funded: Sequence[Address]) -> dict[RawAddress, AccountDetails]:
@@ -373,9 +328,3 @@ def _balances(funded: Sequence[Address]) -> dict[RawAddress, AccountDetails]:
         to_canonical_address(address): {"balance": FUNDED_WEI, "nonce": 0, "code": b"", "storage": {}}
         for address in funded
     }
-
-
-def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: BlockHeaderAPI) -> bool:
-    """Whether it is its sender's turn, and the block has room."""
-    fits = header.gas_used + transaction.gas <= header.gas_limit
-    return fits and transaction.nonce == state.get_nonce(transaction.sender)

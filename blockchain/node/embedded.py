@@ -7,8 +7,10 @@ the node by, and everybody who reaches it is answered: it has neither TLS nor au
 """
 
 import errno
+import hmac
 import ipaddress
 import logging
+import secrets
 import socket
 import socketserver
 import threading
@@ -27,6 +29,7 @@ from fedward.errors import ResourceError
 from fedward.types import Address
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MOST_DIGITS = 15  # of a length that is looked at; Python reads no number of thousands of them
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 120
 
@@ -41,11 +44,11 @@ class RunningNode:
         port: The TCP port.
     """
 
-    def __init__(self, chain: EmbeddedChain, host: IpAddress, port: int) -> None:
+    def __init__(self, chain: EmbeddedChain, host: IpAddress, port: int, secret: str = "") -> None:
         self._chain = chain
         shown = f"[{host}]" if host.version == 6 else str(host)
         try:
-            self._server = _Server(host, port, RpcService(chain))
+            self._server = _Server(host, port, RpcService(chain), secret)
         except OSError as error:
             chain.close()
             foreign = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
@@ -54,7 +57,7 @@ class RunningNode:
                 "Name an address of this machine." if foreign else "Choose another port, or 0 for any free one.",
             ) from error
         self.port = int(self._server.server_address[1])
-        self.url = f"http://{shown}:{self.port}"
+        self.url = f"http://{shown}:{self.port}" + (f"/{secret}" if secret else "")
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="node", daemon=True)
         self._thread.start()
 
@@ -80,7 +83,13 @@ class RunningNode:
 
 
 def start_node(
-    folder: Path, chain_id: int, funded: Sequence[Address], port: int = 0, clock: Clock = time.time, host: str = HOST
+    folder: Path,
+    chain_id: int,
+    funded: Sequence[Address],
+    port: int = 0,
+    clock: Clock = time.time,
+    host: str = HOST,
+    private: bool = False,
 ) -> RunningNode:
     """Serve the chain in a folder; a folder without one gets a new chain.
 
@@ -92,6 +101,8 @@ def start_node(
         clock: Seconds since 1970; the timestamps of new blocks follow it.
         host: IP address to listen on. On another one than loopback, everybody who reaches it may read the ledger and
             send transactions.
+        private: Answer only whoever knows the node's `url`, which then holds a secret. Loopback is shared by all users
+            of a machine.
 
     Raises:
         UsageError: the host is no IP address.
@@ -102,9 +113,11 @@ def start_node(
         1. A transaction that was acknowledged is on the disk: killing the process at any point does not lose it.
         2. Whatever a request's body holds, the answer is a JSON-RPC answer and the node goes on.
         3. On loopback, a request by another name than `localhost` or an IP address is refused.
+        4. No call and no transaction takes more than a few seconds of the processor, and calls stop no block.
     """
     address = parse_host(host)
-    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port)
+    secret = secrets.token_urlsafe(32) if private else ""
+    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port, secret)
 
 
 class _Server(ThreadingHTTPServer):
@@ -114,11 +127,12 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, host: IpAddress, port: int, service: RpcService) -> None:
+    def __init__(self, host: IpAddress, port: int, service: RpcService, secret: str) -> None:
         self.service = service
+        self.secret = secret
         self.loopback = host.is_loopback
         self.address_family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, bool] = {}  # oldest first; whether it has sent a request that was taken
         self._connections_lock = threading.Lock()
         super().__init__((str(host), port), _Handler)
 
@@ -127,17 +141,27 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
-        """Turn connections away when there are too many."""
+        """When there are too many connections, end the oldest that has asked for nothing yet, or turn this one away."""
         with self._connections_lock:
             if len(self._connections) >= MAX_CONNECTIONS:
-                return False
-            self._connections.add(request)
+                idle = next((connection for connection, trusted in self._connections.items() if not trusted), None)
+                if idle is None:
+                    return False
+                del self._connections[idle]
+                _end(idle)
+            self._connections[request] = False
         return True
+
+    def trust(self, connection: socket.socket) -> None:
+        """Keep a connection also when there are too many: what came over it was a request for this node."""
+        with self._connections_lock:
+            if connection in self._connections:
+                self._connections[connection] = True
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a connection and close it."""
         with self._connections_lock:
-            self._connections.discard(request)
+            self._connections.pop(request, None)
         super().shutdown_request(request)
 
     def end_connections(self) -> None:
@@ -145,14 +169,19 @@ class _Server(ThreadingHTTPServer):
         with self._connections_lock:
             connections = list(self._connections)
         for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                _log.debug("A client closed its connection first.")
+            _end(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
         """A broken connection is the client's matter."""
         _log.debug("A connection from %s broke.", client_address, exc_info=True)
+
+
+def _end(connection: socket.socket) -> None:
+    """Have the thread of a connection find that nothing more comes."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _log.debug("A client closed its connection first.")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -167,15 +196,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer JSON-RPC."""
         length = self.headers.get("Content-Length", "")
-        if self.server.loopback and not _is_local(self.headers.get("Host", "localhost")):
+        if self.server.secret and not hmac.compare_digest(self.path.encode(), f"/{self.server.secret}".encode()):
+            self._refuse(404, "There is nothing here: a run's node answers only at the address that it tells the run.")
+        elif self.server.loopback and not _is_local(self.headers.get("Host", "localhost")):
             self._refuse(403, "The Host header bears a name: use localhost or an IP address (a proxy in front too).")
         elif not length.isdecimal():
             self._refuse(411, "The request has no Content-Length.")
-        elif int(length) > MAX_BODY_BYTES:
+        elif len(length) > MOST_DIGITS or int(length) > MAX_BODY_BYTES:
             self._refuse(413, f"The request is longer than {MAX_BODY_BYTES} bytes.")
         elif self.headers.get_content_type() != "application/json":
             self._refuse(415, "The request is not application/json.")  # what a web page could send unasked
         else:
+            self.server.trust(self.connection)
             body = self.rfile.read(int(length))
             if len(body) < int(length):
                 self.close_connection = True

@@ -1,29 +1,39 @@
 """JSON-RPC: requests from outside as calls of the chain, and the chain's answers in Ethereum's formats."""
 
 import json
+import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, NoReturn
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI
-from eth.exceptions import Revert
+from eth.exceptions import Revert, VMError
 from eth_typing import Address
 
 from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
-from blockchain.node.chain import GAS_LIMIT, EmbeddedChain
+from blockchain.node.block_builder import GAS_LIMIT
+from blockchain.node.chain import CALL_GAS_LIMIT, EmbeddedChain
 from blockchain.node.machine import CallRequest, TransactionRefusedError
 from blockchain.node.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
+from blockchain.node.store import TooManyLogsError
 from fedward.errors import FedwardError, ResourceError
 
 MAX_BATCH = 256
 MAX_DEPTH = 64
 MAX_LOGS = 10_000
+MAX_CHOICES = 1_000  # addresses and topics that one query of events may name
+# A batch that has used up either of these is answered no further. One request by itself is bounded by its kind.
+BATCH_TIME_S = 5.0  # of the processor
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 CLIENT_VERSION = "fedward/py-evm"
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 REFUSED, LIMIT_EXCEEDED, REVERTED = -32000, -32005, 3
 
+_log = logging.getLogger(__name__)
 _BRACKETS = re.compile(r"[\[\]{}]")
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
 _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
@@ -61,34 +71,36 @@ class RpcService:
         except ValueError:
             return _encode(_error(None, RpcError(PARSE_ERROR, f"the body is not JSON of at most {MAX_DEPTH} levels")))
         if not isinstance(request, list):
-            return _encode(self._answer_one(request))
+            return self._answer_one(request)
         if not request or len(request) > MAX_BATCH:
             problem = f"a batch holds 1 to {MAX_BATCH} requests, this one holds {len(request)}"
             return _encode(_error(None, RpcError(INVALID_REQUEST, problem)))
-        answers = [answer for answer in map(self._answer_one, request) if answer is not None]
-        return _encode(answers or None)
+        answers, size, began_s = list[bytes](), 0, time.thread_time()
+        for item in request:
+            spent = size > MAX_ANSWER_BYTES or time.thread_time() - began_s > BATCH_TIME_S
+            answers.append(self._answer_one(item, spent))
+            size += len(answers[-1])
+        told = [answer for answer in answers if answer]
+        return b"[" + b",".join(told) + b"]" if told else b""
 
-    def _answer_one(self, request: Json) -> Json:
-        """Answer one request; None for a notification."""
+    def _answer_one(self, request: Json, spent: bool = False) -> bytes:
+        """Answer one request, by a refusal where its batch has spent what a batch may; empty for a notification."""
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return _error(None, RpcError(INVALID_REQUEST, "a request is an object with a method"))
+            return _encode(_error(None, RpcError(INVALID_REQUEST, "a request is an object with a method")))
         request_id = request.get("id")
-        if isinstance(request_id, dict | list):
-            return _error(None, RpcError(INVALID_REQUEST, "an id is a number, a text or null"))
+        if not isinstance(request_id, str | int | float | None) or request_id in (inf, -inf):
+            return _encode(_error(None, RpcError(INVALID_REQUEST, "an id is a number, a text or null")))
         try:
-            answer = {"jsonrpc": "2.0", "id": request_id, "result": self._call(request)}
-        except RpcError as error:
-            answer = _error(request_id, error)
-        except TransactionRefusedError as error:
-            answer = _error(request_id, RpcError(REFUSED, str(error)))
-        except ResourceError as error:
-            answer = _error(request_id, RpcError(OUT_OF_RESOURCES, str(error)))
-        except FedwardError as error:
-            answer = _error(request_id, RpcError(INTERNAL_ERROR, str(error)))
-        return answer if "id" in request else None
+            answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": self._call(request, spent)})
+        except Exception as error:  # py-evm's errors over what strangers send are of any kind
+            _log.debug("%s failed.", request["method"][:64], exc_info=True)
+            answer = _encode(_error(request_id, _as_rpc_error(error)))
+        return answer if "id" in request else b""
 
-    def _call(self, request: Mapping[str, Json]) -> Json:
+    def _call(self, request: Mapping[str, Json], spent: bool) -> Json:
         """Find the method and run it."""
+        if spent:
+            raise RpcError(LIMIT_EXCEEDED, "the batch took too long or has too large an answer: ask for less")
         params = request.get("params", [])
         if not isinstance(params, list):
             raise RpcError(INVALID_PARAMS, "params is a list")
@@ -193,9 +205,9 @@ class RpcService:
         if not isinstance(places, list) or len(places) > 4:
             raise RpcError(INVALID_PARAMS, "topics is a list of at most four places")
         topics = [[_bytes([item], 0, 32) for item in _choices(place)] for place in places]
-        logs = self.chain.find_logs(blocks, addresses, topics, MAX_LOGS + 1)
-        if len(logs) > MAX_LOGS:
-            raise RpcError(LIMIT_EXCEEDED, f"more than {MAX_LOGS} events match: ask for fewer blocks")
+        if len(addresses) + sum(map(len, topics)) > MAX_CHOICES:
+            raise RpcError(INVALID_PARAMS, f"a query names at most {MAX_CHOICES} addresses and topics")
+        logs = self.chain.find_logs(blocks, addresses, topics, MAX_LOGS)
         hashes = {log.block: self._block_hash(log.block) for log in logs}
         return [log_fields(log, hashes[log.block]) for log in logs]
 
@@ -248,7 +260,12 @@ def _parse(body: bytes) -> Json:
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
-    return json.loads(text)
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """NaN and Infinity are no JSON, though Python reads them; no answer could repeat them."""
+    raise ValueError(name)
 
 
 def _text(params: list[Json], place: int, pattern: re.Pattern[str]) -> str:
@@ -285,13 +302,13 @@ def _call_request(params: list[Json]) -> CallRequest:
     if fields is None:
         raise RpcError(INVALID_PARAMS, "parameter 1 is an object")
     data = fields.get("input", fields.get("data", "0x"))
-    gas = int(_text([fields["gas"]], 0, _QUANTITY), 16) if fields.get("gas") else GAS_LIMIT
+    gas = int(_text([fields["gas"]], 0, _QUANTITY), 16) if fields.get("gas") else CALL_GAS_LIMIT
     return CallRequest(
         sender=_address([fields["from"]], 0) if fields.get("from") else Address(bytes(20)),
         to=_address([fields["to"]], 0) if fields.get("to") else Address(b""),
         data=_bytes([data], 0),
         value=int(_text([fields.get("value", "0x0")], 0, _QUANTITY), 16),
-        gas=min(gas, GAS_LIMIT),
+        gas=min(gas, CALL_GAS_LIMIT),
     )
 
 
@@ -304,6 +321,24 @@ def _raise_failure(computation: ComputationAPI) -> None:
     raise RpcError(REFUSED, f"execution failed: {computation.error}")
 
 
+def _as_rpc_error(error: Exception) -> RpcError:
+    """What a client is told of a failure."""
+    match error:
+        case RpcError():
+            return error
+        case TransactionRefusedError():
+            return RpcError(REFUSED, str(error))
+        case TooManyLogsError():
+            return RpcError(LIMIT_EXCEEDED, f"{error}: ask for fewer blocks")
+        case ResourceError():
+            return RpcError(OUT_OF_RESOURCES, str(error))
+        case FedwardError():
+            return RpcError(INTERNAL_ERROR, str(error))
+        case VMError():
+            return RpcError(REFUSED, f"execution failed: {error}")
+    return RpcError(INTERNAL_ERROR, f"the node failed over this request ({type(error).__name__})")
+
+
 def _error(request_id: Json, error: RpcError) -> Json:
     """An error answer."""
     fields: dict[str, Json] = {"code": error.code, "message": error.message}
@@ -313,4 +348,4 @@ def _error(request_id: Json, error: RpcError) -> Json:
 
 
 def _encode(answer: Json) -> bytes:
-    return b"" if answer is None else json.dumps(answer, separators=(",", ":")).encode()
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()

@@ -3,8 +3,9 @@
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,13 @@ CREATE TABLE IF NOT EXISTS logs (
 CREATE INDEX IF NOT EXISTS logs_by_topic ON logs (address, topic0, topic1, block);
 """
 
+LARGEST_INTEGER = 2**63 - 1  # that SQLite can compare with
+MOST_LOG_BYTES = 16 * 1024 * 1024  # of the data of all events of one answer
 LARGEST_VALUE = 64 * 1024 * 1024  # bytes; what a foreign file claims to hold beyond that is not read
+
+
+class TooManyLogsError(Exception):
+    """More events match a query than one answer may hold."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class StoredLog:
 class ChainStore(BaseAtomicDB):
     """py-evm's database on SQLite.
 
-    Not safe for concurrent use: the chain above it holds one lock over all calls.
+    Single reads and writes may come from any thread. What belongs together does not stay together by itself: the chain
+    above holds one lock over each block that it builds, and over what reads more than one value that may change.
 
     Args:
         path: The SQLite file; made where there is none. It stays locked for other processes until `close`.
@@ -68,6 +76,7 @@ class ChainStore(BaseAtomicDB):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.RLock()
         try:
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
         except sqlite3.OperationalError as error:
@@ -117,6 +126,7 @@ class ChainStore(BaseAtomicDB):
             )
             store = cls.__new__(cls)
             store._path = path
+            store._lock = threading.RLock()
             store._database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             try:
                 store._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
@@ -137,15 +147,16 @@ class ChainStore(BaseAtomicDB):
 
     def close(self) -> None:
         """Let go of the file."""
-        self._database.close()
+        with self._lock:
+            self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside reach the disk together, or, where anything raises, not at all."""
         try:
-            self._database.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
             yield
-            self._database.execute("COMMIT")
+            self._execute("COMMIT")
         except sqlite3.OperationalError as error:
             self._roll_back()
             raise _unwritable(self._path, error) from error
@@ -156,25 +167,28 @@ class ChainStore(BaseAtomicDB):
     def _roll_back(self) -> None:
         """Undo an unfinished transaction; SQLite may have undone it by itself."""
         if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
+            self._execute("ROLLBACK")
+
+    def _execute(self, statement: str) -> None:
+        with self._lock:
+            self._database.execute(statement)
 
     def add_logs(self, logs: Sequence[StoredLog]) -> None:
         """Index a block's events."""
-        self._database.executemany(
-            "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    log.block,
-                    log.position,
-                    log.transaction_hash,
-                    log.transaction_index,
-                    log.address,
-                    *(log.topics + (None,) * (4 - len(log.topics))),
-                    log.data,
-                )
-                for log in logs
-            ],
-        )
+        rows = [
+            (
+                log.block,
+                log.position,
+                log.transaction_hash,
+                log.transaction_index,
+                log.address,
+                *(log.topics + (None,) * (4 - len(log.topics))),
+                log.data,
+            )
+            for log in logs
+        ]
+        with self._lock:
+            self._database.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def find_logs(
         self,
@@ -186,45 +200,55 @@ class ChainStore(BaseAtomicDB):
         """Events in the order of the chain.
 
         Args:
-            blocks: First and last block.
+            blocks: First and last block, whole numbers of any size.
             addresses: Contracts; empty: any.
             topics: For each of up to four places the wanted values; an empty place: any, its absence included.
             limit: Most events to return.
+
+        Raises:
+            TooManyLogsError: more events match, or they hold more than `MOST_LOG_BYTES`.
         """
-        conditions, values = ["block BETWEEN ? AND ?"], [*blocks]
+        conditions, values = ["block BETWEEN ? AND ?"], [min(number, LARGEST_INTEGER) for number in blocks]
         wanted = [("address", addresses), *((f"topic{place}", choices) for place, choices in enumerate(topics))]
         parameters: list[int | bytes] = list(values)
         for column, choices in wanted:
             if choices:
                 conditions.append(f"{column} IN ({', '.join('?' * len(choices))})")
                 parameters.extend(choices)
-        rows = self._database.execute(
-            f"SELECT * FROM logs WHERE {' AND '.join(conditions)} ORDER BY block, position LIMIT ?",  # noqa: S608
-            [*parameters, limit],
-        )
-        return [
-            StoredLog(block, position, transaction_hash, index, address, tuple(filter(None, topics)), data)
-            for block, position, transaction_hash, index, address, *topics, data in rows
-        ]
+        query = f"SELECT * FROM logs WHERE {' AND '.join(conditions)} ORDER BY block, position LIMIT ?"  # noqa: S608
+        found, size = list[StoredLog](), 0
+        with self._lock, closing(self._database.execute(query, [*parameters, limit + 1])) as rows:
+            for block, position, transaction_hash, index, address, *places, data in rows:
+                size += len(data)
+                if len(found) == limit or size > MOST_LOG_BYTES:
+                    raise TooManyLogsError(f"more than {limit} events or {MOST_LOG_BYTES} bytes match")
+                present = tuple(topic for topic in places if topic)
+                found.append(StoredLog(block, position, transaction_hash, index, address, present, data))
+        return found
 
     # ---- what py-evm asks of a database -------------------------------------------------------------------------
 
     def __getitem__(self, key: bytes) -> bytes:
-        row = self._database.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
+        with self._lock:
+            row = self._database.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
         value: bytes = row[0]
         return value
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
-        self._database.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?)", (key, value))
+        with self._lock:
+            self._database.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?)", (key, value))
 
     def __delitem__(self, key: bytes) -> None:
-        if self._database.execute("DELETE FROM pairs WHERE key = ?", (key,)).rowcount == 0:
+        with self._lock:
+            deleted = self._database.execute("DELETE FROM pairs WHERE key = ?", (key,)).rowcount
+        if deleted == 0:
             raise KeyError(key)
 
     def _exists(self, key: bytes) -> bool:
-        return self._database.execute("SELECT 1 FROM pairs WHERE key = ?", (key,)).fetchone() is not None
+        with self._lock:
+            return self._database.execute("SELECT 1 FROM pairs WHERE key = ?", (key,)).fetchone() is not None
 
     @contextmanager
     def atomic_batch(self) -> Iterator[AtomicWriteBatchAPI]:

@@ -4,9 +4,12 @@ import contextlib
 import http.client
 import json
 import socket
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -15,9 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blockchain.identity import Identity
+from blockchain.ledger.connection import Connection
+from blockchain.node import embedded, machine, rpc
 from blockchain.node.chain import EmbeddedChain
 from blockchain.node.embedded import MAX_BODY_BYTES, RunningNode, start_node
-from blockchain.node.rpc import MAX_BATCH, RpcService
+from blockchain.node.rpc import INTERNAL_ERROR, MAX_BATCH, RpcService
 from fedward.errors import ResourceError, UsageError
 
 ADDRESS = "0x" + "11" * 20
@@ -85,6 +90,12 @@ def test_a_request_is_answered(node: RunningNode) -> None:
         (b'{"method":"eth_sendRawTransaction","id":1,"params":["0x00"]}', -32000),
         (b'{"method":"eth_call","id":1,"params":[]}', -32602),
         (b'{"method":"eth_getBalance","id":1,"params":["0x1111111111111111111111111111111111111111","0x99"]}', -32000),
+        (b'{"method":"eth_chainId","id":NaN}', -32700),
+        (b'{"method":"eth_chainId","id":-Infinity}', -32700),
+        (b'{"method":"eth_chainId","id":1e999}', -32600),
+        (b'{"method":"eth_chainId","id":' + b"9" * 5_000 + b"}", -32700),
+        (b'{"method":"eth_chainId","id":[]}', -32600),
+        (b'{"method":"eth_getLogs","id":1,"params":[{"blockHash":"0x' + b"11" * 32 + b'"}]}', -32000),
     ],
 )
 def test_a_bad_request_gets_the_right_error(service: RpcService, body: bytes, code: int) -> None:
@@ -140,6 +151,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=5) | st.dic
 def test_any_parameters_are_answered(service: RpcService, method: str, params: Any) -> None:
     answer = json.loads(service.answer(json.dumps({"id": 1, "method": method, "params": params}).encode()))
     assert ("result" in answer) != ("error" in answer)
+    assert answer.get("error", {}).get("code") != INTERNAL_ERROR
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -162,6 +174,79 @@ def test_any_code_may_run(service: RpcService, code: bytes, value: int) -> None:
     """Creation code from outside is run by `eth_call`: invalid, endless or too poor, it only ever fails."""
     answer = ask(service, "eth_call", {"data": "0x" + code.hex(), "value": hex(value), "gas": "0x30d40"})
     assert ("result" in answer) != ("error" in answer)
+    assert answer.get("error", {}).get("code") != INTERNAL_ERROR
+
+
+@pytest.mark.parametrize("power", [31, 32, 53, 62, 63, 64, 65, 128, 255])
+def test_a_block_of_any_number_is_only_not_there(service: RpcService, power: int) -> None:
+    """SQLite's numbers end at 2^63: beyond, `eth_getLogs` dropped the connection."""
+    for number in (2**power - 1, 2**power, 2**power + 1):
+        far, zeros = hex(number), "0x" + "00" * 32
+        for query in ({"fromBlock": far}, {"toBlock": far}, {"fromBlock": far, "toBlock": far}, {"fromBlock": "0x0"}):
+            assert ask(service, "eth_getLogs", query)["result"] == []
+        assert ask(service, "eth_getBlockByNumber", far, True)["result"] is None
+        for method in ("eth_getBalance", "eth_getTransactionCount", "eth_getCode"):
+            assert ask(service, method, ADDRESS, far)["error"]["code"] == -32000
+            assert ask(service, method, ADDRESS, {"blockNumber": far})["error"]["code"] == -32000
+        assert ask(service, "eth_getStorageAt", ADDRESS, far, "latest")["result"] == zeros
+        assert ask(service, "eth_getStorageAt", ADDRESS, "0x0", far)["error"]["code"] == -32000
+        assert ask(service, "eth_call", {"to": ADDRESS, "gas": far}, "latest")["result"] == "0x"
+        assert ask(service, "eth_call", {"to": ADDRESS, "value": far}, "latest")["error"]["code"] == -32000
+        assert ask(service, "eth_estimateGas", {"to": ADDRESS}, far)["error"]["code"] == -32000
+
+
+@pytest.mark.parametrize("place", ["address", "topics"])
+def test_a_query_names_a_bounded_number_of_choices(service: RpcService, place: str) -> None:
+    """More of them than SQLite takes variables ended the connection."""
+    for count, most in ((1_000, True), (1_001, False), (40_000, False)):
+        choices = ["0x" + "11" * 20] * count if place == "address" else [["0x" + "11" * 32] * count]
+        answer = ask(service, "eth_getLogs", {place: choices})
+        assert ("result" in answer) is most
+        assert most or answer["error"]["code"] == -32602
+
+
+def test_creation_code_is_as_long_as_ethereum_allows(service: RpcService) -> None:
+    """EIP-3860: 49,152 bytes. py-evm's error over more of them was none that a block or a call may meet."""
+    for method in ("eth_call", "eth_estimateGas"):
+        assert "result" in ask(service, method, {"data": "0x" + "00" * 49_152})
+        refused = ask(service, method, {"data": "0x" + "00" * 49_153})["error"]
+        assert (refused["code"], refused["message"]) == (
+            -32000,
+            "max initcode size exceeded: code size 49153, limit 49152",
+        )
+
+
+def test_what_the_machine_fails_over_is_answered(service: RpcService, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (KeyError("x"), RecursionError(), MemoryError(), sqlite3.OperationalError("disk I/O error")):
+
+        def fail(*_: Any, raised: Exception = error) -> None:
+            raise raised
+
+        monkeypatch.setattr(EmbeddedChain, "read_account", fail)
+        answer = ask(service, "eth_getBalance", ADDRESS)["error"]
+        assert answer["code"] == INTERNAL_ERROR
+        assert answer["message"] == f"the node failed over this request ({type(error).__name__})"
+
+
+def test_a_batch_takes_a_bounded_time(service: RpcService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "RUN_TIME_S", 0.1)
+    monkeypatch.setattr(rpc, "BATCH_TIME_S", 0.3)
+    endless = {"id": 1, "method": "eth_call", "params": [{"data": "0x5b600056"}]}
+    began_s = time.thread_time()
+    answers = json.loads(service.answer(json.dumps([endless] * MAX_BATCH).encode()))
+    assert time.thread_time() - began_s < 2
+    codes = [answer["error"]["code"] for answer in answers]
+    assert len(codes) == MAX_BATCH
+    assert codes[0] == -32000
+    assert codes[-1] == -32005
+
+
+def test_a_batch_has_an_answer_of_bounded_size(service: RpcService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "MAX_ANSWER_BYTES", 10_000)
+    block = {"id": 1, "method": "eth_getBlockByNumber", "params": ["0x0", True]}
+    body = service.answer(json.dumps([block] * MAX_BATCH).encode())
+    assert len(body) < 60_000
+    assert {answer.get("error", {}).get("code") for answer in json.loads(body)} == {None, -32005}
 
 
 def test_a_call_without_an_end_runs_out_of_gas(service: RpcService) -> None:
@@ -201,6 +286,8 @@ def test_an_oversized_body_is_refused_unread(node: RunningNode) -> None:
         (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n", b" 411 "),
         (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b" 411 "),
         (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\n{}", b" 415 "),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", b" 413 "),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: \xb2\r\n\r\n", b" 411 "),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 405 "),
         (b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 501 "),
         (b"rubbish\r\n\r\n", b"400"),
@@ -283,3 +370,46 @@ def test_stopping_ends_open_connections(tmp_path: Path) -> None:
         node.stop()
         with contextlib.suppress(ConnectionResetError):  # or, as well:
             assert connection.recv(10) == b""
+
+
+# ---- a run's own node -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def private_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    with start_node(tmp_path_factory.mktemp("chain"), CHAIN_ID, [], private=True) as running:
+        yield running
+
+
+def test_a_private_node_answers_whoever_was_told_its_address(private_node: RunningNode) -> None:
+    answer = requests.post(private_node.url, json={"id": 1, "method": "eth_chainId"}, timeout=10)
+    assert answer.json()["result"] == hex(CHAIN_ID)
+    with contextlib.closing(Connection(private_node.url, None)) as connection:
+        assert connection.chain_id == CHAIN_ID
+
+
+@pytest.mark.parametrize("change", ["", "/", "/x", "{url}/", "{url}x", "{short}", "{url}?", "/x{path}", "{upper}", "*"])
+def test_a_private_node_tells_nobody_else_anything(private_node: RunningNode, change: str) -> None:
+    path = urlsplit(private_node.url).path
+    asked = change.format(url=path, short=path[:-1], path=path, upper=path.upper())
+    body = b'{"id":1,"method":"eth_chainId"}'
+    for method, status in (("POST", 404), ("GET", 405)):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", private_node.port, timeout=10)) as connection:
+            connection.request(method, asked, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert (response.status, hex(CHAIN_ID).encode() in response.read()) == (status, False)
+
+
+def test_connections_that_ask_for_nothing_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "MAX_CONNECTIONS", 8)
+    request = {"id": 1, "method": "eth_chainId"}
+    with (
+        start_node(tmp_path, CHAIN_ID, [], private=True) as node,
+        requests.Session() as kept,
+        contextlib.ExitStack() as stack,
+    ):
+        assert kept.post(node.url, json=request, timeout=10).status_code == 200
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", node.port), timeout=10))
+        assert requests.post(node.url, json=request, timeout=10).status_code == 200
+        assert kept.post(node.url, json=request, timeout=10).status_code == 200
