@@ -72,7 +72,10 @@ def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
     if not (folder.ledger / "chain.sqlite").is_file():  # a node would begin a new chain there
         raise EvidenceError(f"There is no chain in {folder.ledger}.", "Name the folder of a run that has its ledger.")
     chain_id = setting.from_tables(record.settings).ledger.chain_id
-    with start_node(folder.ledger, chain_id, ()) as node, closing(Ledger.attach(node.url, record.contract)) as ledger:
+    with (
+        start_node(folder.ledger, chain_id, (), private=True) as node,
+        closing(Ledger.attach(node.url, record.contract)) as ledger,
+    ):
         yield ledger
 
 

@@ -85,7 +85,7 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
     folder = SimulationFolder(folder.path.resolve())
     folder.check_current()
     settings = setting.from_tables(folder.server.load_record().settings)
-    with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, ()) as node:
+    with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, (), private=True) as node:
         settle_founding(folder, node.url)
         if with_baselines:
             baselines.ask_for(folder)
@@ -112,7 +112,7 @@ def _prepare(folder: SimulationFolder, settings: Settings, data: PreparedData) -
         save_partition(folder.hospital(partition.hospital).partition, partition)
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
     initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
-    node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses())
+    node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), private=True)
     try:
         ledger, roster = found_consortium(
             folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()

@@ -134,7 +134,7 @@ class HospitalFolder:
 
     def save_ledger_url(self, url: str) -> None:
         """Write down where the node listens that this hospital reads the ledger from and sends transactions to."""
-        write_atomic(self.path / "ledger.json", json.dumps({"url": url}).encode())
+        write_atomic(self.path / "ledger.json", json.dumps({"url": url}).encode(), PRIVATE)
 
     def ledger_url(self) -> str:
         """Where this hospital's node of the ledger listens.

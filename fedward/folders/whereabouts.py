@@ -22,7 +22,7 @@ def announced(ledger: Path, url: str) -> Iterator[None]:
         ResourceError: the disk is full.
     """
     path = ledger / "node.json"
-    write_atomic(path, json.dumps({"url": url}).encode())
+    write_atomic(path, json.dumps({"url": url}).encode(), 0o600)  # it holds the secret that opens the node
     try:
         yield
     finally:
