@@ -40,8 +40,8 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
     return isinstance(last, ast.Raise) and last.exc is None
 
 
-# These run on py-evm what anybody may have made, and its errors over that are of any kind. Each failure becomes a line of
-# the report, a refusal, or an answer.
+# These run on py-evm what anybody may have made, and its errors over that are of any kind. Each failure becomes a
+# line of the report, a refusal, or an answer.
 RUNS_FOREIGN_BYTES = {
     "blockchain.audit.checks.execution": 2,
     "blockchain.node.block_builder": 2,
