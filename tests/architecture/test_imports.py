@@ -37,6 +37,7 @@ ORDER = {
         ("dataset",),
         ("figures",),
         ("ciphertexts",),
+        ("sharing",),
         ("learning",),
         ("privacy",),
         ("local_update",),

@@ -1,0 +1,43 @@
+"""The public polynomials of a round: uniform in the ring, and the same for everybody who knows the round.
+
+Each ciphertext of a round is made with a polynomial of its own. Nobody chooses it: it is read from SHAKE-256 over the
+round and the ciphertext's place, by rejection, so that no residue is likelier than another. Residues are in
+number-theoretic form, where a uniform polynomial is uniform too.
+
+Reference: NIST FIPS 202 (SHAKE-256); its use for public matrices is that of NIST FIPS 203 (ML-KEM), section 4.2.2.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.ciphertexts.serialized import COEFFICIENT_MODULI, RING_DEGREE
+
+_Q = np.uint64(COEFFICIENT_MODULI[0])
+_LOW_60 = np.uint64(2**60 - 1)
+# Words beyond the ring's degree that are read at once: with a probability below 2^-350 more must be read.
+_SPARE = 8
+
+
+def public_polynomial(seed: bytes, place: int) -> NDArray[np.uint64]:
+    """The polynomial of one ciphertext.
+
+    Args:
+        seed: Names the round and what is encrypted in it; anything but 32 bytes is another seed, too.
+        place: The ciphertext's place in the update, from 0.
+
+    Returns:
+        uint64, shape (RING_DEGREE,), each below the prime.
+
+    Guarantees:
+        1. It follows from seed and place alone, and as SHAKE-256's output looks uniform, so does this.
+    """
+    stream = hashlib.shake_256(b"fedward public polynomial 1\n" + place.to_bytes(8, "little") + seed)
+    wanted = RING_DEGREE + _SPARE
+    while True:
+        words = np.frombuffer(stream.digest(8 * wanted), "<u8") & _LOW_60
+        residues = words[words < _Q]
+        if residues.size >= RING_DEGREE:
+            return residues[:RING_DEGREE]
+        wanted *= 2
