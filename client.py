@@ -33,6 +33,8 @@ from fedward.learning.model import Classifier, ModelSpec, shared_classifier
 from fedward.local_update import local_update
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, ballot_to_records
+from fedward.messages.replies import failure_reply, missing_reply
+from fedward.messages.submissions import Submission, TrainingReport, abstention_reply, submission_to_records
 from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.seeding import public_rng
@@ -63,14 +65,14 @@ def take_part(message: Message, context: Context) -> Message:
             index, aggregates = wire.read_round(message), wire.read_aggregates(message)
             try:
                 submission = make_submission(hospital, index, aggregates)
-                reply = Message(wire.submission_to_records(submission), reply_to=message)
+                reply = Message(submission_to_records(submission), reply_to=message)
             except BudgetError as error:
-                reply = wire.failure_reply(message, error, abstain(hospital, index))
+                reply = abstention_reply(message, error, abstain(hospital, index))
             remember(hospital.folder, hospital.ledger, hospital.identity)
     except MissingAggregates as missing:
-        return wire.missing_reply(message, missing.rounds)
+        return missing_reply(message, missing.rounds)
     except FedwardError as error:
-        return wire.failure_reply(message, error)
+        return failure_reply(message, error)
     return reply
 
 
@@ -83,9 +85,9 @@ def judge(message: Message, context: Context) -> Message:
             remember(hospital.folder, hospital.ledger, hospital.identity)
         return Message(ballot_to_records(ballot), reply_to=message)
     except MissingAggregates as missing:
-        return wire.missing_reply(message, missing.rounds)
+        return missing_reply(message, missing.rounds)
     except FedwardError as error:
-        return wire.failure_reply(message, error)
+        return failure_reply(message, error)
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Hospital:
         return shared_classifier(spec)
 
 
-def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> wire.Submission:
+def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Submission:
     """Stages 2 to 5. A round that was already answered is answered with the same bytes again.
 
     Guarantees:
@@ -187,7 +189,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     opening = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
     if stored and stored[0].commitment.ledger_head == opening.ledger_head:
-        return wire.Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
+        return Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
     model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
@@ -210,8 +212,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         hospital.folder.save_submission(signed, encrypted.chunks)
     # The training loss is a figure of the patients', without noise: it leaves only where privacy is off.
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
-    report = wire.TrainingReport(loss, encrypted.saturated)
-    return wire.Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
+    report = TrainingReport(loss, encrypted.saturated)
+    return Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
 
 
 def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:

@@ -4,12 +4,14 @@ It holds ciphertexts and its own Ethereum key. It cannot decrypt: nothing here i
 encrypts or decrypts, or a model, and no encryption library is needed to check and add ciphertexts.
 """
 
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, MessageType
 from flwr.serverapp import Grid, ServerApp
 
 from blockchain.identity import Identity
@@ -20,35 +22,34 @@ from blockchain.verification import verify
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan
-from fedward.ciphertexts.serialized import check_ciphertext
-from fedward.errors import (
-    BudgetError,
-    EncryptionError,
-    FedwardError,
-    HospitalFailedError,
-    LedgerError,
-    QuorumError,
-    VerificationError,
-)
+from fedward.errors import BudgetError, FedwardError, LedgerError, QuorumError
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.messages import wire
-from fedward.messages.ballots import Ballot, records_to_ballot
+from fedward.messages.ballots import Ballot, read_ballot
+from fedward.messages.exchange import exchange
+from fedward.messages.replies import Failure, Malformed, Missing
+from fedward.messages.submissions import Abstention, Submission, read_reply
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, from_run_config
 from fedward.types import (
     ABSTAINED,
     UNKNOWN_ADDRESS,
+    Address,
     EncryptedAggregate,
     NodeId,
     Rejection,
+    SignedCommitment,
     StoredUpdate,
     VerifiedUpdate,
 )
 
 app = ServerApp()
 
+Reply = TypeVar("Reply")
+
 CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
+MALFORMED = "MalformedReply"  # reason of a rejection: the reply cannot be read
 NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
 CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first round
 
@@ -112,21 +113,27 @@ class Server:
         content = wire.round_records(round_index, aggregates)
         return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
 
-    def ask(self, kind: str, round_index: int, needed: Sequence[int], deadline: int) -> Iterator[Message]:
+    def ask(
+        self, kind: str, round_index: int, needed: Sequence[int], deadline: int, read: Callable[[Message], Reply]
+    ) -> Iterator[tuple[NodeId, Reply]]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
         A hospital that was away says which aggregates it misses, and is asked again with some of them, as often as
-        it gets further that way.
+        it gets further that way. After that it is handed out as `Missing`.
+
+        Args:
+            kind: Flower's message type, which names the hospital's function.
+            round_index: The round that it is about.
+            needed: Rounds whose aggregates everybody gets.
+            deadline: Until when replies are waited for.
+            read: Makes of a message what is handed out; called once for each.
         """
         reached: dict[int, int] = {}  # by node: the first round that it last said to miss
 
-        def follow_up(reply: Message) -> Message | None:
-            node = reply.metadata.src_node_id
-            try:
-                missing = wire.read_missing(reply)
-            except VerificationError:
-                return None  # handed out as it is, and set aside where it is read
-            earlier = sorted({index for index in missing if 0 < index < round_index})
+        def follow_up(node: NodeId, reply: Reply) -> Message | None:
+            if not isinstance(reply, Missing):
+                return None
+            earlier = sorted({index for index in reply.rounds if 0 < index < round_index})
             accepted = [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
             if not accepted or accepted[0] <= reached.get(node, 0):
                 return None
@@ -134,9 +141,9 @@ class Server:
             return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
 
         interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
-        # Not by a name of its own: the aggregate would stay in memory for as long as replies are waited for.
-        yield from wire.exchange(
-            self.grid, self.messages(kind, self.nodes, round_index, needed), interval_s, timeout_s, follow_up
+        # The messages get no name of their own: the aggregate would stay in memory for as long as replies are awaited.
+        yield from exchange(
+            self.grid, self.messages(kind, self.nodes, round_index, needed), interval_s, timeout_s, read, follow_up
         )
 
 
@@ -194,35 +201,48 @@ def lead_round(server: Server) -> None:
 
 def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
-    event = expected_event(server.settings.privacy)
+    index, deadline = opening.round_index, opening.submission_deadline
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
-    updates: list[VerifiedUpdate] = []
-    for reply in server.ask(MessageType.TRAIN, opening.round_index, (), opening.submission_deadline):
-        relay_abstention(server, opening, reply, log)
-        received = spool(server, reply, plan.chunks, log)
+    read = functools.partial(read_reply, chunk_count=plan.chunks)
+    updates: dict[Address, VerifiedUpdate] = {}
+    for node, reply in server.ask(MessageType.TRAIN, index, (), deadline, read):
+        match reply:
+            case Submission():
+                take_submission(server, opening, reply, updates, log)
+            case Abstention():
+                relay_abstention(server, opening, reply.signed, log)
+                log.failed(node, reply.failure)
+            case _:
+                set_aside(node, reply, log)
         del reply  # before the next one is fetched: one update is in memory, however many hospitals there are
-        if received is None:
-            continue
-        submission, stored = received
-        with log.clock.measure("verify"):
-            verdict = verify(stored, opening, event, server.ledger)
-        if isinstance(verdict, Rejection):
-            log.rejected(verdict)
-        elif any(update.hospital == verdict.hospital for update in updates):
-            log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
-        else:
-            updates.append(verdict)
-            log.submitted(verdict.hospital, submission)
-    return updates
+    return list(updates.values())
 
 
-def relay_abstention(server: Server, opening: RoundOpening, reply: Message, log: RoundLog) -> None:
-    """Record the word of a hospital that gives no update, if the reply holds one: then nobody waits for it."""
-    try:
-        signed = wire.read_abstention(reply) if wire.read_failure(reply) else None
-    except VerificationError:
-        return  # what is wrong with the reply is told where it is read as a submission
-    if signed is None or not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
+def take_submission(
+    server: Server,
+    opening: RoundOpening,
+    submission: Submission,
+    updates: dict[Address, VerifiedUpdate],
+    log: RoundLog,
+) -> None:
+    """Move a submission's ciphertexts to the disk and verify it there; a verified one joins the round's updates."""
+    event = expected_event(server.settings.privacy)
+    with log.clock.measure("verify"):
+        files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
+        stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
+        verdict = verify(stored, opening, event, server.ledger)
+    if isinstance(verdict, Rejection):
+        log.rejected(verdict)
+    elif verdict.hospital in updates:
+        log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
+    else:
+        updates[verdict.hospital] = verdict
+        log.submitted(verdict.hospital, submission)
+
+
+def relay_abstention(server: Server, opening: RoundOpening, signed: SignedCommitment, log: RoundLog) -> None:
+    """Record the word of a hospital that gives no update: then nobody waits for it."""
+    if not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
         return
     hospital = signed.commitment.hospital
     try:
@@ -235,20 +255,16 @@ def relay_abstention(server: Server, opening: RoundOpening, reply: Message, log:
         log.rejected(Rejection(hospital, ABSTAINED, "It gives no update; why is told among the failures."))
 
 
-def spool(server: Server, reply: Message, chunks: int, log: RoundLog) -> tuple[wire.Submission, StoredUpdate] | None:
-    """Move a reply's ciphertexts to the disk, and hand back where they lie; None where it is no submission."""
-    try:
-        submission = wire.records_to_submission(_content(reply), chunks)
-    except HospitalFailedError as failed:
-        log.failed(reply.metadata.src_node_id, failed)
-        return None
-    except VerificationError as error:
-        log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
-        return None
-    with log.clock.measure("verify"):
-        files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
-    stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
-    return wire.Submission(submission.signed, (), submission.report, submission.seconds), stored
+def set_aside(node: NodeId, reply: Failure | Missing | Malformed, log: RoundLog) -> None:
+    """Tell of a reply that is neither an update nor a vote."""
+    match reply:
+        case Failure():
+            log.failed(node, reply)
+        case Missing():
+            again = "It asks for aggregates of rounds that were not accepted, or that it was sent already."
+            log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, again))
+        case Malformed():
+            log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, reply.evidence))
 
 
 def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAggregate, log: RoundLog) -> None:
@@ -262,46 +278,38 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
 
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
-    index, roster = opening.round_index, {entry.address for entry in opening.roster}
-    deadline, counts = server.ledger.round(index).voting_deadline, RunningSum()
-    for reply in server.ask(MessageType.EVALUATE, index, (index,), deadline):
-        try:
-            ballot = read_ballot(server, opening, reply)
-            vote = ballot.signed.vote
-            if vote.hospital not in roster or vote.round_index != index:
-                log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
-                continue
-            server.ledger.cast_vote_for(ballot.signed)
-        except HospitalFailedError as failed:
-            log.failed(reply.metadata.src_node_id, failed)
-        except (VerificationError, EncryptionError) as error:
-            log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", str(error)))
-        except LedgerError as error:
-            if not error.reason:  # the ledger is gone, which is no fault of the vote's
-                raise
-            log.rejected(Rejection(vote.hospital, error.reason, error.what))
+    index, counts = opening.round_index, RunningSum()
+    read, deadline = (
+        functools.partial(read_ballot, findings=server.findings),
+        server.ledger.round(index).voting_deadline,
+    )
+    if server.settings.metrics.encrypted:
+        layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
+        read = functools.partial(read, chunk_count=layout.plan.chunks)
+    for node, reply in server.ask(MessageType.EVALUATE, index, (index,), deadline, read):
+        if isinstance(reply, Ballot):
+            take_ballot(server, opening, reply, counts, log)
         else:
-            log.voted(ballot)
-            if server.settings.metrics.encrypted:
-                counts.add(vote.hospital, ballot.encrypted)
+            set_aside(node, reply, log)
     keep_counts(server, opening, counts.total(), log)
 
 
-def read_ballot(server: Server, opening: RoundOpening, reply: Message) -> Ballot:
-    """The ballot in a reply, each of its ciphertexts checked as an update's are.
-
-    Raises:
-        HospitalFailedError: the hospital says why it has none.
-        VerificationError: it cannot be read, or has more or fewer ciphertexts than the round's layout.
-        EncryptionError: one of them is no ciphertext of ours.
-    """
-    if not server.settings.metrics.encrypted:
-        return records_to_ballot(_content(reply), server.findings)
-    layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
-    ballot = records_to_ballot(_content(reply), server.findings, layout.plan.chunks)
-    for chunk in ballot.encrypted:
-        check_ciphertext(chunk)
-    return ballot
+def take_ballot(server: Server, opening: RoundOpening, ballot: Ballot, counts: RunningSum, log: RoundLog) -> None:
+    """Relay a signed vote to the contract; where the contract takes it, its encrypted counts are added."""
+    vote = ballot.signed.vote
+    if vote.hospital not in {entry.address for entry in opening.roster} or vote.round_index != opening.round_index:
+        log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
+        return
+    try:
+        server.ledger.cast_vote_for(ballot.signed)
+    except LedgerError as error:
+        if not error.reason:  # the ledger is gone, which is no fault of the vote's
+            raise
+        log.rejected(Rejection(vote.hospital, error.reason, error.what))
+        return
+    log.voted(ballot)
+    if server.settings.metrics.encrypted:
+        counts.add(vote.hospital, ballot.encrypted)
 
 
 def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
@@ -367,14 +375,6 @@ def _count_votes(server: Server, round_index: int) -> RoundPhase:
         if error.reason != "RoundNotVoting":
             raise
         return server.ledger.round(round_index).phase
-
-
-def _content(reply: Message) -> RecordDict:
-    """The records of a reply, or the hospital's own failure as an error."""
-    failure = wire.read_failure(reply)
-    if failure:
-        raise HospitalFailedError(failure.what, failure.remedy, failure.exit_code)
-    return reply.content
 
 
 def _wait_for_nodes(grid: Grid, expected: int, minimum: int) -> tuple[NodeId, ...]:

@@ -39,6 +39,7 @@ from fedward.figures.evaluation import empty_histogram
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.messages import ballots, wire
+from fedward.messages.submissions import Submission, submission_to_records
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, from_tables, to_tables
 from fedward.types import EncryptedUpdate, HospitalId, Member, ModelUpdate, NodeId
@@ -183,7 +184,7 @@ class DiskGrid:
         )
         opening = self._ledger.opening(self._ledger.latest_round())
         signed = commit(replace(self._form, chunks=chunks), opening, self._ledger, identity)
-        return wire.submission_to_records(wire.Submission(signed, chunks, None, {}))
+        return submission_to_records(Submission(signed, chunks, None, {}))
 
 
 def plot(rows: list[Row], parameters: int, path: Path) -> None:

@@ -10,7 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from fedward.folders.server import ServerFolder
-from fedward.messages.wire import exchange
+from fedward.messages.exchange import exchange
 from fedward.settings import from_run_config
 
 app = ServerApp()
@@ -54,4 +54,7 @@ class PolledGrid:
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float) -> Iterable[Message]:
         """All replies, looked for as the secure server does."""
-        return list(exchange(self._grid, list(messages), self._poll_interval_s, timeout, lambda _reply: None))
+        found = exchange(
+            self._grid, list(messages), self._poll_interval_s, timeout, lambda reply: reply, lambda _node, _reply: None
+        )
+        return [reply for _, reply in found]

@@ -84,20 +84,6 @@ class QuorumError(FedwardError):
     exit_code = 9
 
 
-class HospitalFailedError(FedwardError):
-    """A hospital says that it could not do its part of a round; the round goes on without it.
-
-    Args:
-        what: What happened there.
-        remedy: What its operator can do about it.
-        code: The exit code that the hospital's own error has.
-    """
-
-    def __init__(self, what: str, remedy: str, code: int) -> None:
-        super().__init__(what, remedy)
-        self.code = code
-
-
 class ResourceError(FedwardError):
     """The machine lacks something: the disk is full, a port is taken."""
 

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from fedward.errors import FedwardError, HospitalFailedError, error_of
+from fedward.errors import FedwardError, error_of
 from fedward.figures.evaluation import ScoreHistogram, single_threshold
 from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
-from fedward.messages.wire import Submission
+from fedward.messages.replies import Failure
+from fedward.messages.submissions import Submission
 from fedward.timing import Stopwatch
 from fedward.types import ABSTAINED, Address, Rejection
 
@@ -32,7 +33,7 @@ class RoundLog:
         self._saturated = 0
         self._submitted: list[Address] = []
         self._verdicts: dict[Address, bool] = {}
-        self._failures: list[HospitalFailedError] = []
+        self._failures: list[Failure] = []
         self._histogram: ScoreHistogram | None = None
         self._tell("opened")
 
@@ -51,19 +52,19 @@ class RoundLog:
         self.rejections.append(rejection)
         self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
 
-    def failed(self, node: int, error: HospitalFailedError) -> None:
+    def failed(self, node: int, failure: Failure) -> None:
         """A hospital could not do its part."""
-        self._failures.append(error)
-        self._tell("hospital-failed", node=str(node), what=error.what, remedy=error.remedy)
+        self._failures.append(failure)
+        self._tell("hospital-failed", node=str(node), what=failure.what, remedy=failure.remedy)
 
     def common_cause(self) -> FedwardError | None:
         """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""
-        codes = {failure.code for failure in self._failures}
+        codes = {failure.exit_code for failure in self._failures}
         set_aside = [rejection for rejection in self.rejections if rejection.reason != ABSTAINED]
         if len(codes) != 1 or FedwardError.exit_code in codes or set_aside:
             return None
         first = self._failures[0]
-        return error_of(first.code, first.what, first.remedy)
+        return error_of(first.exit_code, first.what, first.remedy)
 
     def voted(self, ballot: Ballot) -> None:
         """A vote is on the ledger."""

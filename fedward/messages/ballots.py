@@ -1,15 +1,18 @@
 """A hospital's ballot as a message: its signed vote, and its validation counts, in the clear or encrypted.
 
-A ballot that cannot be read raises `VerificationError`, never anything else.
+A ballot that cannot be read becomes a `Malformed`, never an error.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import ConfigRecord, ConfigRecordValues, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
 
+from fedward.ciphertexts.serialized import check_ciphertext
+from fedward.errors import EncryptionError, VerificationError
 from fedward.figures.evaluation import BINS, ScoreHistogram
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
+from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.wire import chunks_to_record, read_chunks, sized
 from fedward.types import Address, SignedVote, Vote
 
@@ -56,18 +59,27 @@ def ballot_to_records(ballot: Ballot) -> RecordDict:
     return content
 
 
-def records_to_ballot(records: RecordDict, findings: int, chunk_count: int | None = None) -> Ballot:
-    """Read a ballot.
+def read_ballot(
+    message: Message, findings: int, chunk_count: int | None = None
+) -> Ballot | Missing | Failure | Malformed:
+    """What a hospital replied to an aggregate.
 
     Args:
-        records: A message's content.
+        message: The reply.
         findings: Number of findings that the histograms must have.
         chunk_count: How many ciphertexts the counts consist of; None where they are in the clear.
 
-    Raises:
-        VerificationError: a part is missing, of the wrong type or of the wrong size, or the counts are in the clear
-            where they must not be.
+    Returns:
+        `Malformed` where a part is missing, of the wrong type or of the wrong size, the counts are in the clear where
+        they must not be, or one of their ciphertexts is none of ours.
     """
+    try:
+        return read_absence(message) or _read_ballot(message.content, findings, chunk_count)
+    except (VerificationError, EncryptionError) as error:
+        return Malformed(str(error))
+
+
+def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) -> Ballot:
     values = Fields(records, "vote")
     vote = Vote(
         chain_id=values.whole("chain-id"),
@@ -84,7 +96,10 @@ def records_to_ballot(records: RecordDict, findings: int, chunk_count: int | Non
         return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds)
     if "counts" in records:
         raise malformed("has score counts in the clear, where metrics.encrypted is set")
-    return Ballot(signed, None, seconds, sized(read_chunks(records, ENCRYPTED_COUNTS), chunk_count))
+    chunks = sized(read_chunks(records, ENCRYPTED_COUNTS), chunk_count)
+    for chunk in chunks:
+        check_ciphertext(chunk)
+    return Ballot(signed, None, seconds, chunks)
 
 
 def _counts_record(histogram: ScoreHistogram) -> ConfigRecord:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import Message
 
@@ -16,9 +17,10 @@ from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpo
 from blockchain.identity import Identity
 from blockchain.signing.checkpoints import recover_checkpoint_signer, sign_checkpoint
 from commands.simulate.conclusion import conclude
-from fedward.errors import EvidenceError, HospitalFailedError, VerificationError
+from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.messages import wire
+from fedward.messages.replies import Failure
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
 
@@ -34,12 +36,12 @@ def first(federation: Federation) -> HospitalFolder:
     return federation.folder.hospital(HospitalId("hospital-1"))
 
 
-def asked_to_train(federation: Federation, round_index: int) -> HospitalFailedError | None:
-    """How the first hospital's handler fails when a round is opened; None where it takes part."""
+def asked_to_train(federation: Federation, round_index: int) -> Failure:
+    """How the first hospital's handler fails when a round is opened."""
     request = Message(wire.round_records(round_index, {}), dst_node_id=1, message_type="train")
     federation.grid.push_messages([request])
     reply = client.take_part(federation.grid.requests[-1], federation.context(1))
-    return wire.read_failure(reply)
+    return failure_in(reply)
 
 
 def rewrite_last(federation: Federation, **changes: object) -> None:
@@ -83,7 +85,6 @@ def test_a_rewritten_or_cut_ledger_gets_no_update_and_no_vote(federation: Federa
     else:
         rewrite_last(federation, height=federation.ledger.head().height + 1)
     failure = asked_to_train(federation, 2)
-    assert failure is not None
     assert failure.exit_code == VerificationError.exit_code
     assert "rewritten or cut" in failure.what
     assert "is missing" in failure.what if case == "cut" else "is missing" not in failure.what
@@ -114,7 +115,6 @@ def test_another_chain_of_the_same_contract_address_is_refused(tmp_path: Path) -
         folder.join(dataclasses.replace(folder.membership(), genesis_hash=other.ledger.genesis_hash().hex()))
         mine.server().ledger.open_round()
         failure = asked_to_train(mine, 1)
-        assert failure is not None
         assert "Block 0" in failure.what
         with pytest.raises(VerificationError, match="different ledgers"):
             gather_trust([(m, mine.folder.hospital(m.hospital)) for m in mine.folder.server.load_record().roster])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from expected_replies import ballot_in, failure_in, submission_in
 from federation import Federation, founded
 from flwr.app import Message, RecordDict
 
@@ -20,7 +21,8 @@ from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import QuorumError, VerificationError
 from fedward.figures.evaluation import BINS
 from fedward.files import merkle_root, sha256
-from fedward.messages import ballots, wire
+from fedward.messages import wire
+from fedward.messages.submissions import Submission
 from fedward.privacy.mechanism import expected_event
 from fedward.types import HospitalId, PrivateUpdate, SignedVote
 
@@ -47,8 +49,7 @@ def test_a_round_that_is_over_or_never_was_is_not_answered(federation: Federatio
     spent = record.read_text()
     federation.server().ledger.open_round()
     for kind, index in (("train", 1), ("evaluate", 1), ("evaluate", 2), ("train", 3)):
-        failure = wire.read_failure(ask(federation, 1, kind, index, {}))
-        assert failure is not None, (kind, index)
+        assert failure_in(ask(federation, 1, kind, index, {})).what
     assert record.read_text() == spent
 
 
@@ -57,8 +58,7 @@ def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
     membership = folder.membership()
     folder.join(dataclasses.replace(membership, roster_digest="00" * 32))
     federation.server().ledger.open_round()
-    failure = wire.read_failure(ask(federation, 1, "train", 1, {}))
-    assert failure is not None
+    failure = failure_in(ask(federation, 1, "train", 1, {}))
     assert failure.exit_code == 7
     assert "roster" in failure.what
 
@@ -77,10 +77,10 @@ def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(feder
     opening = server.ledger.open_round()
     plan = round_plan(server.parameters, len(opening.roster), federation.settings)
     event = expected_event(federation.settings.privacy)
-    chunks: dict[int, wire.Submission] = {}
+    chunks: dict[int, Submission] = {}
     for node in (1, 2, 3):
         reply = ask(federation, node, "train", 1, {})
-        chunks[node] = wire.records_to_submission(reply.content, CHUNKS)
+        chunks[node] = submission_in(reply, CHUNKS)
         server.ledger.submit_for(chunks[node].signed)
     public = federation.public_context()
     big = PrivateUpdate(np.full(server.parameters, 1.0, np.float32), event)
@@ -91,7 +91,7 @@ def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(feder
     root = merkle_root([sha256(chunk) for chunk in forged])
     server.ledger.close_submissions(1, root, (0, 1, 2), {})
     reply = ask(federation, 1, "evaluate", 1, {1: forged})
-    ballot = ballots.records_to_ballot(reply.content, 1)
+    ballot = ballot_in(reply, 1)
     assert not ballot.signed.vote.accept
     # Neither the digest nor the counts say anything about any model.
     assert ballot.signed.vote.candidate_digest == client.NO_CANDIDATE
@@ -131,7 +131,7 @@ def test_somebody_else_may_count_the_votes_first(federation: Federation) -> None
                     ledger.cast_vote_for(entry)
                 ledger.finalize_round(1)
             else:
-                collected.append(ballots.records_to_ballot(reply.content, 1).signed)
+                collected.append(ballot_in(reply, 1).signed)
         return reply
 
     collected: list[SignedVote] = []

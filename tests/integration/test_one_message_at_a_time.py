@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from expected_replies import ballot_in, submission_in
 from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
@@ -16,7 +17,6 @@ from blockchain.ledger.reader import as_address
 from fedward.ciphertexts.packing import round_plan
 from fedward.files import sha256
 from fedward.messages import wire
-from fedward.messages.ballots import records_to_ballot
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.privacy.mechanism import expected_event
 from fedward.types import DetectorReport, HospitalId, SampledUpdate
@@ -49,7 +49,7 @@ def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
             replies = list(pool.map(lambda _: client.take_part(request, context), "ab"))
         assert trained.call_count == 1
         chunks = round_plan(len(federation.initial), 3, federation.settings).chunks
-        first, second = (wire.records_to_submission(reply.content, chunks) for reply in replies)
+        first, second = (submission_in(reply, chunks) for reply in replies)
         assert first.chunks == second.chunks
         assert first.signed == second.signed
         record = PrivacyLedger(federation.folder.hospital(HospitalId("hospital-1")).privacy_record)
@@ -65,7 +65,7 @@ def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salte
             if "vote" not in reply.content:
                 return reply
             again = client.judge(federation.grid.requests[-1], federation.context(node))
-            votes = [records_to_ballot(message.content, findings).signed for message in (reply, again)]
+            votes = [ballot_in(message, findings).signed for message in (reply, again)]
             assert votes[0] == votes[1]
             return again
 
@@ -99,7 +99,7 @@ def test_two_requests_for_a_vote_at_once_get_one_salt(tmp_path: Path) -> None:
             request, context = federation.grid.requests[-1], federation.context(node)
             with mock.patch("client.detect", meeting), ThreadPoolExecutor(2) as pool:
                 replies = list(pool.map(lambda _: client.judge(request, context), "ab"))
-            votes = [records_to_ballot(message.content, findings).signed for message in (reply, *replies)]
+            votes = [ballot_in(message, findings).signed for message in (reply, *replies)]
             assert votes[0] != votes[1] == votes[2]
             return replies[0]
 

@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from expected_replies import failure_in, submission_in
 from federation import Federation, founded
 from flwr.app import Message
 
@@ -142,13 +143,13 @@ def test_a_crash_between_charge_and_submission_is_charged_once_more_and_a_retry_
     private.grid.push_messages([request])
     request, context = private.grid.requests[0], private.context(1)
     with mock.patch.object(HospitalFolder, "save_submission", side_effect=ResourceError("The disk is full.", "Wait.")):
-        assert wire.read_failure(client.take_part(request, context))
+        assert failure_in(client.take_part(request, context)).exit_code == ResourceError.exit_code
     event = expected_event(private.settings.privacy)
     assert record(private, 1).spent() == [event], "on the disk before anything is kept or sent"
     replies = [client.take_part(request, context) for _ in range(3)]
     assert record(private, 1).spent() == [event] * 2
     chunks = round_plan(len(private.initial), 3, private.settings).chunks
-    sent = [wire.records_to_submission(reply.content, chunks) for reply in replies]
+    sent = [submission_in(reply, chunks) for reply in replies]
     assert sent[0].signed == sent[1].signed == sent[2].signed
     assert sent[0].chunks == sent[1].chunks == sent[2].chunks
 
@@ -194,8 +195,7 @@ def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(p
         if committed:
             private.server().ledger.submit_for(stored[0])
         with mock.patch("client.train_privately", side_effect=BudgetError("It would train.", "")):
-            failure = wire.read_failure(client.take_part(request, context))
-        assert failure
+            failure = failure_in(client.take_part(request, context))
         assert ("older than the ledger" in failure.what) is committed
     assert record(private, 1).spent() == []
 

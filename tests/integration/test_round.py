@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from expected_replies import submission_in
 from federation import Federation, Tamper, founded
 from flwr.app import ArrayRecord, Message
 
@@ -126,7 +127,7 @@ def signed_by_a_stranger(stranger: Identity) -> Tamper:
 
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "commitment" in reply.content:
-            submission = wire.records_to_submission(reply.content, CHUNKS)
+            submission = submission_in(reply, CHUNKS)
             forged = sign_commitment(submission.signed.commitment, stranger)
             reply.content["commitment"]["signature"] = forged.signature
         return reply
@@ -193,7 +194,7 @@ def test_the_contract_takes_nothing_for_a_closed_round(federation: Federation) -
     kept: list[Message] = []
     federation.grid.tamper = keep_in(kept)
     federation.lead_round()
-    submission = wire.records_to_submission(kept[0].content, CHUNKS)
+    submission = submission_in(kept[0], CHUNKS)
     with pytest.raises(LedgerError, match="RoundNotOpen"):
         federation.server().ledger.submit_for(submission.signed)
 
@@ -223,7 +224,7 @@ def test_a_retry_resends_the_same_bytes_and_spends_nothing_more(federation: Fede
     federation.grid.push_messages([request])
     context = federation.context(1)
     replies = [client.take_part(federation.grid.requests[0], context) for _ in range(2)]
-    sent = [wire.records_to_submission(reply.content, CHUNKS) for reply in replies]
+    sent = [submission_in(reply, CHUNKS) for reply in replies]
     assert sent[0].chunks == sent[1].chunks
     assert sent[0].signed == sent[1].signed
     record = federation.folder.hospital(HospitalId("hospital-1")).privacy_record

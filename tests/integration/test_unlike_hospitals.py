@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from expected_replies import submission_in
 from federation import Federation, founded
 from flwr.app import Message
 
@@ -15,7 +16,6 @@ from blockchain.verification import verify
 from data_preprocessing import load_partition, save_partition
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import LedgerError
-from fedward.messages import wire
 from fedward.settings import Scalar
 from fedward.types import HospitalId, ImageSet, Rejection, StoredUpdate, VerifiedUpdate
 
@@ -98,7 +98,7 @@ def test_what_comes_after_the_deadline_is_refused_and_the_next_round_has_everybo
 
         # Sent again once the round is over, it counts no more.
         chunks = round_plan(len(federation.initial), 3, federation.settings).chunks
-        signed = wire.records_to_submission(late[0].content, chunks).signed
+        signed = submission_in(late[0], chunks).signed
         with pytest.raises(LedgerError, match="RoundNotOpen"):
             federation.server().ledger.submit_for(signed)
         federation.grid.tamper = lambda _node, reply: reply

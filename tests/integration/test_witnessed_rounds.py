@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import Message
 
@@ -201,8 +202,7 @@ def test_hospitals_refuse_a_ledger_with_other_witnesses_than_they_joined_under(f
     request = Message(wire.round_records(1, {}), dst_node_id=1, message_type="train")
     federation.grid.push_messages([request])
     context = federation.context(1)
-    failure = wire.read_failure(client.take_part(federation.grid.requests[-1], context))
-    assert failure is not None
+    failure = failure_in(client.take_part(federation.grid.requests[-1], context))
     assert failure.exit_code == VerificationError.exit_code
     assert "witnesses" in failure.what
     assert federation.ledger.submission_count() == 0

@@ -2,14 +2,15 @@
 
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.metadata import Metadata
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedward.messages import wire
+from fedward.messages.exchange import exchange
+from fedward.types import NodeId
 
 SILENT = 3  # the node that never answers
 
@@ -50,24 +51,43 @@ def node_of(reply: Message) -> int:
     return int(reply.content.config_records["from"]["node"])  # type: ignore[arg-type]
 
 
-def nobody(_reply: Message) -> None:
+def nobody(_node: NodeId, _reply: Message) -> None:
     """No follow-up."""
 
 
-def exchange(grid: ScriptedGrid, nodes: list[int], timeout_s: float, follow_up: wire.FollowUp = nobody) -> list[int]:
-    messages = [message(node) for node in nodes]
-    return [node_of(reply) for reply in wire.exchange(grid, messages, 0.001, timeout_s, follow_up)]  # type: ignore[arg-type]
+def replies_of(
+    grid: ScriptedGrid,
+    messages: list[Message],
+    timeout_s: float = 60.0,
+    follow_up: Callable[[NodeId, Message], Message | None] = nobody,
+) -> Iterator[tuple[NodeId, Message]]:
+    """The replies as they come, handed out as they are."""
+    return exchange(grid, messages, 0.001, timeout_s, lambda reply: reply, follow_up)  # type: ignore[arg-type]
+
+
+def answered(
+    grid: ScriptedGrid,
+    nodes: list[int],
+    timeout_s: float,
+    follow_up: Callable[[NodeId, Message], Message | None] = nobody,
+) -> list[int]:
+    """Who answered, as the reply itself says and as it is handed out."""
+    found = [
+        (node, node_of(reply)) for node, reply in replies_of(grid, list(map(message, nodes)), timeout_s, follow_up)
+    ]
+    assert all(node == said for node, said in found)
+    return [said for _, said in found]
 
 
 def test_every_reply_comes_once_and_is_not_asked_for_again() -> None:
     grid = ScriptedGrid()
-    assert exchange(grid, [1, 2], 60.0) == [1, 2]
+    assert answered(grid, [1, 2], 60.0) == [1, 2]
     assert grid.polls == [{"message-0"}, {"message-1"}]
 
 
 def test_a_reply_is_handed_out_before_the_others_are_fetched() -> None:
     grid = ScriptedGrid()
-    replies = wire.exchange(grid, [message(node) for node in (1, 2, 4)], 0.001, 60.0, nobody)  # type: ignore[arg-type]
+    replies = replies_of(grid, [message(node) for node in (1, 2, 4)])
     next(replies)
     assert len(grid.polls) == 1
 
@@ -76,35 +96,50 @@ def test_nothing_holds_a_reply_that_was_handed_out_or_a_request_that_was_sent() 
     """Memory holds one reply, however many hospitals there are."""
     grid = ScriptedGrid()
     requests = [message(node) for node in (1, 2, 4)]
-    replies = wire.exchange(grid, requests, 0.001, 60.0, nobody)  # type: ignore[arg-type]
-    first = weakref.ref(next(replies))
+    replies = replies_of(grid, requests)
+    first = weakref.ref(next(replies)[1])
     assert first() is None
     sent = [weakref.ref(request) for request in requests]
     del requests
     grid.sent.clear()
     assert [request() for request in sent] == [None, None, None]
-    assert node_of(next(replies)) == 2
+    assert node_of(next(replies)[1]) == 2
 
 
 @pytest.mark.timeout(60)
 def test_who_is_silent_is_not_waited_for_beyond_the_deadline() -> None:
     grid, started = ScriptedGrid(), time.monotonic()
-    assert exchange(grid, [1, SILENT], 0.3) == [1]
+    assert answered(grid, [1, SILENT], 0.3) == [1]
     assert 0.3 <= time.monotonic() - started < 30
-    assert exchange(ScriptedGrid(), [1], 0.0) == []
+    assert answered(ScriptedGrid(), [1], 0.0) == []
 
 
 def test_what_could_not_be_sent_is_not_waited_for() -> None:
-    assert exchange(ScriptedGrid(), [0, 1], 60.0) == [1]
+    assert answered(ScriptedGrid(), [0, 1], 60.0) == [1]
 
 
 def test_a_follow_up_takes_the_replys_place() -> None:
     grid, asked = ScriptedGrid(), []
 
-    def ask_again(reply: Message) -> Message | None:
+    def ask_again(_node: NodeId, reply: Message) -> Message | None:
         asked.append(node_of(reply))
         return message(7) if asked == [1] else None
 
-    assert exchange(grid, [1, 2], 60.0, ask_again) == [2, 7]
+    assert answered(grid, [1, 2], 60.0, ask_again) == [2, 7]
     assert asked == [1, 2, 7]
     assert len(grid.sent) == 3
+
+
+def test_a_reply_is_read_once_whether_it_is_followed_up_or_handed_out() -> None:
+    grid, read = ScriptedGrid(), []
+
+    def reading(reply: Message) -> int:
+        read.append(node_of(reply))
+        return read[-1]
+
+    def ask_again(_node: NodeId, reply: int) -> Message | None:
+        return message(7) if reply == 1 else None
+
+    handed_out = list(exchange(grid, [message(1), message(2)], 0.001, 60.0, reading, ask_again))  # type: ignore[arg-type]
+    assert handed_out == [(2, 2), (7, 7)]
+    assert read == [1, 2, 7]

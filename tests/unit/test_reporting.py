@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fedward.errors import DataError, HospitalFailedError, ResourceError, UsageError
+from fedward.errors import DataError, ResourceError, UsageError
 from fedward.figures.plots import plot_learning_curves
 from fedward.figures.reporting import RunFacts, final_table, summarize, write_summary
 from fedward.figures.score_rows import figure, threshold_text
@@ -19,6 +19,7 @@ from fedward.figures.scores import score, score_findings
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.messages.replies import Failure
 from fedward.settings import default_tables
 from fedward.timing import STAGES, Stopwatch
 from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Member, Rejection
@@ -251,7 +252,7 @@ def test_a_round_without_a_single_reply_has_every_figure_as_null(log: RoundLog) 
 def test_rejections_and_failures_are_kept_with_their_reasons(log: RoundLog) -> None:
     log.rejected(Rejection(Address("0x1"), "WrongSigner", "It is signed by a stranger."))
     log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", "It has no commitment."))
-    log.failed(3, HospitalFailedError("No images.", "Add some.", 3))
+    log.failed(3, Failure("No images.", "Add some.", 3))
     metrics = last_round(log)
     assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner", "MalformedReply"]
     assert metrics["failures"] == ["No images. Add some."]
@@ -275,7 +276,7 @@ def test_hospitals_that_all_fail_alike_give_the_reason(
     log: RoundLog, codes: list[int], rejected: bool, expected: type[Exception] | None
 ) -> None:
     for code in codes:
-        log.failed(1, HospitalFailedError("It broke.", "Mend it.", code))
+        log.failed(1, Failure("It broke.", "Mend it.", code))
     if rejected:
         log.rejected(Rejection(UNKNOWN_ADDRESS, "MalformedReply", ""))
     cause = log.common_cause()

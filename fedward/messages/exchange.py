@@ -1,0 +1,68 @@
+"""Sends messages and takes the replies one at a time.
+
+So one update is in memory, however many hospitals there are.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from fedward.types import NodeId
+
+Reply = TypeVar("Reply")
+
+_LONGEST_POLL_S = 5.0
+
+
+def exchange(
+    grid: Grid,
+    messages: Sequence[Message],
+    poll_interval_s: float,
+    timeout_s: float,
+    read: Callable[[Message], Reply],
+    follow_up: Callable[[NodeId, Reply], Message | None],
+) -> Iterator[tuple[NodeId, Reply]]:
+    """Send messages; read the replies and hand them out one at a time, as they come.
+
+    Each reply is fetched by itself and read once, and nothing here holds it once it is handed out: a caller who drops
+    it too has one update in memory. A short poll costs no idle seconds; Flower's own `send_and_receive` waits three
+    seconds between polls and returns all replies together.
+
+    Args:
+        grid: Flower's connection.
+        messages: One for each node. What they carry is let go of once it is sent.
+        poll_interval_s: Least seconds between polls.
+        timeout_s: Replies that come later are not waited for.
+        read: Makes of a message what is handed out.
+        follow_up: May answer a reply with another message, whose reply is then waited for in its place.
+
+    Yields:
+        Who replied, and the reply as `read` gives it.
+    """
+    waiting = [message_id for message_id in grid.push_messages(messages) if message_id]
+    del messages
+    deadline = time.monotonic() + timeout_s
+    while waiting and time.monotonic() < deadline:
+        asked_s = 0.0
+        for message_id in tuple(waiting):
+            started = time.monotonic()
+            replies = [(NodeId(reply.metadata.src_node_id), read(reply)) for reply in grid.pull_messages([message_id])]
+            if replies:
+                waiting.remove(message_id)
+            else:
+                asked_s += time.monotonic() - started
+            # In a list, not under names of their own: those would keep a reply in memory until the next one comes.
+            while replies:
+                answer = follow_up(*replies[-1])
+                if answer is None:
+                    yield replies.pop()
+                else:
+                    replies.pop()
+                    waiting += [message_id for message_id in grid.push_messages([answer]) if message_id]
+                    del answer
+        if waiting:
+            # Asking takes no more than a tenth of the time, however many are waited for.
+            time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))

@@ -1,0 +1,68 @@
+"""What a hospital says where it gives neither an update nor a vote, and how that is read: as values, not as errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flwr.app import ConfigRecord, ConfigRecordValues, Message, RecordDict
+
+from fedward.errors import FedwardError
+from fedward.messages.fields import Fields
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A hospital that could not do its part, in its own words.
+
+    Attributes:
+        what: What happened there.
+        remedy: What its operator can do about it.
+        exit_code: The exit code that the hospital's own error has.
+    """
+
+    what: str
+    remedy: str
+    exit_code: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A hospital that was away, and needs the aggregates of these rounds first."""
+
+    rounds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A reply that cannot be read, and what is wrong with it: one or two sentences."""
+
+    evidence: str
+
+
+def failure_reply(request: Message, error: FedwardError) -> Message:
+    """A hospital's reply when it cannot do its part."""
+    values: dict[str, ConfigRecordValues] = {"what": error.what, "remedy": error.remedy, "exit-code": error.exit_code}
+    return Message(RecordDict({"failure": ConfigRecord(values)}), reply_to=request)
+
+
+def missing_reply(request: Message, rounds: Sequence[int]) -> Message:
+    """A hospital's reply when it was away and needs the aggregates of earlier rounds first."""
+    return Message(RecordDict({"missing": ConfigRecord({"rounds": list(rounds)})}), reply_to=request)
+
+
+def read_absence(message: Message) -> Failure | Missing | None:
+    """Why a message is no update and no vote; None where it should be one.
+
+    Raises:
+        VerificationError: the reason is malformed.
+    """
+    if message.has_error():
+        return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1)
+    if "missing" in message.content:
+        return Missing(Fields(message.content, "missing").wholes("rounds"))
+    if "failure" in message.content:
+        values = Fields(message.content, "failure")
+        return Failure(values.text("what"), values.text("remedy"), values.whole("exit-code"))
+    return None

@@ -1,0 +1,178 @@
+"""A hospital's reply to the opening of a round: an update, or its word that it gives none.
+
+A reply that cannot be read becomes a `Malformed`, never an error.
+"""
+
+from dataclasses import dataclass
+
+from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
+
+from fedward.errors import FedwardError, VerificationError
+from fedward.messages.fields import Fields, malformed
+from fedward.messages.replies import Failure, Malformed, Missing, failure_reply, read_absence
+from fedward.messages.wire import chunks_to_record, read_chunks, sized
+from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a hospital tells of its training; absent when an earlier submission is sent again.
+
+    Attributes:
+        loss: Mean training loss of the last epoch; None under differential privacy, which it would pass by.
+        saturated: Coordinates that were cut to the public value range.
+    """
+
+    loss: float | None
+    saturated: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A hospital's reply to the opening of a round."""
+
+    signed: SignedCommitment
+    chunks: tuple[bytes, ...]
+    report: TrainingReport | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """A hospital that gives no update in this round, and signs that nobody need wait for it.
+
+    Attributes:
+        failure: Why.
+        signed: The commitment that says so; `blockchain.signing.abstention` tells whether it is one.
+    """
+
+    failure: Failure
+    signed: SignedCommitment
+
+
+def submission_to_records(submission: Submission) -> RecordDict:
+    """A submission as a message's content."""
+    return RecordDict(
+        {
+            "commitment": _commitment_record(submission.signed),
+            "chunks": chunks_to_record(submission.chunks),
+            "report": _report_record(submission.report),
+            "seconds": MetricRecord({**submission.seconds}),
+        }
+    )
+
+
+def _commitment_record(signed: SignedCommitment) -> ConfigRecord:
+    commitment, event = signed.commitment, signed.commitment.event
+    values: dict[str, ConfigRecordValues] = {
+        "chain-id": commitment.chain_id,
+        "contract": commitment.contract,
+        "round": commitment.round_index,
+        "hospital": commitment.hospital,
+        "ledger-head": commitment.ledger_head,
+        "base-id": commitment.base_id,
+        "context-fingerprint": commitment.context_fingerprint,
+        "update-root": commitment.update_root,
+        "update-bytes": commitment.update_bytes,
+        "weight": commitment.weight,
+        "mode": event.mode,
+        "unit": event.unit,
+        "sampling-rate": event.sampling_rate,
+        "noise-multiplier": event.noise_multiplier,
+        "steps": event.steps,
+        "clip-norm": event.clip_norm,
+        "delta": event.delta,
+        "signature": signed.signature,
+    }
+    return ConfigRecord(values)
+
+
+def abstention_reply(request: Message, error: FedwardError, signed: SignedCommitment) -> Message:
+    """A hospital's reply when it gives no update and leaves the round in order."""
+    reply = failure_reply(request, error)
+    reply.content["commitment"] = _commitment_record(signed)
+    return reply
+
+
+def read_reply(message: Message, chunk_count: int) -> Submission | Abstention | Missing | Failure | Malformed:
+    """What a hospital replied to the opening of a round.
+
+    Args:
+        message: The reply.
+        chunk_count: How many ciphertexts an update of this round consists of.
+
+    Returns:
+        `Malformed` where a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a reply,
+        so that no hospital fills the server's disk.
+    """
+    try:
+        absence = read_absence(message)
+        if isinstance(absence, Failure):
+            return _with_abstention(absence, message)
+        return absence or _read_submission(message.content, chunk_count)
+    except VerificationError as error:
+        return Malformed(str(error))
+
+
+def _with_abstention(failure: Failure, message: Message) -> Abstention | Failure:
+    """A failure and the commitment that came with it, if one did that can be read; what the hospital says counts."""
+    if message.has_error() or "commitment" not in message.content:
+        return failure
+    try:
+        return Abstention(failure, _read_commitment(message.content))
+    except VerificationError:
+        return failure
+
+
+def _read_submission(records: RecordDict, chunk_count: int) -> Submission:
+    told = Fields(records, "report")
+    return Submission(
+        signed=_read_commitment(records),
+        chunks=sized(read_chunks(records, "chunks"), chunk_count),
+        report=_training_report(told) if told else None,
+        seconds=Fields(records, "seconds").stage_seconds(),
+    )
+
+
+def _read_commitment(records: RecordDict) -> SignedCommitment:
+    values = Fields(records, "commitment")
+    event = PrivacyEvent(
+        mode=values.text("mode"),
+        unit=values.text("unit"),
+        sampling_rate=values.number("sampling-rate"),
+        noise_multiplier=values.number("noise-multiplier"),
+        steps=values.whole("steps"),
+        clip_norm=values.number("clip-norm"),
+        delta=values.number("delta"),
+    )
+    commitment = Commitment(
+        chain_id=values.whole("chain-id"),
+        contract=Address(values.text("contract")),
+        round_index=values.whole("round"),
+        hospital=Address(values.text("hospital")),
+        ledger_head=values.content("ledger-head", 32),
+        base_id=values.content("base-id", 32),
+        context_fingerprint=values.content("context-fingerprint", 32),
+        update_root=values.content("update-root", 32),
+        update_bytes=values.whole("update-bytes"),
+        weight=values.whole("weight"),
+        event=event,
+    )
+    return SignedCommitment(commitment, values.content("signature", 65))
+
+
+def _training_report(told: Fields) -> TrainingReport:
+    saturated = told.whole("saturated")
+    if saturated < 0:
+        raise malformed("has a negative count of saturated coordinates")
+    return TrainingReport(told.figure("loss") if told.has("loss") else None, saturated)
+
+
+def _report_record(report: TrainingReport | None) -> MetricRecord:
+    """A report's figures, without those that are not told; empty where there is none."""
+    record = MetricRecord()
+    if report:
+        record["saturated"] = report.saturated
+        if report.loss is not None:
+            record["loss"] = report.loss
+    return record
