@@ -1,8 +1,9 @@
-"""Wall-clock seconds by stage."""
+"""Wall-clock seconds by stage, and the time of day."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 STAGES = (
     "preprocess",
@@ -17,6 +18,11 @@ STAGES = (
     "vote",
     "evaluate",
 )
+
+
+def utc_now() -> str:
+    """The time of day as logs have it: UTC, ISO 8601, with milliseconds, such as 2026-01-31T09:05:00.123Z."""
+    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 class Stopwatch:

@@ -8,8 +8,7 @@ Whoever keeps the board can lose, keep back or replace files. Every reader check
 from pathlib import Path
 from typing import Protocol
 
-from fedward.errors import EvidenceError, VerificationError
-from fedward.files import make_folder, write_atomic
+from fedward.files import make_folder, read_file, write_atomic
 from fedward.types import Address
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -54,7 +53,8 @@ class KeyBoardFolder:
 
     def load_card(self, hospital: Address) -> bytes:
         """A hospital's signed sealing key; raises as `load_sealed_key` does."""
-        return _load(self._card(hospital), f"{hospital} has left no sealing key", "Ask that hospital for its card.")
+        what = f"The sealing key of {hospital}"
+        return read_file(self._card(hospital), MAX_FILE_BYTES, what, "Ask that hospital for its card.")
 
     def save_sealed_key(self, key_epoch: int, hospital: Address, content: bytes) -> None:
         """Leave a sealed key for a hospital."""
@@ -68,7 +68,8 @@ class KeyBoardFolder:
             VerificationError: it is larger than any that was ever left here.
         """
         path = self._epoch(key_epoch) / f"{hospital}.sealed"
-        return _load(path, f"There is no key of epoch {key_epoch} for {hospital}", "Ask the dealer to seal it.")
+        what = f"The key of epoch {key_epoch} for {hospital}"
+        return read_file(path, MAX_FILE_BYTES, what, "Ask the dealer to seal it.")
 
     def save_model(self, hospital: Address, content: bytes) -> None:
         """Leave a sealed model for a hospital that joins."""
@@ -76,8 +77,8 @@ class KeyBoardFolder:
 
     def load_model(self, hospital: Address, limit: int) -> bytes:
         """A hospital's sealed model, of at most so many bytes; raises as `load_sealed_key` does."""
-        missing = f"There is no model for {hospital}"
-        return _load(self._model(hospital), missing, "Ask another hospital to hand the model over.", limit)
+        remedy = "Ask another hospital to hand the model over."
+        return read_file(self._model(hospital), limit, f"The model for {hospital}", remedy)
 
     def _model(self, hospital: Address) -> Path:
         return self.path / "models" / f"{hospital}.sealed"
@@ -91,17 +92,3 @@ class KeyBoardFolder:
     def _save(self, path: Path, content: bytes) -> None:
         make_folder(path.parent)
         write_atomic(path, content)
-
-
-def _load(path: Path, missing: str, remedy: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """A file's content, at most so many bytes of it, whatever lies there."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
-            raise VerificationError(f"{path} is no file.", remedy)
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise EvidenceError(f"{missing}: {path} cannot be read ({error.strerror}).", remedy) from error
-    if len(content) > limit:
-        raise VerificationError(f"{path} has more than {limit} bytes.", remedy)
-    return content

@@ -17,6 +17,7 @@ from fedward.errors import EvidenceError
 from fedward.files import append_line, make_folder, parse_json, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.key_board import KeyBoardFolder
+from fedward.timing import utc_now
 from fedward.types import Address, Member
 
 
@@ -116,8 +117,8 @@ class ServerFolder:
         return self.counts / f"round-{round_index:04d}.sum"
 
     def log_round(self, metrics: dict[str, Any]) -> None:
-        """Add a finished round to `metrics.jsonl`."""
-        append_line(self.metrics, json.dumps(metrics))
+        """Add a finished round to `metrics.jsonl`, with the time."""
+        append_line(self.metrics, json.dumps({"time": utc_now(), **metrics}))
 
     def rounds(self) -> list[dict[str, Any]]:
         """The finished rounds, oldest first.
@@ -131,5 +132,5 @@ class ServerFolder:
             raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
 
     def log_progress(self, event: str, **details: Any) -> None:
-        """Tell whoever watches what has just happened."""
-        append_line(self.progress, json.dumps({"event": event, **details}))
+        """Tell whoever watches what has just happened, and when."""
+        append_line(self.progress, json.dumps({"time": utc_now(), "event": event, **details}))

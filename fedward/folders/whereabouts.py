@@ -3,11 +3,21 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedward.files import parse_json, write_atomic
+from fedward.checked_json import checked_json
+from fedward.errors import EvidenceError, VerificationError
+from fedward.files import read_file, write_atomic
 
-_MAX_BYTES = 4096
+MAX_URL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class NodeAddress:
+    """Where a node of the ledger listens, as a file says it."""
+
+    url: str
 
 
 @contextmanager
@@ -31,9 +41,9 @@ def announced(ledger: Path, url: str) -> Iterator[None]:
 
 def announced_url(ledger: Path) -> str | None:
     """Where the node of a folder says that it answers, now or before a crash; None where it does not say."""
+    path = ledger / "node.json"
     try:
-        with (ledger / "node.json").open("rb") as file:
-            url = parse_json(file.read(_MAX_BYTES))["url"]
-    except (OSError, ValueError, LookupError, TypeError):
+        content = read_file(path, MAX_URL_BYTES, "The node's address", "")
+        return checked_json(NodeAddress, content, str(path), EvidenceError, "").url
+    except (EvidenceError, VerificationError):
         return None
-    return url if isinstance(url, str) else None

@@ -113,17 +113,17 @@ def test_size_is_bounded_before_anything_is_read(terms: Terms, tmp_path: Path) -
     with pytest.raises(EncryptionError, match="not a sealed key"):
         SealedKey.from_bytes(b"fedward sealed key 1\n" + bytes(MAX_PACKAGE_BYTES))
     board, hospital = KeyBoardFolder(tmp_path / "keys"), terms.recipient
-    with pytest.raises(EvidenceError, match="no key of epoch 1"):
+    with pytest.raises(EvidenceError, match="key of epoch 1 for .* could not be read"):
         board.load_sealed_key(1, hospital)
     board.save_sealed_key(1, hospital, b"")
     file = next(board.path.rglob("*.sealed"))
     with file.open("wb") as sparse:
         sparse.truncate(100 * MAX_FILE_BYTES)
-    with pytest.raises(VerificationError, match="more than"):
+    with pytest.raises(VerificationError, match="longer than"):
         board.load_sealed_key(1, hospital)
     file.unlink()
     file.mkdir()
-    with pytest.raises(VerificationError, match="no file"):
+    with pytest.raises(EvidenceError, match="not a regular file"):
         board.load_sealed_key(1, hospital)
 
 

@@ -1,7 +1,10 @@
 """The parties' folders of a run: never taken twice, held by one run at a time, complete in what they give back."""
 
+import json
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,7 +121,20 @@ def test_rounds_and_progress_are_logged_in_order(run: SimulationFolder) -> None:
         run.server.log_round({"round": index})
         run.server.log_progress("closed", round=index)
     assert [entry["round"] for entry in run.server.rounds()] == [1, 2]
-    assert run.server.progress.read_text().splitlines()[0] == '{"event": "closed", "round": 1}'
+    told = [json.loads(line) for line in run.server.progress.read_text().splitlines()]
+    assert [(line["event"], line["round"]) for line in told] == [("closed", 1), ("closed", 2)]
+
+
+def test_each_line_of_a_log_has_its_time_and_older_lines_without_are_read(run: SimulationFolder) -> None:
+    run.server.metrics.write_text('{"round": 1}\n')
+    before = datetime.now(UTC)
+    run.server.log_round({"round": 2})
+    run.server.log_progress("closed", round=2)
+    first, second = run.server.rounds()
+    assert first == {"round": 1}
+    for line in (second, json.loads(run.server.progress.read_text())):
+        assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z", line["time"])
+        assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(line["time"]) <= datetime.now(UTC)
 
 
 def test_hospitals_have_folders_of_their_own(run: SimulationFolder) -> None:
