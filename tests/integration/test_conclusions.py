@@ -10,7 +10,7 @@ from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
 from fedward.figures.evaluation import UNDECIDED
 from fedward.folders.round_log import RoundLog
-from fedward.folders.simulation import SimulationFolder
+from fedward.folders.server import ServerFolder
 from fedward.learning.model_file import load_card
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.privacy.mechanism import expected_event
@@ -28,12 +28,12 @@ def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
 ) -> None:
     """The disk is full when the round, decided on the ledger, is to be logged: its model is in force all the same."""
 
-    def full(_folder: SimulationFolder, _metrics: dict[str, object]) -> None:
+    def full(_folder: ServerFolder, _metrics: dict[str, object]) -> None:
         raise ResourceError("The disk is full.", "Make room.")
 
     with founded(tmp_path / "run") as federation:
         with monkeypatch.context() as patched:
-            patched.setattr(SimulationFolder, "log_round", full)
+            patched.setattr(ServerFolder, "log_round", full)
             with pytest.raises(ResourceError):
                 federation.lead_round()
         assert federation.folder.server.rounds() == []
