@@ -1,11 +1,10 @@
 """A hospital whose budget is spent leaves in order: nobody waits for it, and it keeps its vote and its model."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
+from command_line import run_here
 from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
@@ -59,9 +58,7 @@ def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it
         for _, folder in members:
             remember(folder, ledger, Identity.load(folder.identity))
         gather_trust(members).save(federation.folder.trust)
-    done = subprocess.run(
-        [sys.executable, "main.py", "audit", str(path), "--json"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run_here("audit", path, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)["steps"]
     told = [step["evidence"] for step in steps if step["hospital"] == "hospital-1"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import Done, run_here
 from federation import founded
 
 from blockchain.audit.report import Step
@@ -18,9 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 2
 
 
-def audit(*arguments: "str | Path") -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "main.py", "audit", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def audit(*arguments: "str | Path") -> Done:
+    return run_here("audit", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Path) -> None:
     trust = shutil.move(run / "trust.json", tmp_path / "trust.json")
-    done = audit(run, "--trust", trust)
+    # As a process of its own, once: it starts with nothing but the run's folder.
+    command = [sys.executable, "main.py", "audit", str(run), "--trust", str(trust)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     heads = [line.split()[:3] for line in lines if line[:2].strip().isdigit()]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import rlp
+from command_line import Done, run_here
 from federation import founded
 
 from blockchain.audit.report import Report, Status
@@ -226,9 +227,8 @@ def test_what_is_neither_a_run_nor_a_bundle_is_named(tmp_path: Path) -> None:
 
 
 def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
-    def export(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "main.py", "export", str(finished), *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    def export(*arguments: str) -> Done:
+        return run_here("export", finished, *arguments)
 
     out = tmp_path / "bundle"
     done = export("--out", str(out), "--with-ciphertexts", "--json")

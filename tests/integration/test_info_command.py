@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 
 from commands import console
 from commands.info.sheet import protections
@@ -18,13 +19,9 @@ from fedward.types import Address
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True)
-
-
 def test_info_prints_the_effective_settings_for_programs(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[training]\nrounds = 9\nseed = 4\n")
-    done = run("info", "--json", "--config", str(tmp_path / "c.toml"), "--set", "training.seed=8")
+    done = run_here("info", "--json", "--config", str(tmp_path / "c.toml"), "--set", "training.seed=8")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     shown = json.loads(done.stdout)
@@ -40,7 +37,7 @@ def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> No
     folder = SimulationFolder.create(tmp_path / "run")
     tables = setting.to_tables(setting.load(None, ("training.rounds", 77), ("privacy.mode", "update")))
     folder.server.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), (), (), ""))
-    done = run("info", str(tmp_path / "run"))
+    done = run_here("info", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "rounds = 77" in done.stdout
     assert "is and is not protected" in done.stdout
@@ -48,7 +45,7 @@ def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> No
 
 
 def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
-    done = run("info", "--plan", "--hospitals", "25", "--parameters", "7000000", "--resolution", "1e-5", "--json")
+    done = run_here("info", "--plan", "--hospitals", "25", "--parameters", "7000000", "--resolution", "1e-5", "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["preset"] == "exact"
@@ -57,7 +54,7 @@ def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
         assert (figures["hospitals"], figures["parameters"]) == (25, 7_000_000), name
         assert figures["wrong_decode_log2"] <= -40
     assert shown["layouts"]["planned"]["resolution"] <= 1e-5
-    for_people = run("info", "--plan")
+    for_people = run_here("info", "--plan")
     assert for_people.returncode == 0
     assert "97,521 parameters of 5 hospitals" in for_people.stdout
     for said in ("bytes a parameter", "largest sum", "noise margin", "wrong decode", "ring degree", "security"):
@@ -66,13 +63,15 @@ def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
 
 @pytest.mark.parametrize("wrong", [("--hospitals", "0"), ("--parameters", "0"), ("--resolution", "1e-30")])
 def test_a_plan_that_does_not_fit_is_refused_in_one_sentence(wrong: tuple[str, str]) -> None:
-    done = run("info", "--plan", *wrong)
+    done = run_here("info", "--plan", *wrong)
     assert done.returncode == EncryptionError.exit_code
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
 
 
 def test_a_stop_is_one_sentence_on_stderr_and_its_exit_code() -> None:
-    done = run("info", "no-such-run")
+    """As a process of its own: this is how any command ends."""
+    command = [sys.executable, "main.py", "info", "no-such-run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 8
     assert done.stdout == ""
     assert done.stderr.startswith("Error: no-such-run")
@@ -80,7 +79,7 @@ def test_a_stop_is_one_sentence_on_stderr_and_its_exit_code() -> None:
 
 
 def test_verbose_shows_the_traceback_too() -> None:
-    done = run("-v", "info", "--set", "training.round=1")
+    done = run_here("-v", "info", "--set", "training.round=1")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "Did you mean 'training.rounds'?" in done.stderr.splitlines()[-1]

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anvil import running_anvil
+from command_line import run_here
 from federation import Federation, founded
 from flwr.app import Message
 
@@ -424,9 +423,9 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
         (2, JOINED, member.address),
         (3, GIVEN_UP, federation.parties.server.address),
     ]
-    arguments = [sys.executable, "main.py", "keys", "show", str(federation.folder.path)]
+    arguments = ("keys", "show", federation.folder.path)
     with announced(federation.folder.ledger, federation.node.url):
-        running = subprocess.run([*arguments, "--json"], cwd=ROOT, capture_output=True, text=True)
+        running = run_here(*arguments, "--json")
     assert running.returncode == 0, running.stderr
     shown = json.loads(running.stdout)
     everybody = [f"hospital-{number}" for number in range(1, 6)]
@@ -445,7 +444,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
     announced_at = federation.folder.ledger / "node.json"
     announced_at.write_text(json.dumps({"url": federation.node.url}))
     federation.node.stop()
-    stopped = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    stopped = run_here(*arguments)
     assert stopped.returncode == 0, stopped.stderr
     assert "Epoch 3 has no key yet" in stopped.stderr
     assert first.hex()[:8] in stopped.stdout
@@ -459,8 +458,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
 def test_keys_show_makes_no_chain_where_there_is_none(federation: Federation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "run.json").write_bytes((federation.folder.server.path / "run.json").read_bytes())
-    arguments = [sys.executable, "main.py", "keys", "show", str(tmp_path / "empty")]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    done = run_here("keys", "show", tmp_path / "empty")
     assert done.returncode == EvidenceError.exit_code
     assert "no chain" in done.stderr
     assert list((tmp_path / "empty").iterdir()) == [tmp_path / "empty" / "run.json"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from anvil import running_anvil
+from command_line import run_here
 from eth_account import Account
 from federation import Federation, founded
 from lying_proxy import Lie, lying_proxy
@@ -414,16 +415,16 @@ def command(*arguments: "str | Path", **options: Any) -> "subprocess.Popen[str]"
 def test_the_command_audits_a_node(foreign: Running, tmp_path: Path) -> None:
     foreign.trust.save(tmp_path / "trust.json")
     contract = foreign.federation.ledger.contract
-    started = (
-        command("--rpc", foreign.url, "--contract", contract, "--trust", tmp_path / "trust.json", "--json"),
-        command("--rpc", foreign.url, foreign.federation.folder.path, "--trust", tmp_path / "trust.json", "--json"),
-        command("--rpc", foreign.url),
-        command("--follow", "--rpc", foreign.url, "--contract", contract),
-    )
-    done = [(process.communicate(timeout=120), process.returncode) for process in started]
-    assert [code for _, code in done] == [8, 0, 2, 2], done
-    assert json.loads(done[0][0][0])["exit_code"] == 8
-    assert json.loads(done[1][0][0])["verified"] is True
+    trust, run = ("--trust", tmp_path / "trust.json"), foreign.federation.folder.path
+    done = [
+        run_here("audit", "--rpc", foreign.url, "--contract", contract, *trust, "--json"),
+        run_here("audit", "--rpc", foreign.url, run, *trust, "--json"),
+        run_here("audit", "--rpc", foreign.url),
+        run_here("audit", "--follow", "--rpc", foreign.url, "--contract", contract),
+    ]
+    assert [each.returncode for each in done] == [8, 0, 2, 2], done
+    assert json.loads(done[0].stdout)["exit_code"] == 8
+    assert json.loads(done[1].stdout)["verified"] is True
 
 
 def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
@@ -456,11 +457,10 @@ def test_a_run_that_was_killed_is_audited_from_its_folder(tmp_path: Path) -> Non
         federation.lead_round()
         stale = announced(federation.folder.ledger, "http://127.0.0.1:9")
         stale.__enter__()
-    process = command(SimulationFolder(tmp_path / "run").path, "--follow", "--json")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 8, out + err
-    assert "does not answer" in err
-    assert not [step for step in json.loads(out)["steps"] if step["status"] == "FAIL"]
+    done = run_here("audit", SimulationFolder(tmp_path / "run").path, "--follow", "--json")
+    assert done.returncode == 8, done
+    assert "does not answer" in done.stderr
+    assert not [step for step in json.loads(done.stdout)["steps"] if step["status"] == "FAIL"]
 
 
 def wait_for(process: "subprocess.Popen[str]", words: str) -> None:
