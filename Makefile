@@ -1,16 +1,18 @@
 # The words used in CONTRIBUTING and .ci/run. PYTHON=python3.13 chooses another interpreter for .venv.
 PYTHON ?= python3
 PY = .venv/bin/python
-# Tests run in two processes, each file in one of them: shared runs are made once a file.
-PYTEST = $(PY) -m pytest -n 2 --dist loadfile
+# Tests run in two processes, each file in one of them: shared runs are made once a file. Files keep their order, for
+# tests/conftest.py has put those that take longest first: else one process would end alone with them.
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test unit contract end-to-end lint format contracts slither soak bench quality lock clean
+.PHONY: help setup demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
 	@echo "make demo        simulate five hospitals on generated images, ends with a table"
+	@echo "make quick       the tests that are not marked slow, in under a minute"
 	@echo "make test        all tests"
-	@echo "make unit | contract | end-to-end   a part of them"
+	@echo "make unit | contract | integration | end-to-end   a part of them"
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
@@ -25,6 +27,9 @@ setup:
 demo: setup
 	$(PY) main.py simulate
 
+quick: setup
+	$(PYTEST) -m "not slow"
+
 test: setup
 	$(PYTEST)
 
@@ -32,10 +37,13 @@ unit: setup
 	$(PYTEST) tests/unit tests/property tests/architecture
 
 contract: setup
-	$(PYTEST) tests/contract tests/integration
+	$(PYTEST) tests/contract
+
+integration: setup
+	$(PYTEST) tests/integration
 
 end-to-end: setup
-	$(PY) -m pytest tests/end_to_end
+	$(PYTEST) tests/end_to_end
 
 # The same tests as ever; FEDWARD_SOAK scales their counts and takes a new seed (tests/soak.py).
 SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_record_twice \

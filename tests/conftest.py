@@ -24,6 +24,20 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+# Folders whose tests make federations or start the command; of the others, single tests are marked slow themselves.
+SLOW_FOLDERS = ("end_to_end", "integration")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put it first: two processes that share out files then end at about the same time."""
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+    order = [*SLOW_FOLDERS, "contract", "property", "unit", "architecture"]
+    items.sort(key=lambda item: order.index(item.path.parent.name))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session that skipped a test which its machine was set up to run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from documents import block, shape
 from process_memory import Search, search
 
 from fedward.folders.hospital import HospitalFolder
@@ -103,6 +104,20 @@ def search_for_the_key(needle: bytes, homes: set[str]) -> None:
         assert result.read > 0.99 * result.there
 
 
+def assert_as_in_readme(output: str, errors: str) -> None:
+    """What a run shows has the lines of README's sample: those of its rounds, and the rows of its table."""
+    sample = block("Warning: No differential privacy")
+    assert sample[0] in errors
+    told = {shape(line.partition(" (")[0]) for line in errors.splitlines() if line.startswith("Round 1 accepted")}
+    assert told == {shape(line.partition(" (")[0]) for line in sample if line.startswith("Round 1 accepted")}
+    shown, expected = (
+        [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+        for lines in (output.splitlines(), sample)
+    )
+    assert shown == expected
+    assert "Test AUC" in shown
+
+
 def command(process: psutil.Process) -> str:
     return " ".join(process.cmdline())
 
@@ -125,7 +140,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     search_for_the_key(needle, homes)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    assert "Test AUC" in output
+    assert_as_in_readme(output, errors)
     assert processes_of(homes) == []
 
     summary = read_summary(first)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Done, run_here
+from documents import block, shape
 from federation import founded
 
 from blockchain.audit.report import Step
@@ -60,6 +61,8 @@ def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Pa
     assert "own word" not in done.stdout + done.stderr
     for index in range(1, ROUNDS + 1):
         assert sum(f"round {index} " in line for line in lines) >= 3
+    # README shows such a run's lines, some left out.
+    assert {shape(line) for line in block(" 3 headers ")} <= {shape(line) for line in lines}
     html = (run / "report.html").read_text()
     assert "Verified" in html
     assert "hospital-3" in html
