@@ -13,6 +13,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_joined, check_remembered, remember
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
@@ -20,7 +21,7 @@ from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import sign_abstention
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
-from encryption import PublicContext, SecretContext, encrypt, encrypt_fields
+from encryption import PublicContext, encrypt, encrypt_fields
 from fedward.backdoor.detectors import Inspection, configured_detectors, detect
 from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
@@ -99,7 +100,7 @@ class Hospital:
     settings: Settings
     partition: Partition
     identity: Identity
-    secret: SecretContext
+    keys: HeldKeys
     ledger: Ledger
 
     @classmethod
@@ -129,7 +130,7 @@ class Hospital:
             settings,
             load_partition(folder.partition),
             identity,
-            SecretContext.from_bytes(folder.load_secret_key()),
+            HeldKeys(folder),
             ledger,
         )
 
@@ -168,8 +169,8 @@ class Hospital:
 
     @property
     def public(self) -> PublicContext:
-        """The public half of the consortium's key."""
-        return self.secret.public
+        """What this hospital encrypts under: the public half of the latest key that it has taken."""
+        return self.keys.public
 
     def classifier(self) -> Classifier:
         """This process's classifier of the right shape, with whatever weights it last had."""
@@ -190,7 +191,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     stored = hospital.folder.load_submission(round_index)
     if stored and stored[0].commitment.ledger_head == opening.ledger_head:
         return Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
-    model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
+    model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
     if event.mode != "none":
@@ -234,7 +235,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING), hospital.ledger.round(round_index)
-    model = catch_up(hospital.folder, hospital.ledger, hospital.secret, settings, opening.base_id, aggregates)
+    model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
         candidate = _decrypt(hospital, model, round_index, aggregates)
@@ -298,6 +299,6 @@ def _decrypt(
     """The candidate, or why there is none: an aggregate that is the ledger's and does not decode."""
     chunks = aggregates.get(round_index, ())
     try:
-        return candidate_model(model, chunks, round_index, hospital.ledger, hospital.secret, hospital.settings)
+        return candidate_model(model, chunks, round_index, hospital.ledger, hospital.keys, hospital.settings)
     except EncryptionError as error:
         return DecodeFailure(str(error))

@@ -6,13 +6,12 @@ and the hospital's own chain of base ids must arrive at the one that the contrac
 
 from collections.abc import Mapping, Sequence
 
+from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
-from encryption import SecretContext, decrypt
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
-from fedward.files import merkle_root, sha256
 from fedward.folders.hospital import Candidate, HospitalFolder
 from fedward.learning.server_step import take_step
 from fedward.settings import Settings
@@ -32,7 +31,7 @@ def candidate_model(
     chunks: Sequence[bytes],
     round_index: int,
     ledger: Ledger,
-    secret: SecretContext,
+    opener: SumOpener,
     settings: Settings,
 ) -> Candidate:
     """Stage 8, decrypt: what a round's aggregate makes of the model in force.
@@ -42,42 +41,36 @@ def candidate_model(
         chunks: The aggregate's ciphertexts, as handed out by the server.
         round_index: The round.
         ledger: Where the aggregate's hash, its included weight and the roster are recorded.
-        secret: The consortium's key.
+        opener: What the hospital opens the sum with.
         settings: The packing and the server optimizer follow from them.
 
     Raises:
-        VerificationError: these are not the ciphertexts that the ledger recorded, of too few hospitals, or under
-            another key.
+        VerificationError: these are not the ciphertexts that the ledger recorded, or of too few hospitals.
         EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
-        EvidenceError: the model's moments are not those of the server optimizer.
+        EvidenceError: the hospital has not what opens this round's sum, or the model's moments are not those of the
+            server optimizer.
     """
     opening, record = ledger.opening(round_index), ledger.round(round_index)
-    if opening.context_fingerprint != secret.public.fingerprint:
-        raise VerificationError(
-            f"Round {round_index} is encrypted under key {opening.context_fingerprint.hex()}, not under "
-            f"{secret.public.fingerprint.hex()}.",
-            "Take the key of that epoch from the dealer.",
-        )
     if len(record.included) < settings.ledger.min_included:
         raise VerificationError(
             f"The aggregate of round {round_index} holds {len(record.included)} updates, "
             f"fewer than ledger.min-included {settings.ledger.min_included}.",
             "Do not decrypt it: it would show single hospitals' updates.",
         )
-    if merkle_root([sha256(chunk) for chunk in chunks]) != record.aggregate_hash:
+    closed = ClosedSum(opening, Purpose.UPDATE, record.included, chunks)
+    if closed.root() != record.aggregate_hash:
         raise VerificationError(
             f"The aggregate of round {round_index} is not the one on the ledger.", "Ask the server for it again."
         )
     plan = round_plan(len(model.weights), len(opening.roster), settings)
-    sums = decrypt(chunks, plan, secret, len(record.included))
-    mean_update = dequantize(sums, plan, record.included_weight, opening.enrolled_total)
+    mean_update = dequantize(opener.open(closed, plan), plan, record.included_weight, opening.enrolled_total)
     return Candidate(round_index, record.aggregate_hash, *take_step(model, mean_update, settings.training))
 
 
 def catch_up(
     folder: HospitalFolder,
     ledger: Ledger,
-    secret: SecretContext,
+    opener: SumOpener,
     settings: Settings,
     base_id: bytes,
     aggregates: Mapping[int, Sequence[bytes]],
@@ -87,7 +80,7 @@ def catch_up(
     Args:
         folder: The hospital's folder; its model is replaced round by round.
         ledger: Tells what was accepted.
-        secret: The key of the latest epoch; those of earlier ones are read from the folder where they are needed.
+        opener: What the hospital opens sums with, of whichever round.
         settings: The packing follows from them.
         base_id: Where to arrive: what the contract computed for the round at hand.
         aggregates: Ciphertexts by round, as far as they were sent.
@@ -98,7 +91,7 @@ def catch_up(
     Raises:
         MissingAggregates: accepted rounds whose aggregates are neither here nor on the disk as a candidate.
         VerificationError: the ledger's history does not lead from the hospital's model to the base id.
-        EvidenceError: a round is encrypted under a key that this hospital never took.
+        EvidenceError: the hospital has not what opens a round's sum: it never took the key of that epoch.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
     if model.base_id == base_id:
@@ -111,20 +104,12 @@ def catch_up(
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
-            key = _key_of(folder, ledger.opening(index).context_fingerprint, secret)
-            made = candidate_model(model, aggregates[index], index, ledger, key, settings)
+            made = candidate_model(model, aggregates[index], index, ledger, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.save_model(model)
         if model.base_id == base_id:
             return model
     raise _history_differs()
-
-
-def _key_of(folder: HospitalFolder, fingerprint: bytes, secret: SecretContext) -> SecretContext:
-    """The key that a round is encrypted under."""
-    if fingerprint == secret.public.fingerprint:
-        return secret
-    return SecretContext.from_bytes(folder.load_secret_key(fingerprint))
 
 
 def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:

@@ -1,11 +1,11 @@
-"""How a holder of the consortium's key opens the sum of a round's encrypted validation counts.
+"""How a hospital opens the sum of a round's encrypted validation counts.
 
 Who is inside is the server's word. It counts only where the ledger agrees: each of them is on the round's roster and
 has voted, and they are as many as an aggregate must have, for a smaller sum would show single hospitals' counts.
 """
 
+from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
 from blockchain.ledger.reader import LedgerReader
-from encryption import SecretContext, decrypt
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
 from fedward.figures.evaluation import ScoreHistogram
@@ -17,7 +17,7 @@ def open_counts(
     findings: int,
     min_included: int,
     ledger: LedgerReader,
-    secret: SecretContext,
+    opener: SumOpener,
 ) -> ScoreHistogram:
     """The summed histogram of a round.
 
@@ -27,11 +27,12 @@ def open_counts(
         findings: Number of findings.
         min_included: Fewest hospitals whose sum is opened.
         ledger: Where roster, weights and votes are recorded.
-        secret: The key of the round's epoch.
+        opener: What a hospital opens the sum with.
 
     Raises:
         VerificationError: the sum is of too few hospitals, or of others than have voted.
-        EncryptionError: it does not open under this key, or to counts that honest hospitals cannot have.
+        EvidenceError: the hospital has not what opens this round's sum.
+        EncryptionError: it does not decode, or not to counts that honest hospitals can have.
 
     Limits: a server can leave hospitals out, or add one twice; one hospital can lie about its images as long as the
     sum looks like counts. Neither shows here.
@@ -51,6 +52,8 @@ def open_counts(
             "Do not open them: they would show single hospitals' counts.",
         )
     layout = counts_layout(findings, len(opening.roster), opening.enrolled_total)
-    total = layout.from_fields(decrypt(counts.chunks, layout.plan, secret, len(inside)))
+    places = tuple(sorted(entry.index for entry in opening.roster if entry.address.lower() in inside))
+    closed = ClosedSum(opening, Purpose.COUNTS, places, counts.chunks)
+    total = layout.from_fields(opener.open(closed, layout.plan))
     check_counts(total, sum(weights[address] for address in inside))
     return total

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_remembered, gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
@@ -14,7 +15,6 @@ from commands.simulate import baselines
 from commands.simulate.encrypted_metrics import with_figures
 from commands.simulate.pooling import join
 from data_preprocessing import load_partition
-from encryption import SecretContext
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
@@ -94,13 +94,12 @@ def _final_weights(folder: SimulationFolder, record: RunRecord, ledger: Ledger, 
     digests, weights = {}, np.zeros(0, np.float32)
     for member in record.roster:
         hospital = folder.hospital(member.hospital)
-        secret = SecretContext.from_bytes(hospital.load_secret_key())
-        base_id = ledger.base_id()
+        keys, base_id = HeldKeys(hospital), ledger.base_id()
         try:
-            model = catch_up(hospital, ledger, secret, settings, base_id, {})
+            model = catch_up(hospital, ledger, keys, settings, base_id, {})
         except MissingAggregates as missing:
             aggregates = {index: folder.server.ciphertexts.load_aggregate(index) for index in missing.rounds}
-            model = catch_up(hospital, ledger, secret, settings, base_id, aggregates)
+            model = catch_up(hospital, ledger, keys, settings, base_id, aggregates)
         weights, digests[member.hospital] = model.weights, sha256(model_bytes(model))
         check_remembered(hospital, ledger)
         remember(hospital, ledger, Identity.load(hospital.identity))

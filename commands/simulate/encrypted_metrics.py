@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.ledger.ledger import Ledger
 from blockchain.pooled_counts import open_counts
 from commands import console
-from encryption import SecretContext
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
-from fedward.figures.evaluation import UNDECIDED
+from fedward.figures.evaluation import UNDECIDED, ScoreHistogram
 from fedward.files import write_atomic
 from fedward.folders.hospital import PRIVATE
 from fedward.folders.round_log import validation_figures
@@ -48,23 +49,28 @@ def _figures(
     try:
         counts = folder.server.load_counts(index)
         if counts:
-            secret, least = _key_of(folder, record, ledger, index), settings.ledger.min_included
-            return validation_figures(open_counts(counts, index, len(record.findings), least, ledger, secret))
+            return validation_figures(_open(counts, index, folder, record, ledger, settings))
     except (EncryptionError, EvidenceError, VerificationError) as error:
         console.warn(f"Round {index} has no validation figures, and thresholds of {UNDECIDED}. {error}")
     undecided = [UNDECIDED] * len(record.findings)
     return validation_figures(None) | {"threshold": UNDECIDED, "thresholds": undecided}
 
 
-def _key_of(folder: SimulationFolder, record: RunRecord, ledger: Ledger, index: int) -> SecretContext:
-    """The key that a round was encrypted under, from any hospital that took it.
+def _open(
+    counts: EncryptedCounts, index: int, folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings
+) -> ScoreHistogram:
+    """A round's counts, opened by the first hospital that has what it takes: not every one was there in each epoch.
 
     Raises:
         EvidenceError: none has it.
     """
-    fingerprint = ledger.opening(index).context_fingerprint
+    findings, least = len(record.findings), settings.ledger.min_included
     for member in record.roster:
-        hospital = folder.hospital(member.hospital)
-        if any(key.fingerprint == fingerprint for key in hospital.held_keys()):
-            return SecretContext.from_bytes(hospital.load_secret_key(fingerprint))
-    raise EvidenceError(f"No hospital has the key {fingerprint.hex()}.", "Restore a backup of a hospital's folder.")
+        try:
+            return open_counts(counts, index, findings, least, ledger, HeldKeys(folder.hospital(member.hospital)))
+        except EvidenceError:
+            continue
+    raise EvidenceError(
+        f"No hospital has the key of round {index}, {ledger.opening(index).context_fingerprint.hex()}.",
+        "Restore a backup of a hospital's folder.",
+    )

@@ -52,6 +52,7 @@ ORDER = {
         ("signing",),
         ("node",),
         ("twin",),
+        ("closed_sums",),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
         ("audit",),

@@ -15,6 +15,7 @@ from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
 
 import client
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.pooled_counts import open_counts
 from commands.simulate import encrypted_metrics
 from commands.simulate.conclusion import conclude
@@ -27,7 +28,7 @@ from fedward.learning.model_file import load_card
 from fedward.messages import wire
 from fedward.messages.ballots import ENCRYPTED_COUNTS
 from fedward.timing import Stopwatch
-from fedward.types import Address, DetectorReport, HospitalId
+from fedward.types import Address, DecodeFailure, HospitalId
 
 ENCRYPTED = ("metrics.encrypted", True)
 FIGURES = ("val_n", "val_loss", "val_auc", "threshold", "thresholds")
@@ -93,6 +94,10 @@ def secret_of(federation: Federation) -> SecretContext:
     return SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
 
 
+def keys_of(federation: Federation) -> HeldKeys:
+    return HeldKeys(federation.folder.hospital(HospitalId("hospital-1")))
+
+
 def layout_of(federation: Federation, index: int = 1) -> CountsLayout:
     opening = federation.ledger.opening(index)
     return counts_layout(len(federation.data.findings), len(opening.roster), opening.enrolled_total)
@@ -102,7 +107,7 @@ def opened(federation: Federation, index: int) -> ScoreHistogram:
     counts = federation.folder.server.load_counts(index)
     assert counts is not None
     findings, least = len(federation.data.findings), federation.settings.ledger.min_included
-    return open_counts(counts, index, findings, least, federation.ledger, secret_of(federation))
+    return open_counts(counts, index, findings, least, federation.ledger, keys_of(federation))
 
 
 def test_the_opened_figures_are_those_of_the_same_run_in_the_clear(both: tuple[Run, Run]) -> None:
@@ -351,7 +356,7 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
 
     def fails_at_two(hospital: client.Hospital, *rest: object) -> object:
         if hospital.membership.hospital == "hospital-2":
-            return DetectorReport("decode", True, 1.0, "It does not decode.")
+            return DecodeFailure("It does not decode.")
         return real(hospital, *rest)  # type: ignore[arg-type]
 
     with mock.patch("client._decrypt", fails_at_two):
@@ -368,7 +373,7 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
 def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None:
     federation = run.federation
     federation.lead_round()
-    whole, secret = federation.folder.server.load_counts(1), secret_of(federation)
+    whole, keys = federation.folder.server.load_counts(1), keys_of(federation)
     assert whole is not None
 
     def tamper(node: int, reply: Message) -> Message:
@@ -386,7 +391,7 @@ def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None
 
     def refused(hospitals: tuple[Address, ...], index: int = 1) -> str:
         with pytest.raises(VerificationError) as error:
-            open_counts(EncryptedCounts(hospitals, whole.chunks), index, 1, 2, federation.ledger, secret)
+            open_counts(EncryptedCounts(hospitals, whole.chunks), index, 1, 2, federation.ledger, keys)
         return error.value.what
 
     assert "fewer than" in refused(whole.hospitals[:1])
@@ -470,7 +475,7 @@ def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
             federation.lead_round()
         kept = federation.folder.server.load_counts(1)
         assert kept is not None
-        found = open_counts(kept, 1, 14, 2, federation.ledger, secret_of(federation))
+        found = open_counts(kept, 1, 14, 2, federation.ledger, keys_of(federation))
         total = made[0] + made[1] + made[2]
         assert np.array_equal(found.positives, total.positives)
         assert np.array_equal(found.negatives, total.negatives)

@@ -25,6 +25,7 @@ from blockchain.consortium.admission import (
     hand_over_model,
     take_model,
 )
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.consortium.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
 from blockchain.consortium.remembering import gather_trust, remember
@@ -39,7 +40,7 @@ from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import sha256
-from fedward.folders.hospital import HospitalFolder, model_bytes
+from fedward.folders.hospital import HeldKey, HospitalFolder, model_bytes
 from fedward.folders.whereabouts import announced
 from fedward.types import Address, HospitalId, Member
 
@@ -93,20 +94,21 @@ def key_of(federation: Federation, number: int, fingerprint: bytes | None = None
 
 def bring_up_to_date(federation: Federation, number: int) -> None:
     ledger, hospital = federation.ledger, folder(federation, number)
-    catch_up(hospital, ledger, key_of(federation, number), federation.settings, ledger.base_id(), {})
+    catch_up(hospital, ledger, HeldKeys(hospital), federation.settings, ledger.base_id(), {})
 
 
 def does_not_open(federation: Federation, round_index: int, secret: SecretContext) -> None:
-    """Neither with its checks nor past them does a key open a round: what comes out is noise and refused."""
-    ledger, settings, chunks = (
-        federation.ledger,
-        federation.settings,
-        federation.folder.server.ciphertexts.load_aggregate(round_index),
-    )
-    model = folder(federation, 1).load_model()
-    with pytest.raises(VerificationError, match="under key"):
-        candidate_model(model, chunks, round_index, ledger, secret, settings)
-    opening, record = ledger.opening(round_index), ledger.round(round_index)
+    """Neither under its own name, nor filed as the round's, nor past all checks does a key open a round."""
+    ledger, settings = federation.ledger, federation.settings
+    chunks = federation.folder.server.ciphertexts.load_aggregate(round_index)
+    model, opening, record = folder(federation, 1).load_model(), ledger.opening(round_index), ledger.round(round_index)
+    other = HospitalFolder.create(federation.folder.path.parent / f"other-{round_index}")
+    other.save_secret_key(HeldKey(1, secret.public.fingerprint), secret.to_bytes())
+    with pytest.raises(EvidenceError, match=f"no secret key {opening.context_fingerprint.hex()}"):
+        candidate_model(model, chunks, round_index, ledger, HeldKeys(other), settings)
+    other.save_secret_key(HeldKey(2, opening.context_fingerprint), secret.to_bytes())
+    with pytest.raises(VerificationError, match=f"under key .*by that name is {secret.public.fingerprint.hex()}"):
+        candidate_model(model, chunks, round_index, ledger, HeldKeys(other), settings)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     with pytest.raises(EncryptionError):
         decrypt(chunks, plan, secret, len(record.included))
@@ -138,25 +140,22 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
     # Round 2 is under a key that hospital 3 lacks: it comes as far as the old key goes, and no further.
     absent = folder(federation, 3)
     aggregates = {index: federation.folder.server.ciphertexts.load_aggregate(index) for index in (1, 2)}
-    old = SecretContext.from_bytes(absent.load_secret_key())
+    old, keys = absent.held_keys()[-1], HeldKeys(absent)
     base_id, ledger, settings = federation.ledger.base_id(), federation.ledger, federation.settings
-    with pytest.raises(VerificationError, match="under key"):
-        candidate_model(absent.load_model(), aggregates[2], 2, ledger, old, settings)
+    with pytest.raises(EvidenceError, match="no secret key"):
+        candidate_model(absent.load_model(), aggregates[2], 2, ledger, keys, settings)
     take_key(absent, ledger, federation.folder.server.keys)
     assert [key.epoch for key in absent.held_keys()] == [1, 2]
-    secret = SecretContext.from_bytes(absent.load_secret_key())
-    with pytest.raises(VerificationError, match="under key"):
-        candidate_model(absent.load_model(), aggregates[1], 1, ledger, secret, settings)
     # Without the old key the way is barred, and said so; with it the hospital has the others' model, bit for bit.
     first = next(path for path in absent.keys.iterdir() if path.name.startswith("0001-"))
     content = first.read_bytes()
     first.unlink()
-    with pytest.raises(EvidenceError, match=old.public.fingerprint.hex()):
-        catch_up(absent, ledger, secret, settings, base_id, aggregates)
+    with pytest.raises(EvidenceError, match=old.fingerprint.hex()):
+        catch_up(absent, ledger, HeldKeys(absent), settings, base_id, aggregates)
     first.write_bytes(content)
-    caught_up = catch_up(absent, ledger, secret, settings, base_id, aggregates)
+    caught_up = catch_up(absent, ledger, keys, settings, base_id, aggregates)
     other = folder(federation, 2)
-    others = catch_up(other, ledger, SecretContext.from_bytes(other.load_secret_key()), settings, base_id, {})
+    others = catch_up(other, ledger, HeldKeys(other), settings, base_id, {})
     assert caught_up.weights.tobytes() == others.weights.tobytes()
 
     # And a round later it takes part again.
@@ -170,10 +169,12 @@ def test_a_hospital_that_holds_another_key_than_the_rounds_refuses_the_round(fed
     with closing(Hospital.open(federation.context(1))) as hospital:
         assert hospital.public.fingerprint == federation.ledger.context_fingerprint() != own.public.fingerprint
     opening = federation.ledger.open_round()
-    with closing(Hospital.open(federation.context(2))) as hospital:
-        swapped = dataclasses.replace(hospital, secret=own)
-        with pytest.raises(VerificationError, match="another key"):
-            swapped.join_round(opening.round_index, federation.ledger.round(opening.round_index).phase)
+    folder(federation, 2).save_secret_key(HeldKey(2, own.public.fingerprint), own.to_bytes())
+    with (
+        closing(Hospital.open(federation.context(2))) as hospital,
+        pytest.raises(VerificationError, match="another key"),
+    ):
+        hospital.join_round(opening.round_index, federation.ledger.round(opening.round_index).phase)
 
 
 # ---- a new member -----------------------------------------------------------------------------------------------
@@ -350,7 +351,7 @@ def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> Non
         catch_up(
             absent,
             federation.ledger,
-            key_of(federation, 3),
+            HeldKeys(absent),
             federation.settings,
             federation.ledger.base_id(),
             aggregates,

@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, Message
 
 import client
 from blockchain.catch_up import catch_up
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
 from blockchain.ledger.records import RoundPhase
 from blockchain.signing.signatures import sign_commitment
@@ -43,9 +44,8 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 def final_weights(federation: Federation, hospital: str) -> Vector:
     """A hospital's model after it has taken over what was accepted."""
     folder = federation.folder.hospital(HospitalId(hospital))
-    secret = SecretContext.from_bytes(folder.load_secret_key())
     base_id = federation.ledger.base_id()
-    return catch_up(folder, federation.ledger, secret, federation.settings, base_id, {}).weights
+    return catch_up(folder, federation.ledger, HeldKeys(folder), federation.settings, base_id, {}).weights
 
 
 def plain_federated_averaging(federation: Federation, rounds: int) -> tuple[Vector, list[np.ndarray]]:

@@ -6,7 +6,7 @@ import numpy as np
 from federation import founded
 
 from blockchain.catch_up import catch_up
-from encryption import SecretContext
+from blockchain.consortium.held_keys import HeldKeys
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.learning.training import train
 from fedward.types import GlobalModel, HospitalId
@@ -18,8 +18,8 @@ def test_rounds_are_accepted_and_every_hospital_has_the_plain_average(tmp_path: 
         models = []
         for partition in made.data.partitions:
             folder = made.folder.hospital(HospitalId(partition.hospital))
-            secret = SecretContext.from_bytes(folder.load_secret_key())
-            models.append(catch_up(folder, made.ledger, secret, made.settings, made.ledger.base_id(), {}).weights)
+            base_id = made.ledger.base_id()
+            models.append(catch_up(folder, made.ledger, HeldKeys(folder), made.settings, base_id, {}).weights)
         for model in models[1:]:
             assert model.tobytes() == models[0].tobytes()
 

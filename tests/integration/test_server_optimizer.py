@@ -9,7 +9,7 @@ from federation import Federation, founded
 
 from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.consortium.admission import digest_in_force
-from encryption import SecretContext
+from blockchain.consortium.held_keys import HeldKeys
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, model_bytes, weights_digest
 from fedward.learning.server_step import take_step
@@ -21,8 +21,7 @@ SCATTER = (("model.name", "scatter"), ("training.learning-rate", 0.01))
 def model_of(federation: Federation, number: int) -> GlobalModel:
     """What a hospital has after it has taken over all that was accepted."""
     folder, ledger = federation.folder.hospital(HospitalId(f"hospital-{number}")), federation.ledger
-    secret = SecretContext.from_bytes(folder.load_secret_key())
-    arguments = folder, ledger, secret, federation.settings, ledger.base_id()
+    arguments = folder, ledger, HeldKeys(folder), federation.settings, ledger.base_id()
     try:
         return catch_up(*arguments, {})
     except MissingAggregates as missing:
