@@ -221,7 +221,7 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
 
     # The newcomer takes the model in force, which no key of its own opens.
     does_not_open(federation, 1, key_of(federation, 5))
-    with pytest.raises(EvidenceError, match="no model for"):
+    with pytest.raises(EvidenceError, match="The model for"):
         take_model(folder(federation, 5), ledger, board, len(federation.initial))
     with pytest.raises(VerificationError, match="not the one in force"):
         hand_over_model(folder(federation, 2), ledger, board, member.address)
