@@ -9,9 +9,9 @@
     card = checked_json(Card, content, "The card of model.keras", DataError, "Train the model anew.")
 
 An annotation is bool, int, float, str, bytes (as lower-case hexadecimal), a `NewType` of one of these, `Literal`,
-`X | Y`, `tuple[X, ...]`, `Mapping[K, X]` (K a text or a whole number), a dataclass, or `Any`; in `Annotated`, rules
-stand behind it. A rule has a method `problem`, which says what is wrong with a value of that type, or None.
-Why there is a module of our own for this is told in docs/adr/0023.
+`X | Y`, `tuple[X, ...]`, `tuple[X, Y]`, `Mapping[K, X]` (K a text or a whole number), a dataclass, or `Any`; in
+`Annotated`, rules stand behind it. A rule has a method `problem`, which says what is wrong with a value of that type,
+or None. Why there is a module of our own for this is told in docs/adr/0023.
 """
 
 import dataclasses
@@ -21,12 +21,15 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from fedward.errors import FedwardError
-from fedward.files import parse_json
+from fedward.errors import EvidenceError, FedwardError
+from fedward.files import parse_json, read_file
 
+MAX_BYTES = 64 * 1024 * 1024  # of a file
 LARGEST = 2**63 - 1  # of whole numbers: what SQLite and most languages hold
 _SHOWN = 40  # characters of a key or value that an error shows
 
@@ -92,7 +95,7 @@ def checked_json(kind: type[Format], content: bytes, what: str, error: type[Fedw
     """Read JSON as a dataclass.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass; or another annotation, such as `dict[str, Card]`.
         content: The bytes, in UTF-8.
         what: What to call them at the beginning of an error's sentence; names the file.
         error: The error to raise.
@@ -115,6 +118,19 @@ def checked_json(kind: type[Format], content: bytes, what: str, error: type[Fedw
         raise error(f"{what} is no JSON that Fedward reads ({_short(str(fault))}).", remedy) from fault
 
 
+def read_json(
+    kind: type[Format], path: Path, what: str, remedy: str, error: type[FedwardError] = EvidenceError
+) -> Format:
+    """Read a file of JSON; as `checked_json`, which here calls it what and where it is.
+
+    Raises:
+        EvidenceError, VerificationError: as `fedward.files.read_file`.
+        FedwardError: as `checked_json`.
+    """
+    content = read_file(path, MAX_BYTES, what, remedy)
+    return checked_json(kind, content, f"{what} in {path}", error, remedy)
+
+
 def checked_lines(
     kind: type[Format], lines: Iterable[bytes], what: str, error: type[FedwardError], remedy: str
 ) -> list[Format]:
@@ -128,7 +144,7 @@ def checked(kind: type[Format], value: Any) -> Format:
     Raises:
         UnfitJsonError: a field is missing, unknown, or not what its annotation asks for.
     """
-    return _object(kind, value)  # type: ignore[no-any-return]
+    return _read(kind, value)  # type: ignore[no-any-return]
 
 
 def to_json(value: Any) -> Any:
@@ -224,9 +240,11 @@ def _one_of(hint: Any, value: Any) -> Any:
 def _list(hint: Any, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise UnfitJsonError("", "must be a list")
-    inner, _ = get_args(hint)
+    inners = get_args(hint)
+    if inners[-1] is not ... and len(value) != len(inners):
+        raise UnfitJsonError("", f"must have {len(inners)} entries")
     found = []
-    for index, each in enumerate(value):
+    for index, (inner, each) in enumerate(zip(cycle(inners[:1]) if inners[-1] is ... else inners, value, strict=False)):
         try:
             found.append(_read(inner, each))
         except UnfitJsonError as unfit:

@@ -7,18 +7,19 @@ today, another way of fetching them later.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from fedward.checked_json import Matching, read_json, to_json
 from fedward.ciphertexts.serialized import CIPHERTEXT
-from fedward.errors import EvidenceError
-from fedward.files import make_folder, parse_json, sha256, write_atomic
+from fedward.files import make_folder, read_file, sha256, write_atomic
 from fedward.types import Address
 
-_HASH = re.compile("[0-9a-f]{64}")
+Digest = Annotated[str, Matching("[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")]  # and so a safe file name
+
+_RESTORE = "Restore that folder."
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class RoundFiles:
         updates: Each submitted update's, as far as the run lists them.
     """
 
-    aggregate: tuple[str, ...]
-    updates: Mapping[Address, tuple[str, ...]]
+    aggregate: tuple[Digest, ...]
+    updates: Mapping[Address, tuple[Digest, ...]]
 
 
 class CiphertextSource(Protocol):
@@ -70,9 +71,9 @@ class CiphertextFolder:
         self, round_index: int, aggregate: Sequence[Path], updates: Mapping[Address, Sequence[Path]]
     ) -> None:
         """Write down which ciphertexts make up a round: what an absent hospital, and an auditor, will ask for."""
-        names = {address: [path.name for path in paths] for address, paths in updates.items()}
-        content = {"aggregate": [path.name for path in aggregate], "updates": names}
-        write_atomic(self._round_file(round_index), json.dumps(content, indent=1).encode())
+        names = {address: tuple(path.name for path in paths) for address, paths in updates.items()}
+        content = RoundFiles(tuple(path.name for path in aggregate), names)
+        write_atomic(self._round_file(round_index), json.dumps(to_json(content), indent=1).encode())
 
     def load_aggregate(self, round_index: int) -> tuple[bytes, ...]:
         """The ciphertexts of a round's aggregate.
@@ -80,13 +81,9 @@ class CiphertextFolder:
         Raises:
             EvidenceError: one of them is missing.
         """
-        try:
-            names = parse_json(self._round_file(round_index).read_bytes())["aggregate"]
-            return tuple((self.path / name).read_bytes() for name in names)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvidenceError(
-                f"The aggregate of round {round_index} is missing from {self.path}.", "Restore that folder."
-            ) from error
+        what = f"The aggregate of round {round_index}"
+        files = read_json(RoundFiles, self._round_file(round_index), what, _RESTORE)
+        return tuple(read_file(self.path / name, CIPHERTEXT.total_bytes, what, _RESTORE) for name in files.aggregate)
 
     def round_files(self, round_index: int) -> RoundFiles:
         """See `CiphertextSource`.
@@ -94,32 +91,17 @@ class CiphertextFolder:
         Raises:
             EvidenceError: this is not known, or a name is none of a ciphertext.
         """
-        path = self._round_file(round_index)
-        try:
-            fields = parse_json(path.read_bytes())
-            aggregate = tuple(fields["aggregate"])
-            updates = {Address(address): tuple(names) for address, names in fields["updates"].items()}
-            damaged = not all(_HASH.fullmatch(name) for names in (aggregate, *updates.values()) for name in names)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EvidenceError(f"{path} is missing or damaged.", "Restore that file from a backup.") from error
-        if damaged:
-            raise EvidenceError(f"{path} names something else than hashes.", "Restore that file from a backup.")
-        return RoundFiles(aggregate, updates)
+        what = f"The list of ciphertexts of round {round_index}"
+        return read_json(RoundFiles, self._round_file(round_index), what, _RESTORE)
 
     def chunk(self, name: str) -> bytes:
         """See `CiphertextSource`.
 
         Raises:
             EvidenceError: it is missing or cannot be read.
+            VerificationError: it is longer than a ciphertext.
         """
-        path = self.path / name
-        try:
-            with path.open("rb") as file:
-                return file.read(CIPHERTEXT.total_bytes + 1)
-        except OSError as error:
-            raise EvidenceError(
-                f"The ciphertext {path} could not be read: {error.strerror or error}.", "Restore that folder."
-            ) from error
+        return read_file(self.path / name, CIPHERTEXT.total_bytes, "The ciphertext", _RESTORE)
 
     def _round_file(self, round_index: int) -> Path:
         return self.path / f"round-{round_index:04d}.json"

@@ -13,19 +13,22 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
 
+from fedward.checked_json import read_json, to_json
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
-from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment, Vector
+from fedward.folders.whereabouts import NodeAddress
+from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector
 
 PRIVATE = 0o600
 
+_RESTORE = "Restore it from a backup, or join anew."
 _KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.ckks")
 
 
@@ -116,7 +119,7 @@ class HospitalFolder:
 
     def join(self, membership: Membership) -> None:
         """Write down which consortium this hospital belongs to."""
-        write_atomic(self.path / "hospital.json", json.dumps(asdict(membership), indent=2).encode())
+        write_atomic(self.path / "hospital.json", json.dumps(to_json(membership), indent=2).encode())
 
     def membership(self) -> Membership:
         """Which consortium this hospital belongs to.
@@ -124,17 +127,11 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        path = self.path / "hospital.json"
-        try:
-            values = parse_json(path.read_bytes())
-            values["witnesses"] = tuple(values["witnesses"])
-            return Membership(**values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path, error) from error
+        return read_json(Membership, self.path / "hospital.json", "The hospital's membership", _RESTORE)
 
     def save_ledger_url(self, url: str) -> None:
         """Write down where the node listens that this hospital reads the ledger from and sends transactions to."""
-        write_atomic(self.path / "ledger.json", json.dumps({"url": url}).encode(), PRIVATE)
+        write_atomic(self.path / "ledger.json", json.dumps(to_json(NodeAddress(url))).encode(), PRIVATE)
 
     def ledger_url(self) -> str:
         """Where this hospital's node of the ledger listens.
@@ -142,14 +139,7 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        path = self.path / "ledger.json"
-        try:
-            url = parse_json(path.read_bytes())["url"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise _damaged(path, error) from error
-        if not isinstance(url, str):
-            raise _damaged(path, TypeError("its url is no text"))
-        return url
+        return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE).url
 
     def save_secret_key(self, key: HeldKey, content: bytes) -> None:
         """Keep the consortium's CKKS secret key of an epoch; older ones stay, to catch up with."""
@@ -233,14 +223,14 @@ class HospitalFolder:
         for index, chunk in enumerate(chunks):
             write_atomic(folder / f"{index:06d}", chunk, PRIVATE)
         # Written last: a folder without it is a submission that never left.
-        write_atomic(folder / "commitment.json", _commitment_json(signed))
+        write_atomic(folder / "commitment.json", json.dumps(to_json(signed), indent=2).encode())
 
     def load_submission(self, round_index: int) -> tuple[SignedCommitment, list[bytes]] | None:
         """What was sent, or about to be sent, in this round; None when nothing was."""
         folder = self.path / "outbox" / _round_name(round_index)
         if not (folder / "commitment.json").exists():
             return None
-        signed = _read_commitment(folder / "commitment.json")
+        signed = read_json(SignedCommitment, folder / "commitment.json", "The commitment", _RESTORE)
         return signed, [path.read_bytes() for path in sorted(folder.glob("[0-9]*"))]
 
     def save_report(self, round_index: int, content: bytes) -> None:
@@ -322,22 +312,4 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _damaged(path: Path, error: Exception) -> EvidenceError:
-    return EvidenceError(f"{path} is missing or damaged ({error}).", "Restore it from a backup, or join anew.")
-
-
-def _commitment_json(signed: SignedCommitment) -> bytes:
-    values = asdict(signed.commitment)
-    as_text = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
-    return json.dumps({"commitment": as_text, "signature": signed.signature.hex()}, indent=2).encode()
-
-
-def _read_commitment(path: Path) -> SignedCommitment:
-    try:
-        stored = parse_json(path.read_bytes())
-        values = stored["commitment"]
-        hashes = ("ledger_head", "base_id", "context_fingerprint", "update_root")
-        values |= {name: bytes.fromhex(values[name]) for name in hashes}
-        values["event"] = PrivacyEvent(**values["event"])
-        return SignedCommitment(Commitment(**values), bytes.fromhex(stored["signature"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+    return EvidenceError(f"{path} is missing or damaged ({error}).", _RESTORE)

@@ -7,18 +7,21 @@ counts/ has the sums of encrypted validation counts, by round, where metrics.enc
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedward.checked_json import checked_json, read_json, to_json
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EvidenceError
-from fedward.files import append_line, make_folder, parse_json, read_lines, write_atomic
+from fedward.files import append_line, make_folder, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.key_board import KeyBoardFolder
 from fedward.timing import utc_now
 from fedward.types import Address, Member
+
+MAX_COUNTS_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ class RunRecord:
     genesis_hash: str
 
 
+@dataclass(frozen=True)
+class _CountsHead:
+    """The first line of a file of counts: whose they are."""
+
+    hospitals: tuple[Address, ...]
+
+
 class ServerFolder:
     """Reads and writes the server's folder; every file is whole or not there."""
 
@@ -69,7 +79,7 @@ class ServerFolder:
 
     def save_record(self, record: RunRecord) -> None:
         """Write `run.json`."""
-        write_atomic(self.path / "run.json", json.dumps(asdict(record), indent=2).encode())
+        write_atomic(self.path / "run.json", json.dumps(to_json(record), indent=2).encode())
 
     def load_record(self) -> RunRecord:
         """Read `run.json`.
@@ -77,19 +87,12 @@ class ServerFolder:
         Raises:
             EvidenceError: it is missing or damaged.
         """
-        path = self.path / "run.json"
-        try:
-            values = parse_json(path.read_bytes())
-            values["roster"] = tuple(Member(**member) for member in values["roster"])
-            values |= {name: tuple(values[name]) for name in ("findings", "class_names", "witnesses")}
-            return RunRecord(**values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvidenceError(f"{path} is missing or damaged.", "Name the folder of a run.") from error
+        return read_json(RunRecord, self.path / "run.json", "The run's record", "Name the folder of a run.")
 
     def save_counts(self, round_index: int, counts: EncryptedCounts) -> None:
         """Keep a round's sum of encrypted validation counts, whole or not at all: a line of JSON, then ciphertexts."""
         make_folder(self.counts)
-        head = json.dumps({"hospitals": counts.hospitals}).encode()
+        head = json.dumps(to_json(_CountsHead(counts.hospitals))).encode()
         write_atomic(self._counts_file(round_index), head + b"\n" + b"".join(counts.chunks))
 
     def load_counts(self, round_index: int) -> EncryptedCounts | None:
@@ -99,19 +102,16 @@ class ServerFolder:
             EvidenceError: it is damaged.
         """
         path = self._counts_file(round_index)
-        try:
-            head, _, content = path.read_bytes().partition(b"\n")
-            hospitals = parse_json(head)["hospitals"]
-            damaged = not isinstance(hospitals, list) or not all(isinstance(name, str) for name in hospitals)
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.") from error
+        what, remedy = f"The sum of counts of round {round_index}", "Restore that file from a backup."
+        head, _, content = read_file(path, MAX_COUNTS_BYTES, what, remedy).partition(b"\n")
+        hospitals = checked_json(_CountsHead, head, f"{what} in {path}", EvidenceError, remedy).hospitals
         size = CIPHERTEXT.total_bytes
-        if damaged or len(content) % size:
-            raise EvidenceError(f"{path} is damaged.", "Restore that file from a backup.")
+        if len(content) % size:
+            raise EvidenceError(f"{what} in {path} is cut short.", remedy)
         chunks = tuple(content[start : start + size] for start in range(0, len(content), size))
-        return EncryptedCounts(tuple(Address(name) for name in hospitals), chunks)
+        return EncryptedCounts(hospitals, chunks)
 
     def _counts_file(self, round_index: int) -> Path:
         return self.counts / f"round-{round_index:04d}.sum"

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedward.checked_json import checked_json
+from fedward.checked_json import read_json, to_json
 from fedward.errors import EvidenceError, VerificationError
-from fedward.files import read_file, write_atomic
-
-MAX_URL_BYTES = 4096
+from fedward.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def announced(ledger: Path, url: str) -> Iterator[None]:
         ResourceError: the disk is full.
     """
     path = ledger / "node.json"
-    write_atomic(path, json.dumps({"url": url}).encode(), 0o600)  # it holds the secret that opens the node
+    write_atomic(path, json.dumps(to_json(NodeAddress(url))).encode(), 0o600)  # it holds the secret that opens the node
     try:
         yield
     finally:
@@ -41,9 +39,7 @@ def announced(ledger: Path, url: str) -> Iterator[None]:
 
 def announced_url(ledger: Path) -> str | None:
     """Where the node of a folder says that it answers, now or before a crash; None where it does not say."""
-    path = ledger / "node.json"
     try:
-        content = read_file(path, MAX_URL_BYTES, "The node's address", "")
-        return checked_json(NodeAddress, content, str(path), EvidenceError, "").url
+        return read_json(NodeAddress, ledger / "node.json", "The node's address", "Start the node.").url
     except (EvidenceError, VerificationError):
         return None

@@ -74,7 +74,7 @@ def test_a_stop_is_one_sentence_on_stderr_and_its_exit_code() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 8
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: no-such-run")
+    assert done.stderr.startswith("Error: The run's record could not be read from no-such-run")
     assert len(done.stderr.splitlines()) == 1
 
 

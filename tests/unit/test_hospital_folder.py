@@ -102,7 +102,7 @@ def test_a_submission_that_a_crash_cut_short_never_left(
 ) -> None:
     """The commitment is written last, so a folder without it is nothing to send again."""
     with monkeypatch.context() as crash:
-        crash.setattr("fedward.folders.hospital._commitment_json", lambda _signed: 1 / 0)
+        crash.setattr("fedward.folders.hospital.to_json", lambda _signed: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             folder.save_submission(signed(2), [b"a", b"b", b"c"])
     assert (folder.path / "outbox" / "round-0002" / "000002").exists()

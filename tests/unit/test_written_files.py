@@ -23,7 +23,7 @@ from fedward.errors import ResourceError
 from fedward.figures.plots import plot_learning_curves
 from fedward.figures.reporting import write_summary
 from fedward.files import append_line, make_folder, making_folder, read_lines, write_atomic, writing
-from fedward.folders.key_board import KeyBoard
+from fedward.folders.key_board import KeyBoardFolder
 from fedward.types import Address, HospitalId, ImageSet, Partition
 
 ADDRESS = Address("0x" + "11" * 20)
@@ -70,7 +70,7 @@ WRITERS: dict[str, tuple[str, Writer]] = {  # the name of the file that it write
     "account": ("account.key", account),
     "sealing key": ("x25519.key", account),
     "pseudonym key": (NAME, _read_key),
-    "card": (f"{ADDRESS}.card", lambda path: KeyBoard(path.parent.parent).save_card(ADDRESS, b"new")),
+    "card": (f"{ADDRESS}.card", lambda path: KeyBoardFolder(path.parent.parent).save_card(ADDRESS, b"new")),
 }
 
 
