@@ -22,7 +22,8 @@ from blockchain.signing.abstention import sign_abstention
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
 from encryption import PublicContext, encrypt, encrypt_fields
-from fedward.backdoor.detectors import Inspection, configured_detectors, detect
+from fedward.backdoor.detectors import configured_detectors, detect
+from fedward.backdoor.inspection import Inspection
 from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
@@ -242,15 +243,14 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     if isinstance(candidate, DecodeFailure):
         signed = _vote(hospital, record, candidate, NO_CANDIDATE)
         return _ballot(hospital, opening, signed, empty_histogram(len(hospital.partition.findings)), clock)
-    images = hospital.partition.val
-    inspection = Inspection(images, Scorer(hospital, model.weights), Scorer(hospital, candidate.weights))
+    inspection = _inspection(hospital, round_index, model, candidate)
     with clock.measure("detect"):
-        reports = detect(inspection, configured_detectors(settings.voting))
+        reports = detect(inspection, configured_detectors(settings.detectors))
     with clock.measure("vote"):
         hospital.folder.save_candidate(candidate)
         signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)))
     with clock.measure("evaluate"):
-        counts = histogram(inspection.candidate_logits, images.labels)
+        counts = histogram(inspection.candidate_logits, inspection.validation.labels)
     return _ballot(hospital, opening, signed, counts, clock)
 
 
@@ -277,6 +277,17 @@ def _vote(
     hospital.folder.save_report(record.round_index, content)
     verdict = Verdict(accepts(found), digest, evidence_hash(content))
     return sign_vote(verdict, record, hospital.ledger, hospital.identity)
+
+
+def _inspection(hospital: Hospital, round_index: int, model: GlobalModel, candidate: Candidate) -> Inspection:
+    """What the detectors are given."""
+    return Inspection(
+        round_index,
+        validation=hospital.partition.val,
+        load_training=lambda: hospital.partition.train,
+        current=Scorer(hospital, model.weights),
+        candidate=Scorer(hospital, candidate.weights),
+    )
 
 
 @dataclass(frozen=True)

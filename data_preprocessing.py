@@ -38,7 +38,8 @@ from fedward.dataset.storage import load_partition, partition_digest, save_parti
 from fedward.errors import DataError, FedwardError, UsageError
 from fedward.files import making_folder, write_atomic
 from fedward.progress import Progress, silent
-from fedward.settings import DataSettings, Scalar
+from fedward.settings import DataSettings
+from fedward.tables import Scalar
 from fedward.types import HospitalId, ImageSet, Partition
 
 __all__ = [

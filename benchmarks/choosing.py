@@ -4,8 +4,8 @@ Each way is a federation in one process: hospitals train with DP-SGD as in a run
 plainly; encryption, ledger and votes are left out. Figures are means over seeds, on the pooled validation images: AUC,
 accuracy at the most accurate threshold, the largest coordinate of an update (`encryption.value-range` should be above
 it), the largest rise of a hospital's validation loss from one round to the next, as votes look at it
-(`voting.tolerance`), and, where the model's inputs are features, what all training images have in common: the squared
-length of their mean.
+(`detectors.validation-loss.tolerance`), and, where the model's inputs are features, what all training images have in
+common: the squared length of their mean.
 Run: .venv/bin/python benchmarks/choosing.py [--config FILE] [--try "KEY=VALUE KEY=VALUE"]... [--uncentered] [--json]
 Images come from FEDWARD_DATA, default ../shared/data.
 """
@@ -27,7 +27,7 @@ import numpy as np
 from commands.simulate.pooling import pooled
 from data_preprocessing import preprocess
 from fedward import settings as setting
-from fedward.backdoor.detectors import balanced_mean, loss_rises
+from fedward.backdoor.validation_loss import balanced_mean, loss_rises
 from fedward.ciphertexts.aggregation import apply_update
 from fedward.figures.evaluation import evaluate, histogram
 from fedward.learning import scattering
@@ -70,10 +70,10 @@ def suited(settings: Settings) -> Settings:
     Raises:
         SystemExit: they ask for something that would be left out in silence.
     """
-    if settings.privacy.mode != "sample" or settings.training.server_optimizer != "none":
+    if settings.privacy.mode != "sample" or settings.server_optimizer.name != "none":
         raise SystemExit(
             f"This trains with privacy.mode sample and plain averaging, not with {settings.privacy.mode} and "
-            f"training.server-optimizer {settings.training.server_optimizer}. "
+            f"server-optimizer.name {settings.server_optimizer.name}. "
             "For other ways, compare whole runs of main.py simulate by their validation figures."
         )
     return settings

@@ -72,7 +72,7 @@ PRIVATE_CNN = (
     "privacy.steps=4",
     "privacy.clip-norm=0.3",
     "encryption.value-range=1.0",
-    "voting.tolerance=3.0",
+    "detectors.validation-loss.tolerance=3.0",
 )
 PRIVATE_RATES = {8: 0.15, 3: 0.07, 1: 0.03}
 DIRICHLET = ("data.partition=dirichlet", "data.alpha=0.5")

@@ -13,7 +13,7 @@ from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
 from fedward.folders.hospital import Candidate, HospitalFolder
-from fedward.learning.server_step import take_step
+from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
 from fedward.types import GlobalModel
 
@@ -64,7 +64,8 @@ def candidate_model(
         )
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     mean_update = dequantize(opener.open(closed, plan), plan, record.included_weight, opening.enrolled_total)
-    return Candidate(round_index, record.aggregate_hash, *take_step(model, mean_update, settings.training))
+    moved = take_step(model, mean_update, server_optimizer(settings.server_optimizer))
+    return Candidate(round_index, record.aggregate_hash, *moved)
 
 
 def catch_up(

@@ -18,6 +18,7 @@ import tomli_w
 from fedward.errors import ResourceError
 from fedward.folders.own_folder import SIMULATED_HOSPITALS
 from fedward.settings import PROJECT_FILE, Settings, to_tables
+from fedward.tables import nested
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 8.0
@@ -86,7 +87,7 @@ class FlowerSimulation:
         stage(folder / "fedward")
         port = _free_port()
         run_config = folder / "run_config.toml"
-        run_config.write_bytes(tomli_w.dumps(to_tables(settings)).encode())
+        run_config.write_bytes(tomli_w.dumps(nested(to_tables(settings))).encode())
         connection = {"default": "simulation", "simulation": {"address": f"127.0.0.1:{port}", "insecure": True}}
         (folder / "config.toml").write_bytes(tomli_w.dumps({"superlink": connection}).encode())
         address = ["--host", "127.0.0.1", "--port", str(port)]

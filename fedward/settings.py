@@ -2,52 +2,48 @@
 
 The defaults live in that file and nowhere else. Nothing is guessed: an unknown key names its closest known one,
 and a wrong type or range names the TOML key.
+
+What can be chosen by a name stands in `fedward.plugins`. Options of the plug-in NAME are a table of their own,
+`KIND.NAME`: `server-optimizer.adam` is the table of the options of the server optimizer "adam".
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Annotated, Any, get_type_hints
 
 from fedward.errors import UsageError
-
-Scalar = bool | int | float | str
-Table = dict[str, dict[str, Scalar]]
+from fedward.plugins import (
+    DETECTORS,
+    KINDS,
+    MODELS,
+    PRIVACY_MODES,
+    SERVER_OPTIMIZERS,
+    DetectorOptions,
+    NoOptions,
+    ServerOptimizerOptions,
+)
+from fedward.tables import (
+    Between,
+    OneOf,
+    Scalar,
+    SomeOf,
+    Tables,
+    flat,
+    kebab,
+    listed,
+    one_table,
+    parse,
+    unknown,
+    values_of,
+)
 
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "pyproject.toml"
-
-
-@dataclass(frozen=True)
-class Between:
-    """Bounds of a number, both included unless `above` is set (then the lower one is not)."""
-
-    low: float
-    high: float
-    above: bool = False
-
-    def problem(self, value: Scalar) -> str | None:
-        """Say what is wrong with a value, or None."""
-        number = value if isinstance(value, int) else float(value)  # a whole number may be too large for a float
-        if (number > self.low if self.above else number >= self.low) and number <= self.high:
-            return None
-        lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
-        return f"must be {lower} and at most {self.high:g}"
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The only values that a text may take."""
-
-    values: tuple[str, ...]
-
-    def problem(self, value: Scalar) -> str | None:
-        """Say what is wrong with a value, or None."""
-        return None if value in self.values else f"must be one of {', '.join(self.values)}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class DataSettings:
 class ModelSettings:
     """Which architecture is trained, and from which weights."""
 
-    name: Annotated[str, OneOf(("cnn", "densenet121", "scatter"))]
+    name: Annotated[str, OneOf(tuple(MODELS))]
     weights: str
 
 
@@ -86,18 +82,21 @@ class TrainingSettings:
     learning_rate: Annotated[float, Between(0, 10, above=True)]
     proximal_mu: Annotated[float, Between(0, 1_000)]
     positive_weight: Annotated[float, Between(0.01, 100)]
-    server_optimizer: Annotated[str, OneOf(("none", "momentum", "adam", "yogi"))]
-    server_learning_rate: Annotated[float, Between(0, 10)]
-    server_momentum: Annotated[float, Between(0, 0.999)]
-    server_decay: Annotated[float, Between(0, 0.99999)]
-    server_floor: Annotated[float, Between(1e-6, 1)]
+
+
+@dataclass(frozen=True)
+class ServerOptimizerSettings:
+    """How hospitals apply a round's mean update to the model; the server never sees one."""
+
+    name: Annotated[str, OneOf(tuple(SERVER_OPTIMIZERS))]
+    options: Mapping[str, ServerOptimizerOptions] = dataclasses.field(hash=False)
 
 
 @dataclass(frozen=True)
 class PrivacySettings:
     """What is clipped, and how much noise is added before anything leaves a hospital."""
 
-    mode: Annotated[str, OneOf(("none", "update", "sample"))]
+    mode: Annotated[str, OneOf(tuple(PRIVACY_MODES))]
     unit: Annotated[str, OneOf(("patient", "image"))]
     clip_norm: Annotated[float, Between(0, 1e6, above=True)]
     noise_multiplier: Annotated[float, Between(0, 1e6, above=True)]
@@ -133,11 +132,15 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True)
-class VotingSettings:
-    """When a candidate model is clearly worse than the one it would replace."""
+class DetectorSettings:
+    """Which detectors look at a candidate model at every hospital."""
 
-    tolerance: Annotated[float, Between(0, 100)]
-    z_score: Annotated[float, Between(0, 100)]
+    names: Annotated[str, SomeOf(tuple(DETECTORS))]
+    options: Mapping[str, DetectorOptions] = dataclasses.field(hash=False)
+
+    def chosen(self) -> dict[str, DetectorOptions]:
+        """The options of each detector that is named, in that order."""
+        return {name: self.options[name] for name in listed(self.names)}
 
 
 @dataclass(frozen=True)
@@ -174,10 +177,11 @@ class Settings:
     data: DataSettings
     model: ModelSettings
     training: TrainingSettings
+    server_optimizer: ServerOptimizerSettings
     privacy: PrivacySettings
     encryption: EncryptionSettings
     ledger: LedgerSettings
-    voting: VotingSettings
+    detectors: DetectorSettings
     metrics: MetricsSettings
     speed: SpeedSettings
     run: RunSettings
@@ -186,17 +190,30 @@ class Settings:
         """32 bytes that change with any setting that carries a guarantee or changes a result."""
         return digest_of(self.guaranteed())
 
-    def guaranteed(self) -> Table:
-        """The tables behind the digest.
+    def guaranteed(self) -> Tables:
+        """The tables behind the digest."""
+        return guaranteed(to_tables(self))
 
-        What each hospital has of its own is left out, so that all of them agree: where its data lies and how a
-        simulation shares it out, speed, and the run's own paths.
-        """
-        guaranteed = {name: table for name, table in to_tables(self).items() if name not in ("data", "speed", "run")}
-        # Where a hospital keeps the initial weights is its own matter; which they are is on the ledger by themselves.
-        guaranteed["model"] = {"name": self.model.name}
-        guaranteed["data"] = {"finding": self.data.finding, "image-size": self.data.image_size}
-        return guaranteed
+
+def guaranteed(tables: Mapping[str, Mapping[str, Any]]) -> Tables:
+    """The part of all settings that is in the digest.
+
+    It follows from the tables as they are, so that an audit finds the digest of a run whose settings had other names.
+
+    What each hospital has of its own is left out, so that all of them agree: where its data lies and how a
+    simulation shares it out, speed, and the run's own paths. Where a hospital keeps the initial weights is its own
+    matter too; which they are is on the ledger by themselves.
+
+    Args:
+        tables: All settings, complete.
+
+    Raises:
+        KeyError: there is no table `data` or `model`, or it lacks what is in the digest of it.
+    """
+    kept = {name: dict(table) for name, table in tables.items() if name not in ("data", "speed", "run")}
+    kept["model"] = {"name": tables["model"]["name"]}
+    kept["data"] = {key: tables["data"][key] for key in ("finding", "image-size")}
+    return kept
 
 
 def digest_of(tables: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -204,25 +221,38 @@ def digest_of(tables: Mapping[str, Mapping[str, Any]]) -> bytes:
     return hashlib.sha256(json.dumps(tables, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def default_tables() -> Table:
+def default_tables() -> Tables:
     """The defaults, as they stand in pyproject.toml."""
     with PROJECT_FILE.open("rb") as file:
-        tables: Table = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
+        return flat(tomllib.load(file)["tool"]["flwr"]["app"]["config"])
+
+
+def table_types() -> dict[str, type]:
+    """The dataclass of each table, by the table's name: those of settings, and those of plug-ins' options."""
+    found: dict[str, type] = {}
+    registries = {dotted.partition(".")[0]: registry for dotted, registry in KINDS.items()}
+    for field, kind in get_type_hints(Settings).items():
+        found[kebab(field)] = kind
+        for name, plugin in registries.get(kebab(field), {}).items():
+            if plugin.options is not NoOptions:
+                found[f"{kebab(field)}.{name}"] = plugin.options
+    return found
+
+
+def to_tables(settings: Settings) -> Tables:
+    """The settings as tables with the TOML's own keys."""
+    tables: Tables = {}
+    for field in dataclasses.fields(settings):
+        table, name = getattr(settings, field.name), kebab(field.name)
+        tables[name] = values_of(table)
+        for plugin, options in getattr(table, "options", {}).items():
+            if not isinstance(options, NoOptions):
+                tables[f"{name}.{plugin}"] = values_of(options)
     return tables
 
 
-def to_tables(settings: Settings) -> Table:
-    """The settings as nested tables with the TOML's own keys."""
-    return {
-        table.name: {
-            key.replace("_", "-"): value for key, value in dataclasses.asdict(getattr(settings, table.name)).items()
-        }
-        for table in dataclasses.fields(settings)
-    }
-
-
 def from_tables(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """Check complete nested tables and freeze them.
+    """Check complete tables and freeze them.
 
     Args:
         tables: One mapping a table, keys in kebab-case; every key must be there.
@@ -230,19 +260,40 @@ def from_tables(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
     Raises:
         UsageError: a key is unknown or missing, or a value is of the wrong type or out of range.
     """
-    hints = get_type_hints(Settings)
+    types = table_types()
     for name in tables:
-        if name not in hints:
-            raise _unknown(name, list(hints))
-    return Settings(**{name: _table(name, table_type, tables.get(name, {})) for name, table_type in hints.items()})
+        if name not in types:
+            raise unknown(name, list(types))
+    built: dict[str, Any] = {
+        name: one_table(name, kind, tables.get(name, {})) for name, kind in types.items() if "." in name
+    }
+    for field, kind in get_type_hints(Settings).items():
+        name = kebab(field)
+        built[name] = one_table(name, kind, tables.get(name, {}), _options(name, built))
+    return Settings(**{field: built[kebab(field)] for field in get_type_hints(Settings)})
+
+
+def from_run(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Settings of a run that was started before, as its `run.json` keeps them.
+
+    Raises:
+        UsageError: another version of Fedward started it, with other settings than this one knows.
+    """
+    try:
+        return from_tables(tables)
+    except UsageError as error:
+        raise UsageError(
+            f"This run's settings are not this version's. {error.what}",
+            "Use the version of Fedward that started the run; `audit`, `export`, `evaluate` and `keys` need not.",
+        ) from error
 
 
 def from_run_config(flat: Mapping[str, Scalar]) -> Settings:
     """Settings from Flower's run config, whose keys are flattened to `table.key`."""
-    tables: Table = {}
+    tables: Tables = {}
     for dotted, value in flat.items():
-        table, _, key = dotted.partition(".")
-        tables.setdefault(table, {})[key] = value
+        table, _, key = dotted.rpartition(".")
+        tables.setdefault(table or dotted, {})[key] = value
     return from_tables(tables)
 
 
@@ -258,12 +309,12 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     """
     tables = default_tables()
     if config_file is not None:
-        for table, values in _read_toml(config_file).items():
-            if not isinstance(values, dict):
-                raise UsageError(
-                    f"{config_file}: '{table}' stands outside any table.", "Put it below a header such as [training]."
-                )
+        for table, values in flat(_read_toml(config_file)).items():
             for key, value in values.items():
+                if not table:
+                    raise UsageError(
+                        f"{config_file}: '{key}' stands outside any table.", "Put it below a header such as [training]."
+                    )
                 _set(tables, f"{table}.{key}", value)
     for dotted, value in overrides:
         _set(tables, dotted, value)
@@ -306,74 +357,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
 
 
-def _set(tables: Table, dotted: str, value: Scalar) -> None:
+def _options(kind: str, built: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options of each plug-in of a kind, from what was built of their tables."""
+    registry = next((found for dotted, found in KINDS.items() if dotted.startswith(f"{kind}.")), {})
+    return MappingProxyType({name: built.get(f"{kind}.{name}", NoOptions()) for name in registry})
+
+
+def _set(tables: Tables, dotted: str, value: Scalar) -> None:
     """Replace one value, reading a text as the type that the setting has."""
-    table, _, key = dotted.partition(".")
+    table, _, key = dotted.rpartition(".")
     known = [f"{name}.{known_key}" for name, values in tables.items() for known_key in values]
     if dotted not in known:
-        raise _unknown(dotted, known)
-    tables[table][key] = _parse(dotted, value, _wanted_type(table, key)) if isinstance(value, str) else value
+        raise unknown(dotted, known)
+    tables[table][key] = parse(dotted, value, _wanted_type(table, key)) if isinstance(value, str) else value
 
 
 def _wanted_type(table: str, key: str) -> type:
     """The type that a setting has, whatever it is set to so far."""
-    wanted: type = get_type_hints(get_type_hints(Settings)[table])[key.replace("-", "_")]
+    wanted: type = get_type_hints(table_types()[table])[key.replace("-", "_")]
     return wanted
-
-
-def _parse(dotted: str, text: str, wanted: type) -> Scalar:
-    """Read a text as bool, int, float or str."""
-    if wanted is str:
-        return text
-    if wanted is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        if wanted in (int, float):
-            return wanted(text)
-    except ValueError:
-        pass
-    raise _wrong(dotted, text, f"must be {_TYPE_WORDS[wanted]}")
-
-
-def _table(name: str, table_type: type, values: Mapping[str, Any]) -> Any:
-    """Check one table against its dataclass and build it."""
-    hints = get_type_hints(table_type, include_extras=True)
-    keys = {field_name.replace("_", "-"): field_name for field_name in hints}
-    for key in values:
-        if key not in keys:
-            raise _unknown(f"{name}.{key}", [f"{name}.{known}" for known in keys])
-    missing = [key for key in keys if key not in values]
-    if missing:
-        raise UsageError(f"The setting {name}.{missing[0]} is missing.", "Take pyproject.toml's tables as they are.")
-    return table_type(
-        **{keys[key]: _checked(f"{name}.{key}", value, hints[keys[key]]) for key, value in values.items()}
-    )
-
-
-_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _checked(dotted: str, value: Any, hint: Any) -> Scalar:
-    """Check one value's type and range; a whole number passes for a float."""
-    wanted, rules = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
-    if wanted is float and type(value) is int:
-        try:
-            value = float(value)
-        except OverflowError as error:
-            raise _wrong(dotted, value, "must be smaller") from error
-    if type(value) is not wanted:
-        raise _wrong(dotted, value, f"must be {_TYPE_WORDS[wanted]}")
-    for rule in rules:
-        problem = rule.problem(value)
-        if problem:
-            raise _wrong(dotted, value, problem)
-    return value  # type: ignore[no-any-return]
-
-
-def _wrong(dotted: str, value: object, problem: str) -> UsageError:
-    return UsageError(f"The setting {dotted} is {value!r} but {problem}.", f"Change it with --set {dotted}=VALUE.")
-
-
-def _unknown(name: str, known: list[str]) -> UsageError:
-    closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")

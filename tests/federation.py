@@ -28,7 +28,8 @@ from fedward.folders.hospital import weights_digest
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
-from fedward.settings import Scalar, Settings, to_tables
+from fedward.settings import Settings, to_tables
+from fedward.tables import Scalar
 from fedward.types import Vector
 
 Tamper = Callable[[int, Message], Message | None]  # (node, reply) -> what the server gets; None: nothing arrives
@@ -41,7 +42,7 @@ SMALL: tuple[tuple[str, Scalar], ...] = (
     ("ledger.min-included", 2),
     ("speed.poll-interval-s", 0.01),
     # A model after one tiny epoch is no better than chance: its validation loss is not what these tests are about.
-    ("voting.tolerance", 100.0),
+    ("detectors.validation-loss.tolerance", 100.0),
 )
 # Training under privacy that takes a moment.
 PRIVATE_SCATTER: tuple[tuple[str, Scalar], ...] = (

@@ -32,7 +32,7 @@ from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.folders.key_board import KeyBoard
 from fedward.folders.server import ServerFolder
-from fedward.learning.server_step import MOMENTS
+from fedward.learning.server_step import MOST_MOMENTS
 from fedward.types import Address, GlobalModel, Member
 
 _MAGIC = b"fedward sealed model 1\n"
@@ -149,7 +149,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
     if folder.has_model() and folder.load_model().base_id == in_force:
         return folder.load_model()
     size = parameters * _WEIGHT_BYTES
-    largest = size * (1 + max(MOMENTS.values()))
+    largest = size * (1 + MOST_MOMENTS)
     sealed = board.load_model(identity.address, largest + OVERHEAD_BYTES)
     try:
         content = unseal(sealed, identity.sealing_key, _purpose(ledger, in_force, identity.address))

@@ -7,7 +7,7 @@ from eth_utils.address import is_checksum_address
 
 from blockchain.ledger.encoding import WORD_BYTES
 from fedward.checked_json import Length, Matching
-from fedward.settings import Between
+from fedward.tables import Between
 from fedward.types import Address, HospitalId
 
 

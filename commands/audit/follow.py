@@ -21,12 +21,13 @@ from blockchain.node.stored_chain import StoredChain
 from blockchain.witness import attest_round
 from commands import console
 from commands.audit.lines import count, render_lines
-from fedward import settings as setting
 from fedward.errors import EvidenceError, FedwardError
 from fedward.files import parse_json, read_lines
 from fedward.folders.places import chain_file, record_file
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced_url
+from fedward.settings import LedgerSettings
+from fedward.tables import one_table
 from fedward.types import Address
 
 POLL_S = 0.5
@@ -112,8 +113,8 @@ class Following:
         """Who attests: the account of the folder that was given, or the run's own where its ledger requires one."""
         folder = self.witness
         if folder is None and self.run.witness.path.is_dir():
-            required = setting.from_tables(self.run.server.load_record().settings).ledger.witness_required
-            folder = self.run.witness.identity if required else None
+            rules = one_table("ledger", LedgerSettings, self.run.server.load_record().settings.get("ledger", {}))
+            folder = self.run.witness.identity if rules.witness_required else None
         if folder is None:
             return None
         identity = Identity.load(folder)

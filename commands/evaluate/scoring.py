@@ -15,6 +15,7 @@ from fedward.figures.scores import score, score_findings
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
+from fedward.tables import one_table
 
 
 def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> None:
@@ -88,7 +89,8 @@ def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSetti
     )
     if not model.is_dir():
         return defaults, False
-    trained = setting.from_tables(SimulationFolder(model).server.load_record().settings).data
+    stored = SimulationFolder(model).server.load_record().settings
+    trained = one_table("data", DataSettings, stored.get("data", {}))
     same = trained.source == source or (
         "synthetic" not in (trained.source, source) and Path(trained.source).resolve() == Path(source).resolve()
     )

@@ -1,1 +1,1 @@
-"""`main.py info`: the effective settings, and what they do and do not protect."""
+"""`main.py info`: the effective settings, what can be chosen, and what they do and do not protect."""

@@ -18,7 +18,7 @@ def info(
     resolution: Annotated[float | None, typer.Option(help="With --plan: a step of the sum that is needed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the effective settings, and what is and is not protected."""
+    """Show the effective settings, what can be chosen, and what is and is not protected."""
     from commands.info.layouts import show_layouts
     from commands.info.sheet import effective, show_sheet
 

@@ -1,4 +1,4 @@
-"""The settings that hold, and what is and is not protected under them, in sentences."""
+"""The settings that hold, what else can be chosen, and what is and is not protected, in sentences."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,9 +11,11 @@ from rich.table import Table
 from commands import console
 from fedward import settings as setting
 from fedward.folders.simulation import SimulationFolder
+from fedward.plugins import KINDS
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
+from fedward.tables import nested
 
 DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
 
@@ -43,28 +45,44 @@ def effective(run: Path | None, config: Path | None, assignments: Sequence[str])
 
     Raises:
         EvidenceError: the folder holds no run.
-        UsageError: a setting is unknown or out of range.
+        UsageError: a setting is unknown or out of range, or the run is of another version with other settings.
     """
     if run is not None:
         record = SimulationFolder(run).server.load_record()
-        return Effective(setting.from_tables(record.settings), len(record.roster), record.parameters)
+        return Effective(setting.from_run(record.settings), len(record.roster), record.parameters)
     settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments)))
     return Effective(settings, settings.data.hospitals, DEFAULT_PARAMETERS)
 
 
 def show_sheet(settings: Settings, as_json: bool) -> None:
-    """Print settings, and what is and is not protected under them."""
+    """Print settings, what else can be chosen, and what is and is not protected under them."""
     tables, protection = to_tables(settings), protections(settings)
     if as_json:
-        console.data({"settings": tables, "settings_digest": settings.digest().hex(), "protection": protection})
+        digest = settings.digest().hex()
+        console.data({"settings": tables, "settings_digest": digest, "choices": choices(), "protection": protection})
         return
-    console.out.print(tomli_w.dumps(tables).strip(), markup=False)
+    console.out.print(tomli_w.dumps(nested(tables)).strip(), markup=False)
+    console.out.print(_choices_table())
     table = Table(title="\nWhat is and is not protected", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
     for what, how in protection.items():
         table.add_row(what, how)
     console.out.print(table)
+
+
+def choices() -> dict[str, dict[str, str]]:
+    """What is registered: by the setting that chooses, each name and what it stands for."""
+    return {dotted: {name: plugin.about for name, plugin in registry.items()} for dotted, registry in KINDS.items()}
+
+
+def _choices_table() -> Table:
+    """The same for people."""
+    table = Table("setting", "name", "what it is", title="\nWhat can be chosen", title_justify="left")
+    for dotted, names in choices().items():
+        for place, (name, about) in enumerate(names.items()):
+            table.add_row("" if place else dotted, name, about)
+    return table
 
 
 def protections(settings: Settings) -> dict[str, str]:
@@ -79,11 +97,20 @@ def protections(settings: Settings) -> dict[str, str]:
         "or rewrite it unless hospitals keep their checkpoints.",
         "The aggregate": "its hash proves that all hospitals got the same sum; only adding the ciphertexts again "
         "proves that it is the right one.",
-        "The model, from backdoors": "each hospital votes by its own validation images; a trigger that none of them "
-        "shows can pass, and voting hospitals can be outvoted.",
+        "The model, from backdoors": _backdoor_sentence(settings),
         "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "
         f"histograms are shared {'encrypted, but ' if settings.metrics.encrypted else ''}without noise.",
     }
+
+
+def _backdoor_sentence(settings: Settings) -> str:
+    """What the chosen detectors can and cannot find."""
+    if not settings.detectors.chosen():
+        return "not protected: detectors.names is empty, so hospitals accept every candidate that decodes."
+    return (
+        "each hospital votes by its own validation images; a trigger that none of them shows can pass, and voting "
+        "hospitals can be outvoted."
+    )
 
 
 UNIT_MEANS = {

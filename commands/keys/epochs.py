@@ -11,11 +11,12 @@ from blockchain.consortium.key_status import EpochStatus, key_status
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from commands import console
-from fedward import settings as setting
 from fedward.errors import EvidenceError, LedgerError
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced_url
+from fedward.settings import LedgerSettings
+from fedward.tables import one_table
 from fedward.types import Address, HospitalId
 
 _SHOWN_DIGITS = 16
@@ -71,7 +72,7 @@ def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
                     return
     if not (folder.ledger / "chain.sqlite").is_file():  # a node would begin a new chain there
         raise EvidenceError(f"There is no chain in {folder.ledger}.", "Name the folder of a run that has its ledger.")
-    chain_id = setting.from_tables(record.settings).ledger.chain_id
+    chain_id = one_table("ledger", LedgerSettings, record.settings.get("ledger", {})).chain_id
     with (
         start_node(folder.ledger, chain_id, (), private=True) as node,
         closing(Ledger.attach(node.url, record.contract)) as ledger,

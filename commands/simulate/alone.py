@@ -15,7 +15,7 @@ def train_alone(
     """As many rounds of the same local work as in the federation, with nobody to average with.
 
     What belongs to averaging is left out: encryption's range and rounding, votes, and the step that hospitals apply to
-    an aggregate (`training.server-optimizer`). A proximal term pulls toward the weights that each round began with.
+    an aggregate (`server-optimizer.name`). A proximal term pulls toward the weights that each round began with.
 
     Args:
         partition: The images; only `train` is used.

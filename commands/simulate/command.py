@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import typer
 
 from commands import console
 from fedward import settings as setting
 from fedward.errors import UsageError
-from fedward.settings import Scalar, Settings
+from fedward.plugins import PRIVACY_MODES
+from fedward.settings import Settings
+from fedward.tables import Scalar
 
 
 def simulate(
@@ -24,11 +27,12 @@ def simulate(
     alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
     column: Annotated[str | None, typer.Option(help="Of by-column: column of the metadata.")] = None,
     privacy: Annotated[
-        Literal["none", "update", "sample"] | None, typer.Option(help="What is protected by noise.")
+        str | None, typer.Option(click_type=click.Choice(tuple(PRIVACY_MODES)), help="What is protected by noise.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides splits, initial weights and order.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<UTC time>.")] = None,

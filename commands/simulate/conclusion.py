@@ -48,7 +48,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
         VerificationError: the hospitals ended with different models, or the ledger is not the one that they saw.
     """
     record = folder.server.load_record()
-    settings = setting.from_tables(record.settings)
+    settings = setting.from_run(record.settings)
     rounds = with_figures(folder, record, ledger, settings)
     if not any(entry["phase"] == "accepted" for entry in rounds):
         console.warn("No round was accepted, so the model is the initial one: see hospitals/*/reports.")

@@ -84,7 +84,7 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
     clock, started = Stopwatch(), time.perf_counter()
     folder = SimulationFolder(folder.path.resolve())
     folder.check_current()
-    settings = setting.from_tables(folder.server.load_record().settings)
+    settings = setting.from_run(folder.server.load_record().settings)
     with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, (), private=True) as node:
         settle_founding(folder, node.url)
         if with_baselines:

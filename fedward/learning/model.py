@@ -6,9 +6,10 @@ averaging them breaks under label skew. Group normalization (Wu and He 2018, "Gr
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class ModelSpec:
     """What decides a model's shape.
 
     Attributes:
-        name: "cnn", "densenet121" or "scatter".
+        name: One of `BUILDERS`.
         image_size: Height and width of its input in pixels.
         findings: Number of sigmoid outputs.
     """
@@ -63,7 +64,7 @@ class Classifier:
     def __init__(self, spec: ModelSpec, seed: int = 0, weights_file: str = "") -> None:
         keras.utils.set_random_seed(seed)
         self.spec = spec
-        self.network: Any = _build(spec, weights_file)
+        self.network: Any = BUILDERS[spec.name](spec, weights_file)
         self.trainable: Any = _trainable_part(self.network)
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(self.network.trainable_weights)
@@ -250,19 +251,17 @@ def _trainable_part(network: Any) -> Any:
     return keras.Model(prepared, dense(prepared), name=f"{network.name}-trainable")
 
 
-def _build(spec: ModelSpec, weights_file: str) -> Any:
-    """The Keras network of a shape."""
-    if spec.name == "densenet121":
-        return _build_densenet121(spec, weights_file)
+def _start_at_random(spec: ModelSpec, weights_file: str) -> None:
+    """Refuse a weights file that nothing would be read from."""
     if weights_file:
         raise UsageError(
             f"model.weights is set, but {spec.name} starts from random weights.", "Leave it out, or use densenet121."
         )
-    return _build_scatter(spec) if spec.name == "scatter" else _build_cnn(spec)
 
 
-def _build_cnn(spec: ModelSpec) -> Any:
+def _build_cnn(spec: ModelSpec, weights_file: str) -> Any:
     """Four blocks of convolution, group norm, ReLU and pooling; 97,521 parameters with one finding."""
+    _start_at_random(spec, weights_file)
     layers = keras.layers
     inputs = hidden = keras.Input((spec.image_size, spec.image_size, 1))
     for filters in (16, 32, 64, 128):
@@ -274,8 +273,9 @@ def _build_cnn(spec: ModelSpec) -> Any:
     return keras.Model(inputs, layers.Dense(spec.findings)(hidden), name="cnn")
 
 
-def _build_scatter(spec: ModelSpec) -> Any:
+def _build_scatter(spec: ModelSpec, weights_file: str) -> Any:
     """Scattering and one linear layer, which starts at zero; 13,889 parameters with one finding at 64 by 64 pixels."""
+    _start_at_random(spec, weights_file)
     if not SMALLEST_SIZE <= spec.image_size <= LARGEST_SIZE:
         raise UsageError(
             f"scatter needs images of {SMALLEST_SIZE} to {LARGEST_SIZE} pixels, not {spec.image_size}.",
@@ -329,3 +329,9 @@ def _keras_densenet121(spec: ModelSpec, weights_file: str) -> Any:
             f"{weights_file} does not hold weights of DenseNet121 without top: {error}.",
             "Name a file saved by Keras for this architecture.",
         ) from error
+
+
+# By the names that `fedward.plugins` has: the Keras network of a shape, from a weights file where one is named.
+BUILDERS: Mapping[str, Callable[[ModelSpec, str], Any]] = MappingProxyType(
+    {"cnn": _build_cnn, "densenet121": _build_densenet121, "scatter": _build_scatter}
+)

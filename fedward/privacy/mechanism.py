@@ -13,6 +13,9 @@ What a release costs is counted in `fedward.privacy.accounting`.
 
 import math
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,14 +25,24 @@ from fedward.settings import PrivacySettings
 from fedward.types import ModelUpdate, PrivacyEvent, PrivateUpdate, SampledUpdate, Vector
 
 
+@dataclass(frozen=True)
+class PrivacyMode:
+    """What a privacy mode does to an update.
+
+    Attributes:
+        event: What every update of a round must declare.
+        in_training: Whether training adds the noise itself, and tells its event in a `SampledUpdate`.
+        release: What leaves the privacy stage of an update's values; random bytes come from the source given.
+    """
+
+    event: Callable[[PrivacySettings], PrivacyEvent]
+    in_training: bool
+    release: Callable[[Vector, PrivacySettings, RandomBytes], Vector]
+
+
 def expected_event(settings: PrivacySettings) -> PrivacyEvent:
     """The event that every update of a round must declare under these settings."""
-    if settings.mode == "none":
-        return PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-    noise, clip_norm, delta = settings.noise_multiplier, settings.clip_norm, settings.delta
-    if settings.mode == "update":
-        return PrivacyEvent("update", "hospital", 1.0, noise, 1, clip_norm, delta)
-    return PrivacyEvent("sample", settings.unit, settings.sampling_rate, noise, settings.steps, clip_norm, delta)
+    return MODES[settings.mode].event(settings)
 
 
 def privatize(
@@ -56,22 +69,13 @@ def privatize(
             follows from noisy sums alone, which the caller has charged.
         VerificationError: the update was trained under another mode or event than the settings call for.
     """
-    event = expected_event(settings)
+    event, mode = expected_event(settings), MODES[settings.mode]
     trained_under = update.event if isinstance(update, SampledUpdate) else None
-    if trained_under != (event if settings.mode == "sample" else None):
+    if trained_under != (event if mode.in_training else None):
         raise VerificationError(
             f"The update was trained under {trained_under}, the settings call for {event}.", "Do not send it."
         )
-    finite = bool(np.isfinite(update.delta).all())
-    if settings.mode != "update":
-        if not finite:
-            rate = "privacy.learning-rate" if trained_under else "training.learning-rate"
-            raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
-        return PrivateUpdate(update.delta, event)
-    delta = update.delta if finite else np.zeros_like(update.delta)
-    room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, delta.size)
-    noisy = noised(clip(delta, room), settings.clip_norm, settings.noise_multiplier, source)
-    return PrivateUpdate(noisy.astype(np.float32), event)
+    return PrivateUpdate(mode.release(update.delta, settings, source), event)
 
 
 def clip(delta: Vector, clip_norm: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -80,3 +84,41 @@ def clip(delta: Vector, clip_norm: float) -> np.ndarray[tuple[int, ...], np.dtyp
     norm = math.sqrt(float(wide @ wide))
     # One part in 10^12 below the bound: more than float64 rounding can add back.
     return wide * (clip_norm * (1 - 1e-12) / norm) if norm > clip_norm else wide
+
+
+def _event_of_none(settings: PrivacySettings) -> PrivacyEvent:  # noqa: ARG001 - there is nothing to set
+    return PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
+
+
+def _event_of_update(settings: PrivacySettings) -> PrivacyEvent:
+    return PrivacyEvent("update", "hospital", 1.0, settings.noise_multiplier, 1, settings.clip_norm, settings.delta)
+
+
+def _event_of_sample(settings: PrivacySettings) -> PrivacyEvent:
+    noise, rate = settings.noise_multiplier, settings.sampling_rate
+    return PrivacyEvent("sample", settings.unit, rate, noise, settings.steps, settings.clip_norm, settings.delta)
+
+
+def _finite(delta: Vector, rate: str) -> Vector:
+    """The values as they are."""
+    if not np.isfinite(delta).all():
+        raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
+    return delta
+
+
+def _with_noise(delta: Vector, settings: PrivacySettings, source: RandomBytes) -> Vector:
+    """Clipped and noised; zeros in place of values that are no numbers."""
+    whole = delta if np.isfinite(delta).all() else np.zeros_like(delta)
+    room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, whole.size)
+    noisy = noised(clip(whole, room), settings.clip_norm, settings.noise_multiplier, source)
+    return noisy.astype(np.float32)
+
+
+# By the names that `fedward.plugins` has. How each one trains is `fedward.local_update.LOCAL_UPDATES`.
+MODES: Mapping[str, PrivacyMode] = MappingProxyType(
+    {
+        "none": PrivacyMode(_event_of_none, False, lambda delta, *_: _finite(delta, "training.learning-rate")),
+        "update": PrivacyMode(_event_of_update, False, _with_noise),
+        "sample": PrivacyMode(_event_of_sample, True, lambda delta, *_: _finite(delta, "privacy.learning-rate")),
+    }
+)

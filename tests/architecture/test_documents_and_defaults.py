@@ -15,7 +15,9 @@ from fedward import errors, settings
 from fedward.errors import FedwardError
 from fedward.privacy.accounting import epsilon
 from fedward.privacy.mechanism import expected_event
+from fedward.tables import OneOf
 
+DECLARING = {"fedward.settings", "fedward.plugins"}  # where settings are declared and checked
 PRESETS = sorted((ROOT / "config").glob("*.toml"))
 
 
@@ -54,39 +56,76 @@ def test_the_defaults_are_valid_and_complete() -> None:
 
 def test_the_defaults_name_exactly_the_settings_that_there_are() -> None:
     tables = {
-        name: {field.name.replace("_", "-") for field in dataclasses.fields(kind)}
-        for name, kind in get_type_hints(settings.Settings).items()
+        name: {field.name.replace("_", "-") for field in own_fields(kind)}
+        for name, kind in settings.table_types().items()
     }
     assert {name: set(values) for name, values in settings.default_tables().items()} == tables
 
 
 def test_the_defaults_stand_in_one_place_only() -> None:
-    for kind in get_type_hints(settings.Settings).values():
+    for kind in settings.table_types().values():
         for field in dataclasses.fields(kind):
             assert field.default is field.default_factory is dataclasses.MISSING, field.name
 
 
+def own_fields(kind: type) -> list[dataclasses.Field[object]]:
+    """The settings of a table; the options beside them have tables of their own."""
+    return [field for field in dataclasses.fields(kind) if field.name != "options"]
+
+
+def allowed_values(table: str, key: str) -> tuple[str, ...]:
+    """What a text may be, where its rule lists that."""
+    hint = get_type_hints(settings.table_types()[table], include_extras=True)[key.replace("-", "_")]
+    rules = [rule for rule in getattr(hint, "__metadata__", ()) if isinstance(rule, OneOf)]
+    return rules[0].values if rules else ()
+
+
+def test_comments_on_defaults_list_exactly_what_may_be_chosen() -> None:
+    """And do so for every setting that has a list."""
+    table, compared = "", set()
+    for line in settings.PROJECT_FILE.read_text().splitlines():
+        if line.startswith("["):
+            table = line.strip("[]").removeprefix("tool.flwr.app.config.")
+        assignment = re.match(r'([a-z0-9-]+) = ".*"\s+# (.+)', line)
+        if table in settings.table_types() and assignment and (values := allowed_values(table, assignment[1])):
+            said = re.sub(r" \([^)]*\)", "", assignment[2].partition(":")[0])
+            assert tuple(said.split(" | ")) == values, f"{table}.{assignment[1]}"
+            compared.add((table, assignment[1]))
+    listing = {(name, key) for name, keys in settings.default_tables().items() for key in keys}
+    assert compared == {place for place in listing if allowed_values(*place)}
+    assert ("model", "name") in compared
+
+
 def test_every_setting_is_read_by_some_module() -> None:
     """Beside `settings.py` itself: a setting that nothing reads promises what it does not hold."""
-    tables = get_type_hints(settings.Settings)
-    read = {found for source in product() if source.name != "fedward.settings" for found in reads(source.tree, tables)}
-    declared = {(table, field.name) for table, kind in tables.items() for field in dataclasses.fields(kind)}
+    tables = {name.replace("-", "_"): kind for name, kind in settings.table_types().items()}
+    read = {found for source in product() if source.name not in DECLARING for found in reads(source.tree, tables)}
+    declared = {(table, field.name) for table, kind in tables.items() for field in own_fields(kind)}
+    declared.remove(("detectors", "names"))  # read by `DetectorSettings.chosen`, beside it
     assert declared <= read, declared - read
 
 
 def reads(tree: ast.Module, tables: dict[str, type]) -> Iterator[tuple[str, str]]:
     """Where a field is read of a table: `settings.TABLE.FIELD`, or by the name of an argument of the table's type."""
-    of_type = {kind.__name__: table for table, kind in tables.items()}
-    named: dict[str, str] = {}
+    named: dict[str, set[str]] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Name) and node.annotation.id in of_type:
-            named[node.arg] = of_type[node.annotation.id]
+        if isinstance(node, ast.arg):
+            name: str | None = node.arg
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id  # a field of a dataclass, such as a plug-in's options
+        else:
+            continue
+        if name and isinstance(node.annotation, ast.Name):
+            kinds = {table for table, kind in tables.items() if kind.__name__ == node.annotation.id}
+            if kinds:
+                named.setdefault(name, set()).update(kinds)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if isinstance(node.value, ast.Attribute):
-                yield node.value.attr, node.attr
-            elif isinstance(node.value, ast.Name):
-                yield named.get(node.value.id, node.value.id), node.attr
+        if not (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)):
+            continue
+        if isinstance(node.value, ast.Attribute | ast.Name):
+            name = node.value.attr if isinstance(node.value, ast.Attribute) else node.value.id
+            for table in named.get(name, {name}):
+                yield table, node.attr
 
 
 @pytest.mark.parametrize(("before", "after"), [("settings", "training"), ("training", "training")])

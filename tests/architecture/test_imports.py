@@ -33,7 +33,7 @@ ALLOWED = {
 # beside them is named too, where packages use it.
 ORDER = {
     "fedward": (
-        ("checked_json", "errors", "files", "progress", "seeding", "settings", "timing", "types"),
+        ("checked_json", "errors", "files", "plugins", "progress", "seeding", "settings", "tables", "timing", "types"),
         ("dataset",),
         ("figures",),
         ("ciphertexts",),

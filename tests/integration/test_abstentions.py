@@ -14,7 +14,8 @@ from blockchain.ledger.encoding import decode_reason
 from blockchain.signing.abstention import _root
 from fedward.privacy.accounting import PrivacyLedger, epsilon
 from fedward.privacy.mechanism import expected_event
-from fedward.settings import Scalar, load
+from fedward.settings import load
+from fedward.tables import Scalar
 from fedward.types import HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 from command_line import run_here
 
 from commands import console
-from commands.info.sheet import protections
+from commands.info.sheet import choices, protections
 from fedward import settings as setting
 from fedward.errors import EncryptionError, UsageError
 from fedward.folders.server import RunRecord
@@ -25,12 +25,13 @@ def test_info_prints_the_effective_settings_for_programs(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     shown = json.loads(done.stdout)
-    assert set(shown) == {"settings", "settings_digest", "protection"}
+    assert set(shown) == {"settings", "settings_digest", "choices", "protection"}
     expected = setting.load(tmp_path / "c.toml", ("training.seed", 8))
     assert shown["settings"] == setting.to_tables(expected)
     assert (shown["settings"]["training"]["rounds"], shown["settings"]["training"]["seed"]) == (9, 8)
     assert shown["settings_digest"] == expected.digest().hex()
     assert shown["protection"] == protections(expected)
+    assert shown["choices"] == choices()
 
 
 def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> None:
@@ -42,6 +43,19 @@ def test_info_of_a_run_shows_that_runs_settings_for_people(tmp_path: Path) -> No
     assert "rounds = 77" in done.stdout
     assert "is and is not protected" in done.stdout
     assert "epsilon" in done.stdout
+    for names in choices().values():
+        for name in names:
+            assert name in done.stdout
+
+
+def test_a_run_of_other_settings_is_not_read_as_if_it_had_these(tmp_path: Path) -> None:
+    folder = SimulationFolder.create(tmp_path / "run")
+    tables = setting.to_tables(setting.load()) | {"voting": {"tolerance": 0.1}}
+    folder.server.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), (), (), ""))
+    done = run("info", str(tmp_path / "run"))
+    assert (done.returncode, done.stdout) == (UsageError.exit_code, "")
+    assert "'voting'" in done.stderr
+    assert "version of Fedward that started the run" in done.stderr
 
 
 def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
@@ -103,6 +117,15 @@ def test_protections_say_what_the_settings_do_and_no_more() -> None:
     assert few["Patients, from the model"] != many["Patients, from the model"]
     assert "'hospital'" in few["Patients, from the model"]
     assert "epsilon" in few["Patients, from the model"]
+
+
+def test_without_a_detector_nothing_is_said_to_guard_the_model() -> None:
+    with_one, without = (
+        protections(setting.load(None, ("detectors.names", names)))["The model, from backdoors"]
+        for names in ("validation-loss", "")
+    )
+    assert "votes by its own validation images" in with_one
+    assert without.startswith("not protected")
 
 
 def test_brackets_in_a_text_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from flwr.app import Message
 
 import client
 from blockchain.ledger.reader import as_address
+from fedward import local_update
 from fedward.ciphertexts.packing import round_plan
 from fedward.files import sha256
 from fedward.messages import wire
@@ -35,7 +36,7 @@ def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
     with founded(tmp_path / "run", *PRIVATE_SCATTER) as federation:
         federation.server().ledger.open_round()
         request, context = asked_to_train(federation, 1), federation.context(1)
-        really, both = client.train_privately, threading.Barrier(2)
+        really, both = local_update.train_privately, threading.Barrier(2)
 
         def meeting(*arguments: Any, **named: Any) -> SampledUpdate:
             """Train when the other request is as far, which it must never be."""
@@ -45,7 +46,10 @@ def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
                 return really(*arguments, **named)
             raise RuntimeError("both are training")
 
-        with mock.patch("client.train_privately", side_effect=meeting) as trained, ThreadPoolExecutor(2) as pool:
+        with (
+            mock.patch("fedward.local_update.train_privately", side_effect=meeting) as trained,
+            ThreadPoolExecutor(2) as pool,
+        ):
             replies = list(pool.map(lambda _: client.take_part(request, context), "ab"))
         assert trained.call_count == 1
         chunks = round_plan(len(federation.initial), 3, federation.settings).chunks

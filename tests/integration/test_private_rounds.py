@@ -17,6 +17,7 @@ from flwr.app import Message
 import client
 import server
 from blockchain.ledger.records import RoundPhase
+from fedward import local_update
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, QuorumError, ResourceError
@@ -25,7 +26,7 @@ from fedward.folders.hospital import HospitalFolder
 from fedward.messages import wire
 from fedward.privacy.accounting import PrivacyLedger, epsilon
 from fedward.privacy.mechanism import expected_event
-from fedward.settings import Scalar
+from fedward.tables import Scalar
 from fedward.types import HospitalId, ModelUpdate, Partition, SampledUpdate
 
 SAMPLE: tuple[tuple[str, Scalar], ...] = (
@@ -84,13 +85,13 @@ def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: 
         assert federation.lead_round()["submitted"] == 3
         spent = own.spent()
         assert len(spent) == len(before) + 1
-        trained, really = [], client.train_privately
+        trained, really = [], local_update.train_privately
 
         def noting(partition: Partition, *arguments: Any, **named: Any) -> SampledUpdate:
             trained.append(partition.hospital)
             return really(partition, *arguments, **named)
 
-        with mock.patch("client.train_privately", noting):
+        with mock.patch("fedward.local_update.train_privately", noting):
             metrics = federation.lead_round()
         assert trained == ["hospital-2", "hospital-3"], "a refusal comes before training"
         assert metrics["phase"] == "accepted"
@@ -168,7 +169,7 @@ def test_a_hospital_whose_record_lacks_what_it_released_gives_nothing(private: F
         own.unlink()
     else:
         own.write_bytes(copy)
-    with mock.patch("client.train_privately", side_effect=client.train_privately) as trained:
+    with mock.patch("fedward.local_update.train_privately", side_effect=local_update.train_privately) as trained:
         metrics = private.lead_round()
     assert trained.call_count == 2, "a refusal comes before training"
     assert (metrics["phase"], metrics["submitted"], metrics["accepts"]) == ("accepted", 2, 3)
@@ -194,7 +195,7 @@ def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(p
     for committed in (False, True):
         if committed:
             private.server().ledger.submit_for(stored[0])
-        with mock.patch("client.train_privately", side_effect=BudgetError("It would train.", "")):
+        with mock.patch("fedward.local_update.train_privately", side_effect=BudgetError("It would train.", "")):
             failure = failure_in(client.take_part(request, context))
         assert ("older than the ledger" in failure.what) is committed
     assert record(private, 1).spent() == []
@@ -204,7 +205,7 @@ def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(p
 
 
 def test_a_round_whose_training_came_to_nothing_is_charged(private: Federation) -> None:
-    really = client.train_privately
+    really = local_update.train_privately
 
     def diverging(partition: Partition, *arguments: Any, **named: Any) -> SampledUpdate:
         update = really(partition, *arguments, **named)
@@ -212,7 +213,7 @@ def test_a_round_whose_training_came_to_nothing_is_charged(private: Federation) 
             return update
         return dataclasses.replace(update, delta=np.full_like(update.delta, np.nan))
 
-    with mock.patch("client.train_privately", diverging):
+    with mock.patch("fedward.local_update.train_privately", diverging):
         metrics = private.lead_round()
     assert metrics["submitted"] == 2
     assert "not finite" in str(metrics["failures"])
@@ -220,7 +221,7 @@ def test_a_round_whose_training_came_to_nothing_is_charged(private: Federation) 
 
 
 def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Path) -> None:
-    really = client.train
+    really = local_update.train
 
     def diverging(partition: Partition, *arguments: Any) -> ModelUpdate:
         update = really(partition, *arguments)
@@ -228,7 +229,10 @@ def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Pa
             return update
         return dataclasses.replace(update, delta=np.full_like(update.delta, np.inf), loss=float("nan"))
 
-    with founded(tmp_path / "run", ("privacy.mode", "update")) as federation, mock.patch("client.train", diverging):
+    with (
+        founded(tmp_path / "run", ("privacy.mode", "update")) as federation,
+        mock.patch("fedward.local_update.train", diverging),
+    ):
         metrics = federation.lead_round()
         assert (metrics["submitted"], metrics["failures"], metrics["rejections"]) == (3, [], [])
         assert [len(record(federation, number).spent()) for number in (1, 2, 3)] == [1, 1, 1]

@@ -252,7 +252,11 @@ def test_the_salt_of_the_evidence_is_drawn_from_the_system_anew_for_every_vote(f
 
 def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> None:
     # A learning rate that ruins the model: every hospital sees its validation loss rise.
-    ruinous = (("voting.tolerance", 0.0), ("voting.z-score", 0.0), ("training.learning-rate", 5.0))
+    ruinous = (
+        ("detectors.validation-loss.tolerance", 0.0),
+        ("detectors.validation-loss.z-score", 0.0),
+        ("training.learning-rate", 5.0),
+    )
     with founded(tmp_path / "run", *ruinous) as federation:
         hospital = federation.folder.hospital(HospitalId("hospital-1"))
         before = hospital.load_model().weights

@@ -6,7 +6,7 @@ import pytest
 from federation import founded
 from flwr.app import Message
 
-from fedward.settings import Scalar
+from fedward.tables import Scalar
 
 SAMPLE: tuple[tuple[str, Scalar], ...] = (("privacy.mode", "sample"), ("privacy.steps", 1))
 TRAINING = {"train", "privatize", "encrypt", "commit"}

@@ -12,7 +12,7 @@ from blockchain.consortium.admission import digest_in_force
 from blockchain.consortium.held_keys import HeldKeys
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, model_bytes, weights_digest
-from fedward.learning.server_step import take_step
+from fedward.learning.server_step import ServerOptimizer, take_step
 from fedward.types import GlobalModel, HospitalId, Vector
 
 SCATTER = (("model.name", "scatter"), ("training.learning-rate", 0.01))
@@ -34,11 +34,11 @@ def model_of(federation: Federation, number: int) -> GlobalModel:
 def test_every_hospital_takes_the_same_steps_also_one_that_was_away(tmp_path: Path, optimizer: str) -> None:
     taken: list[tuple[GlobalModel, np.ndarray, tuple[Vector, Vector]]] = []
 
-    def noting(model: GlobalModel, update: np.ndarray, settings: object) -> tuple[Vector, Vector]:
-        taken.append((model, update, take_step(model, update, settings)))  # type: ignore[arg-type]
+    def noting(model: GlobalModel, update: np.ndarray, optimizer: ServerOptimizer) -> tuple[Vector, Vector]:
+        taken.append((model, update, take_step(model, update, optimizer)))
         return taken[-1][2]
 
-    with founded(tmp_path / "run", *SCATTER, ("training.server-optimizer", optimizer)) as federation:
+    with founded(tmp_path / "run", *SCATTER, ("server-optimizer.name", optimizer)) as federation:
         assert federation.lead_round()["phase"] == "accepted"
         federation.grid.absent = frozenset({3})
         with mock.patch("blockchain.catch_up.take_step", noting):

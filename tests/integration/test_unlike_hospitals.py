@@ -16,15 +16,15 @@ from blockchain.verification import verify
 from data_preprocessing import load_partition, save_partition
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import LedgerError
-from fedward.settings import Scalar
+from fedward.tables import Scalar
 from fedward.types import HospitalId, ImageSet, Rejection, StoredUpdate, VerifiedUpdate
 
 SCATTER: tuple[tuple[str, Scalar], ...] = (("model.name", "scatter"), ("training.learning-rate", 0.01))
 # Hospitals with one class pull the model their way: the pull back and the server's momentum are for these.
 UNLIKE: tuple[tuple[str, Scalar], ...] = (
     ("training.proximal-mu", 0.1),
-    ("training.server-optimizer", "momentum"),
-    ("training.server-momentum", 0.5),
+    ("server-optimizer.name", "momentum"),
+    ("server-optimizer.momentum.momentum", 0.5),
 )
 
 

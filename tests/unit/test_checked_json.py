@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedward.checked_json import Length, Matching, Part, checked_json, checked_lines, to_json
 from fedward.errors import DataError, EvidenceError
-from fedward.settings import Between
+from fedward.tables import Between
 
 Name = NewType("Name", str)
 

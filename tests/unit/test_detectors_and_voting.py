@@ -9,23 +9,18 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize
 
-from fedward.backdoor.detectors import (
-    Inspection,
-    ValidationLoss,
-    balanced_mean,
-    configured_detectors,
-    detect,
-    loss_rises,
-)
+from fedward.backdoor.detectors import configured_detectors, detect
+from fedward.backdoor.validation_loss import ValidationLoss, balanced_mean, loss_rises
 from fedward.errors import UsageError
 from fedward.figures.evaluation import losses
 from fedward.files import sha256
-from fedward.settings import VotingSettings, load
+from fedward.plugins import ValidationLossOptions
+from fedward.settings import load
 from fedward.types import DecodeFailure, DetectorReport, ImageSet, Vector
 from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
 Model = Callable[[Vector], Vector]
-DETECTOR = ValidationLoss(tolerance=0.1, z_score=3.0)
+DETECTOR = ValidationLoss(ValidationLossOptions(tolerance=0.1, z_score=3.0))
 
 
 def images(labels: NDArray[np.float32]) -> ImageSet:
@@ -49,8 +44,28 @@ def balanced(n: int) -> NDArray[np.float32]:
     return (np.arange(n) % 2).astype(np.float32)[:, None]
 
 
-def judge(labels: NDArray[np.float32], current: Model, candidate: Model) -> DetectorReport:
-    return DETECTOR.inspect(Inspection(images(labels), current, candidate))
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What `validation-loss` sees."""
+
+    validation: ImageSet
+    current_logits: Vector
+    candidate_logits: Vector
+
+
+def view(labels: NDArray[np.float32], current: Model, candidate: Model) -> View:
+    shown = images(labels)
+    return View(shown, current(shown.pixels()), candidate(shown.pixels()))
+
+
+def judge(
+    labels: NDArray[np.float32], current: Model, candidate: Model, detector: ValidationLoss = DETECTOR
+) -> DetectorReport:
+    return detector.inspect(view(labels, current, candidate))
+
+
+def with_tolerance(tolerance: float) -> ValidationLoss:
+    return ValidationLoss(dataclasses.replace(DETECTOR.options, tolerance=tolerance))
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 500])
@@ -73,7 +88,7 @@ def test_a_better_model_is_accepted() -> None:
 def test_a_ruined_model_is_suspicious(n: int) -> None:
     report = judge(balanced(n), model(3.0, noise=0.1), model(-3.0, noise=0.1))
     assert report.suspicious
-    assert report.score > DETECTOR.z_score
+    assert report.score > DETECTOR.options.z_score
     assert str(n) in report.evidence
 
 
@@ -82,8 +97,7 @@ def test_a_rise_below_the_tolerance_is_never_suspicious() -> None:
     report = judge(balanced(2_000), model(2.6), model(2.2))
     assert not report.suspicious
     assert report.score < 0
-    strict = dataclasses.replace(DETECTOR, tolerance=0.0)
-    assert strict.inspect(Inspection(images(balanced(2_000)), model(2.6), model(2.2))).suspicious
+    assert judge(balanced(2_000), model(2.6), model(2.2), with_tolerance(0.0)).suspicious
 
 
 def test_a_rise_that_may_be_chance_is_not_suspicious_and_more_images_make_it_clear() -> None:
@@ -201,10 +215,11 @@ def test_a_single_image_of_a_class_borrows_the_spread_of_all() -> None:
 
 
 def test_detectors_come_from_the_settings_and_all_of_them_look() -> None:
-    detectors = configured_detectors(VotingSettings(tolerance=0.25, z_score=1.5))
-    assert detectors == (ValidationLoss(0.25, 1.5),)
-    inspection = Inspection(images(balanced(20)), model(1.0), model(-1.0))
-    reports = detect(inspection, (DETECTOR, dataclasses.replace(DETECTOR, tolerance=50.0)))
+    table = "detectors.validation-loss"
+    chosen = load(None, (f"{table}.tolerance", 0.25), (f"{table}.z-score", 1.5)).detectors
+    assert configured_detectors(chosen) == (ValidationLoss(ValidationLossOptions(0.25, 1.5)),)
+    assert configured_detectors(load(None, ("detectors.names", "")).detectors) == ()
+    reports = detect(view(balanced(20), model(1.0), model(-1.0)), (DETECTOR, with_tolerance(50.0)))  # type: ignore[arg-type]
     assert [report.suspicious for report in reports] == [True, False]
     assert {report.detector for report in reports} == {"validation-loss"}
 
@@ -253,8 +268,9 @@ def test_the_salt_of_stored_reports_is_found_again_and_never_guessed() -> None:
         assert kept_salt(other) is None
 
 
-def test_the_default_rule_is_within_its_own_settings() -> None:
-    voting = load().voting
-    assert configured_detectors(voting)[0] == ValidationLoss(voting.tolerance, voting.z_score)
-    with pytest.raises(UsageError, match=r"voting\.tolerance"):
-        load(None, ("voting.tolerance", -0.1))
+def test_a_rule_out_of_range_or_a_detector_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"detectors\.validation-loss\.tolerance"):
+        load(None, ("detectors.validation-loss.tolerance", -0.1))
+    for names, words in (("guess", "validation-loss"), ("validation-loss, validation-loss", "twice")):
+        with pytest.raises(UsageError, match=rf"detectors\.names.*{words}"):
+            load(None, ("detectors.names", names))

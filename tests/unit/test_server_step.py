@@ -1,6 +1,5 @@
 """Server optimizers: each step against the papers' formulas in plain Python numbers, one coordinate at a time."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 from fedward import settings as setting
 from fedward.ciphertexts.aggregation import apply_update
 from fedward.errors import EncryptionError, EvidenceError
-from fedward.learning.server_step import MOMENTS, take_step
-from fedward.settings import TrainingSettings
+from fedward.learning.server_step import MOST_MOMENTS, ServerOptimizer, server_optimizer, take_step
 from fedward.types import GlobalModel
 
 RATE, BETA, DECAY, FLOOR = 0.3, 0.8, 0.95, 0.01
@@ -18,18 +16,15 @@ UPDATES = np.random.default_rng(4).normal(0, 0.05, (5, 6)) * np.array([0, 1, 1e-
 START = np.linspace(-2, 2, 6).astype(np.float32)
 
 
-def settings(optimizer: str, rate: float = RATE) -> TrainingSettings:
-    return dataclasses.replace(
-        setting.load().training,
-        server_optimizer=optimizer,
-        server_learning_rate=rate,
-        server_momentum=BETA,
-        server_decay=DECAY,
-        server_floor=FLOOR,
-    )
+def settings(optimizer: str) -> ServerOptimizer:
+    """The optimizer of that name, with the options above."""
+    given = {"learning-rate": RATE, "momentum": BETA, "decay": DECAY, "floor": FLOOR}
+    own = setting.default_tables().get(f"server-optimizer.{optimizer}", {})
+    changes = [(f"server-optimizer.{optimizer}.{key}", given[key]) for key in own]
+    return server_optimizer(setting.load(None, ("server-optimizer.name", optimizer), *changes).server_optimizer)
 
 
-def run(how: TrainingSettings, updates: np.ndarray = UPDATES) -> GlobalModel:
+def run(how: ServerOptimizer, updates: np.ndarray = UPDATES) -> GlobalModel:
     model = GlobalModel(START, b"")
     for update in updates:
         model = GlobalModel(model.weights, b"", model.moments)
@@ -64,13 +59,14 @@ def test_steps_are_the_papers(optimizer: str) -> None:
     ]
     np.testing.assert_allclose(model.weights, expected, atol=1e-6)  # kept as float32 in between
     assert np.abs(model.weights - START).max() > 0.1
-    assert model.moments.shape == (MOMENTS[optimizer] * 6,)
+    assert model.moments.shape == (settings(optimizer).rows * 6,)
     assert model.moments.dtype == model.weights.dtype == np.float32
 
 
 @pytest.mark.parametrize(("optimizer", "usual"), [("momentum", 1.0), ("adam", 0.01), ("yogi", 0.01)])
-def test_rate_zero_is_the_usual_one(optimizer: str, usual: float) -> None:
-    assert run(settings(optimizer, 0.0)).weights.tobytes() == run(settings(optimizer, usual)).weights.tobytes()
+def test_each_has_its_own_usual_rate(optimizer: str, usual: float) -> None:
+    """What one of them is multiplied with would be far too much or too little for another."""
+    assert setting.default_tables()[f"server-optimizer.{optimizer}"]["learning-rate"] == usual
 
 
 def test_none_is_the_plain_average_to_the_bit_and_remembers_nothing() -> None:
@@ -89,7 +85,7 @@ def test_each_coordinate_moves_by_itself_wherever_it_lies(optimizer: str) -> Non
         take_step(GlobalModel(weights[k : k + 1], b""), updates[k : k + 1], settings(optimizer)) for k in range(1003)
     ]
     assert whole.tobytes() == b"".join(part[0].tobytes() for part in parts)
-    rows = moments.reshape(MOMENTS[optimizer], -1)
+    rows = moments.reshape(settings(optimizer).rows, -1)
     assert rows.T.tobytes() == b"".join(part[1].tobytes() for part in parts)
 
 
@@ -104,5 +100,7 @@ def test_the_models_own_arrays_are_left_alone(optimizer: str) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(EncryptionError, match="shape"):
         take_step(GlobalModel(START, b""), np.zeros(5), settings("adam"))
-    with pytest.raises(EvidenceError, match="moments"):
-        take_step(run(settings("momentum")), UPDATES[0], settings("yogi"))
+    for made, used in (("momentum", "yogi"), ("momentum", "none"), ("adam", "momentum")):
+        with pytest.raises(EvidenceError, match="moments"):
+            take_step(run(settings(made)), UPDATES[0], settings(used))
+    assert MOST_MOMENTS == 2

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import tomli_w
 
 from fedward import settings as setting
 from fedward.errors import UsageError
-from fedward.settings import Between, OneOf, Scalar, Settings
+from fedward.plugins import AdaptiveOptions
+from fedward.tables import Between, OneOf, Scalar, SomeOf, nested
 
 SAFE_TO_DIFFER = {"speed", "run"}  # tables in which hospitals need not agree
 IN_THE_DIGEST_OF_DATA = {"finding", "image-size"}
@@ -29,9 +31,9 @@ def message(*arguments: object) -> str:
     return refused.value.what + " " + refused.value.remedy
 
 
-def rules_of(table: str, key: str) -> tuple[Between | OneOf, ...]:
+def rules_of(table: str, key: str) -> tuple[Between | OneOf | SomeOf, ...]:
     """The rules that a setting is annotated with."""
-    hint = get_type_hints(get_type_hints(Settings)[table], include_extras=True)[key.replace("-", "_")]
+    hint = get_type_hints(setting.table_types()[table], include_extras=True)[key.replace("-", "_")]
     return getattr(hint, "__metadata__", ())
 
 
@@ -42,6 +44,8 @@ def another_value(table: str, key: str, value: Scalar) -> Scalar:
     for rule in rules_of(table, key):
         if isinstance(rule, OneOf):
             return next(other for other in rule.values if other != value)
+        if isinstance(rule, SomeOf):
+            return "" if value else rule.values[0]
         if isinstance(value, int):
             return value + 1 if value < rule.high else value - 1
     return value + "x" if isinstance(value, str) else float(value) / 2 or 0.5
@@ -150,6 +154,46 @@ def test_incomplete_or_foreign_tables_are_refused() -> None:
         setting.from_tables(tables)
     with pytest.raises(UsageError, match="Did you mean 'model'"):
         setting.from_tables(setting.default_tables() | {"modell": {}})
+    without = setting.default_tables()
+    del without["server-optimizer.adam"]
+    with pytest.raises(UsageError, match=r"server-optimizer\.adam\.learning-rate is missing"):
+        setting.from_tables(without)
+    with pytest.raises(UsageError, match=r"no setting 'server-optimizer\.sgd'"):
+        setting.from_tables(setting.default_tables() | {"server-optimizer.sgd": {}})
+
+
+def test_options_of_a_plugin_are_a_table_inside_that_of_its_kind(tmp_path: Path) -> None:
+    text = '[server-optimizer]\nname = "adam"\n[server-optimizer.adam]\nlearning-rate = 0.5\n'
+    loaded = setting.load(config(tmp_path, text), ("server-optimizer.adam.momentum", "0.25"))
+    assert loaded.server_optimizer.name == "adam"
+    assert loaded.server_optimizer.options["adam"] == AdaptiveOptions(0.5, 0.25, 0.99, 0.001)
+    assert loaded.server_optimizer.options["yogi"] == AdaptiveOptions(0.01, 0.9, 0.99, 0.001)
+    # Whoever writes them as TOML and reads that again has the same.
+    again = tmp_path / "again.toml"
+    again.write_bytes(tomli_w.dumps(nested(setting.to_tables(loaded))).encode())
+    assert "[server-optimizer.adam]" in again.read_text()
+    assert setting.load(again) == loaded
+    assert "server-optimizer.adam.momentum" in message(None, ("server-optimizer.adam.momentm", 1))
+    assert "server-optimizer.adam.momentum" in message(None, ("server-optimizer.adam.momentum", 1))
+
+
+def test_options_that_are_not_chosen_are_in_the_digest_too() -> None:
+    """Nobody need know which plug-in reads which table to see that two hospitals agree."""
+    before = setting.load()
+    assert before.server_optimizer.name == "none"
+    assert setting.replace(before, "server-optimizer.adam.decay", 0.5).digest() != before.digest()
+
+
+def test_the_digest_of_stored_tables_needs_no_knowledge_of_them() -> None:
+    """An audit finds that of a run whose settings had other names."""
+    tables = setting.to_tables(setting.load())
+    assert setting.guaranteed(tables) == setting.load().guaranteed()
+    older = {name: table for name, table in tables.items() if "." not in name} | {"voting": {"tolerance": 0.1}}
+    kept = setting.guaranteed(older)
+    assert kept["voting"] == {"tolerance": 0.1}
+    assert set(kept) == set(older) - {"speed", "run"}
+    assert kept["data"] == {"finding": "auto", "image-size": 64}
+    assert kept["model"] == {"name": "cnn"}
 
 
 def test_flowers_flat_config_gives_the_same_settings() -> None:

@@ -17,7 +17,8 @@ from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
 from fedward.errors import FedwardError, VerificationError
 from fedward.privacy.accounting import epsilon
 from fedward.privacy.mechanism import expected_event
-from fedward.settings import default_tables, digest_of, from_tables
+from fedward.settings import PrivacySettings, digest_of
+from fedward.tables import one_table
 from fedward.types import Address, PrivacyEvent
 
 TOLERANCE = 1e-9  # relative: the accountant's own sums differ in the last digits between platforms
@@ -70,8 +71,7 @@ def _expected(claims: Claims, report: Report) -> PrivacyEvent | None:
         report.fail(Step.PRIVACY, "The settings have no table 'privacy'.")
         return None
     try:
-        # The defaults fill in the other tables; of the result only the checked privacy settings are used.
-        return expected_event(from_tables(default_tables() | {"privacy": dict(privacy)}).privacy)
+        return expected_event(one_table("privacy", PrivacySettings, privacy))
     except FedwardError as error:
         report.fail(Step.PRIVACY, f"The settings cannot be read: {error.what}")
         return None

@@ -84,7 +84,7 @@ def claims_from_json(fields: Any) -> Claims:
         run_id=text(fields["run_id"]),
         chain_id=whole(fields["chain_id"]),
         contract=check_address(fields["contract"], "contract"),
-        settings=None if settings is None else {text(name): _table(table) for name, table in settings.items()},
+        settings=None if settings is None else settings_from_json(settings),
         roster=roster_from_json(fields["roster"]),
         epsilons={hospital_name(name): amount(value) for name, value in fields["epsilons"].items()},
         releases={hospital_name(name): releases(value) for name, value in fields["releases"].items()},
@@ -105,6 +105,11 @@ def roster_from_json(members: Any) -> tuple[ClaimedMember, ...]:
         )
         for member in members
     )
+
+
+def settings_from_json(tables: Any) -> dict[str, dict[str, Any]]:
+    """Settings as `run.json` and a manifest hold them, whatever version they are of; to be called by `parse`."""
+    return {text(name): _table(table) for name, table in tables.items()}
 
 
 def round_files_to_json(files: RoundFiles) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from blockchain.ledger.encoding import check_address, encode_event
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.ciphertexts.serialized import CIPHERTEXT
-from fedward.errors import EvidenceError, UsageError, VerificationError
+from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.folders.places import chain_file, hospitals_part, record_file, server_part, summary_file
 from fedward.privacy.accounting import epsilon
-from fedward.settings import from_tables
+from fedward.settings import guaranteed
 from fedward.types import HospitalId, PrivacyEvent
 
 _ROUND_FILE = re.compile(r"round-([0-9]{4,10})\.json", re.ASCII)
@@ -183,15 +183,12 @@ class RunEvidence:
 
 def _record(fields: Any) -> Claims:
     """`run.json` as claims without budget and end; to be called by `parse`."""
-    try:
-        settings = from_tables(fields["settings"])
-    except UsageError as error:
-        raise ValueError(str(error)) from error
+    tables = claimed.settings_from_json(fields["settings"])
     return Claims(
         run_id=claimed.text(fields["run_id"]),
-        chain_id=settings.ledger.chain_id,
+        chain_id=claimed.whole(tables["ledger"]["chain-id"]),
         contract=check_address(fields["contract"], "contract"),
-        settings=settings.guaranteed(),
+        settings=guaranteed(tables),
         roster=claimed.roster_from_json(fields["roster"]),
     )
 

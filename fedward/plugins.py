@@ -1,0 +1,120 @@
+"""What can be chosen by a name: models, privacy modes, server optimizers and detectors, one registry a kind.
+
+Here stand the names, and the dataclass of each one's options; whoever checks settings reads them, without importing
+what they name: a server checks settings and holds no model, and a wrong name is said before TensorFlow is there. What
+does the work is registered under the same names beside its code (docs/adr/0022): `BUILDERS` in
+`fedward.learning.model`, `MODES` in `fedward.privacy.mechanism` and `LOCAL_UPDATES` in `fedward.local_update`,
+`OPTIMIZERS` in `fedward.learning.server_step`, `DETECTORS` in `fedward.backdoor.detectors`.
+`tests/unit/test_plugins.py` holds each pair equal, and runs over all plug-ins.
+
+The defaults of options stand in pyproject.toml: those of the plug-in NAME in a table `KIND.NAME`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated
+
+from fedward.tables import Between
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a plug-in that has none."""
+
+
+@dataclass(frozen=True)
+class MomentumOptions:
+    """Of a server optimizer with momentum.
+
+    Attributes:
+        learning_rate: What the step is multiplied with.
+        momentum: By how much past mean updates decay from round to round.
+    """
+
+    learning_rate: Annotated[float, Between(0, 10, above=True)]
+    momentum: Annotated[float, Between(0, 0.999)]
+
+
+@dataclass(frozen=True)
+class AdaptiveOptions:
+    """Of a server optimizer that divides by the root of past squares.
+
+    Attributes:
+        learning_rate: What the step is multiplied with.
+        momentum: By how much past mean updates decay from round to round.
+        decay: By how much their squares do.
+        floor: Added to the root of the squares.
+    """
+
+    learning_rate: Annotated[float, Between(0, 10, above=True)]
+    momentum: Annotated[float, Between(0, 0.999)]
+    decay: Annotated[float, Between(0, 0.99999)]
+    floor: Annotated[float, Between(1e-6, 1)]
+
+
+@dataclass(frozen=True)
+class ValidationLossOptions:
+    """Of the detector `validation-loss`.
+
+    Attributes:
+        tolerance: Rise of the mean loss (nats) that is never called worse.
+        z_score: Standard errors above the tolerance at which a rise is clear.
+    """
+
+    tolerance: Annotated[float, Between(0, 100)]
+    z_score: Annotated[float, Between(0, 100)]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Something that can be chosen by its name.
+
+    Attributes:
+        about: What it is, in one phrase.
+        options: The dataclass of its options, each annotated with its rules.
+    """
+
+    about: str
+    options: type = NoOptions
+
+
+Registry = Mapping[str, Plugin]
+ServerOptimizerOptions = NoOptions | MomentumOptions | AdaptiveOptions
+DetectorOptions = ValidationLossOptions
+
+MODELS: Registry = MappingProxyType(
+    {
+        "cnn": Plugin("four blocks of convolution and group norm, trained from random weights"),
+        "densenet121": Plugin("DenseNet121 with group norm, from random or pretrained weights"),
+        "scatter": Plugin("fixed wavelet scattering features and one trained linear layer"),
+    }
+)
+PRIVACY_MODES: Registry = MappingProxyType(
+    {
+        "none": Plugin("no noise: the model may remember patients"),
+        "update": Plugin("noise on each update; the unit is the hospital"),
+        "sample": Plugin("DP-SGD, noise on each training step; the unit is privacy.unit"),
+    }
+)
+SERVER_OPTIMIZERS: Registry = MappingProxyType(
+    {
+        "none": Plugin("adds the mean update to the model"),
+        "momentum": Plugin("adds a decaying sum of mean updates", MomentumOptions),
+        "adam": Plugin("divides by the root of a decaying mean of squares", AdaptiveOptions),
+        "yogi": Plugin("as adam, with squares that grow and shrink more slowly", AdaptiveOptions),
+    }
+)
+DETECTORS: Registry = MappingProxyType(
+    {"validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions)}
+)
+
+# By the setting that names what is chosen. Its table is the kind; `KIND.NAME` is the table of a plug-in's options.
+KINDS: Mapping[str, Registry] = MappingProxyType(
+    {
+        "model.name": MODELS,
+        "privacy.mode": PRIVACY_MODES,
+        "server-optimizer.name": SERVER_OPTIMIZERS,
+        "detectors.names": DETECTORS,
+    }
+)

@@ -1,0 +1,178 @@
+"""Tables of settings: what one may hold, and how TOML's nested tables, dotted keys and dataclasses become one another.
+
+A setting is a field of a frozen dataclass, annotated with its type and its rules: `Annotated[int, Between(1, 9)]`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from fedward.errors import UsageError
+
+Scalar = bool | int | float | str
+Tables = dict[str, dict[str, Scalar]]  # by the table's name, which has a dot where it is of a plug-in's options
+Table = TypeVar("Table")
+
+TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number, both included unless `above` is set (then the lower one is not)."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        number = value if isinstance(value, int) else float(value)  # a whole number may be too large for a float
+        if (number > self.low if self.above else number >= self.low) and number <= self.high:
+            return None
+        lower = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        return f"must be {lower} and at most {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The only values that a text may take."""
+
+    values: tuple[str, ...]
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        return None if value in self.values else f"must be one of {', '.join(self.values)}"
+
+
+@dataclass(frozen=True)
+class SomeOf:
+    """The only names that a text may list, separated by commas; none at all is allowed, twice the same is not."""
+
+    values: tuple[str, ...]
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        names = listed(str(value))
+        if len(set(names)) < len(names):
+            return "must not name anything twice"
+        return None if set(names) <= set(self.values) else f"must list some of {', '.join(self.values)}, with commas"
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The names in a text that lists them with commas."""
+    return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+
+
+def one_table(
+    name: str, kind: type[Table], values: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> Table:
+    """Check one table by itself; what a run of another version has beside it is not looked at.
+
+    Args:
+        name: The table's name.
+        kind: Its dataclass.
+        values: Its settings, keys in kebab-case; every key must be there.
+        options: For a dataclass with a field `options`: those of each plug-in of its kind.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    with_options = {"options": options} if hints.pop("options", None) else {}
+    keys = {kebab(field_name): field_name for field_name in hints}
+    for key in values:
+        if key not in keys:
+            raise unknown(f"{name}.{key}", [f"{name}.{known}" for known in keys])
+    missing = [key for key in keys if key not in values]
+    if missing:
+        raise UsageError(f"The setting {name}.{missing[0]} is missing.", "Take pyproject.toml's tables as they are.")
+    own = {keys[key]: checked(f"{name}.{key}", value, hints[keys[key]]) for key, value in values.items()}
+    return kind(**own, **with_options)
+
+
+def checked(dotted: str, value: Any, hint: Any) -> Scalar:
+    """A value of the type, and within the rules, that its setting is annotated with; a whole number passes for a float.
+
+    Args:
+        dotted: The setting's TOML key, with its table: for the error.
+        value: What was given.
+        hint: The type, or `Annotated[type, rule, ...]`.
+
+    Raises:
+        UsageError: it is of another type, or a rule has a problem with it.
+    """
+    wanted, rules = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    if wanted is float and type(value) is int:
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise wrong(dotted, value, "must be smaller") from error
+    if type(value) is not wanted:
+        raise wrong(dotted, value, f"must be {TYPE_WORDS[wanted]}")
+    for rule in rules:
+        problem = rule.problem(value)
+        if problem:
+            raise wrong(dotted, value, problem)
+    return value  # type: ignore[no-any-return]
+
+
+def wrong(dotted: str, value: object, problem: str) -> UsageError:
+    """The error for a setting with a wrong value."""
+    return UsageError(f"The setting {dotted} is {value!r} but {problem}.", f"Change it with --set {dotted}=VALUE.")
+
+
+def parse(dotted: str, text: str, wanted: type) -> Scalar:
+    """Read a text as bool, int, float or str.
+
+    Raises:
+        UsageError: it cannot be read so.
+    """
+    if wanted is str:
+        return text
+    if wanted is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if wanted in (int, float):
+            return wanted(text)
+    except ValueError:
+        pass
+    raise wrong(dotted, text, f"must be {TYPE_WORDS[wanted]}")
+
+
+def unknown(name: str, known: list[str]) -> UsageError:
+    """The error for a setting that there is not: it names the closest one."""
+    closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")
+
+
+def flat(outer: Mapping[str, Any], name: str = "") -> Tables:
+    """Nested tables side by side, the name of an inner one behind that of the outer one and a dot."""
+    tables: Tables = {}
+    for key, value in outer.items():
+        if isinstance(value, dict):
+            tables |= flat(value, f"{name}.{key}" if name else key)
+        else:
+            tables.setdefault(name, {})[key] = value
+    return tables
+
+
+def nested(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Tables as TOML nests them: `KIND.NAME` inside `KIND`."""
+    outer: dict[str, Any] = {}
+    for name, table in tables.items():
+        kind, dot, plugin = name.partition(".")
+        outer.setdefault(kind, {}).update({plugin: dict(table)} if dot else table)
+    return outer
+
+
+def values_of(table: Any) -> dict[str, Scalar]:
+    """A dataclass's own settings, by their TOML keys."""
+    names = [field.name for field in dataclasses.fields(table) if field.name != "options"]
+    return {kebab(name): getattr(table, name) for name in names}
+
+
+def kebab(name: str) -> str:
+    """A Python name as the TOML has it."""
+    return name.replace("_", "-")

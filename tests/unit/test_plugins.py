@@ -1,0 +1,265 @@
+"""One suite over everything that can be chosen by a name: what is said of it is there, and does what its kind does."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+from fedward import plugins
+from fedward import settings as setting
+from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
+from fedward.backdoor.inspection import Inspection, Models, TrainingImages
+from fedward.errors import EvidenceError, VerificationError
+from fedward.learning.model import BUILDERS, Classifier, ModelSpec
+from fedward.learning.server_step import MOST_MOMENTS, OPTIMIZERS, ServerOptimizer, server_optimizer, take_step
+from fedward.local_update import LOCAL_UPDATES
+from fedward.plugins import KINDS, NoOptions
+from fedward.privacy.mechanism import MODES, expected_event, privatize
+from fedward.types import DetectorReport, GlobalModel, ImageSet, ModelUpdate, PrivacyEvent, SampledUpdate, Vector
+
+# What does the work, by the setting that chooses. Of privacy modes two things do.
+REGISTERED: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("model.name", BUILDERS),
+    ("privacy.mode", MODES),
+    ("privacy.mode", LOCAL_UPDATES),
+    ("server-optimizer.name", OPTIMIZERS),
+    ("detectors.names", DETECTORS),
+)
+EVERY = [(dotted, name) for dotted, registry in KINDS.items() for name in registry]
+
+
+# ---- registries -------------------------------------------------------------------------------------------------
+
+
+def test_names_and_what_does_the_work_are_registered_together() -> None:
+    assert {dotted for dotted, _ in REGISTERED} == set(KINDS), "a new kind needs its place in this suite"
+    for dotted, working in REGISTERED:
+        assert tuple(working) == tuple(KINDS[dotted]), dotted
+
+
+@pytest.mark.parametrize("registry", [*KINDS.values(), KINDS, *(working for _, working in REGISTERED)])
+def test_a_registry_cannot_be_changed(registry: Any) -> None:
+    with pytest.raises(TypeError):
+        registry["another"] = None
+
+
+@pytest.mark.parametrize(("dotted", "name"), EVERY)
+def test_each_can_be_chosen_and_says_what_it_is(dotted: str, name: str) -> None:
+    setting.load(None, (dotted, name))
+    about = KINDS[dotted][name].about
+    assert about
+    assert about == about.strip(". ")
+
+
+@pytest.mark.parametrize(("dotted", "name"), EVERY)
+def test_options_are_frozen_checked_and_have_a_table_of_their_own(dotted: str, name: str) -> None:
+    options, table = KINDS[dotted][name].options, f"{dotted.partition('.')[0]}.{name}"
+    assert options.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert (options is NoOptions) == (table not in setting.default_tables())
+    hints = get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        assert hints[field.name].__metadata__, f"{table}.{field.name} has no rule"
+        assert inspect.getdoc(options).count(f"{field.name}:") == 1, f"{options.__name__} does not say it"  # type: ignore[union-attr]
+
+
+def test_the_module_that_has_the_names_imports_nothing_of_what_they_name() -> None:
+    source = inspect.getsource(plugins)
+    imports = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
+    assert {name for name in imports if name.startswith("fedward")} == {"fedward.tables"}
+
+
+# ---- models -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def classifier(name: str) -> Classifier:
+    return Classifier(ModelSpec(name, 32, 2), seed=4)
+
+
+def pixels(n: int = 6) -> Vector:
+    return np.random.default_rng(3).random((n, 32, 32, 1), np.float32)
+
+
+@pytest.mark.parametrize("name", plugins.MODELS)
+def test_a_model_scores_any_number_of_images(name: str) -> None:
+    for n in (0, 1, 6):
+        logits = classifier(name).logits(pixels(n))
+        assert (logits.shape, logits.dtype) == ((n, 2), np.float32)
+        assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", plugins.MODELS)
+def test_a_model_is_one_vector_and_learns(name: str) -> None:
+    made = classifier(name)
+    before = made.get_weights()
+    assert before.shape == (made.parameters,)
+    made.start_training(0.0001)
+    prepared, labels = made.prepare(pixels()), np.eye(2, dtype=np.float32)[np.arange(6) % 2]
+    losses = [made.train_batch(prepared, labels) for _ in range(3)]
+    after = made.get_weights()
+    assert losses[-1] < losses[0]
+    assert after.tobytes() != before.tobytes()
+    made.set_weights(before)
+    assert made.get_weights().tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("name", plugins.MODELS)
+def test_a_model_has_no_batch_norm(name: str) -> None:
+    """Its running statistics would pass the privacy stage by."""
+    assert not [weight for weight in classifier(name).network.weights if "moving" in weight.path]
+
+
+# ---- server optimizers ------------------------------------------------------------------------------------------
+
+
+def optimizer_of(name: str) -> ServerOptimizer:
+    return server_optimizer(setting.load(None, ("server-optimizer.name", name)).server_optimizer)
+
+
+@pytest.mark.parametrize("name", plugins.SERVER_OPTIMIZERS)
+def test_a_server_optimizer_follows_from_model_and_update_alone(name: str) -> None:
+    rng, optimizer = np.random.default_rng(6), optimizer_of(name)
+    model, update = GlobalModel(rng.normal(0, 1, 50).astype(np.float32), b""), rng.normal(0, 0.1, 50)
+    kept = update.tobytes(), model.weights.tobytes()
+    weights, moments = take_step(model, update, optimizer)
+    assert (weights.dtype, moments.dtype) == (np.float32, np.float32)
+    assert moments.shape == (optimizer.rows * 50,)
+    assert optimizer.rows <= MOST_MOMENTS
+    assert (
+        np.sign(weights - model.weights)[np.abs(update) > 0.01].tolist()
+        == np.sign(update)[np.abs(update) > 0.01].tolist()
+    ), "the first step goes where the update goes"
+    again = take_step(model, update, optimizer_of(name))
+    assert [part.tobytes() for part in again] == [weights.tobytes(), moments.tobytes()]
+    assert (update.tobytes(), model.weights.tobytes()) == kept
+    with pytest.raises(EvidenceError):
+        take_step(GlobalModel(weights, b"", np.zeros(50 * optimizer.rows + 1, np.float32)), update, optimizer)
+
+
+# ---- privacy modes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", plugins.PRIVACY_MODES)
+def test_a_privacy_mode_lets_through_its_own_updates_only(mode: str) -> None:
+    privacy = setting.load(None, ("privacy.mode", mode)).privacy
+    delta, event = np.linspace(-3, 3, 400, dtype=np.float32), expected_event(privacy)
+    assert (event.mode, event.mode == "none") == (mode, event.noise_multiplier == 0)
+    trained: dict[bool, ModelUpdate | SampledUpdate] = {
+        False: ModelUpdate(delta, 5, 0.3),
+        True: SampledUpdate(delta, event),
+    }
+    in_training = MODES[mode].in_training
+    private = privatize(trained[in_training], privacy)
+    assert private.event == event
+    assert (private.delta.shape, private.delta.dtype) == (delta.shape, np.float32)
+    with pytest.raises(VerificationError):
+        privatize(trained[not in_training], privacy)
+    other = PrivacyEvent("sample", "image", 0.5, 9.0, 3, 1.0, 1e-5)
+    with pytest.raises(VerificationError):
+        privatize(SampledUpdate(delta, other), privacy)
+
+
+# ---- detectors --------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Brightness:
+    """A model that tells bright images from dark ones, and counts how often it is asked."""
+
+    slope: float
+    asked: int = 0
+
+    @property
+    def weights(self) -> Vector:
+        return np.full(3, self.slope, np.float32)
+
+    def __call__(self, given: Vector) -> Vector:
+        self.asked += 1
+        logits: Vector = (self.slope * (given.mean(axis=(1, 2)) * 2 - 1)).astype(np.float32)
+        return logits
+
+
+def images(labels: list[int]) -> ImageSet:
+    column = np.array(labels, np.float32).reshape(-1, 1)
+    shown = np.repeat(np.repeat((column * 200 + 20).astype(np.uint8)[:, :, None], 4, 1), 4, 2)
+    return ImageSet(shown, column, np.array([f"p{index}" for index in range(len(column))], dtype=str))
+
+
+def inspection(labels: list[int], current: float = 2.0, candidate: float = 2.0) -> Inspection:
+    def train() -> ImageSet:
+        return images([0, 1])
+
+    return Inspection(3, images(labels), train, Brightness(current), Brightness(candidate))
+
+
+def detector(name: str) -> Any:
+    (made,) = configured_detectors(setting.load(None, ("detectors.names", name)).detectors)
+    return made
+
+
+@pytest.mark.parametrize("name", plugins.DETECTORS)
+@pytest.mark.parametrize("labels", [[], [0], [1], [0] * 9, [1] * 9, [0, 1] * 10])
+def test_a_detector_has_nothing_against_a_candidate_that_changes_nothing(name: str, labels: list[int]) -> None:
+    report = detector(name).inspect(inspection(labels))
+    assert not report.suspicious
+    assert report.detector == name == detector(name).name
+    assert np.isfinite(report.score)
+    assert report.evidence.endswith(".")
+
+
+@pytest.mark.parametrize("name", plugins.DETECTORS)
+@pytest.mark.parametrize("size", [np.nan, np.inf, -np.inf, 3e38])
+def test_a_detector_copes_with_scores_of_any_kind(name: str, size: float) -> None:
+    report = detector(name).inspect(inspection([0, 1] * 10, candidate=size))
+    assert type(report.suspicious) is bool or type(report.suspicious) is np.bool_
+    assert np.isfinite(report.score), "it is kept as JSON"
+
+
+def test_all_detectors_share_what_was_computed() -> None:
+    shown = inspection([0, 1] * 10)
+    detectors = configured_detectors(setting.load().detectors)
+    reports = detect(shown, detectors * 3)
+    assert len(reports) == 3 * len(detectors)
+    for model in (shown.current, shown.candidate):
+        assert isinstance(model, Brightness)
+        assert model.asked == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OfWeights:
+    """Looks at weights only."""
+
+    def inspect(self, view: Models) -> DetectorReport:
+        step = float(np.linalg.norm(view.candidate.weights - view.current.weights))
+        return DetectorReport("of-weights", step > 1, step, f"Round {view.round_index} moves by {step:.1f}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class OfTraining:
+    """Looks at training images only."""
+
+    def inspect(self, view: TrainingImages) -> DetectorReport:
+        return DetectorReport("of-training", False, len(view.training), "Looked.")
+
+
+def test_what_no_detector_asks_for_is_not_computed() -> None:
+    loaded: list[int] = []
+
+    def train() -> ImageSet:
+        loaded.append(1)
+        return images([0, 1, 1])
+
+    shown = Inspection(7, images([0, 1]), train, Brightness(1.0), Brightness(3.0))
+    report = OfWeights().inspect(shown)
+    assert report == DetectorReport("of-weights", True, report.score, "Round 7 moves by 3.5.")
+    for model in (shown.current, shown.candidate):
+        assert isinstance(model, Brightness)
+        assert model.asked == 0
+    assert not loaded
+    for _ in range(2):
+        assert OfTraining().inspect(shown).score == 3
+    assert loaded == [1]
