@@ -31,8 +31,7 @@ def simulate(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'."),
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides splits, initial weights and order.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<UTC time>.")] = None,
