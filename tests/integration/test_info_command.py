@@ -52,7 +52,7 @@ def test_a_run_of_other_settings_is_not_read_as_if_it_had_these(tmp_path: Path) 
     folder = SimulationFolder.create(tmp_path / "run")
     tables = setting.to_tables(setting.load()) | {"voting": {"tolerance": 0.1}}
     folder.server.save_record(RunRecord("r", "", {}, tables, "", "", (), (), 1, Address("0xc"), (), (), ""))
-    done = run("info", str(tmp_path / "run"))
+    done = run_here("info", str(tmp_path / "run"))
     assert (done.returncode, done.stdout) == (UsageError.exit_code, "")
     assert "'voting'" in done.stderr
     assert "version of Fedward that started the run" in done.stderr
