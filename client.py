@@ -207,8 +207,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         spending.charge(round_index, event)
         private = privatize(update, settings.privacy)
     with clock.measure("encrypt"):
-        weight, workers = hospital.membership.weight, settings.speed.encryption_workers
-        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding, workers)
+        weight = hospital.membership.weight
+        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding)
     with clock.measure("commit"):
         signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
         hospital.folder.save_submission(signed, encrypted.chunks)

@@ -10,9 +10,7 @@ Pyfhel parses them. Everything is serialized without compression, so that hashes
 
 import functools
 import hashlib
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,7 +27,6 @@ from fedward.ciphertexts.serialized import (
     SECRET_KEY,
     SECURITY_BITS,
 )
-from fedward.ciphertexts.workers import Helpers, Work, serve
 from fedward.errors import EncryptionError
 from fedward.types import EncryptedUpdate, PrivateUpdate
 
@@ -38,8 +35,6 @@ _SECRET_MAGIC = b"fedward secret context 1\n"
 _REMEDY = "Ask the consortium's dealer for the current context."
 # 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^64.
 _LARGEST_ZERO = 2.0**20
-# Ciphertexts from which on helper processes are started: below, their start takes longer than they save.
-HELPED_FROM = 1_500
 
 
 class PublicContext:
@@ -167,7 +162,6 @@ def encrypt(
     plan: PackingPlan,
     context: PublicContext,
     rng: np.random.Generator,
-    workers: int = 0,
 ) -> EncryptedUpdate:
     """Weight, quantize and encrypt an update that has passed its privacy stage.
 
@@ -178,20 +172,16 @@ def encrypt(
         plan: The layout.
         context: The consortium's public context.
         rng: Source of the rounding only; encryption draws its own secret randomness.
-        workers: Helper processes for an update of at least `HELPED_FROM` ciphertexts.
 
     Raises:
         EncryptionError: the update does not fit the plan or is not finite, or the weight is out of range.
-        ResourceError: a helper process is gone.
 
     Guarantees:
-        1. The integers inside do not depend on `workers`.
+        1. The integers inside are those of `quantize` with the same generator.
         2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter.
     """
     pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
-    jobs = (pack(values, plan).tobytes() for values in pieces)
-    with Helpers(Path(__file__), context.to_bytes(), workers if plan.chunks >= HELPED_FROM else 0) as helpers:
-        chunks = tuple(helpers.share_out(jobs, _closing(context)))
+    chunks = tuple(context._encrypt_slots(pack(values, plan)) for values in pieces)
     saturated = count_saturated(update.delta, plan)
     return EncryptedUpdate(chunks, weight, context.fingerprint, update.event, saturated)
 
@@ -230,9 +220,6 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, 
     Raises:
         EncryptionError: a chunk is malformed, missing or one too many, under another key, or does not decode within
             the bounds of noise, fields and padding.
-
-    Limits: in this process alone. Opening 7 million parameters takes about as long as a helper process takes to start,
-    and so the secret key is never given to another process.
     """
     sums = np.empty(plan.parameters, dtype=np.int64)
     start = 0
@@ -245,11 +232,6 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, 
     if start < plan.parameters:
         raise _wrong_count(plan)
     return sums
-
-
-def _closing(context: PublicContext) -> Work:
-    """Slots, as bytes, to a ciphertext."""
-    return lambda slots: context._encrypt_slots(np.frombuffer(slots, dtype=np.complex128).copy())  # to be writable
 
 
 def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | bool]:
@@ -306,7 +288,3 @@ def _wrong_count(plan: PackingPlan) -> EncryptionError:
         f"The aggregate has not the {plan.chunks} chunks of {plan.parameters} parameters.",
         "Fetch it again from the store; vote to reject it if it stays so.",
     )
-
-
-if __name__ == "__main__":  # as a helper process
-    serve(sys.stdin.buffer, sys.stdout.buffer, lambda setup: _closing(PublicContext.from_bytes(setup)))

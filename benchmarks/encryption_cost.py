@@ -2,8 +2,8 @@
 
 Five hospitals' updates of the same random values go one after the other through the whole path: a hospital encrypts
 and serializes, the server parses and adds, a hospital decrypts the sum. Each way runs in a process of its own, with
-one thread (or `--threads`: TenSEAL's threads, our helper processes), so that its peak memory is its own. Repetitions
-take turns, and the median counts. Rows tell:
+one thread (TenSEAL with `--threads`), so that its peak memory is its own. Repetitions take turns, and the median
+counts. Rows tell:
 
 - `encrypt_s`: one hospital's float32 vector to ciphertexts; weighting and, with us, quantizing are part of it.
 - `serialize_s`: these to bytes. Our `encrypt` gives bytes at once, so with us this is the handing on alone.
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--parameters", type=int, nargs="+", default=list(SIZES), help="sizes to measure")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.add_argument("--threads", type=int, default=1, help="of TenSEAL; as many processes of ours")
+    parser.add_argument("--threads", type=int, default=1, help="of TenSEAL")
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of those on the wall")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # how this program calls itself for one way
     arguments = parser.parse_args()
@@ -157,8 +157,7 @@ def measure(name: str, parameters: int, *, threads: int, cpu: bool) -> Row:
     sent = way.finish(total)
     del total
     error = float(np.abs(timed("decrypt_s", way.decrypt, sent) - mean).max())
-    helper_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (threads - 1)
-    peak_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + helper_peak) * 1024 / 1e6
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     times = {stage: statistics.median(values) for stage, values in seconds.items()}
     return Row(
         name, parameters, **times, bytes_per_parameter=update_bytes / parameters, peak_mb=peak_mb, max_error=error

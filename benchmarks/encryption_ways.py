@@ -42,12 +42,11 @@ class Way(Protocol):
 class Ours:
     """The project's own functions."""
 
-    def __init__(self, parameters: int, threads: int) -> None:
+    def __init__(self, parameters: int, _threads: int) -> None:
         from encryption import SecretContext
         from fedward import settings as setting
         from fedward.ciphertexts.packing import round_plan
 
-        self._helpers = threads - 1  # this process works too
         self._settings = setting.load(None, ("data.hospitals", HOSPITALS))
         self._plan = round_plan(parameters, HOSPITALS, self._settings)
         self._secret = SecretContext.generate()
@@ -60,7 +59,7 @@ class Ours:
         from fedward.types import ModelUpdate
 
         update = privatize(ModelUpdate(values, 1, 0.0), self._settings.privacy)
-        return encrypt(update, 1, HOSPITALS, self._plan, self._secret.public, self._rng, self._helpers)
+        return encrypt(update, 1, HOSPITALS, self._plan, self._secret.public, self._rng)
 
     def serialize(self, ciphertexts: Any) -> list[bytes]:
         """Give what is sent."""
@@ -177,7 +176,7 @@ class TenSeal:
         return np.asarray(self.parse(sent).decrypt())
 
 
-# By name: from the number of parameters and of threads or processes.
+# By name: from the number of parameters and of threads, which TenSEAL alone uses.
 WAYS: dict[str, Callable[[int, int], Way]] = {
     OURS: Ours,
     "pyfhel, naive": NaivePyfhel,

@@ -156,7 +156,6 @@ class SpeedSettings:
 
     clients_at_once: Annotated[int, Between(0, 1_024)]
     poll_interval_s: Annotated[float, Between(0, 60, above=True)]
-    encryption_workers: Annotated[int, Between(0, 64)]
 
 
 @dataclass(frozen=True)
