@@ -114,7 +114,6 @@ class EncryptionSettings:
     """The public range of an update's coordinates, and how finely it is divided."""
 
     value_range: Annotated[float, Between(0, 1e6, above=True)]
-    field_bits: Annotated[int, Between(0, 40)]
     preset: Annotated[str, OneOf(("exact", "fine", "small"))]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.plan import SLOTS, largest_coordinate, plan_layout, plan_widest
+from fedward.ciphertexts.plan import SLOTS, largest_coordinate, plan_widest
 from fedward.ciphertexts.plan import PackingPlan as PackingPlan  # a part of this module's interface
 from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings, PrivacySettings, Settings
@@ -56,15 +56,13 @@ def plan_packing(parameters: int, summands: int, settings: EncryptionSettings, v
     Args:
         parameters: Length of the update.
         summands: Largest number of hospitals in a sum.
-        settings: Gives the preset, and the field's width where it is not the preset's.
+        settings: Gives the preset.
         value_range: Largest magnitude of a coordinate that is carried unchanged.
 
     Raises:
         EncryptionError: no scale makes a wrong decode as rare as 2^-40 a coordinate within the modulus.
     """
     fields, widest = PRESETS[settings.preset]
-    if settings.field_bits:
-        return plan_layout(parameters, summands, value_range, fields, settings.field_bits)
     return plan_widest(parameters, summands, value_range, fields, widest)
 
 

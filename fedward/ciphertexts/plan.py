@@ -39,7 +39,7 @@ _TERNARY_VARIANCE = 2 / 3
 _SMALLEST_CLAIM = 2.0**-128
 _FALSE_ALARM_DEVIATIONS = 26.25  # passed with a probability below 2^-64
 MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
-_PLAN_REMEDY = "Set encryption.field-bits lower for more hospitals, or higher for a finer resolution."
+_PLAN_REMEDY = "Choose another encryption.preset, or fewer hospitals."
 
 Figures = dict[str, int | float]
 
@@ -74,8 +74,6 @@ class PackingPlan:
         field_bits: Width of a field, which holds the sum.
         scale_bits: A coordinate is multiplied by 2^scale_bits before encoding.
         fields_per_coordinate: Fields that share a real coordinate.
-        ring_degree: Of the ciphertexts.
-        coefficient_modulus_bits: Sizes of the primes.
 
     Raises:
         EncryptionError: a number is out of range, rounding takes more than half of a field, the coordinates do not
@@ -95,19 +93,12 @@ class PackingPlan:
     field_bits: int
     scale_bits: int
     fields_per_coordinate: int = 2
-    ring_degree: int = RING_DEGREE
-    coefficient_modulus_bits: tuple[int, ...] = COEFFICIENT_MODULUS_BITS
 
     def __post_init__(self) -> None:
         if self.parameters < 1 or self.summands < 1 or not 0 < self.value_range < math.inf:
             raise EncryptionError(
                 f"No layout holds {self.parameters} parameters of {self.summands} hospitals in +-{self.value_range}.",
                 "Give at least one parameter, one hospital and a positive, finite encryption.value-range.",
-            )
-        if self.ring_degree != RING_DEGREE or self.coefficient_modulus_bits != COEFFICIENT_MODULUS_BITS:
-            raise EncryptionError(
-                f"Ring degree {self.ring_degree} with primes of {self.coefficient_modulus_bits} bits is not supported.",
-                f"Use {RING_DEGREE} with {COEFFICIENT_MODULUS_BITS}.",
             )
         if not 2 <= self.field_bits <= 50 or not 1 <= self.fields_per_coordinate <= MOST_FIELDS:
             raise EncryptionError(
@@ -117,24 +108,24 @@ class PackingPlan:
             raise EncryptionError(
                 f"A field of {self.field_bits} bits loses over half its range to the rounding of {self.summands} "
                 "hospitals.",
-                "Set encryption.field-bits higher.",
+                _PLAN_REMEDY,
             )
         if self.scale_bits < 0 or self._largest_encoded > 2**_ENCODED_BITS:
             raise EncryptionError(
                 f"{self.fields_per_coordinate} fields of {self.field_bits} bits at scale 2^{self.scale_bits} do not "
-                f"fit a prime of {self.coefficient_modulus_bits[0]} bits.",
-                "Set encryption.field-bits lower.",
+                f"fit a prime of {COEFFICIENT_MODULUS_BITS[0]} bits.",
+                _PLAN_REMEDY,
             )
         if self.wrong_decode_probability > WRONG_DECODE_BOUND:
             raise EncryptionError(
                 f"The noise of {self.summands} summed updates would garble fields of {self.field_bits} bits.",
-                "Set encryption.field-bits lower.",
+                _PLAN_REMEDY,
             )
 
     @property
     def parameters_per_chunk(self) -> int:
         """Parameters in one ciphertext."""
-        return self.ring_degree * self.fields_per_coordinate
+        return RING_DEGREE * self.fields_per_coordinate
 
     @property
     def chunks(self) -> int:
@@ -192,8 +183,8 @@ class PackingPlan:
 
     def _noise_deviation(self, summands: int) -> float:
         """Standard deviation of a coordinate's noise over keys and slots, in encoded units."""
-        keyed = 2 * _TERNARY_VARIANCE * _ERROR_VARIANCE * self.ring_degree**2
-        return math.sqrt(summands * (keyed + _ERROR_VARIANCE * self.ring_degree) / 2)
+        keyed = 2 * _TERNARY_VARIANCE * _ERROR_VARIANCE * RING_DEGREE**2
+        return math.sqrt(summands * (keyed + _ERROR_VARIANCE * RING_DEGREE) / 2)
 
 
 def noise_tail_bound(deviations: float) -> float:
@@ -321,14 +312,14 @@ def statement(plan: PackingPlan) -> Figures:
         `noise_margin` in deviations of a full sum's noise, and `wrong_decode_log2` is of the probability that one
         real coordinate decodes wrongly.
     """
-    modulus_bits = sum(plan.coefficient_modulus_bits)
+    modulus_bits = sum(COEFFICIENT_MODULUS_BITS)
     return {
         "parameters": plan.parameters,
         "hospitals": plan.summands,
-        "ring_degree": plan.ring_degree,
+        "ring_degree": RING_DEGREE,
         "modulus_bits": modulus_bits,
         "security_bits": max(
-            level for level, sizes in LARGEST_MODULUS_BITS.items() if modulus_bits <= sizes[plan.ring_degree]
+            level for level, sizes in LARGEST_MODULUS_BITS.items() if modulus_bits <= sizes[RING_DEGREE]
         ),
         "fields_per_coordinate": plan.fields_per_coordinate,
         "field_bits": plan.field_bits,

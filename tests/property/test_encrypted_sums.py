@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from encryption import SecretContext, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate_plain
-from fedward.ciphertexts.packing import PackingPlan, plan_packing, quantize
+from fedward.ciphertexts.packing import PackingPlan, quantize
+from fedward.ciphertexts.plan import plan_layout
 from fedward.ciphertexts.serialized import add_ciphertexts
-from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate, Vector
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
@@ -66,14 +66,14 @@ def test_encrypted_sum_is_the_plaintext_sum(
     secret: SecretContext, hospitals: int, parameters: int, field_bits: int, shape: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    plan = plan_packing(parameters, hospitals, EncryptionSettings(1.0, field_bits, "exact"), 1.0)
+    plan = plan_layout(parameters, hospitals, 1.0, 2, field_bits)
     weights = [int(weight) for weight in rng.integers(1, 5_000, hospitals)]
     sums_of(secret, plan, [delta_of(shape, parameters, rng) for _ in weights], weights)
 
 
 def test_thousand_hospitals_at_the_edge(secret: SecretContext) -> None:
     rng = np.random.default_rng(0)
-    plan = plan_packing(8_192, 1000, EncryptionSettings(1.0, 17, "exact"), 1.0)
+    plan = plan_layout(8_192, 1000, 1.0, 2, 17)
     delta = delta_of("alternating", plan.parameters, rng)
     sums = sums_of(secret, plan, [delta] * 1000, [1] * 1000)
     assert np.abs(sums).max() >= plan.levels - plan.summands
@@ -90,7 +90,7 @@ def test_addition_is_the_same_in_any_order_and_grouping(six_chunks: list[bytes],
 @pytest.fixture(scope="module")
 def six_chunks(secret: SecretContext) -> list[bytes]:
     rng = np.random.default_rng(0)
-    plan = plan_packing(100, 6, EncryptionSettings(1.0, 18, "exact"), 1.0)
+    plan = plan_layout(100, 6, 1.0, 2, 18)
     return [
         encrypt(PrivateUpdate(delta_of("random", 100, rng), EVENT), 1, 6, plan, secret.public, rng).chunks[0]
         for _ in range(6)

@@ -9,13 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encryption import PublicContext, SecretContext, decrypt, encrypt
-from fedward.ciphertexts.packing import plan_packing
+from fedward.ciphertexts.plan import plan_layout
 from fedward.ciphertexts.serialized import SECRET_KEY, add_ciphertexts, check_ciphertext
 from fedward.errors import EncryptionError
-from fedward.settings import EncryptionSettings
 from fedward.types import PrivacyEvent, PrivateUpdate
 
-PLAN = plan_packing(100, 1, EncryptionSettings(1.0, 18, "exact"), 1.0)
+PLAN = plan_layout(100, 1, 1.0, 2, 18)
 KINDS = ("chunk", "public", "secret")
 
 

@@ -75,7 +75,7 @@ def fields_of(shape: str, plan: PackingPlan, rng: np.random.Generator) -> NDArra
 
 def planned(parameters: int, hospitals: int, preset: str, span: float) -> PackingPlan | None:
     """The preset's layout; none, and an error, for `small` beyond 511 hospitals, and nowhere else."""
-    encryption = EncryptionSettings(span, 0, preset)
+    encryption = EncryptionSettings(span, preset)
     if preset == "small" and hospitals > 511:
         with pytest.raises(EncryptionError, match="preset"):
             plan_packing(parameters, hospitals, encryption, span)

@@ -8,18 +8,16 @@ from hypothesis import strategies as st
 
 from fedward.ciphertexts.packing import (
     pack,
-    plan_packing,
     quantize,
     unpack,
 )
-from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan, largest_coordinate
+from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan, largest_coordinate, plan_layout
 from fedward.errors import EncryptionError
-from fedward.settings import EncryptionSettings
 
 
 def plan_or_none(parameters: int, summands: int, field_bits: int, span: float = 1.0) -> PackingPlan | None:
     try:
-        return plan_packing(parameters, summands, EncryptionSettings(span, field_bits, "exact"), span)
+        return plan_layout(parameters, summands, span, 2, field_bits)
     except EncryptionError:
         return None
 
@@ -84,7 +82,7 @@ def test_fields_survive_packing_and_noise(
 @given(seed=st.integers(0, 2**32), magnitude=st.floats(0, 300), fields=st.integers(-5, 20_000))
 def test_unpacking_anything_raises_only_our_error(seed: int, magnitude: float, fields: int) -> None:
     rng = np.random.default_rng(seed)
-    plan = plan_packing(10**6, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
+    plan = plan_layout(10**6, 5, 1.0, 2, 18)
     slots = (rng.normal(size=SLOTS) + 1j * rng.normal(size=SLOTS)) * 10.0**magnitude
     try:
         sums = unpack(slots, fields, plan, 5)

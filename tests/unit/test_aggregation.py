@@ -9,14 +9,14 @@ import pytest
 
 from encryption import SecretContext, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate, aggregate_plain, apply_update
-from fedward.ciphertexts.packing import dequantize, plan_packing, quantize
+from fedward.ciphertexts.packing import dequantize, quantize
+from fedward.ciphertexts.plan import plan_layout
 from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
 from fedward.files import merkle_root, sha256, write_atomic
-from fedward.settings import EncryptionSettings
 from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-PLAN = plan_packing(40_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
+PLAN = plan_layout(40_000, 5, 1.0, 2, 18)
 WEIGHTS = (100, 7, 33, 250, 1)
 DELTAS = np.random.default_rng(0).normal(0, 0.2, (5, PLAN.parameters)).astype(np.float32)
 

@@ -13,8 +13,8 @@ import pytest
 from Pyfhel import PyCtxt, Pyfhel
 
 from encryption import PublicContext, SecretContext, decrypt, encrypt, summarize
-from fedward.ciphertexts.packing import plan_packing, quantize
-from fedward.ciphertexts.plan import SLOTS, PackingPlan
+from fedward.ciphertexts.packing import quantize
+from fedward.ciphertexts.plan import SLOTS, PackingPlan, plan_layout
 from fedward.ciphertexts.serialized import (
     CIPHERTEXT,
     COEFFICIENT_MODULI,
@@ -25,11 +25,10 @@ from fedward.ciphertexts.serialized import (
     check_ciphertext,
 )
 from fedward.errors import EncryptionError
-from fedward.settings import EncryptionSettings
 from fedward.types import EncryptedUpdate, PrivacyEvent, PrivateUpdate
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-PLAN = plan_packing(10_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
+PLAN = plan_layout(10_000, 5, 1.0, 2, 18)
 DELTA = np.random.default_rng(0).normal(0, 0.3, PLAN.parameters).astype(np.float32)
 
 
@@ -252,7 +251,7 @@ def test_residue_out_of_range_is_refused(secret: SecretContext, update: Encrypte
 
 def test_encrypting_makes_no_second_copy_of_a_large_update(secret: SecretContext) -> None:
     """Beside the ciphertexts: less than two bytes a parameter, where one copy in doubles would be eight."""
-    plan = plan_packing(1_500_000, 5, EncryptionSettings(1.0, 18, "exact"), 1.0)
+    plan = plan_layout(1_500_000, 5, 1.0, 2, 18)
     update = PrivateUpdate(np.zeros(plan.parameters, np.float32), EVENT)
     tracemalloc.start()
     sent = encrypt(update, 1, 1, plan, secret.public, np.random.default_rng(0))
