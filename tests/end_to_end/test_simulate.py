@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command_line import run_here
 from documents import block, shape
 from process_memory import Search, search
 
@@ -154,7 +155,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     assert {path.parent.parent.parent.name for path in secrets} == {"hospitals"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
 
-    scored = run("evaluate", str(first), "--data", "synthetic", "--json")
+    scored = run_here("evaluate", first, "--data", "synthetic", "--json")
     measured = json.loads(scored.stdout)
     assert {key: measured[key] for key in summary["test"]} == summary["test"]
 
@@ -182,20 +183,9 @@ def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
     assert "Worth joining?" in again.stdout
     assert "AUC over the mean hospital alone" in again.stdout
     # The witness went on as well: without its attestation no round is accepted.
-    audited = run("audit", str(folder), "--json")
+    audited = run_here("audit", folder, "--json")
     assert audited.returncode == 0, audited.stdout
     assert json.loads(audited.stdout)["verified"] is True
-
-
-def test_update_privacy_is_accounted_and_reported(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    done = run("simulate", *SMALL, "--privacy", "update", "--set", "privacy.noise-multiplier=2.0", "--out", str(folder))
-    assert done.returncode == 0, done.stderr
-    privacy = read_summary(folder)["privacy"]
-    assert privacy["mode"] == "update"
-    assert privacy["unit"] == "hospital"
-    assert isinstance(privacy["epsilon"], float)
-    assert 1 < privacy["epsilon"] < 20
 
 
 BAD_INPUT = {
@@ -211,7 +201,7 @@ BAD_INPUT = {
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_sentence_with_its_exit_code_and_leaves_nothing(case: str, tmp_path: Path) -> None:
     arguments, code, named = BAD_INPUT[case]
-    done = run("simulate", *arguments, "--out", str(tmp_path / "run"))
+    done = run_here("simulate", *arguments, "--out", tmp_path / "run")
     assert done.returncode == code, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1
@@ -222,7 +212,7 @@ def test_bad_input_is_one_sentence_with_its_exit_code_and_leaves_nothing(case: s
 
 def test_an_output_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    done = run("simulate", "--out", str(tmp_path))
+    done = run_here("simulate", "--out", tmp_path)
     assert done.returncode == 2
     assert "in use" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
@@ -235,7 +225,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run("node", "--dir", str(tmp_path / "chain"), "--port", port)
+        done = run_here("node", "--dir", tmp_path / "chain", "--port", port)
     assert done.returncode == 10
     assert port in done.stderr
 

@@ -12,7 +12,7 @@ from fedward.figures.evaluation import UNDECIDED
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.learning.model_file import load_card
-from fedward.privacy.accounting import PrivacyLedger
+from fedward.privacy.accounting import PrivacyLedger, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
@@ -58,6 +58,18 @@ def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
         RoundLog(federation.folder.server, 2).finish("rejected", 0, b"")
         assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 0, "rejected": 0, "aborted": 1}
     assert "No round was accepted, so the model is the initial one" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("mode", "unit"), [("none", None), ("update", "hospital"), ("sample", "patient")])
+def test_privacy_is_accounted_and_reported(tmp_path: Path, mode: str, unit: str | None) -> None:
+    chosen = (*PRIVATE_SCATTER, ("privacy.mode", mode), ("privacy.delta", 1e-6))
+    with founded(tmp_path / "run", *chosen) as federation:
+        for _ in range(2):
+            assert federation.lead_round()["phase"] == "accepted"
+        told = summary_of(federation)["privacy"]
+        spent = epsilon([expected_event(federation.settings.privacy)] * 2)
+    assert told == {"mode": mode, "unit": unit, "epsilon": spent, "delta": 1e-6 if unit else None}
+    assert (spent is None) == (unit is None)
 
 
 def test_bytes_a_parameter_are_those_of_updates_where_everybody_abstained_at_last(tmp_path: Path) -> None:

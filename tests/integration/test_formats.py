@@ -1,27 +1,26 @@
-"""The same command on every layout that `--data` recognizes, each a whole federation."""
+"""A round and its conclusion on the layouts that `--data` recognizes, beside class folders and drawn images."""
 
-import os
-import subprocess
-import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from federation import founded
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
-from test_simulate import read_summary
 
-pytestmark = pytest.mark.end_to_end
-ROOT = Path(__file__).resolve().parents[2]
-ONE_ROUND = ("--rounds", "1", "--local-epochs", "1", "--hospitals", "2")
+from commands.simulate.conclusion import conclude
+from fedward.settings import Scalar
+from fedward.timing import Stopwatch
 
 
-def simulate(out: Path, *arguments: str) -> dict[str, dict[str, object]]:
-    command = [sys.executable, "main.py", "simulate", *ONE_ROUND, *arguments, "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    summary = read_summary(out)
+def federate(path: Path, source: Path, *overrides: tuple[str, Scalar]) -> dict[str, Any]:
+    """What a round of two hospitals on these images, and its conclusion, leave in `summary.json`."""
+    with founded(path, ("data.source", str(source)), ("data.hospitals", 2), *overrides) as federation:
+        assert federation.lead_round()["phase"] == "accepted"
+        summary = conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
     assert summary["rounds"]["opened"] == 1
     assert summary["ledger"]["submissions"] == 2
     return summary
@@ -29,13 +28,13 @@ def simulate(out: Path, *arguments: str) -> dict[str, dict[str, object]]:
 
 @pytest.mark.real_data
 def test_nih_with_all_findings(real_data: Path, tmp_path: Path) -> None:
-    summary = simulate(tmp_path / "run", "--data", str(real_data / "nih_chestxray14"), "--finding", "all")
+    summary = federate(tmp_path / "run", real_data / "nih_chestxray14", ("data.finding", "all"))
     assert summary["model"]["parameters"] == 97_521 + 13 * 129
 
 
 @pytest.mark.real_data
 def test_a_handful_of_full_size_images(real_data: Path, tmp_path: Path) -> None:
-    simulate(tmp_path / "run", "--data", str(real_data / "originals"))
+    federate(tmp_path / "run", real_data / "originals")
 
 
 def test_dicom_folders(tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ def test_dicom_folders(tmp_path: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             pixels = rng.normal(level, 100, (48, 40)).clip(0, 4095).astype(np.uint16)
             write_dicom(folder / f"{label}-{index}.dcm", pixels, f"{label}{index}", monochrome1=index % 2 == 1)
-    simulate(tmp_path / "run", "--data", str(tmp_path / "dicom"))
+    federate(tmp_path / "run", tmp_path / "dicom")
     written = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert b"SURNAME" not in written
 
