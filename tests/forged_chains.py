@@ -115,7 +115,7 @@ def mined(bodies: Sequence[Body], beginning: Beginning, machine: type[VirtualMac
             receipts.append(receipt)
         filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), filling, transactions, receipts)
         block = vm.mine_block(filled).block
-        chain.persist_block(block)
+        chain.persist_block(block)  # type: ignore[attr-defined]
         logs = [log for receipt in receipts for log in receipt.logs if log.address == own]
         topics = ((tuple(topic.to_bytes(32, "big") for topic in log.topics), bytes(log.data)) for log in logs)
         head = heads[number] = fold(topics, head)
@@ -179,7 +179,7 @@ def unchecked(code: bytes, error: str) -> bytes:
 def lenient_machine(error: str) -> type[VirtualMachineAPI]:
     """Cancun's rules, but the ledger's code, which stays on the chain as it is, runs without one of its checks."""
 
-    class LenientState(CheckedVM._state_class):  # type: ignore[name-defined, misc]
+    class LenientState(CheckedVM._state_class):  # type: ignore[valid-type, misc]
         def get_code(self, address: RawAddress) -> bytes:
             code = bytes(super().get_code(address))
             return unchecked(code, error) if load_artifact().is_code(code) else code

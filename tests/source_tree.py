@@ -90,7 +90,7 @@ def reached_from(*entrances: str) -> set[Source]:
 @cache
 def original_names(source: Source) -> dict[str, str]:
     """What a module's imported names are called where they come from, with the module: `{"np": "numpy", …}`."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             found |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}

@@ -537,7 +537,7 @@ def test_the_largest_roster_and_one_more() -> None:
 def test_digests_are_those_that_hospitals_sign() -> None:
     event = PrivacyEvent("update", "patient", 0.25, 1.1, 7, 0.5, 1e-5)
     words = [bytes([number]) * 32 for number in range(4)]
-    commitment = Commitment(CHAIN_ID, STRANGER, 3, DEPLOYER, *words, 800_000, 17, event)
+    commitment = Commitment(CHAIN_ID, STRANGER, 3, DEPLOYER, *words, 800_000, 17, event)  # type: ignore[call-arg]
     vote = Vote(CHAIN_ID, STRANGER, 3, DEPLOYER, words[0], True, words[1], words[2])
     domain = domain_separator(CHAIN_ID, STRANGER)
     privacy = (1, 2, 25 * 10**28, 11 * 10**29, 7, 5 * 10**29, 10**25)

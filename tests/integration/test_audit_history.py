@@ -17,7 +17,7 @@ from consortium import CHAIN_ID, Chain, Clock, Consortium
 from eth.chains.base import MiningChain
 from eth.constants import CREATE_CONTRACT_ADDRESS
 from eth.vm.forks.cancun import CancunVM
-from eth_keys import keys
+from eth_keys import keys  # type: ignore[attr-defined]
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given, settings

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from anvil import running_anvil
 from federation import SMALL, Federation, founded
-from test_round import final_weights, plain_federated_averaging
+from test_round import (  # type: ignore[import-not-found]  # beside this file, for pytest
+    final_weights,
+    plain_federated_averaging,
+)
 
 from blockchain.ledger.fold import fold
 from blockchain.ledger.outbox import TransactionOutbox

@@ -70,7 +70,7 @@ class Fuzzer:
 
     def request(self) -> Any:
         """One request, complete or nearly so."""
-        request = {
+        request: dict[str, Any] = {
             "jsonrpc": self.random.choice(["2.0", "2.0", "1.0", 2, None]),
             "id": self.random.choice([1, "a", None, 2**70, 1.5, True, [], {}, -1, float("inf"), "\ud800"]),
             "method": self.random.choice(METHODS) if self.random.random() < 0.97 else self.value(),
@@ -205,7 +205,10 @@ def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_random_requests_are_answered_while_a_federation_goes_on(tmp_path: Path, quick_machine: None) -> None:
     stranger = Identity.create(tmp_path / "stranger")
     with founded(tmp_path / "run") as federation:
-        known = [federation.ledger.contract, *(member.address for member in federation.folder.load_record().roster)]
+        known = [
+            federation.ledger.contract,
+            *(member.address for member in federation.folder.server.load_record().roster),
+        ]
         known += ["0x" + keccak(b"").hex(), "0x" + federation.ledger.genesis_hash().hex(), "0x0"]
         rounds = scaled(1, 20)
         began_s = time.monotonic()
@@ -213,5 +216,5 @@ def test_random_requests_are_answered_while_a_federation_goes_on(tmp_path: Path,
             for _ in range(rounds):
                 assert federation.lead_round()["phase"] == "accepted"
         assert broken == []
-        assert len(federation.folder.rounds()) == rounds
+        assert len(federation.folder.server.rounds()) == rounds
         print(f"seed {FIRST_SEED}: {REQUESTS} requests and {rounds} rounds in {time.monotonic() - began_s:.0f} s")

@@ -114,8 +114,8 @@ def test_all_hold_the_dealers_key_and_the_server_not_even_the_public_half(founde
     assert founded.package(2, 1).open(founded.package(2, 1).terms, founded.identity(2).sealing_key)
     assert not (founded.run.server.keys.path / "epoch-0001" / f"{founded.identity(1).address}.sealed").exists()
     # The founding can be repaired like all that follows: every transaction is kept until it is certain to stay.
-    kept = TransactionOutbox(founded.run.server.transactions).entries()
-    assert [transaction.nonce for transaction in kept] == list(range(5))
+    sent = TransactionOutbox(founded.run.server.transactions).entries()
+    assert [transaction.nonce for transaction in sent] == list(range(5))
     assert len(TransactionOutbox(founded.folder(1).transactions).entries()) == 1
 
 

@@ -18,7 +18,11 @@ from command_line import run_here
 from eth_account import Account
 from federation import Federation, founded
 from lying_proxy import Lie, lying_proxy
-from test_witnessed_rounds import adds_of_its_own, impatient, to_the_vote
+from test_witnessed_rounds import (  # type: ignore[import-not-found]  # beside this file, for pytest
+    adds_of_its_own,
+    impatient,
+    to_the_vote,
+)
 
 from blockchain.audit.auditor import AuditResult, audit
 from blockchain.audit.following import Follower, Witness

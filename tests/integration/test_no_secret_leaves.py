@@ -185,13 +185,15 @@ def test_no_repr_error_or_pickle_of_a_hospital_holds_a_key(watched: Watched) -> 
     federation = watched.federation
     secrets = {**shared_pieces(federation), **raw_keys(federation, NAMES[0])}
     with closing(Hospital.open(federation.context(1))) as hospital:
-        values = (hospital, hospital.secret, hospital.identity, hospital.folder, hospital.membership)
+        assert hospital.keys.public  # a key is read when it is first needed: now it is there
+        secret = SecretContext.from_bytes(hospital.folder.load_secret_key())
+        values = (hospital, secret, hospital.keys, hospital.identity, hospital.folder, hospital.membership)
         shown = "".join(f"{value!r} {value!s} {vars(value) if value is hospital else ''}" for value in values)
         assert hospital.identity.address in shown
         assert found_in(shown.encode(), secrets) == []
-        for value in (hospital.secret, hospital.identity, hospital):
+        for value in (secret, hospital.keys, hospital.identity, hospital):
             for copier in (pickle.dumps, copy.copy, copy.deepcopy):
-                if copier is copy.copy and value is not hospital.secret:
+                if copier is copy.copy and value is not secret:
                     continue  # the same objects once more, in the same process
                 with pytest.raises((EncryptionError, TypeError)):
                     copier(value)
@@ -201,7 +203,7 @@ def test_no_repr_error_or_pickle_of_a_hospital_holds_a_key(watched: Watched) -> 
 
 def errors_over_keys(federation: Federation, hospital: Hospital) -> Iterator[str]:
     """What is printed, tracebacks included, where damaged keys are read."""
-    key, folder = hospital.secret.to_bytes(), hospital.folder.identity
+    key, folder = hospital.folder.load_secret_key(), hospital.folder.identity
     halves = PUBLIC_KEY.total_bytes // 2
     damaged = [key[:-1], key + b"x", key[:halves] + key[halves + 1 :] + b"x", key[: -SECRET_KEY.total_bytes] + key]
     for content in damaged:

@@ -139,7 +139,7 @@ def test_an_abstention_is_a_failure_with_a_commitment_that_can_be_read() -> None
 # ---- what does not belong there ---------------------------------------------------------------------------------
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, 5, EVENT)
+COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, 5, EVENT)  # type: ignore[call-arg]
 SUBMISSION = submissions.Submission(
     SignedCommitment(COMMITMENT, b"s" * 65),
     (bytes(CIPHERTEXT.total_bytes),),

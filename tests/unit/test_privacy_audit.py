@@ -5,7 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import stats
-from test_private_training import LINEAR, SETTINGS, image_set, partition, start
+from test_private_training import (  # type: ignore[import-not-found]  # beside this file, for pytest
+    LINEAR,
+    SETTINGS,
+    image_set,
+    partition,
+    start,
+)
 
 from fedward.privacy.accounting import epsilon
 from fedward.privacy.epsilon_lower_bound import canary_scores, epsilon_found

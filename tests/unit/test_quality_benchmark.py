@@ -1,16 +1,13 @@
 """The quality benchmark's own sums: medians, reuse of finished runs, and what its table owns up to."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from source_tree import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import quality
+from benchmarks import quality
 
 AUCS = {1: 0.90, 2: 0.97, 3: 0.95}
 ROW = quality.Row("scatter-eps1", "privacy-eps1.toml", baselines=True)
@@ -33,7 +30,7 @@ def simulate(_row: quality.Row, arguments: list[str], folder: Path) -> float:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[dict[str, Any]]:
-    with mock.patch("quality._simulate", simulate):
+    with mock.patch("benchmarks.quality._simulate", simulate):
         return [line for seed in AUCS for line in quality.run(ROW, seed, tmp_path, tmp_path / "out")]
 
 
@@ -49,7 +46,7 @@ def test_a_row_is_the_median_of_its_seeds_and_hospitals_alone_have_their_own(run
 def test_what_has_finished_is_not_run_again_unless_its_settings_changed(
     tmp_path: Path, runs: list[dict[str, Any]]
 ) -> None:
-    with mock.patch("quality._simulate", side_effect=AssertionError("ran again")):
+    with mock.patch("benchmarks.quality._simulate", side_effect=AssertionError("ran again")):
         assert quality.run(ROW, 2, tmp_path, tmp_path / "out") == runs[2:4]
         other = quality.Row(ROW.name, ROW.config, ("training.rounds=14",), ROW.baselines)
         with pytest.raises(AssertionError, match="ran again"):

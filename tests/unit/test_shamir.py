@@ -1,6 +1,7 @@
 """Secrets split and restored, sums of several dealers, and who gave a wrong share."""
 
 import itertools
+from random import Random
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def cheated(draw: st.DrawFn) -> tuple[int, int, list[int], int]:
 
 @settings(deadline=None)
 @given(cheated(), st.randoms())
-def test_wrong_shares_are_named_or_nothing_is_said(case: tuple[int, int, list[int], int], random) -> None:
+def test_wrong_shares_are_named_or_nothing_is_said(case: tuple[int, int, list[int], int], random: Random) -> None:
     holders, threshold, here, liars = case
     dealt = by_holder(deal(uniform((ENTRIES,)), threshold, holders))
     shares = {holder: dealt[holder].copy() for holder in here}
