@@ -41,7 +41,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 def waits(federation: Federation, round_index: int) -> list[tuple[str, int]]:
-    events = [json.loads(line) for line in federation.folder.progress.read_text().splitlines()]
+    events = [json.loads(line) for line in federation.folder.server.progress.read_text().splitlines()]
     return [
         (event["what"], event["deadline"])
         for event in events

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from commands.simulate.conclusion import conclude
-from fedward.settings import Scalar
+from fedward.tables import Scalar
 from fedward.timing import Stopwatch
 
 

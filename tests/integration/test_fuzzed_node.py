@@ -205,7 +205,7 @@ def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_random_requests_are_answered_while_a_federation_goes_on(tmp_path: Path, quick_machine: None) -> None:
     stranger = Identity.create(tmp_path / "stranger")
     with founded(tmp_path / "run") as federation:
-        known = [
+        known: list[str] = [
             federation.ledger.contract,
             *(member.address for member in federation.folder.server.load_record().roster),
         ]

@@ -243,7 +243,9 @@ def test_the_salt_of_the_evidence_is_drawn_from_the_system_anew_for_every_vote(f
         for _ in range(2):
             federation.lead_round()
     run, recorded = federation.folder, [event.values["evidenceHash"] for event in federation.ledger.events("VoteCast")]
-    kept = [run.hospital(m.hospital).load_report(index) or b"" for index in (1, 2) for m in run.load_record().roster]
+    kept = [
+        run.hospital(m.hospital).load_report(index) or b"" for index in (1, 2) for m in run.server.load_record().roster
+    ]
     assert {sha256(content) for content in kept} == set(recorded)
     salts = [kept_salt(content) for content in kept]
     assert len(set(salts)) == len(salts) == 6
