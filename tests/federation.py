@@ -1,36 +1,33 @@
 """A whole federation in one process: real node, contract, keys, training, encryption; only Flower's wire is replaced.
 
-`LocalGrid` stands where Flower's grid does and calls the hospitals' handlers directly, so that a test can change a
-message on its way, repeat one, or leave a hospital out, and see what server and contract make of it.
+`LocalGrid` is the product's grid in one process, in which a test can change a message on its way, repeat one, or leave
+a hospital out, and see what server and contract make of it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 from anvil import Anvil
-from flwr.app import Context, Error, Message, MessageType, RecordDict
-from flwr.app.metadata import Metadata
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Context, Error, Message, MessageType
 
 import client
 import server
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
-from commands.simulate.founding import Parties, create_parties, found_consortium
-from data_preprocessing import PreparedData, preprocess, save_partition
+from commands.simulate.founding import Parties
+from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
+from data_preprocessing import PreparedData, preprocess
 from encryption import PublicContext, SecretContext
 from fedward import settings as setting
-from fedward.folders.hospital import weights_digest
-from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model import Classifier, ModelSpec
-from fedward.settings import Settings, to_tables
+from fedward.in_process import InProcessGrid
+from fedward.settings import Settings
 from fedward.tables import Scalar
-from fedward.types import Vector
+from fedward.types import HospitalId, NodeId, Vector
 
 Tamper = Callable[[int, Message], Message | None]  # (node, reply) -> what the server gets; None: nothing arrives
 
@@ -72,69 +69,27 @@ class Clock:
         self._ahead = max(self._ahead, moment - time.time())
 
 
-class LocalGrid:
-    """The part of Flower's grid that the server uses; node k is hospital k, from 1."""
+class LocalGrid(InProcessGrid):
+    """A grid in which a test can change a reply on its way, and leave hospitals out; node k is hospital k, from 1."""
 
-    def __init__(
-        self, settings: Settings, hospitals: Path, tamper: Tamper = untouched, absent: frozenset[int] = frozenset()
-    ) -> None:
-        # Flower's processes learn who they are when they start; messages cannot be made without.
-        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-        self.settings = settings
-        self.hospitals = hospitals
-        self.size = settings.data.hospitals
-        self.tamper = tamper
-        self.absent = absent
-        self._replies: dict[str, Message] = {}
-        self.requests: list[Message] = []
+    def __init__(self, settings: Settings, folder: SimulationFolder) -> None:
+        handlers = {MessageType.TRAIN: client.take_part, MessageType.EVALUATE: client.judge}
+        super().__init__(handlers, settings, {})
+        self.tamper: Tamper = untouched
+        self.absent: frozenset[int] = frozenset()
+        self._folder = folder
+        self.connect(*range(1, settings.data.hospitals + 1))
 
-    def get_node_ids(self) -> list[int]:
-        return list(range(1, self.size + 1))
+    def connect(self, *nodes: int) -> None:
+        """Further hospitals' nodes come."""
+        for node in nodes:
+            self.folders[NodeId(node)] = self._folder.hospital(HospitalId(f"hospital-{node}")).path
 
-    def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        names = []
-        for message in messages:
-            node = message.metadata.dst_node_id
-            request = _numbered(message, len(self.requests))
-            self.requests.append(request)
-            names.append(request.metadata.message_id)
-            if node in self.absent:
-                gone = Message(Error(3, "the node is gone"), reply_to=request)
-                self._replies[request.metadata.message_id] = gone
-                continue
-            handler = client.take_part if message.metadata.message_type == MessageType.TRAIN else client.judge
-            reply = self.tamper(node, handler(request, hospital_context(self.settings, self.hospitals, node)))
-            if reply is not None:
-                self._replies[request.metadata.message_id] = reply
-        return names
-
-    def pull_messages(self, names: Iterable[str]) -> Iterator[Message]:
-        for name in list(names):
-            if name in self._replies:
-                yield self._replies.pop(name)
-
-
-def hospital_context(settings: Settings, hospitals: Path, node: int) -> Context:
-    """What Flower would tell a node that was started with its hospital's folder."""
-    flat = {f"{table}.{key}": value for table, values in to_tables(settings).items() for key, value in values.items()}
-    return Context(1, node, {"hospital-folder": str(hospitals / f"hospital-{node}")}, RecordDict(), flat)
-
-
-def _numbered(message: Message, number: int) -> Message:
-    """Give a message the identity that Flower gives it when it is sent."""
-    sent = message.metadata
-    identity = Metadata(
-        run_id=1,
-        message_id=f"message-{number}",
-        src_node_id=0,
-        dst_node_id=sent.dst_node_id,
-        reply_to_message_id="",
-        group_id=sent.group_id,
-        created_at=sent.created_at,
-        ttl=sent.ttl,
-        message_type=sent.message_type,
-    )
-    return Message(content=message.content, metadata=identity)
+    def deliver(self, node: NodeId, request: Message) -> Message | None:
+        if node in self.absent:
+            return Message(Error(3, "the node is gone"), reply_to=request)
+        reply = super().deliver(node, request)
+        return reply and self.tamper(node, reply)
 
 
 @dataclass
@@ -157,7 +112,7 @@ class Federation:
 
     def context(self, node: int) -> Context:
         """What Flower would tell a hospital's node."""
-        return hospital_context(self.settings, self.folder.hospitals, node)
+        return self.grid.context(NodeId(node))
 
     def public_context(self) -> PublicContext:
         """What hospitals encrypt under now; a server has it only where a hospital gives it away."""
@@ -179,12 +134,7 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
     settings = setting.load(None, *SMALL, *overrides)
     folder = SimulationFolder.create(path)
     data = preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
-    hospitals = [partition.hospital for partition in data.partitions]
-    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
-    for partition in data.partitions:
-        save_partition(folder.hospital(partition.hospital).partition, partition)
-    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
-    initial = Classifier(spec, settings.training.seed).get_weights()
+    parties = settle_hospitals(folder, settings, data)
     clock, funded = Clock(), parties.addresses()
     with (
         nullcontext(anvil.fund(funded))
@@ -193,30 +143,7 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
         # Nobody waits for a deadline in a test: the node's clock is moved instead.
         mock.patch("server.wait_until", lambda deadline, _log, _what: (anvil or clock).move_to(deadline + 2)),
     ):
-        settings = setting.replace(settings, "run.folder", str(folder.server.path))
-        settings = setting.replace(settings, "run.rpc-url", node.url)
-        ledger, roster = found_consortium(
-            folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
-        )
-        for hospital in hospitals:
-            folder.hospital(hospital).save_ledger_url(node.url)
-        folder.server.save_record(
-            RunRecord(
-                run_id="test",
-                created="",
-                versions={},
-                settings=to_tables(settings),
-                settings_digest=settings.digest().hex(),
-                initial_model_digest=weights_digest(initial).hex(),
-                findings=data.findings,
-                class_names=data.class_names,
-                parameters=len(initial),
-                contract=ledger.contract,
-                roster=roster,
-                witnesses=parties.witnesses(),
-                genesis_hash=ledger.genesis_hash().hex(),
-            )
-        )
-        yield Federation(
-            folder, settings, node, ledger, parties, data, initial, LocalGrid(settings, folder.hospitals), clock
-        )
+        study = found_study(folder, settings, data, parties, node.url)
+        settings = point_to_node(folder, list(parties.hospitals), settings, node.url)
+        grid = LocalGrid(settings, folder)
+        yield Federation(folder, settings, node, study.ledger, parties, data, study.initial, grid, clock)

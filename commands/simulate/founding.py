@@ -1,20 +1,23 @@
-"""How a consortium begins: keys, ledger, roster, and what each hospital takes home.
+"""How a simulated consortium begins: every party's own acts, one after the other, each with that party's folder only.
 
-In a simulation one machine plays all parts, each with its own folder only; the dealer's key reaches the others sealed.
+The acts themselves are those of `blockchain.consortium.joining`, where their order is explained; on separate hosts each
+party does its own. The dealer's key reaches the others sealed here, too.
 """
 
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from blockchain.consortium.key_exchange import deal_key, leave_card, take_key
+from blockchain.consortium.joining import NOBODY, apply_to_join
+from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
+from blockchain.consortium.model_handover import start_from
+from blockchain.consortium.registrar import deploy_ledger, register
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
-from fedward.folders.hospital import HospitalFolder, Membership, roster_digest, weights_digest
-from fedward.folders.key_board import KeyBoard
+from fedward.folders.hospital import HospitalFolder, Membership, weights_digest
 from fedward.folders.simulation import SimulationFolder
 from fedward.settings import Settings
-from fedward.types import Address, GlobalModel, HospitalId, Member, Partition, Vector
+from fedward.types import Address, HospitalId, Member, Partition, Vector
 
 
 @dataclass(frozen=True)
@@ -55,45 +58,47 @@ def found_consortium(
     settings: Settings,
     rpc_url: str,
     initial: Vector,
-    witnesses: Sequence[Address] = (),
 ) -> tuple[Ledger, tuple[Member, ...]]:
-    """Deploy the ledger, enroll the hospitals, and let the dealer hand out the key.
-
-    What a hospital does here, it does with its own folder, the ledger and the public key board only.
+    """Let the server deploy the ledger, every hospital join it, and the dealer hand out the key.
 
     Args:
-        run: The run folder; the hospitals' folders exist.
-        parties: Who signs.
+        run: The parties' folders; `create_parties` made them. They are told where the node listens.
+        parties: Who signs. A witness is admitted on the ledger, and pinned by each hospital.
         partitions: The hospitals' images, in roster order; the enrolled weight is their number of training images.
         settings: Their digest goes on the ledger.
         rpc_url: Where the ledger's node listens.
         initial: Initial weights; their digest goes on the ledger.
-        witnesses: Who may attest to aggregates: admitted on the ledger, and pinned by each hospital.
 
     Raises:
         LedgerError: the node cannot be reached, or the contract refused.
     """
-    digests = settings.digest(), weights_digest(initial)
-    ledger = Ledger.deploy(rpc_url, parties.server, settings.ledger, *digests, outbox=run.server.transactions)
+    board, ledger = run.server.keys, deploy_ledger(run.server, settings, weights_digest(initial), rpc_url)
+    folders = [run.hospital(partition.hospital) for partition in partitions]
     members = []
-    for index, partition in enumerate(partitions):
-        identity, weight = parties.hospitals[partition.hospital], len(partition.train)
-        ledger.register(identity.address, weight, identity.x25519_public_key, dealer=index == 0)
-        members.append(Member(partition.hospital, identity.address, weight))
-
-    for witness in witnesses:
+    for folder, partition in zip(folders, partitions, strict=True):
+        agreed = Membership(
+            hospital=partition.hospital,
+            contract=ledger.contract,
+            weight=len(partition.train),
+            settings_digest=settings.digest().hex(),
+            roster_digest=NOBODY,
+            chain_id=ledger.chain_id,
+            genesis_hash=ledger.genesis_hash().hex(),
+            witnesses=parties.witnesses(),
+        )
+        folder.save_ledger_url(rpc_url)
+        members.append(Member(partition.hospital, apply_to_join(folder, board, agreed), agreed.weight))
+        register(ledger, board, members[-1], dealer=folder is folders[0])
+    for witness in parties.witnesses():
         ledger.admit_witness(witness)
-
-    for member in members:
-        _join(run.hospital(member.hospital), run.server.keys, ledger, members, member, settings, initial, witnesses)
-    dealer = run.hospital(members[0].hospital)
-    account = Identity.load(dealer.identity)
-    with closing(
-        Ledger.attach(rpc_url, ledger.contract, account, ledger.chain_id, dealer.transactions)
-    ) as dealers_ledger:
-        deal_key(dealer, dealers_ledger, run.server.keys)
-    for member in members:
-        take_key(run.hospital(member.hospital), ledger, run.server.keys)
+    for folder in folders:
+        agree_to_roster(folder, [(member.address, member.weight) for member in members])
+        start_from(folder, ledger, initial)
+    dealer, account = folders[0], Identity.load(folders[0].identity)
+    with closing(Ledger.attach(rpc_url, ledger.contract, account, ledger.chain_id, dealer.transactions)) as own:
+        deal_key(dealer, own, board)
+    for folder in folders:
+        take_key(folder, ledger, board)
     return ledger, tuple(members)
 
 
@@ -119,30 +124,3 @@ def settle_founding(run: SimulationFolder, rpc_url: str) -> None:
     parties += [(hospital.identity, hospital.transactions) for hospital in hospitals if hospital.transactions.is_dir()]
     for keys, outbox in parties:
         Ledger.attach(rpc_url, record.contract, Identity.load(keys), outbox=outbox).close()
-
-
-def _join(
-    folder: HospitalFolder,
-    board: KeyBoard,
-    ledger: Ledger,
-    members: Sequence[Member],
-    member: Member,
-    settings: Settings,
-    initial: Vector,
-    witnesses: Sequence[Address],
-) -> None:
-    """As a hospital: write down what was agreed on, take the initial model, and leave the card."""
-    folder.save_model(GlobalModel(initial, ledger.base_id()))
-    folder.join(
-        Membership(
-            hospital=member.hospital,
-            contract=ledger.contract,
-            weight=member.weight,
-            settings_digest=settings.digest().hex(),
-            roster_digest=roster_digest((each.address, each.weight) for each in members),
-            chain_id=ledger.chain_id,
-            genesis_hash=ledger.genesis_hash().hex(),
-            witnesses=tuple(witnesses),
-        )
-    )
-    leave_card(folder, board)

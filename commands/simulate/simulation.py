@@ -1,6 +1,5 @@
 """A simulated run from beginning to end: prepare, federate, conclude."""
 
-import json
 import secrets
 import shutil
 import tempfile
@@ -8,8 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +17,16 @@ from blockchain.witness import follow
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.conclusion import conclude
-from commands.simulate.founding import create_parties, found_consortium, settle_founding
+from commands.simulate.founding import settle_founding
+from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
 from commands.simulate.watching import watch
-from data_preprocessing import PreparedData, preprocess, save_partition
+from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
-from fedward.files import write_atomic
 from fedward.flower import FlowerSimulation
-from fedward.folders.hospital import PRIVATE, weights_digest
-from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
-from fedward.learning.model import Classifier, ModelSpec
-from fedward.settings import Settings, to_tables
+from fedward.settings import Settings
 from fedward.timing import Stopwatch
-
-PACKAGES = ("flwr", "keras", "numpy", "py-evm", "pyfhel", "tensorflow", "tensorflow-cpu", "web3")
 
 
 def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -> dict[str, Any]:
@@ -57,12 +49,7 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
     with ExitStack() as stack:
         folder = SimulationFolder.create(path.resolve())
         stack.enter_context(folder.locked())
-        try:
-            node = _prepare(folder, settings, data)
-        except BaseException:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise
-        stack.enter_context(node)
+        node = stack.enter_context(_prepared(folder, settings, data))
         if with_baselines:
             baselines.ask_for(folder)
         _federate(folder, settings, node)
@@ -104,51 +91,25 @@ def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
         )
 
 
-def _prepare(folder: SimulationFolder, settings: Settings, data: PreparedData) -> RunningNode:
-    """Everything before the first round: keys, ledger, initial weights, every hospital's folder, `run.json`."""
-    hospitals = [partition.hospital for partition in data.partitions]
-    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
-    for partition in data.partitions:
-        save_partition(folder.hospital(partition.hospital).partition, partition)
-    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
-    initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
-    node = start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), private=True)
-    try:
-        ledger, roster = found_consortium(
-            folder, parties, data.partitions, settings, node.url, initial, parties.witnesses()
-        )
-        write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
-        # Names unreadable files, so it belongs to the hospitals: not readable by others.
-        write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
-        folder.server.save_record(
-            RunRecord(
-                run_id=folder.path.name,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                versions=_versions(),
-                settings=to_tables(settings),
-                settings_digest=settings.digest().hex(),
-                initial_model_digest=weights_digest(initial).hex(),
-                findings=data.findings,
-                class_names=data.class_names,
-                parameters=len(initial),
-                contract=ledger.contract,
-                roster=roster,
-                witnesses=parties.witnesses(),
-                genesis_hash=ledger.genesis_hash().hex(),
-            )
-        )
-    except BaseException:
-        node.stop()
-        raise
-    return node
+@contextmanager
+def _prepared(folder: SimulationFolder, settings: Settings, data: PreparedData) -> Iterator[RunningNode]:
+    """The node that serves the ledger, with everything on it that comes before the first round.
+
+    Where that fails, or is interrupted, nothing is left of the folder.
+    """
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder.path, ignore_errors=True)
+        parties = settle_hospitals(folder, settings, data)
+        with start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), private=True) as node:
+            found_study(folder, settings, data, parties, node.url).ledger.close()
+            stack.pop_all()  # from here on the run is kept, whatever becomes of it
+            yield node
 
 
 def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -> None:
     """Run Flower until the server has finished, showing what happens; stop all its processes in any case."""
-    settings = setting.replace(settings, "run.folder", str(folder.server.path))
-    settings = setting.replace(settings, "run.rpc-url", node.url)
-    for member in folder.server.load_record().roster:
-        folder.hospital(member.hospital).save_ledger_url(node.url)
+    roster = folder.server.load_record().roster
+    settings = point_to_node(folder, [member.hospital for member in roster], settings, node.url)
     folder.server.progress.unlink(missing_ok=True)
     # Not in the run folder: sockets of Ray and Flower do not bear long paths.
     home = Path(tempfile.mkdtemp(prefix="fedward-"))
@@ -185,14 +146,3 @@ def _witnessing(folder: SimulationFolder, settings: Settings) -> Iterator[None]:
 def _ledger(folder: SimulationFolder, node: RunningNode) -> Ledger:
     """The run's ledger, to read from."""
     return Ledger.attach(node.url, folder.server.load_record().contract, None)
-
-
-def _versions() -> dict[str, str]:
-    """Versions of the packages that results depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # tensorflow or tensorflow-cpu, whichever this machine has
-            continue
-    return found

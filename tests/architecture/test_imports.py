@@ -44,7 +44,7 @@ ORDER = {
         ("messages",),
         ("folders",),
         ("voting", "backdoor"),
-        ("flower",),
+        ("flower", "in_process"),
     ),
     "blockchain": (
         ("identity",),

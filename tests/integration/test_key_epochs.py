@@ -17,17 +17,12 @@ from blockchain.audit.auditor import audit
 from blockchain.audit.report import Status
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.catch_up import candidate_model, catch_up
-from blockchain.consortium.admission import (
-    _purpose,
-    apply_to_join,
-    digest_in_force,
-    enroll,
-    hand_over_model,
-    take_model,
-)
 from blockchain.consortium.held_keys import HeldKeys
+from blockchain.consortium.joining import apply_to_join
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.consortium.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
+from blockchain.consortium.model_handover import _purpose, digest_in_force, hand_over_model, take_model
+from blockchain.consortium.registrar import enroll
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
@@ -187,9 +182,9 @@ def apply(federation: Federation, number: int = 5) -> Member:
     name, weight = HospitalId(f"hospital-{number}"), len(images.train)
     save_partition(hospital.partition, dataclasses.replace(images, hospital=name))
     agreed = dataclasses.replace(folder(federation, 1).membership(), hospital=name, weight=weight)
-    members = [(entry.address, entry.weight) for entry in federation.ledger.roster()]
-    account = apply_to_join(hospital, federation.folder.server.keys, agreed, members)
-    assert apply_to_join(hospital, federation.folder.server.keys, agreed, members) == account
+    hospital.save_ledger_url(federation.node.url)
+    account = apply_to_join(hospital, federation.folder.server.keys, agreed)
+    assert apply_to_join(hospital, federation.folder.server.keys, agreed) == account
     return Member(agreed.hospital, account, agreed.weight)
 
 
@@ -211,7 +206,7 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
     assert caught.value.reason == "ContextNotSet"
     with pytest.raises(VerificationError, match="roster of 5 hospitals"):
         deal(federation)
-    agree(federation, 1, 2, 3, 4)
+    agree(federation, 1, 2, 3, 4, 5)
     deal(federation)
     take(federation, 2, 3, 4, 5)
     assert [[key.epoch for key in folder(federation, number).held_keys()] for number in range(1, 6)] == [
@@ -231,7 +226,7 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
     assert taken.weights.tobytes() == folder(federation, 2).load_model().weights.tobytes()
     assert taken.base_id == ledger.base_id()
 
-    federation.grid.size = 5
+    federation.grid.connect(5)
     for _ in range(2):
         assert federation.lead_round()["phase"] == "accepted"
     assert [len(ledger.round(index).included) for index in (1, 2, 3)] == [4, 5, 5]
@@ -248,7 +243,7 @@ def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Feder
     ledger, board = federation.ledger, federation.folder.server.keys
     member = apply(federation)
     enroll(federation.folder.server, ledger, member)
-    agree(federation, 1, 2, 3, 4)
+    agree(federation, 1, 2, 3, 4, 5)
     newcomer, size = folder(federation, 5), len(federation.initial)
     # Before the first round the model in force is the initial one.
     hand_over_model(folder(federation, 1), ledger, board, member.address)
@@ -370,13 +365,13 @@ def test_the_audit_verifies_a_history_of_all_three(federation: Federation) -> No
     assert federation.lead_round()["phase"] == "accepted"
     member = apply(federation)
     enroll(federation.folder.server, federation.ledger, member)
-    agree(federation, 1, 2, 3, 4)
+    agree(federation, 1, 2, 3, 4, 5)
     deal(federation)
     take(federation, 2, 3, 4, 5)
     bring_up_to_date(federation, 2)
     hand_over_model(folder(federation, 2), federation.ledger, federation.folder.server.keys, member.address)
     take_model(folder(federation, 5), federation.ledger, federation.folder.server.keys, len(federation.initial))
-    federation.grid.size = 5
+    federation.grid.connect(5)
     assert federation.lead_round()["phase"] == "accepted"
     federation.ledger.start_key_epoch()
     deal(federation)
@@ -414,7 +409,7 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
     first = federation.ledger.context_fingerprint()
     member = apply(federation)
     enroll(federation.folder.server, federation.ledger, member)
-    agree(federation, 1, 2, 3, 4)
+    agree(federation, 1, 2, 3, 4, 5)
     deal(federation)
     take(federation, 2, 5)
     federation.ledger.start_key_epoch()

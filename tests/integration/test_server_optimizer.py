@@ -8,8 +8,8 @@ import pytest
 from federation import Federation, founded
 
 from blockchain.catch_up import MissingAggregates, catch_up
-from blockchain.consortium.admission import digest_in_force
 from blockchain.consortium.held_keys import HeldKeys
+from blockchain.consortium.model_handover import digest_in_force
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, model_bytes, weights_digest
 from fedward.learning.server_step import ServerOptimizer, take_step

@@ -1,98 +1,48 @@
-"""How a consortium whose rounds are under way takes in another hospital.
+"""How a hospital comes by its first model: made from the settings, or handed over by another hospital.
 
-1. The newcomer makes its folder and keys, writes down what was agreed on, and leaves its card (`apply_to_join`).
-2. The registrar puts it on the roster, with the sealing key of its own card (`enroll`). The contract starts a new key
-   epoch: no round opens until the dealer has named a key, and the newcomer never gets an old one.
-3. Every hospital agrees to the new roster, the dealer deals, and all take the key
-   (`blockchain.consortium.key_exchange`).
-4. A hospital seals the model in force to the newcomer (`hand_over_model`), which takes it (`take_model`) only if it is
-   the one that the last accepted round was voted for with. It needs no old key for that, and no word of the sender's.
-
-Steps 3 and 4 also help a hospital that lost its old keys and has to catch up. Every function works on one hospital's
-own folder, or on the registrar's, and is harmless when repeated.
+A hospital of the founding starts from the initial weights (`start_from`). One that joins later gets the model in force
+sealed from another hospital (`hand_over_model`) and takes it (`take_model`). Either way only the model counts that the
+votes of the last accepted round name, or before the first that whose digest the ledger was deployed with. The newcomer
+needs no old key for that, and no word of the sender's. Every act is harmless when repeated.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 from eth_utils.address import to_canonical_address
 
-from blockchain.consortium.key_exchange import check_ledger, leave_card, sealing_keys
-from blockchain.consortium.sealed_keys import read_card
+from blockchain.consortium.key_exchange import check_ledger, sealing_keys
 from blockchain.identity import Identity
 from blockchain.ledger.encoding import WORD_BYTES
-from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.reader import LedgerReader
 from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal, unseal
 from fedward.errors import EncryptionError, LedgerError, VerificationError
 from fedward.files import sha256
-from fedward.folders.hospital import HospitalFolder, Membership, model_bytes, roster_digest
+from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.folders.key_board import KeyBoard
-from fedward.folders.server import ServerFolder
 from fedward.learning.server_step import MOST_MOMENTS
-from fedward.types import Address, GlobalModel, Member
+from fedward.types import Address, GlobalModel, Vector
 
 _MAGIC = b"fedward sealed model 1\n"
 _WEIGHT_BYTES = 4  # of a float32
 
 
-def apply_to_join(
-    folder: HospitalFolder, board: KeyBoard, agreed: Membership, members: Iterable[tuple[Address, int]]
-) -> Address:
-    """As a newcomer with a new folder: make keys, write down what was agreed on, and leave the card.
+def start_from(folder: HospitalFolder, ledger: LedgerReader, weights: Vector) -> None:
+    """As a hospital of the founding: take the initial model, which everybody can make from the agreed settings.
 
     Args:
-        folder: Its own; `HospitalFolder.create` made it.
-        board: Where cards lie.
-        agreed: What it joins, as agreed outside of any message; the roster digest in it does not matter.
-        members: Addresses and weights of the others in the ledger's order; the newcomer comes last.
-
-    Returns:
-        The address that the registrar is to enroll.
-    """
-    known = folder.identity.exists()
-    identity = Identity.load(folder.identity) if known else Identity.create(folder.identity)
-    everybody = [*members, (identity.address, agreed.weight)]
-    folder.join(dataclasses.replace(agreed, roster_digest=roster_digest(everybody)))
-    leave_card(folder, board)
-    return identity.address
-
-
-def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member) -> None:
-    """As the registrar, between rounds: put a hospital on the roster, with the sealing key that it signed itself.
-
-    Args:
-        folder: The registrar's own; the newcomer's card lies on its board, and `run.json` gets to name it.
-        ledger: Attached with the registrar's account.
-        newcomer: Name, address and weight, as agreed outside of any message.
+        folder: The hospital's own.
+        ledger: Says which model is in force.
+        weights: float32, shape (parameters,).
 
     Raises:
-        EvidenceError: there is no card, or `run.json` is damaged.
-        VerificationError: the card is not the hospital's, its name is taken, or it is on the roster otherwise.
-        LedgerError: the node cannot be reached, or the contract refused: a round runs, the roster is full, or the
-            hospital was revoked.
+        VerificationError: it is not the model in force. Nothing was stored.
+        LedgerError: the node cannot be reached.
     """
-    record = folder.load_record()
-    known = [member for member in record.roster if newcomer.hospital == member.hospital]
-    if known and known != [newcomer]:
-        raise VerificationError(
-            f"There is a {newcomer.hospital} already: {known[0].address} with {known[0].weight} examples.",
-            "Give the newcomer a name of its own.",
-        )
-    key = read_card(folder.keys.load_card(newcomer.address), ledger.chain_id, ledger.contract, newcomer.address)
-    enrolled = {entry.address: entry.weight for entry in ledger.roster()}
-    if newcomer.address not in enrolled:
-        ledger.register(newcomer.address, newcomer.weight, key)
-    elif (enrolled[newcomer.address], ledger.sealing_keys()[newcomer.address]) != (newcomer.weight, key):
-        raise VerificationError(
-            f"{newcomer.address} is on the roster with another weight or sealing key than agreed.",
-            "Ask the consortium; a hospital on the roster can only be revoked.",
-        )
-    if not known:
-        folder.save_record(dataclasses.replace(record, roster=(*record.roster, newcomer)))
+    model = GlobalModel(weights, ledger.base_id())
+    _check_in_force(model_bytes(model), ledger)
+    folder.save_model(model)
 
 
 def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, recipient: Address) -> None:
@@ -158,11 +108,11 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
             "The sealed model does not open: it is another hospital's, or of another round.",
             "Ask a hospital to hand over the model that is in force now.",
         ) from error
-    digest = digest_in_force(ledger)
-    if not content or len(content) % size or sha256(content) != digest:
+    _check_in_force(content, ledger)
+    if not content or len(content) % size:
         raise VerificationError(
-            f"The model that was left is {sha256(content).hex()}, the one in force is {digest.hex()}.",
-            "Do not use it; ask another hospital for the model.",
+            f"The model in force has {len(content)} bytes, not whole vectors of {parameters} weights.",
+            "Compare the model's name with what was agreed on.",
         )
     values = np.frombuffer(content, "<f4").astype(np.float32)
     model = GlobalModel(values[:parameters], in_force, values[parameters:])
@@ -193,6 +143,16 @@ def digest_in_force(ledger: LedgerReader) -> bytes:
             )
         return digest
     return ledger.initial_model_digest()
+
+
+def _check_in_force(content: bytes, ledger: LedgerReader) -> None:
+    """Make sure that a model (`model_bytes`) is the one in force."""
+    digest = digest_in_force(ledger)
+    if sha256(content) != digest:
+        raise VerificationError(
+            f"The model here is {sha256(content).hex()}, the one in force is {digest.hex()}.",
+            "Do not use it; ask another hospital for the model.",
+        )
 
 
 def _purpose(ledger: LedgerReader, base_id: bytes, recipient: Address) -> bytes:

@@ -1,0 +1,122 @@
+"""Everything before the first round of a simulated federation: keys, partitions, ledger, initial weights, `run.json`.
+
+`simulate` prepares its runs by this, and so do tests and whoever else simulates hospitals. The node that serves the
+ledger is the caller's: it is started between `settle_hospitals`, which says whom it has to fund, and `found_study`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from blockchain.ledger.ledger import Ledger
+from commands.simulate.founding import Parties, create_parties, found_consortium
+from data_preprocessing import PreparedData, save_partition
+from fedward import settings as setting
+from fedward.files import write_atomic
+from fedward.folders.hospital import PRIVATE, weights_digest
+from fedward.folders.server import RunRecord
+from fedward.folders.simulation import SimulationFolder
+from fedward.learning.model import Classifier, ModelSpec
+from fedward.settings import Settings, to_tables
+from fedward.types import HospitalId, Vector
+
+PACKAGES = ("flwr", "keras", "numpy", "py-evm", "pyfhel", "tensorflow", "tensorflow-cpu", "web3")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A consortium that is ready for its first round.
+
+    Attributes:
+        ledger: Attached with the server's account.
+        initial: float32, shape (parameters,); the weights that all start from.
+    """
+
+    ledger: Ledger
+    initial: Vector
+
+
+def settle_hospitals(folder: SimulationFolder, settings: Settings, data: PreparedData) -> Parties:
+    """Make every party's keys, and give each hospital its images.
+
+    Args:
+        folder: Of the run; nothing but `SimulationFolder.create` was done with it.
+        settings: Whether there is a witness.
+        data: The hospitals and their images.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
+    hospitals = [partition.hospital for partition in data.partitions]
+    parties = create_parties(folder, hospitals, settings.ledger.witness_required)
+    for partition in data.partitions:
+        save_partition(folder.hospital(partition.hospital).partition, partition)
+    return parties
+
+
+def found_study(
+    folder: SimulationFolder, settings: Settings, data: PreparedData, parties: Parties, rpc_url: str
+) -> Study:
+    """Found the consortium on a running node, and write down what the study is.
+
+    Args:
+        folder: Of the run, with the parties' keys and the hospitals' images.
+        settings: All settings.
+        data: As for `settle_hospitals`.
+        parties: What `settle_hospitals` gave; the node has funded them.
+        rpc_url: Where the node listens.
+
+    Raises:
+        LedgerError: the node cannot be reached, or the contract refused.
+        ResourceError: the disk is full.
+    """
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
+    initial = Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
+    ledger, roster = found_consortium(folder, parties, data.partitions, settings, rpc_url, initial)
+    write_atomic(folder.path / "manifest.json", json.dumps(data.manifest, indent=2).encode())
+    # Names unreadable files, so it belongs to the hospitals: not readable by others.
+    write_atomic(folder.hospitals / "preprocessing.json", json.dumps(data.report, indent=2).encode(), PRIVATE)
+    record = RunRecord(
+        run_id=folder.path.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        settings=to_tables(settings),
+        settings_digest=settings.digest().hex(),
+        initial_model_digest=weights_digest(initial).hex(),
+        findings=data.findings,
+        class_names=data.class_names,
+        parameters=len(initial),
+        contract=ledger.contract,
+        roster=roster,
+        witnesses=parties.witnesses(),
+        genesis_hash=ledger.genesis_hash().hex(),
+    )
+    folder.server.save_record(record)
+    return Study(ledger, initial)
+
+
+def point_to_node(
+    folder: SimulationFolder, hospitals: Sequence[HospitalId], settings: Settings, rpc_url: str
+) -> Settings:
+    """Tell every party where the ledger's node listens now: each hospital in its folder, the server by its settings.
+
+    Returns:
+        The settings that the server is started with.
+    """
+    for hospital in hospitals:
+        folder.hospital(hospital).save_ledger_url(rpc_url)
+    settings = setting.replace(settings, "run.folder", str(folder.server.path))
+    return setting.replace(settings, "run.rpc-url", rpc_url)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # tensorflow or tensorflow-cpu, whichever this machine has
+            continue
+    return found
