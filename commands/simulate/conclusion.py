@@ -1,20 +1,16 @@
 """The end of a run: every hospital's model compared, the test split scored, summary, curves and model written."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from blockchain.catch_up import MissingAggregates, catch_up
-from blockchain.consortium.held_keys import HeldKeys
-from blockchain.consortium.remembering import check_remembered, gather_trust, remember
-from blockchain.identity import Identity
+from blockchain.consortium.remembering import gather_trust
 from blockchain.ledger.ledger import Ledger
+from blockchain.run_end import FinishedHospital, finish, own_test_images
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.encrypted_metrics import with_figures
 from commands.simulate.pooling import join
-from data_preprocessing import load_partition
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
@@ -23,16 +19,15 @@ from fedward.figures.evaluation import UNDECIDED
 from fedward.figures.plots import plot_all, plot_learning_curves
 from fedward.figures.reporting import RunFacts, summarize, write_summary
 from fedward.figures.scores import Scores, score, score_findings
-from fedward.files import sha256
-from fedward.folders.hospital import model_bytes, weights_digest
+from fedward.folders.hospital import weights_digest
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier
 from fedward.learning.model_file import FORMAT_VERSION, ModelCard, save_model
-from fedward.privacy.accounting import PrivacyLedger, epsilon
+from fedward.privacy.accounting import epsilon
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
-from fedward.types import HospitalId, ImageSet, PrivacyEvent, Vector
+from fedward.types import HospitalId, ImageSet, Vector
 
 
 def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
@@ -52,13 +47,14 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     rounds = with_figures(folder, record, ledger, settings)
     if not any(entry["phase"] == "accepted" for entry in rounds):
         console.warn("No round was accepted, so the model is the initial one: see hospitals/*/reports.")
-    weights = _final_weights(folder, record, ledger, settings)
+    finished = _finish_all(folder, record, ledger, settings)
+    weights = finished[0].model.weights
     gather_trust([(member, folder.hospital(member.hospital)) for member in record.roster]).save(folder.trust)
     card = _card(record, settings, rounds)
     classifier = Classifier(card.spec, settings.training.seed)
     classifier.set_weights(weights)
     save_model(folder.model, classifier, card)
-    own = {member.hospital: load_partition(folder.hospital(member.hospital).partition).test for member in record.roster}
+    own = {member.hospital: own_test_images(folder.hospital(member.hospital)) for member in record.roster}
     test = join(list(own.values()))
     logits = classifier.logits(test.pixels())
     scores = score(test, logits, card.thresholds)
@@ -79,7 +75,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
         rejections=sum(len(entry["rejections"]) for entry in rounds),
         scores=_all_scores(own, scores, test, logits, card),
         baselines=baselines.summarize(folder, scores.as_dict()),
-        privacy=_privacy(folder, record, settings),
+        privacy=_privacy(finished, settings),
         encryption=_encryption(ledger, record, settings),
         ledger=_ledger_facts(ledger, settings),
         seconds=clock.seconds | {"total": time.perf_counter() - started},
@@ -89,24 +85,21 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     return summary
 
 
-def _final_weights(folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Vector:
-    """Bring every hospital to the model in force, let it remember the ledger's end, and compare the models."""
-    digests, weights = {}, np.zeros(0, np.float32)
-    for member in record.roster:
-        hospital = folder.hospital(member.hospital)
-        keys, base_id = HeldKeys(hospital), ledger.base_id()
-        try:
-            model = catch_up(hospital, ledger, keys, settings, base_id, {})
-        except MissingAggregates as missing:
-            aggregates = {index: folder.server.ciphertexts.load_aggregate(index) for index in missing.rounds}
-            model = catch_up(hospital, ledger, keys, settings, base_id, aggregates)
-        weights, digests[member.hospital] = model.weights, sha256(model_bytes(model))
-        check_remembered(hospital, ledger)
-        remember(hospital, ledger, Identity.load(hospital.identity))
-    if len(set(digests.values())) > 1:
-        shown = ", ".join(f"{hospital} {digest.hex()[:8]}" for hospital, digest in digests.items())
+def _finish_all(
+    folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings
+) -> list[FinishedHospital]:
+    """Let every hospital come to its end, in roster order, and compare their models."""
+    finished = [
+        finish(folder.hospital(member.hospital), ledger, settings, folder.server.ciphertexts.load_aggregate)
+        for member in record.roster
+    ]
+    if len({hospital.model_digest() for hospital in finished}) > 1:
+        shown = ", ".join(
+            f"{member.hospital} {hospital.model_digest().hex()[:8]}"
+            for member, hospital in zip(record.roster, finished, strict=True)
+        )
         raise VerificationError(f"The hospitals ended with different models: {shown}.", "Do not use any of them.")
-    return weights
+    return finished
 
 
 def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:
@@ -144,13 +137,10 @@ def _all_scores(
     }
 
 
-def _privacy(folder: SimulationFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
+def _privacy(finished: Sequence[FinishedHospital], settings: Settings) -> dict[str, Any]:
     """Mode, unit and the largest epsilon that any hospital has spent."""
-    spent: list[list[PrivacyEvent]] = [
-        PrivacyLedger(folder.hospital(member.hospital).privacy_record).spent() for member in record.roster
-    ]
-    epsilons = [value for value in map(epsilon, spent) if value is not None]
-    units = {event.unit for events in spent for event in events if event.mode != "none"}
+    epsilons = [value for value in (epsilon(hospital.spent) for hospital in finished) if value is not None]
+    units = {event.unit for hospital in finished for event in hospital.spent if event.mode != "none"}
     return {
         "mode": settings.privacy.mode,
         "unit": units.pop() if units else None,

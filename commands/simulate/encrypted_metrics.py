@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-from blockchain.consortium.held_keys import HeldKeys
 from blockchain.ledger.ledger import Ledger
-from blockchain.pooled_counts import open_counts
+from blockchain.run_end import open_validation_counts
 from commands import console
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
@@ -49,7 +48,7 @@ def _figures(
     try:
         counts = folder.server.load_counts(index)
         if counts:
-            return validation_figures(_open(counts, index, folder, record, ledger, settings))
+            return validation_figures(_open(folder, counts, record, ledger, settings, index))
     except (EncryptionError, EvidenceError, VerificationError) as error:
         console.warn(f"Round {index} has no validation figures, and thresholds of {UNDECIDED}. {error}")
     undecided = [UNDECIDED] * len(record.findings)
@@ -57,17 +56,17 @@ def _figures(
 
 
 def _open(
-    counts: EncryptedCounts, index: int, folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings
+    folder: SimulationFolder, counts: EncryptedCounts, record: RunRecord, ledger: Ledger, settings: Settings, index: int
 ) -> ScoreHistogram:
     """A round's counts, opened by the first hospital that has what it takes: not every one was there in each epoch.
 
     Raises:
         EvidenceError: none has it.
     """
-    findings, least = len(record.findings), settings.ledger.min_included
     for member in record.roster:
+        hospital = folder.hospital(member.hospital)
         try:
-            return open_counts(counts, index, findings, least, ledger, HeldKeys(folder.hospital(member.hospital)))
+            return open_validation_counts(hospital, counts, index, len(record.findings), ledger, settings)
         except EvidenceError:
             continue
     raise EvidenceError(

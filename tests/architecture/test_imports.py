@@ -55,6 +55,7 @@ ORDER = {
         ("closed_sums",),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
+        ("run_end",),
         ("audit",),
     ),
 }

@@ -13,6 +13,7 @@ SERVER, HOSPITAL, WITNESS, SIMULATION = DISKS = tuple(
 OWN_DISK = {
     "server": SERVER,
     "client": HOSPITAL,
+    "blockchain.run_end": HOSPITAL,
     "blockchain.witness": WITNESS,
     "blockchain.audit.auditor": None,
     "blockchain.audit.following": None,

@@ -1,0 +1,89 @@
+"""A hospital's part in the end of a run: it comes to the last model, remembers the ledger, and shows what is asked.
+
+Each function takes one hospital's own folder. A simulation calls them for one hospital after the other and compares
+what they show; on separate hosts every hospital does its own part.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.consortium.held_keys import HeldKeys
+from blockchain.consortium.remembering import check_remembered, remember
+from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
+from blockchain.pooled_counts import open_counts
+from data_preprocessing import load_partition
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts
+from fedward.figures.evaluation import ScoreHistogram
+from fedward.files import sha256
+from fedward.folders.hospital import HospitalFolder, model_bytes
+from fedward.privacy.accounting import PrivacyLedger
+from fedward.settings import Settings
+from fedward.types import GlobalModel, ImageSet, PrivacyEvent
+
+
+@dataclass(frozen=True)
+class FinishedHospital:
+    """What a hospital has at the end of a run.
+
+    Attributes:
+        model: The model in force.
+        spent: Every release that its privacy record lists.
+    """
+
+    model: GlobalModel
+    spent: tuple[PrivacyEvent, ...]
+
+    def model_digest(self) -> bytes:
+        """32 bytes; equal at hospitals that hold the same model."""
+        return sha256(model_bytes(self.model))
+
+
+def finish(
+    folder: HospitalFolder, ledger: Ledger, settings: Settings, aggregate_of: Callable[[int], Sequence[bytes]]
+) -> FinishedHospital:
+    """Come to the model in force, make sure that the ledger is still the one that was seen, and sign where it ends.
+
+    Args:
+        folder: The hospital's own.
+        ledger: All rounds on it are decided.
+        settings: Those that the hospital joined under.
+        aggregate_of: Fetches a round's aggregate from the server; what it gives is compared with the ledger.
+
+    Raises:
+        VerificationError: the ledger is not the one that the hospital saw, or an aggregate is not the ledger's.
+        EvidenceError: a file of the folder is missing or damaged, or an aggregate cannot be had.
+        BudgetError: the privacy record is damaged.
+        LedgerError: the node cannot be reached.
+    """
+    keys, base_id = HeldKeys(folder), ledger.base_id()
+    try:
+        model = catch_up(folder, ledger, keys, settings, base_id, {})
+    except MissingAggregates as missing:
+        aggregates = {index: aggregate_of(index) for index in missing.rounds}
+        model = catch_up(folder, ledger, keys, settings, base_id, aggregates)
+    check_remembered(folder, ledger)
+    remember(folder, ledger, Identity.load(folder.identity))
+    return FinishedHospital(model, tuple(PrivacyLedger(folder.privacy_record).spent()))
+
+
+def open_validation_counts(
+    folder: HospitalFolder, counts: EncryptedCounts, round_index: int, findings: int, ledger: Ledger, settings: Settings
+) -> ScoreHistogram:
+    """Open a round's sum of encrypted validation counts, if the hospital has what that takes.
+
+    Raises:
+        EvidenceError: it has not: it never took the key of that round's epoch.
+        VerificationError, EncryptionError: as `blockchain.pooled_counts.open_counts`.
+    """
+    return open_counts(counts, round_index, findings, settings.ledger.min_included, ledger, HeldKeys(folder))
+
+
+def own_test_images(folder: HospitalFolder) -> ImageSet:
+    """The hospital's own test split.
+
+    Raises:
+        DataError: the partition is missing or damaged.
+    """
+    return load_partition(folder.partition).test
