@@ -213,7 +213,7 @@ class Connection:
         except requests.RequestException as error:
             raise LedgerError(
                 f"The ledger node at {self.url} cannot be reached: {_shortly(error)}.",
-                "Start the node, or correct run.rpc-url.",
+                "Start the node, or correct its address: run.rpc-url, or a hospital's ledger.json.",
             ) from error
         except ContractLogicError as error:
             raise _refused(error) from error
@@ -237,7 +237,7 @@ class Connection:
         except (Web3Exception, ValueError, KeyError) as error:
             raise LedgerError(
                 f"The ledger node at {self.url} gave no usable answer: {_shortly(error)}.",
-                "Check that run.rpc-url is an Ethereum JSON-RPC endpoint.",
+                "Check that it is an Ethereum JSON-RPC endpoint.",
             ) from error
 
 

@@ -103,7 +103,7 @@ class Ledger(LedgerReader):
             connection.close()
             raise VerificationError(
                 f"The node at {rpc_url} serves chain {connection.chain_id}, not {chain_id}.",
-                "Correct run.rpc-url; sign nothing for a chain that you did not join.",
+                "Correct the node's address; sign nothing for a chain that you did not join.",
             )
         if outbox and account:
             connection.settle(account.address)

@@ -53,7 +53,9 @@ def witnessing(federation: Federation) -> Iterator[list[str]]:
     told: list[str] = []
     stop = threading.Event()
     with witness_ledger(federation) as ledger:
-        thread = threading.Thread(target=follow, args=(ledger, federation.folder, stop, 0.01, told.append))
+        thread = threading.Thread(
+            target=follow, args=(ledger, federation.folder.server.ciphertexts, stop, 0.01, told.append)
+        )
         thread.start()
         try:
             yield told
