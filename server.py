@@ -6,7 +6,7 @@ encrypts or decrypts, or a model, and no encryption library is needed to check a
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ from fedward.folders.server import ServerFolder
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, read_ballot
 from fedward.messages.exchange import exchange
+from fedward.messages.nodes import Nodes
 from fedward.messages.replies import Failure, Malformed, Missing
 from fedward.messages.submissions import Abstention, Submission, read_reply
 from fedward.privacy.mechanism import expected_event
@@ -51,7 +52,6 @@ Reply = TypeVar("Reply")
 CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
 MALFORMED = "MalformedReply"  # reason of a rejection: the reply cannot be read
 NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
-CONNECT_TIMEOUT_S = 120.0  # for all hospitals to be there before the first round
 
 
 @app.main()
@@ -75,7 +75,7 @@ class Server:
     folder: ServerFolder
     settings: Settings
     ledger: Ledger
-    nodes: tuple[NodeId, ...]
+    nodes: Nodes
     findings: int
     parameters: int
 
@@ -84,7 +84,8 @@ class Server:
         """Read the folder, reach the ledger and wait for the hospitals."""
         record, account = folder.load_record(), Identity.load(folder.identity)
         ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=folder.transactions)
-        nodes = _wait_for_nodes(grid, len(record.roster), settings.ledger.min_included)
+        nodes = Nodes(grid)
+        nodes.wait_for(len(ledger.roster()), settings.ledger.min_included)
         return cls(grid, folder, settings, ledger, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
@@ -107,27 +108,31 @@ class Server:
         head = self.ledger.head()
         log.finish(phase, head.height, head.ledger_head)
 
-    def messages(self, kind: str, nodes: Sequence[int], round_index: int, needed: Sequence[int]) -> list[Message]:
+    def messages(self, kind: str, nodes: Iterable[NodeId], round_index: int, needed: Sequence[int]) -> list[Message]:
         """Tell nodes about a round, with the aggregates of the rounds that they need for it: in memory once for all."""
         aggregates = {index: self.folder.ciphertexts.load_aggregate(index) for index in needed}
         content = wire.round_records(round_index, aggregates)
         return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
 
     def ask(
-        self, kind: str, round_index: int, needed: Sequence[int], deadline: int, read: Callable[[Message], Reply]
+        self, kind: str, opening: RoundOpening, needed: Sequence[int], deadline: int, read: Callable[[Message], Reply]
     ) -> Iterator[tuple[NodeId, Reply]]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
+
+        A node that connects meanwhile is asked, too: a hospital may come back under another number. It ends before the
+        deadline when everybody has replied, or the ledger has taken something of every hospital on the roster.
 
         A hospital that was away says which aggregates it misses, and is asked again with some of them, as often as
         it gets further that way. After that it is handed out as `Missing`.
 
         Args:
             kind: Flower's message type, which names the hospital's function.
-            round_index: The round that it is about.
+            opening: The round that it is about.
             needed: Rounds whose aggregates everybody gets.
             deadline: Until when replies are waited for.
             read: Makes of a message what is handed out; called once for each.
         """
+        round_index, roster = opening.round_index, {entry.address for entry in opening.roster}
         reached: dict[int, int] = {}  # by node: the first round that it last said to miss
 
         def follow_up(node: NodeId, reply: Reply) -> Message | None:
@@ -140,11 +145,19 @@ class Server:
             reached[node] = accepted[0]
             return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
 
-        interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
+        def to_newcomers() -> list[Message]:
+            new = self.nodes.newly_to_ask(roster)
+            return self.messages(kind, new, round_index, needed) if new else []
+
+        self.nodes.ask_anew()
         # The messages get no name of their own: the aggregate would stay in memory for as long as replies are awaited.
-        yield from exchange(
-            self.grid, self.messages(kind, self.nodes, round_index, needed), interval_s, timeout_s, read, follow_up
-        )
+        interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
+        replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, read, follow_up, to_newcomers)
+        for node, reply in replies:
+            yield node, reply
+            del reply  # the caller drops it, too, before the next one is fetched
+            if self.nodes.heard_from(roster):
+                return
 
 
 def lead_rounds(server: Server) -> None:
@@ -201,19 +214,18 @@ def lead_round(server: Server) -> None:
 
 def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
-    index, deadline = opening.round_index, opening.submission_deadline
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     read = functools.partial(read_reply, chunk_count=plan.chunks)
     updates: dict[Address, VerifiedUpdate] = {}
-    for node, reply in server.ask(MessageType.TRAIN, index, (), deadline, read):
+    for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read):
         match reply:
             case Submission():
-                take_submission(server, opening, reply, updates, log)
+                take_submission(server, opening, node, reply, updates, log)
             case Abstention():
-                relay_abstention(server, opening, reply.signed, log)
-                log.failed(node, reply.failure)
+                relay_abstention(server, opening, node, reply.signed, log)
+                log.failed(node, reply.failure, server.nodes.hospital(node))
             case _:
-                set_aside(node, reply, log)
+                set_aside(server, node, reply, log)
         del reply  # before the next one is fetched: one update is in memory, however many hospitals there are
     return list(updates.values())
 
@@ -221,6 +233,7 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
 def take_submission(
     server: Server,
     opening: RoundOpening,
+    node: NodeId,
     submission: Submission,
     updates: dict[Address, VerifiedUpdate],
     log: RoundLog,
@@ -237,10 +250,13 @@ def take_submission(
         log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
     else:
         updates[verdict.hospital] = verdict
+        server.nodes.bind(node, verdict.hospital)
         log.submitted(verdict.hospital, submission)
 
 
-def relay_abstention(server: Server, opening: RoundOpening, signed: SignedCommitment, log: RoundLog) -> None:
+def relay_abstention(
+    server: Server, opening: RoundOpening, node: NodeId, signed: SignedCommitment, log: RoundLog
+) -> None:
     """Record the word of a hospital that gives no update: then nobody waits for it."""
     if not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
         return
@@ -252,14 +268,15 @@ def relay_abstention(server: Server, opening: RoundOpening, signed: SignedCommit
             raise
         log.rejected(Rejection(hospital, error.reason, error.what))
     else:
+        server.nodes.bind(node, hospital)
         log.rejected(Rejection(hospital, ABSTAINED, "It gives no update; why is told among the failures."))
 
 
-def set_aside(node: NodeId, reply: Failure | Missing | Malformed, log: RoundLog) -> None:
+def set_aside(server: Server, node: NodeId, reply: Failure | Missing | Malformed, log: RoundLog) -> None:
     """Tell of a reply that is neither an update nor a vote."""
     match reply:
         case Failure():
-            log.failed(node, reply)
+            log.failed(node, reply, server.nodes.hospital(node))
         case Missing():
             again = "It asks for aggregates of rounds that were not accepted, or that it was sent already."
             log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, again))
@@ -286,15 +303,17 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     if server.settings.metrics.encrypted:
         layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
         read = functools.partial(read, chunk_count=layout.plan.chunks)
-    for node, reply in server.ask(MessageType.EVALUATE, index, (index,), deadline, read):
+    for node, reply in server.ask(MessageType.EVALUATE, opening, (index,), deadline, read):
         if isinstance(reply, Ballot):
-            take_ballot(server, opening, reply, counts, log)
+            take_ballot(server, opening, node, reply, counts, log)
         else:
-            set_aside(node, reply, log)
+            set_aside(server, node, reply, log)
     keep_counts(server, opening, counts.total(), log)
 
 
-def take_ballot(server: Server, opening: RoundOpening, ballot: Ballot, counts: RunningSum, log: RoundLog) -> None:
+def take_ballot(
+    server: Server, opening: RoundOpening, node: NodeId, ballot: Ballot, counts: RunningSum, log: RoundLog
+) -> None:
     """Relay a signed vote to the contract; where the contract takes it, its encrypted counts are added."""
     vote = ballot.signed.vote
     if vote.hospital not in {entry.address for entry in opening.roster} or vote.round_index != opening.round_index:
@@ -307,6 +326,7 @@ def take_ballot(server: Server, opening: RoundOpening, ballot: Ballot, counts: R
             raise
         log.rejected(Rejection(vote.hospital, error.reason, error.what))
         return
+    server.nodes.bind(node, vote.hospital)
     log.voted(ballot)
     if server.settings.metrics.encrypted:
         counts.add(vote.hospital, ballot.encrypted)
@@ -375,21 +395,3 @@ def _count_votes(server: Server, round_index: int) -> RoundPhase:
         if error.reason != "RoundNotVoting":
             raise
         return server.ledger.round(round_index).phase
-
-
-def _wait_for_nodes(grid: Grid, expected: int, minimum: int) -> tuple[NodeId, ...]:
-    """The connected nodes, once all are there; those that are, when time is up.
-
-    Raises:
-        QuorumError: fewer than the minimum have connected in time.
-    """
-    deadline = time.monotonic() + CONNECT_TIMEOUT_S
-    nodes = tuple(NodeId(node) for node in grid.get_node_ids())
-    while len(nodes) < expected and time.monotonic() < deadline:
-        time.sleep(0.2)
-        nodes = tuple(NodeId(node) for node in grid.get_node_ids())
-    if len(nodes) < minimum:
-        raise QuorumError(
-            f"{len(nodes)} of {expected} hospitals have connected, {minimum} are needed.", "Start the others and retry."
-        )
-    return nodes

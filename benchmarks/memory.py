@@ -39,10 +39,11 @@ from fedward.figures.evaluation import empty_histogram
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.messages import ballots, wire
+from fedward.messages.nodes import Nodes
 from fedward.messages.submissions import Submission, submission_to_records
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, from_tables, to_tables
-from fedward.types import EncryptedUpdate, HospitalId, Member, ModelUpdate, NodeId
+from fedward.types import EncryptedUpdate, HospitalId, Member, ModelUpdate
 from server import Server, lead_round
 
 PARAMETERS = 7_000_000
@@ -128,14 +129,13 @@ def lead(run: SimulationFolder, url: str) -> Row:
     settings = from_tables(record.settings)
     ledger = Ledger.attach(url, record.contract, Identity.load(run.server.identity))
     grid: Any = DiskGrid(run, settings, ledger)
-    nodes = tuple(NodeId(number) for number in range(1, len(record.roster) + 1))
     start_mb = _peak_mb()
-    lead_round(Server(grid, run.server, settings, ledger, nodes, len(record.findings), record.parameters))
+    lead_round(Server(grid, run.server, settings, ledger, Nodes(grid), len(record.findings), record.parameters))
     finished = run.server.rounds()[-1]
-    if finished["phase"] != "accepted" or finished["accepts"] != len(nodes):
+    if finished["phase"] != "accepted" or finished["accepts"] != len(record.roster):
         raise SystemExit(f"The round of the benchmark was not accepted: {finished}")
     update_mb = sum(path.stat().st_size for path in _vector(run)) / 1e6
-    return Row(len(nodes), update_mb, start_mb, _peak_mb())
+    return Row(len(record.roster), update_mb, start_mb, _peak_mb())
 
 
 class DiskGrid:
@@ -148,6 +148,10 @@ class DiskGrid:
         self._form = EncryptedUpdate((), WEIGHT, ledger.context_fingerprint(), event, 0)
         self._findings = len(run.server.load_record().findings)
         self._requests: dict[str, tuple[str, int, Message]] = {}
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The connected nodes: all hospitals."""
+        return range(1, len(self._run.server.load_record().roster) + 1)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Note who was asked what; the aggregate that is sent along is not kept."""

@@ -71,7 +71,8 @@ class _View:
         elif kind == "rejected":
             console.warn(f"{event['hospital']} was rejected in round {event['round']}: {event['evidence']}")
         elif kind == "hospital-failed":
-            console.warn(f"A hospital failed in round {event['round']}: {event['what']} {event['remedy']}")
+            who = event["hospital"] or "A hospital"
+            console.warn(f"{who} failed in round {event['round']}: {event['what']} {event['remedy']}")
         elif kind == "waiting":
             seconds = max(0, int(event["deadline"] - time.time()))
             console.warn(f"Round {event['round']}: {event['what']} are missing; waiting {seconds} s for the deadline.")

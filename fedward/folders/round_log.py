@@ -52,10 +52,11 @@ class RoundLog:
         self.rejections.append(rejection)
         self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
 
-    def failed(self, node: int, failure: Failure) -> None:
-        """A hospital could not do its part."""
+    def failed(self, node: int, failure: Failure, hospital: Address | None = None) -> None:
+        """A hospital could not do its part; which it is, where its node has shown that before."""
         self._failures.append(failure)
-        self._tell("hospital-failed", node=str(node), what=failure.what, remedy=failure.remedy)
+        name = self._name(hospital) if hospital else None
+        self._tell("hospital-failed", node=str(node), hospital=name, what=failure.what, remedy=failure.remedy)
 
     def common_cause(self) -> FedwardError | None:
         """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""

@@ -15,6 +15,7 @@ from fedward.types import NodeId
 Reply = TypeVar("Reply")
 
 _LONGEST_POLL_S = 5.0
+_LOOK_S = 1.0  # between two looks for further nodes
 
 
 def exchange(
@@ -24,6 +25,7 @@ def exchange(
     timeout_s: float,
     read: Callable[[Message], Reply],
     follow_up: Callable[[NodeId, Reply], Message | None],
+    newcomers: Callable[[], Sequence[Message]] = tuple,
 ) -> Iterator[tuple[NodeId, Reply]]:
     """Send messages; read the replies and hand them out one at a time, as they come.
 
@@ -38,12 +40,14 @@ def exchange(
         timeout_s: Replies that come later are not waited for.
         read: Makes of a message what is handed out.
         follow_up: May answer a reply with another message, whose reply is then waited for in its place.
+        newcomers: Messages for nodes that have connected since; asked at most once a second while replies are awaited.
 
     Yields:
         Who replied, and the reply as `read` gives it.
     """
     waiting = [message_id for message_id in grid.push_messages(messages) if message_id]
     del messages
+    looked = time.monotonic()
     deadline = time.monotonic() + timeout_s
     while waiting and time.monotonic() < deadline:
         asked_s = 0.0
@@ -63,6 +67,9 @@ def exchange(
                     replies.pop()
                     waiting += [message_id for message_id in grid.push_messages([answer]) if message_id]
                     del answer
+        if waiting and time.monotonic() > looked + _LOOK_S:
+            waiting += [message_id for message_id in grid.push_messages(newcomers()) if message_id]
+            looked = time.monotonic()
         if waiting:
             # Asking takes no more than a tenth of the time, however many are waited for.
             time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
