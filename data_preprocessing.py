@@ -26,15 +26,26 @@ from rich.progress import Progress as ProgressBar
 from fedward import settings as settings_module
 from fedward.dataset import cache
 from fedward.dataset.anonymization import pseudonymize, write_report
-from fedward.dataset.decoding import UnreadableImageError, quiet_decoders, read_bytes
-from fedward.dataset.labeling import Choice, choose_findings, label_images, require_two_classes
+from fedward.dataset.apart import Helpers
+from fedward.dataset.decoding import quiet_decoders, read_bytes
+from fedward.dataset.labeling import (
+    Choice,
+    are_uncertain,
+    choose_findings,
+    contradict,
+    label_images,
+    require_two_classes,
+)
 from fedward.dataset.layouts import SYNTHETIC, list_images
 from fedward.dataset.manifest import write_manifest
 from fedward.dataset.partitioning import share_out
-from fedward.dataset.reading import decode, read_array, read_files
-from fedward.dataset.records import SPLITS, ImageTable, Listing
+from fedward.dataset.patients import settle_patients
+from fedward.dataset.problems import UnreadableImageError
+from fedward.dataset.reading import decode_apart, read_array, read_files
+from fedward.dataset.records import SPLITS, ImageTable, LeftOut, Listing
 from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
 from fedward.dataset.storage import load_partition, partition_digest, save_partition
+from fedward.dataset.understanding import Understood, understand
 from fedward.errors import DataError, FedwardError, UsageError
 from fedward.files import making_folder, write_atomic
 from fedward.progress import Progress, silent
@@ -54,6 +65,10 @@ __all__ = [
 ]
 
 
+UNCERTAIN = "images of whose finding the source is not sure"
+CONTRADICTED = "images that are there again under another label"
+
+
 @dataclass(frozen=True)
 class PreparedData:
     """What the stage hands on.
@@ -64,6 +79,7 @@ class PreparedData:
         class_names: Names without and with the finding; or the findings, where there are several.
         manifest: Counts by class, split and hospital, hashes, seed and settings; names nobody and no file.
         report: What was dropped and what could not be read; names files, and stays at the hospital.
+        understood: What is shown before training: layout, classes, patients, splits, and what was left out.
     """
 
     partitions: tuple[Partition, ...]
@@ -71,6 +87,7 @@ class PreparedData:
     class_names: tuple[str, ...]
     manifest: dict[str, Any]
     report: dict[str, object]
+    understood: Understood
 
 
 def preprocess(
@@ -102,7 +119,7 @@ def preprocess(
         3. The partitions and the manifest hold nothing from file names, EXIF blocks or DICOM headers but keyed
            pseudonyms and the names of classes.
     """
-    listing, data, choice = _split(settings, seed, progress, None, workers, cache_folder)
+    listing, data, choice, understood, left_out = _split(settings, seed, progress, None, workers, cache_folder)
     _require_training_data(data, choice)
     sharing = share_out(data, settings, seed)
     patients = pseudonymize(data.table, pseudonym_key)
@@ -118,8 +135,9 @@ def preprocess(
         partitions=partitions,
         findings=choice.findings,
         class_names=choice.class_names,
-        manifest=write_manifest(listing, data, choice, partitions, settings, seed),
-        report=write_report(listing, data.table, sharing.notes),
+        manifest=write_manifest(listing, data, choice, partitions, settings, seed, understood),
+        report=write_report(listing, data.table, sharing.notes, left_out),
+        understood=understood,
     )
 
 
@@ -150,7 +168,7 @@ def select_split(
         1. For the same source, settings and seed, this is the union of that split over all partitions of
            `preprocess`, whatever the hospitals, the partition and the key (the order and the pseudonyms differ).
     """
-    _, data, _ = _split(settings, seed, progress, expected, workers, cache_folder)
+    _, data, _, _, _ = _split(settings, seed, progress, expected, workers, cache_folder)
     chosen = np.ones(len(data.split), dtype=np.bool_) if split == "all" else data.split == SPLITS.index(split)
     if not chosen.any():
         raise DataError(f"{settings.source} has no images in the split {split!r}.", "Choose another --split, or all.")
@@ -180,8 +198,8 @@ def read_image(path: Path, image_size: int) -> NDArray[np.uint8]:
         DataError: the file is missing, or gives no image.
     """
     try:
-        with quiet_decoders():
-            return decode(read_bytes(path), image_size).image
+        with quiet_decoders(), Helpers() as helpers:
+            return decode_apart(read_bytes(path), image_size, helpers, lambda _pixels: None).image
     except UnreadableImageError as error:
         raise DataError(f"The image {path} could not be read: {error}.", "Check or replace the file.") from error
 
@@ -193,8 +211,8 @@ def _split(
     expected: tuple[str, ...] | None,
     workers: int,
     cache_folder: Path | None,
-) -> tuple[Listing, SplitTable, Choice]:
-    """Everything that does not depend on hospitals: list, read, label, split."""
+) -> tuple[Listing, SplitTable, Choice, Understood, tuple[LeftOut, ...]]:
+    """Everything that does not depend on hospitals: list, read, tell patients apart, label, split."""
     listing = list_images(settings, seed)
     choice = choose_findings(listing, settings.finding, expected)
     if listing.pixels is not None:
@@ -203,14 +221,53 @@ def _split(
         folder = cache_folder or cache.default_folder()
         table = read_files(listing, settings.image_size, progress, workers, folder)
     _refuse_bad_files(table, settings)
-    labels = label_images(table.entries, choice)
-    return listing, split_by_patient(table, labels, settings.val_share, settings.test_share, seed), choice
+    _refuse_lost_classes(listing, table)
+    table, told = settle_patients(table, settings.patients, settings.patient_regex)
+    table, labels, excluded = _labeled(table, choice, settings)
+    data = split_by_patient(table, labels, settings.val_share, settings.test_share, seed)
+    left_out = (*listing.left_out, *table.unreadable, *table.not_images, *excluded, *data.left_out)
+    return listing, data, choice, understand(listing, data, choice, told, left_out), left_out
+
+
+def _labeled(
+    table: ImageTable, choice: Choice, settings: DataSettings
+) -> tuple[ImageTable, NDArray[np.float32], list[LeftOut]]:
+    """Labels, without the images whose label is uncertain or contradicts another copy's."""
+    excluded: list[LeftOut] = []
+    if settings.uncertain == "leave-out":
+        unsure = are_uncertain(table.entries, choice)
+        excluded += [LeftOut(table.entries[row].name, UNCERTAIN) for row in np.flatnonzero(unsure)]
+        table = table.take(np.flatnonzero(~unsure))
+    labels = label_images(table.entries, choice, float(settings.uncertain == "positive"))
+    if settings.contradictions == "leave-out":
+        for_training = np.array([entry.split in (None, "train") for entry in table.entries], dtype=np.bool_)
+        twice = for_training.copy()  # copies in given val and test splits stay, and send theirs out of train later
+        twice[for_training] = contradict(labels[for_training], table.digests[for_training])
+        excluded += [LeftOut(table.entries[row].name, CONTRADICTED) for row in np.flatnonzero(twice)]
+        table, labels = table.take(np.flatnonzero(~twice)), labels[~twice]
+    if not len(table):
+        raise DataError("No image is left to use: all are uncertain or contradict each other.", "Check the labels.")
+    return table, labels, excluded
+
+
+def _refuse_lost_classes(listing: Listing, table: ImageTable) -> None:
+    """Stop when a class had files and none of them could be read: it would vanish from the model."""
+    if not listing.exclusive:
+        return
+    for lost in sorted(set(listing.classes) - {name for entry in table.entries for name in entry.classes}):
+        files = {entry.name for entry in listing.entries if lost in entry.classes}
+        reasons = [item.reason for item in (*table.unreadable, *table.not_images) if item.name in files]
+        raise DataError(
+            f"None of the {len(files)} files of the class {lost!r} could be read ({reasons[0]}).",
+            "Convert or remove them.",
+        )
 
 
 def _refuse_bad_files(table: ImageTable, settings: DataSettings) -> None:
     """Stop when nothing, or too little, could be read."""
     bad, count = table.unreadable, len(table) + len(table.unreadable)
-    named = "; ".join(f"{file.name}: {file.reason}" for file in bad[:3])
+    named = "; ".join(f"{file.name}: {file.reason}" for file in (bad or table.not_images)[:3])
+    count = count or len(table.not_images)
     if not len(table):
         raise DataError(
             f"None of the {count} files in {settings.source} could be read as an image ({named or 'no images'}).",

@@ -60,6 +60,10 @@ class DataSettings:
     val_share: Annotated[float, Between(0, 0.5, above=True)]
     test_share: Annotated[float, Between(0, 0.5, above=True)]
     max_bad_share: Annotated[float, Between(0, 1)]
+    patients: str
+    patient_regex: str
+    uncertain: Annotated[str, OneOf(("leave-out", "negative", "positive"))]
+    contradictions: Annotated[str, OneOf(("leave-out", "keep"))]
     synthetic_images: Annotated[int, Between(60, 1_000_000)]
 
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.dataset.records import ImageTable, Listing
+from fedward.dataset.records import ImageTable, LeftOut, Listing
 from fedward.errors import UsageError
 
 PSEUDONYM_CHARACTERS = 16  # 64 bits: two of a million patients collide with probability 3e-8
@@ -43,15 +45,17 @@ def pseudonymize(table: ImageTable, key: bytes) -> NDArray[np.str_]:
     return np.array(pseudonyms, dtype=f"<U{PSEUDONYM_CHARACTERS}")
 
 
-def write_report(listing: Listing, table: ImageTable, notes: dict[str, int]) -> dict[str, object]:
+def write_report(
+    listing: Listing, table: ImageTable, notes: dict[str, int], left_out: Sequence[LeftOut]
+) -> dict[str, object]:
     """The hospital's own account of the stage: what was dropped, left out, and could not be read.
 
-    Kinds of fields and counts, never values. Unreadable files are named, so that somebody can look at them: the
-    report stays at the hospital.
+    Of headers it holds kinds of fields and counts, never values. Files that are not used are named, each with the
+    reason, so that somebody can look at them: the report stays at the hospital.
     """
     dropped = {kind: count for kind, count in sorted({**listing.dropped, **table.dropped}.items()) if count}
     return {
-        "note": "This report names unreadable files and stays at the hospital.",
+        "note": "This report names files and stays at the hospital.",
         "kept": "Grey pixels, labels, and a keyed pseudonym of each patient; nothing else.",
         "dropped": dropped,
         "not_detected": "Text burned into pixels, except where a DICOM header declares it.",
@@ -60,7 +64,9 @@ def write_report(listing: Listing, table: ImageTable, notes: dict[str, int]) -> 
         "unreadable_count": len(table.unreadable),
         "unreadable": [{"name": bad.name, "reason": bad.reason} for bad in table.unreadable],
         "not_images_count": len(table.not_images),
-        "not_images": list(table.not_images),
-        "skipped": dict(sorted(listing.skipped.items())),
+        "not_images": [item.name for item in table.not_images],
+        "skipped": dict(sorted(Counter(item.reason for item in listing.left_out).items())),
+        "left_out": [{"name": item.name, "reason": item.reason} for item in left_out],
+        "partly_used": [{"name": item.name, "reason": item.reason} for item in table.partly],
         "by_column": notes,
     }

@@ -27,7 +27,7 @@ from fedward.dataset.records import Entry
 from fedward.errors import ResourceError
 from fedward.files import make_folder, parse_json, sha256, write_atomic
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEPT_FILES = 8  # the newest; older ones are deleted
 
 
@@ -39,7 +39,9 @@ class DecodedFiles:
         images: uint8, shape (n, size, size); zeros where a file is unreadable.
         digests: uint8, shape (n, 32).
         is_dicom: bool, shape (n,).
-        reasons: Why a file is unreadable, "" for the readable.
+        reasons: Why a file gives no image, "" for those that do.
+        no_pictures: bool, shape (n,); which of the reasons are no damage.
+        notes: Counts by kind, a file, of what was not used of it.
         dropped: Counts of what is not passed on, by kind.
         burned_in: Number of DICOM files that declare text in their pixels.
     """
@@ -48,6 +50,8 @@ class DecodedFiles:
     digests: NDArray[np.uint8]
     is_dicom: NDArray[np.bool_]
     reasons: tuple[str, ...]
+    no_pictures: NDArray[np.bool_]
+    notes: tuple[dict[str, int], ...]
     dropped: Counter[str]
     burned_in: int
 
@@ -86,20 +90,26 @@ def load(path: Path, count: int, image_size: int) -> DecodedFiles | None:
                 digests=arrays["digests"],
                 is_dicom=arrays["is_dicom"],
                 reasons=tuple(rest["reasons"]),
+                no_pictures=arrays["no_pictures"],
+                notes=tuple(dict(note) for note in rest["notes"]),
                 dropped=Counter(rest["dropped"]),
                 burned_in=int(rest["burned_in"]),
             )
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-    expected = ((count, image_size, image_size), (count, 32), (count,), count)
-    found = (decoded.images.shape, decoded.digests.shape, decoded.is_dicom.shape, len(decoded.reasons))
+    expected = ((count, image_size, image_size), (count, 32), (count,), (count,), count, count)
+    arrays_found = (decoded.images, decoded.digests, decoded.is_dicom, decoded.no_pictures)
+    found = (*(array.shape for array in arrays_found), len(decoded.reasons), len(decoded.notes))
     return decoded if found == expected else None
 
 
 def save(path: Path, decoded: DecodedFiles) -> None:
     """Keep rows for the next run; where that fails, the next run decodes again."""
-    rest = {"reasons": decoded.reasons, "dropped": dict(decoded.dropped), "burned_in": decoded.burned_in}
+    rest = {
+        "reasons": decoded.reasons, "notes": decoded.notes, "dropped": dict(decoded.dropped),
+        "burned_in": decoded.burned_in,
+    }  # fmt: skip
     buffer = BytesIO()
     np.savez(
         buffer,
@@ -107,6 +117,7 @@ def save(path: Path, decoded: DecodedFiles) -> None:
         images=decoded.images,
         digests=decoded.digests,
         is_dicom=decoded.is_dicom,
+        no_pictures=decoded.no_pictures,
         rest=np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8),
     )
     content = buffer.getvalue()

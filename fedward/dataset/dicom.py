@@ -1,32 +1,49 @@
-"""DICOM files -> grey pixels as a radiologist would see them, and the patient id; nothing else of the header.
+"""DICOM files -> grey pixels as a radiologist would see them, and the patient id; nothing else of the header."""
 
-References:
-    DICOM PS3.3, C.11.1 (modality LUT: rescale), C.11.2 (VOI LUT: window), C.7.6.3 (photometric interpretation).
-"""
-
+import re
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from io import BytesIO
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from fedward.dataset.decoding import MAX_PIXELS, UnreadableImageError
+from fedward.dataset.decoding import MAX_FILE_BYTES, MAX_PIXELS, GreyImage
+from fedward.dataset.dicom_frame import read_frame
+from fedward.dataset.dicom_grey import to_grey
+from fedward.dataset.problems import NotAnImageError, UnreadableImageError
+
+MAX_NESTING = 32  # of sequences without a declared length, which are read at once; real headers have five
 
 _META_BYTES = 4096  # the file meta group, which names the transfer syntax, is shorter
-
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Sequence items and their ends, where lengths are not declared: what nests without bound. In both byte orders.
+_NESTING = re.compile(
+    rb"(\xfe\xff\x00\xe0\xff\xff\xff\xff|\xff\xfe\xe0\x00\xff\xff\xff\xff)"
+    rb"|\xfe\xff\x0d\xe0\x00\x00\x00\x00|\xff\xfe\xe0\x0d\x00\x00\x00\x00"
+)
 # What pydicom raises for damaged files; nothing wider, so that a bug stays a bug.
 _DAMAGE = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, OverflowError, NotImplementedError, RuntimeError, ArithmeticError, struct.error, zlib.error,
 )  # fmt: skip
+# SOP classes that are no pictures, though some of them have pixels: by the beginning of their UID.
+_NO_PICTURES = (
+    ("1.2.840.10008.1.3.10", "an index of files (DICOMDIR)"),
+    ("1.2.840.10008.5.1.4.1.1.88.", "a structured report"),
+    ("1.2.840.10008.5.1.4.1.1.11.", "a presentation state"),
+    ("1.2.840.10008.5.1.4.1.1.66.", "a segmentation or registration"),
+    ("1.2.840.10008.5.1.4.1.1.481.", "a radiotherapy object"),
+    ("1.2.840.10008.5.1.4.1.1.9.", "a waveform"),
+    ("1.2.840.10008.5.1.4.1.1.104.", "a document"),
+    ("1.2.840.10008.5.1.4.1.1.30", "a parametric map"),
+    ("1.2.840.10008.5.1.4.1.1.67", "a mapping of values"),
+    ("1.2.840.10008.5.1.4.38.", "a hanging protocol"),
+)
 
 
 def is_dicom(content: bytes) -> bool:
@@ -38,28 +55,31 @@ def is_dicom(content: bytes) -> bool:
     return plausible_element and (content[4:6].isalpha() or content[6:8] == b"\0\0")
 
 
-def decode_dicom(content: bytes) -> tuple[NDArray[np.float32], str, Counter[str], bool]:
+def decode_dicom(content: bytes, reserve: Callable[[int], None] = lambda _pixels: None) -> GreyImage:
     """Grey pixels of a DICOM image, its patient id, counts of what is dropped, and whether text is burned in.
 
-    Rescale slope and intercept, then the window (or VOI LUT) are applied; without a window the image's own range
-    is. MONOCHROME1 is inverted, so that white is dense in every file. Of several frames the first is taken.
-
-    Returns:
-        float32, shape (height, width), in [0, 255]; PatientID ("" if absent); counts by kind; burned-in flag.
+    Args:
+        content: The whole file.
+        reserve: Called with the number of pixels before any is decoded.
 
     Raises:
-        UnreadableImageError: it is damaged, holds no image, is too large, or compressed in a way not read here.
+        NotAnImageError: it is sound, and no picture.
+        UnreadableImageError: it is damaged, holds no image, is too large, or something in it is not read here.
     """
     header = _open(content)
-    if "PixelData" not in header:
-        raise UnreadableImageError("it is DICOM without an image")
     try:
-        frames = int(header.get("NumberOfFrames") or 1)
-        if int(header.Rows) * int(header.Columns) * max(frames, 1) * int(header.SamplesPerPixel) > 3 * MAX_PIXELS:
+        _require_picture(header)
+        pixels = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
+        if pixels > MAX_PIXELS:
             raise UnreadableImageError(f"it has more than {MAX_PIXELS:,} pixels")
-        grey = _grey(header)
+        reserve(pixels)
+        frame = read_frame(header)
+        grey, notes = to_grey(frame, header)
+        notes["frames beyond the first"] += frame.frames - 1
         burned_in = str(header.get("BurnedInAnnotation", "")).upper() == "YES"
-        return grey, _patient(header), _dropped(header), burned_in
+        return GreyImage(grey, _dropped(header), +notes, _patient(header), burned_in)
+    except MemoryError as error:
+        raise UnreadableImageError("its pixels need more memory than is given to one image") from error
     except _DAMAGE as error:
         raise UnreadableImageError(_reason(header)) from error
 
@@ -78,13 +98,60 @@ def patient_id(content: bytes) -> str:
 
 
 def _open(content: bytes) -> Dataset:
-    """Parse the header; the deflated syntax is refused before it can unpack into all of memory."""
+    """Parse the header, which may neither nest nor unpack without bound."""
     if DeflatedExplicitVRLittleEndian.encode() in content[:_META_BYTES]:
-        raise UnreadableImageError("it is DICOM in the deflated transfer syntax, which is not read here")
+        content = _inflated(content)
+    _refuse_nesting(content)
     try:
-        return pydicom.dcmread(BytesIO(content), force=True)
+        header = pydicom.dcmread(BytesIO(content), force=True)
+        if "TransferSyntaxUID" not in header.file_meta:  # files without a preamble do not say it, but show it
+            implicit = header.original_encoding[0]
+            header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     except _DAMAGE as error:
         raise UnreadableImageError("its DICOM header is damaged") from error
+    return header
+
+
+def _refuse_nesting(content: bytes) -> None:
+    """Refuse sequences inside sequences inside sequences, before a parser descends into them."""
+    depth = 0
+    for match in _NESTING.finditer(content):
+        depth = depth + 1 if match.group(1) else max(0, depth - 1)
+        if depth > MAX_NESTING:
+            raise UnreadableImageError(f"its header nests sequences more than {MAX_NESTING} deep")
+
+
+def _inflated(content: bytes) -> bytes:
+    """A file in the deflated transfer syntax as one that is not, of bounded size."""
+    try:
+        start = 144 + int.from_bytes(
+            content[140:144], "little"
+        )  # behind the meta group, whose first element says how long it is
+        if content[128:136] != b"DICM\x02\0\0\0":
+            raise UnreadableImageError("its DICOM header is damaged")
+        engine = zlib.decompressobj(-zlib.MAX_WBITS)
+        body = engine.decompress(content[start:], MAX_FILE_BYTES)
+    except _DAMAGE as error:
+        raise UnreadableImageError("its DICOM header is damaged") from error
+    if engine.unconsumed_tail:
+        raise UnreadableImageError(f"it unpacks to more than {MAX_FILE_BYTES // 2**20} MiB")
+    if not engine.eof:
+        raise UnreadableImageError("it is damaged or truncated")
+    return body
+
+
+def _require_picture(header: Dataset) -> None:
+    """Tell files that are no pictures from pictures without pixels."""
+    sop_class = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    for prefix, kind in _NO_PICTURES:
+        if sop_class.startswith(prefix):
+            raise NotAnImageError(f"it is DICOM without a picture: {kind}")
+    if "DirectoryRecordSequence" in header:
+        raise NotAnImageError("it is DICOM without a picture: an index of files (DICOMDIR)")
+    if not any(keyword in header for keyword in _PIXELS):
+        if "Rows" in header or not sop_class or "Image Storage" in UID(sop_class).name:
+            raise UnreadableImageError("it is DICOM without an image: the pixels are missing")
+        raise NotAnImageError("it is DICOM without a picture")
 
 
 def _patient(header: Dataset) -> str:
@@ -94,71 +161,9 @@ def _patient(header: Dataset) -> str:
 def _reason(header: Dataset) -> str:
     """Tell a damaged file from one whose compression has no decoder here."""
     syntax = header.file_meta.get("TransferSyntaxUID")
-    if isinstance(syntax, UID) and syntax.is_transfer_syntax and syntax.is_compressed:
-        known = "" if syntax.is_private or syntax.name == syntax else f" ({syntax.name})"
-        return f"its DICOM pixels are damaged or in a compression that is not read here{known}"
+    if isinstance(syntax, UID) and (syntax.is_private or not syntax.is_transfer_syntax):
+        return "its DICOM pixels are damaged, or in a transfer syntax that is not known here"
     return "its DICOM pixels are damaged or truncated"
-
-
-def _grey(header: Dataset) -> NDArray[np.float32]:
-    """First frame in [0, 255], dense is white."""
-    if "TransferSyntaxUID" not in header.file_meta:  # files without a preamble do not say it, but show it
-        implicit = header.original_encoding[0]
-        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    frame = pixel_array(header, index=0)
-    photometric = str(header.PhotometricInterpretation)
-    if photometric == "PALETTE COLOR":
-        frame = apply_color_lut(frame, header)
-    if frame.ndim == 3:
-        top = float(np.iinfo(frame.dtype).max)
-        luma: NDArray[np.float32] = (frame[..., :3] @ np.array([0.299, 0.587, 0.114]) * (255.0 / top)).astype(
-            np.float32
-        )
-        return luma
-    unit = _window(frame, header)
-    if photometric == "MONOCHROME1":
-        unit = 1.0 - unit
-    return (unit * 255.0).astype(np.float32)
-
-
-def _window(frame: NDArray[np.generic], header: Dataset) -> NDArray[np.float64]:
-    """Stored values -> [0, 1] through modality LUT and VOI LUT, or the used range where the file has no window."""
-    values = np.asarray(apply_modality_lut(frame, header), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImageError("it holds values that are not numbers")
-    if header.get("VOILUTSequence"):
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
-        unit: NDArray[np.float64] = np.clip(looked_up / (2**bits - 1), 0.0, 1.0)
-        return unit
-    center, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
-    if center is not None and width is not None and width >= 1:
-        return _apply_window(values, center, width, str(header.get("VOILUTFunction", "LINEAR")).upper())
-    used = frame != header.PixelPaddingValue if "PixelPaddingValue" in header else np.ones(frame.shape, dtype=bool)
-    if not used.any():
-        used = np.ones(frame.shape, dtype=bool)
-    low, high = float(values[used].min()), float(values[used].max())
-    return np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
-
-
-def _apply_window(values: NDArray[np.float64], center: float, width: float, function: str) -> NDArray[np.float64]:
-    """The three VOI functions of PS3.3 C.11.2.1."""
-    if function == "SIGMOID":
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -60.0, 60.0)))
-    if function == "LINEAR_EXACT":
-        return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-    if width == 1:
-        return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - (center - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
-
-
-def _first(value: object) -> float | None:
-    """The first of one or several numbers (files may bring several windows)."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, pydicom.multival.MultiValue):
-        return float(value[0]) if len(value) else None
-    return float(value)  # type: ignore[arg-type]
 
 
 def _dropped(header: Dataset) -> Counter[str]:

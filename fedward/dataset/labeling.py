@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.dataset.naming import positive_of_two
 from fedward.dataset.nih import FINDINGS as NIH_FINDINGS
 from fedward.dataset.records import Entry, Listing
+from fedward.dataset.walking import describe_left_out
 from fedward.errors import DataError
 
 ANY = "any"
@@ -35,7 +37,7 @@ class Choice:
 def choose_findings(listing: Listing, finding: str, expected: tuple[str, ...] | None = None) -> Choice:
     """Turn `finding` (auto, any, all or a name) into label columns for this source.
 
-    Two classes give one column: the class not named normal, negative, no_finding or 0, else the last by name.
+    Two classes give one column: the one whose name says that something was found (see `fedward.dataset.naming`).
     Three or more classes give one column each (`auto`, `all`), one for a NAME, or one for `any` class against the
     normal one. Sources with several findings an image (NIH) give one column for `any` finding (also `auto`), one
     for a NAME, or one for each finding (`all`).
@@ -46,12 +48,13 @@ def choose_findings(listing: Listing, finding: str, expected: tuple[str, ...] | 
         expected: Findings that a trained model outputs: the columns are then these, in their order.
 
     Raises:
-        DataError: one class only, an unknown name, or a source that lacks the expected findings.
+        DataError: one class only, an unknown name, a source that lacks the expected findings, or two classes of
+            which the names do not say which is the finding.
     """
     if listing.exclusive and len(listing.classes) < 2:
         only = f"only the class {listing.classes[0]!r}" if listing.classes else "no class at all"
         raise DataError(
-            f"The images show {only}, and a classifier needs two.",
+            f"The images show {only}, and a classifier needs two.{describe_left_out(listing.left_out)}",
             "Point --data at the folder that holds both classes.",
         )
     if expected:
@@ -65,12 +68,34 @@ def choose_findings(listing: Listing, finding: str, expected: tuple[str, ...] | 
     return _one(listing, _known(listing, finding))
 
 
-def label_images(entries: Sequence[Entry], choice: Choice) -> NDArray[np.float32]:
-    """Labels: float32, shape (n, findings), each 0 or 1."""
+def label_images(entries: Sequence[Entry], choice: Choice, uncertain: float = 0.0) -> NDArray[np.float32]:
+    """Labels: float32, shape (n, findings), each 0 or 1; `uncertain` where the source is not sure."""
     labels = np.zeros((len(entries), len(choice.findings)), dtype=np.float32)
     for row, entry in enumerate(entries):
-        labels[row] = [not positive.isdisjoint(entry.classes) for positive in choice.positive]
+        for column, positive in enumerate(choice.positive):
+            if not positive.isdisjoint(entry.classes):
+                labels[row, column] = 1.0
+            elif not positive.isdisjoint(entry.uncertain):
+                labels[row, column] = uncertain
     return labels
+
+
+def are_uncertain(entries: Sequence[Entry], choice: Choice) -> NDArray[np.bool_]:
+    """Of which images the source is not sure whether they show a finding; bool, shape (n,)."""
+    labels = label_images(entries, choice, float("nan"))
+    return np.asarray(np.isnan(labels).any(axis=1), dtype=np.bool_)
+
+
+def contradict(labels: NDArray[np.float32], digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which images are in the source again under other labels; bool, shape (n,)."""
+    rows: dict[bytes, list[int]] = {}
+    for row, digest in enumerate(digests):
+        rows.setdefault(digest.tobytes(), []).append(row)
+    found = np.zeros(len(labels), dtype=np.bool_)
+    for same in rows.values():
+        if len(same) > 1 and (labels[same] != labels[same[0]]).any():
+            found[same] = True
+    return found
 
 
 def require_two_classes(labels: NDArray[np.float32], choice: Choice) -> None:
@@ -94,8 +119,14 @@ def _is_two(listing: Listing) -> bool:
 
 def _positive_of_two(listing: Listing) -> str:
     """The class that counts as the finding."""
-    others = [name for name in listing.classes if name != listing.negative]
-    return others[-1]
+    first, second = listing.classes
+    found = positive_of_two(first, second)
+    if not found:
+        raise DataError(
+            f"Which of the classes {first!r} and {second!r} is the finding? Their names do not say.",
+            f"Give --positive {first!r} or --positive {second!r}.",
+        )
+    return found
 
 
 def _one(listing: Listing, name: str) -> Choice:
@@ -117,9 +148,9 @@ def _any(listing: Listing) -> Choice:
     if listing.exclusive and not listing.negative:
         raise DataError(
             f"None of the classes {_join(listing.classes)} is named as normal, so 'any finding' has no meaning.",
-            "Give --finding one of these names, or all.",
+            "Give --positive one of these names, or --finding all.",
         )
-    found = frozenset(name for name in listing.classes if name != listing.negative)
+    found = frozenset(name for name in listing.classes if name != listing.negative) - listing.no_findings
     return Choice((ANY,), (listing.negative or NO_FINDING, ANY), (found,))
 
 

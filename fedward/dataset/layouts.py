@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from fedward.dataset.folders import is_negative, list_class_folders, split_folders, visible_folders
+from fedward.dataset import nih, public_sets
+from fedward.dataset.folders import list_class_folders, split_folders
 from fedward.dataset.medmnist import list_medmnist
-from fedward.dataset.nih import find_table, list_nih
+from fedward.dataset.naming import negative_class
 from fedward.dataset.phantoms import list_phantoms
-from fedward.dataset.records import LAYOUTS, Listing
-from fedward.errors import DataError
+from fedward.dataset.records import LAYOUTS, LeftOut, Listing
+from fedward.dataset.walking import describe_left_out, visible_folders
+from fedward.errors import DataError, UsageError
 from fedward.settings import DataSettings
 
 SYNTHETIC = "synthetic"
@@ -17,28 +19,47 @@ def list_images(settings: DataSettings, seed: int) -> Listing:
     """List the images of a source without reading them (phantoms are drawn here).
 
     Raises:
-        DataError: the source is missing, of no known layout, or empty.
+        DataError: the source is missing, of no known layout, incomplete, or empty.
+        UsageError: no source is named.
     """
     if settings.source == SYNTHETIC:
         return list_phantoms(settings.synthetic_images, settings.image_size, seed)
-    source = Path(settings.source).expanduser()
-    if not source.exists():
-        raise DataError(f"There is no file or folder {source}.", "Check the path given to --data.")
+    if not settings.source.strip():
+        raise UsageError("The path of the data is empty.", "Give --data a folder, a .npz file, or 'synthetic'.")
+    source = _expanded(settings.source)
     if source.is_file():
         if not _starts_like_zip(source):
             raise _unknown(source)
         return list_medmnist(source)
     if not source.is_dir():
         raise _unknown(source)
-    listing = _list_folder(_inner(source))
+    try:
+        listing = _list_folder(_inner(source))
+    except OSError as error:
+        raise DataError(f"{source} could not be read: {error.strerror}.", "Check its permissions.") from error
     if not listing.entries:
-        raise _unknown(source)
+        raise _unknown(source, listing.left_out)
     return listing
 
 
+def _expanded(text: str) -> Path:
+    """The path that a user means.
+
+    Raises:
+        DataError: there is nothing, or it names a user who does not exist, or a link that points at itself.
+    """
+    try:
+        source = Path(text).expanduser()
+        source.stat()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None)
+        known = f" ({reason})" if reason and "No such file" not in reason else ""
+        raise DataError(f"There is no file or folder {text}{known}.", "Check the path given to --data.") from error
+    return source
+
+
 def _list_folder(source: Path) -> Listing:
-    table = find_table(source)
-    return list_nih(source, table) if table else list_class_folders(source)
+    return nih.recognize(source) or public_sets.recognize(source) or list_class_folders(source)
 
 
 def _inner(source: Path) -> Path:
@@ -46,10 +67,11 @@ def _inner(source: Path) -> Path:
     candidate = source
     for _ in range(3):
         folders = visible_folders(candidate)
-        if find_table(candidate) or split_folders(candidate) or any(is_negative(folder.name) for folder in folders):
+        known = nih.find_table(candidate) or public_sets.is_root(candidate) or split_folders(candidate)
+        if known or negative_class([folder.name for folder in folders]):
             return candidate
         if len(folders) != 1:
-            break
+            return candidate if len(folders) > 1 else source
         candidate = folders[0]
     return source
 
@@ -63,5 +85,8 @@ def _starts_like_zip(source: Path) -> bool:
         raise DataError(f"{source} could not be read: {error.strerror}.", "Check its permissions.") from error
 
 
-def _unknown(source: Path) -> DataError:
-    return DataError(f"{source} has no layout that is recognized.", f"Give one of these to --data: {LAYOUTS}.")
+def _unknown(source: Path, left_out: tuple[LeftOut, ...] = ()) -> DataError:
+    return DataError(
+        f"{source} has no layout that is recognized.{describe_left_out(left_out)}",
+        f"Give one of these to --data: {LAYOUTS}.",
+    )

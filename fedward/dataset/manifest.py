@@ -7,6 +7,7 @@ from fedward.dataset.labeling import Choice
 from fedward.dataset.records import SPLITS, Listing
 from fedward.dataset.splitting import SplitTable
 from fedward.dataset.storage import partition_digest
+from fedward.dataset.understanding import Understood
 from fedward.settings import DataSettings
 from fedward.types import ImageSet, Partition
 
@@ -20,9 +21,11 @@ def write_manifest(
     partitions: Sequence[Partition],
     settings: DataSettings,
     seed: int,
+    understood: Understood,
 ) -> dict[str, object]:
     """Describe a run. The source's path is left out: paths name people, too."""
-    shown = {key.replace("_", "-"): value for key, value in dataclasses.asdict(settings).items() if key != "source"}
+    private = {"source", "patients", "patient_regex"}
+    shown = {key.replace("_", "-"): value for key, value in dataclasses.asdict(settings).items() if key not in private}
     with_id = sum(bool(entry.patient) for entry in data.table.entries)
     if with_id == len(data.table):
         note = "The source names its patients; splits and hospitals never share one."
@@ -35,9 +38,13 @@ def write_manifest(
         "settings": shown,
         "findings": list(choice.findings),
         "class_names": list(choice.class_names),
+        "positive": {name: list(classes) for name, classes in understood.positive.items()},
         "images": len(data.table),
         "patients": len({int(group) for group in data.groups}),
-        "patient_ids": {"images_with_id": with_id, "images_without_id": len(data.table) - with_id, "note": note},
+        "patient_ids": {"images_with_id": with_id, "images_without_id": len(data.table) - with_id, "note": note}
+        | {"told_by": dict(understood.patients_by), "warnings": list(understood.warnings)},
+        "left_out": dict(understood.left_out),
+        "partly_used": dict(understood.partly),
         "splits": {
             "given": list(data.given),
             "carved_from_train": [split for split in SPLITS[1:] if split not in data.given],

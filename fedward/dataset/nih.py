@@ -1,28 +1,66 @@
-"""NIH ChestX-ray14: `Data_Entry*.csv` beside folders of images; findings separated by `|`, patient ids given."""
+"""NIH ChestX-ray14: `Data_Entry*.csv` (or Kaggle's `sample_labels.csv`) beside folders of images."""
 
-import csv
-from collections import Counter
+import re
 from pathlib import Path
 
-from fedward.dataset.folders import list_files, printable, visible_folders
-from fedward.dataset.records import Entry, Listing, Split
+from fedward.dataset.kinds import plain
+from fedward.dataset.patients import BY_NAME, patient_in_name
+from fedward.dataset.records import LeftOut, Listing, Split
+from fedward.dataset.tabled import NO_FINDING, Files, TableRow, incomplete, list_rows
+from fedward.dataset.tables import read_names, read_rows
+from fedward.dataset.walking import printable, visible_folders
 from fedward.errors import DataError
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
-NO_FINDING = "No Finding"
+NAME = "NIH"
+BY_TABLE = "the table's column Patient ID"
 
 _IMAGE, _LABELS, _PATIENT = "Image Index", "Finding Labels", "Patient ID"
-# Split lists of the official release, used where they are there.
-_SPLIT_LISTS: tuple[tuple[str, Split], ...] = (("train_val_list.txt", "train"), ("test_list.txt", "test"))
+_KNOWN = {plain(name): name for name in FINDINGS}
+# Split lists of the official release and copies of it, used where they are there.
+_SPLIT_LISTS: tuple[tuple[str, Split], ...] = (("train_val_list*.txt", "train"), ("test_list*.txt", "test"))
+_FILE = re.compile(r"\d{8}_\d{3}\.png", re.IGNORECASE)
+_ARCHIVE = re.compile(r"images(_\d{1,3})?", re.IGNORECASE)
+_STRANGE_LIST = "split lists that name none of the images"
 
 
 def find_table(source: Path) -> Path | None:
-    """The metadata table of a folder in the NIH layout, or None."""
-    tables = sorted(path for path in source.glob("Data_Entry*.csv") if path.is_file() and not path.is_symlink())
+    """The metadata table of a folder in the NIH layout, or None.
+
+    Raises:
+        DataError: there are two with different content, or the table is a link.
+    """
+    found = sorted(path for pattern in ("Data_Entry*.csv", "sample_labels.csv") for path in source.glob(pattern))
+    tables = [path for path in found if path.is_file() and not path.is_symlink()]
+    if found and not tables:
+        raise DataError(f"The table {found[0]} is a link, which is not followed.", "Copy it there.")
+    if len(tables) > 1 and len({path.read_bytes() for path in tables}) > 1:
+        raise DataError(
+            f"{source} holds {tables[0].name} and {tables[1].name}, which differ.", "Keep the one that is meant."
+        )
     return tables[0] if tables else None
+
+
+def recognize(source: Path) -> Listing | None:
+    """List the set if this is it.
+
+    Raises:
+        DataError: it is, and incomplete or unreadable.
+    """
+    table = find_table(source)
+    if table is not None:
+        return list_nih(source, table)
+    folders = visible_folders(source)
+    archives = [folder for folder in folders if _ARCHIVE.fullmatch(folder.name)]
+    if archives and len(archives) == len(folders):
+        inner = [folder / "images" if (folder / "images").is_dir() else folder for folder in archives]
+        names = [path.name for folder in inner for path in sorted(folder.iterdir())[:20]]
+        if names and all(_FILE.fullmatch(name) for name in names):
+            raise incomplete(source, "NIH ChestX-ray14", "the table Data_Entry_2017.csv (or Data_Entry_2017_v2020.csv)")
+    return None
 
 
 def list_nih(source: Path, table: Path) -> Listing:
@@ -31,71 +69,36 @@ def list_nih(source: Path, table: Path) -> Listing:
     Raises:
         DataError: the table cannot be read or lacks a column, or none of its images is there.
     """
-    skipped: Counter[str] = Counter()
-    rows = _read_rows(table)
-    files = {path.name: path for folder in visible_folders(source) for path in list_files(folder, source, skipped)}
-    given = _given_splits(source)
-    entries: dict[str, Entry] = {}
+    left_out: list[LeftOut] = []
+    rows = read_rows(table, (_IMAGE, _LABELS, _PATIENT))
+    files = Files(source, left_out)
+    given = _given_splits(source, {row[_IMAGE].casefold() for row in rows}, left_out)
+    found = []
     for row in rows:
-        name = row[_IMAGE]
-        if name in entries:
-            skipped["rows that repeat an image"] += 1
-        elif name not in files:
-            skipped["rows without an image file"] += 1
-        else:
-            shown = printable(files[name].relative_to(source).as_posix())
-            columns = {key: value for key, value in row.items() if key not in (_IMAGE, _LABELS, _PATIENT)}
-            entries[name] = Entry(shown, _findings(row[_LABELS]), row[_PATIENT], given.get(name), files[name], columns)
-    skipped["image files without a row"] = len(files) - len(entries)
-    if not entries:
-        raise DataError(
-            f"None of the {len(rows)} images in {table.name} is below {source}.", "Put them into a folder images/."
-        )
-    listed = tuple(sorted(entries.values(), key=lambda entry: entry.name))
-    occurring = {finding for entry in listed for finding in entry.classes}
-    return Listing(
-        layout="NIH",
-        entries=listed,
-        classes=tuple(sorted(occurring)),
-        negative=NO_FINDING,
-        exclusive=False,
-        skipped=dict(+skipped),
-        dropped={"file names": len(listed), "metadata table fields": sum(len(row) for row in rows) - len(rows)},
-    )
-
-
-def _read_rows(table: Path) -> list[dict[str, str]]:
-    """The table's rows as dictionaries, all fields stripped."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [name for name in (_IMAGE, _LABELS, _PATIENT) if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{table} has no column '{missing[0]}'.", "Use the table of the NIH release unchanged.")
-            return [{key: (row[key] or "").strip() for key in reader.fieldnames or ()} for row in reader]
-    except OSError as error:
-        raise DataError(f"{table} could not be read: {error.strerror}.", "Check its permissions.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{table} is not a CSV table in UTF-8.", "Use the table of the NIH release unchanged."
-        ) from error
+        columns = {key: value for key, value in row.items() if key not in (_IMAGE, _LABELS, _PATIENT)}
+        patient, by = row[_PATIENT], BY_TABLE
+        if not patient:
+            patient, by = patient_in_name(row[_IMAGE]), BY_NAME
+        split = given.get(row[_IMAGE].casefold())
+        found.append(TableRow(row[_IMAGE], _findings(row[_LABELS]), patient, by if patient else "", split, columns))
+    return list_rows(NAME, files, found, left_out, table.name)
 
 
 def _findings(labels: str) -> tuple[str, ...]:
-    """`Cardiomegaly|Effusion` -> both; `No Finding` -> none."""
-    names = {printable(name.strip()) for name in labels.split("|")} - {"", NO_FINDING}
-    return tuple(sorted(names))
+    """`Cardiomegaly|Effusion` -> both, in the release's spelling; `No Finding` -> none."""
+    names = {printable(name.strip()) for name in labels.split("|")}
+    return tuple(sorted(_KNOWN.get(plain(name), name) for name in names if plain(name) not in ("", plain(NO_FINDING))))
 
 
-def _given_splits(source: Path) -> dict[str, Split]:
+def _given_splits(source: Path, images: set[str], left_out: list[LeftOut]) -> dict[str, Split]:
     """The official split lists, where the release's text files are there."""
     given: dict[str, Split] = {}
-    for file_name, split in _SPLIT_LISTS:
-        path = source / file_name
-        if not path.is_file() or path.is_symlink():
-            continue
-        try:
-            given.update(dict.fromkeys(path.read_text(encoding="utf-8").split(), split))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} could not be read.", "Use the list of the NIH release, or remove it.") from error
+    for pattern, split in _SPLIT_LISTS:
+        for path in sorted(source.glob(pattern)):
+            if not path.is_file() or path.is_symlink():
+                continue
+            names = {name.replace("\\", "/").rpartition("/")[2].casefold() for name in read_names(path)}
+            if not names & images:
+                left_out.append(LeftOut(path.name, _STRANGE_LIST))
+            given.update(dict.fromkeys(names, split))
     return given

@@ -55,7 +55,13 @@ def list_phantoms(count: int, image_size: int, seed: int) -> Listing:
         rows = slice(start, start + _BATCH)
         images[rows] = _render(_Patients(geometry[rows]), _Patients(views[rows]), positive[rows], image_size, rng)
     entries = tuple(
-        Entry(f"phantom {row}", (FINDING if positive[row] else NEGATIVE,), f"phantom patient {patient_of[row]}", None)
+        Entry(
+            f"phantom {row}",
+            (FINDING if positive[row] else NEGATIVE,),
+            f"phantom patient {patient_of[row]}",
+            None,
+            patient_by="the phantoms' own names",
+        )
         for row in range(count)
     )
     return Listing("synthetic", entries, (NEGATIVE, FINDING), NEGATIVE, exclusive=True, pixels=images)

@@ -1,7 +1,7 @@
 """The values that pass between the steps of preprocessing; none of them leaves the hospital."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,10 @@ class Entry:
         patient: The source's own patient id; "" where it has none.
         split: The split that the source put it into; None where the source has no splits.
         path: The file; None where the source keeps all pixels in one array.
-        columns: What else the source says of the image, by column name (the NIH csv).
+        columns: What else the source says of the image, by column name.
+        patient_by: How the patient is known.
+        header_patient: PatientID of a DICOM file, "" where it has none; not yet believed.
+        uncertain: Findings of which the source itself says that it is not sure.
     """
 
     name: str
@@ -36,6 +39,9 @@ class Entry:
     split: Split | None
     path: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    patient_by: str = ""
+    header_patient: str = ""
+    uncertain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,11 @@ class Listing:
         classes: Names of all classes or findings, in the order of the model's outputs.
         negative: The class that means "no finding"; "" where none has a name for that.
         exclusive: Whether each image is of exactly one class (folders), not of any number of findings (NIH).
-        pixels: Raw pixels where the source is one array: shape (n, height, width[, 3]); else None.
-        skipped: How many files were left out unread, by reason.
+        pixels: Where the source is one array: uint8, or float32 in [0, 255]; shape (n, height, width[, 3]); else None.
+        left_out: Files and folders that were left out unread, each with the reason.
         dropped: How many fields of the listing itself are not passed on, by kind.
+        no_findings: Classes that may be asked for by name, and are no finding for "any" (support devices).
+        note: What else the reader should know, a sentence; "" for nothing.
     """
 
     layout: str
@@ -59,8 +67,10 @@ class Listing:
     negative: str
     exclusive: bool
     pixels: NDArray[np.generic] | None = None
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    left_out: "tuple[LeftOut, ...]" = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    no_findings: frozenset[str] = frozenset()
+    note: str = ""
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -70,8 +80,8 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """A file that gave no image, and why."""
+class LeftOut:
+    """A file or folder that is not used, or not all of it, and why."""
 
     name: str
     reason: str
@@ -87,6 +97,7 @@ class ImageTable:
         digests: uint8, shape (n, 32); SHA-256 of each image's grey pixels at full size.
         unreadable: Files left out because they could not be read.
         not_images: Files left out because they neither are images nor claim to be.
+        partly: Images of which something was not used: further frames, windows that are no numbers.
         dropped: How many fields were read past and not passed on, by kind.
         burned_in: Number of DICOM files that say themselves that text is burned into their pixels.
     """
@@ -94,22 +105,20 @@ class ImageTable:
     entries: tuple[Entry, ...]
     images: NDArray[np.uint8]
     digests: NDArray[np.uint8]
-    unreadable: tuple[Unreadable, ...]
-    not_images: tuple[str, ...]
+    unreadable: tuple[LeftOut, ...]
+    not_images: tuple[LeftOut, ...]
     dropped: Mapping[str, int]
     burned_in: int
+    partly: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def take(self, rows: NDArray[np.intp]) -> "ImageTable":
         """The same table with only some rows."""
-        return ImageTable(
+        return replace(
+            self,
             entries=tuple(self.entries[row] for row in rows),
             images=self.images[rows],
             digests=self.digests[rows],
-            unreadable=self.unreadable,
-            not_images=self.not_images,
-            dropped=self.dropped,
-            burned_in=self.burned_in,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.dataset.records import SPLITS, ImageTable, Split
+from fedward.dataset.records import SPLITS, ImageTable, LeftOut, Split
 
 TRAIN, VAL, TEST = range(3)
 _STREAM = 0x5911  # keeps these draws apart from others under the same seed
@@ -27,6 +27,7 @@ class SplitTable:
         groups: int, shape (n,); equal where images share a patient or are identical, directly or through others.
         given: The splits that the source brought.
         removed: Images taken out of a split because another one keeps them: counts by split and reason.
+        left_out: The same images by name.
     """
 
     table: ImageTable
@@ -35,6 +36,7 @@ class SplitTable:
     groups: NDArray[np.intp]
     given: tuple[Split, ...]
     removed: Mapping[str, Mapping[str, int]]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def split_by_patient(
@@ -58,13 +60,13 @@ def split_by_patient(
     given = tuple(split for split in SPLITS if any(entry.split == split for entry in table.entries))
     # Where only some images have a split (NIH lists that do not name them all), the others are for training.
     split = np.array([SPLITS.index(entry.split or "train") for entry in table.entries], dtype=np.int8)
-    kept, removed = _resolve(table, split)
+    kept, removed, left_out = _resolve(table, split)
     table, labels, split = table.take(kept), labels[kept], split[kept]
     groups = group_images(table)
     if not given or "train" in given:
         shares = {VAL: 0.0 if "val" in given else val_share, TEST: 0.0 if "test" in given else test_share}
         _carve(split, groups, strata(labels, groups), shares, np.random.default_rng([seed, _STREAM]))
-    return SplitTable(table, labels, split, groups, given, removed)
+    return SplitTable(table, labels, split, groups, given, removed, tuple(left_out))
 
 
 def group_images(table: ImageTable) -> NDArray[np.intp]:
@@ -104,9 +106,12 @@ def strata(labels: NDArray[np.float32], groups: NDArray[np.intp]) -> NDArray[np.
     return np.where(present.any(axis=1), rarity.argmin(axis=1) + 1, 0).astype(np.intp)
 
 
-def _resolve(table: ImageTable, split: NDArray[np.int8]) -> tuple[NDArray[np.intp], dict[str, dict[str, int]]]:
+def _resolve(
+    table: ImageTable, split: NDArray[np.int8]
+) -> tuple[NDArray[np.intp], dict[str, dict[str, int]], list[LeftOut]]:
     """Rows to keep when given splits overlap: test keeps a patient or image, then val."""
     kept: list[int] = []
+    left_out: list[LeftOut] = []
     removed: dict[str, dict[str, int]] = {}
     patients: set[str] = set()
     digests: set[bytes] = set()
@@ -121,10 +126,13 @@ def _resolve(table: ImageTable, split: NDArray[np.int8]) -> tuple[NDArray[np.int
             reason = "shared patient" if shares_patient else "identical image"
             counts = removed.setdefault(SPLITS[part], {})
             counts[reason] = counts.get(reason, 0) + 1
+            left_out.append(
+                LeftOut(table.entries[row].name, f"images of {SPLITS[part]} with a {reason} in another split")
+            )
         patients |= {table.entries[row].patient for row in mine} - {""}
         digests |= {table.digests[row].tobytes() for row in mine}
         kept += mine
-    return np.array(sorted(kept), dtype=np.intp), removed
+    return np.array(sorted(kept), dtype=np.intp), removed, left_out
 
 
 def _carve(

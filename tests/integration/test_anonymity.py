@@ -162,7 +162,7 @@ def test_order_of_images_does_not_follow_file_names(tmp_path: Path) -> None:
     """The same pictures under other names, in other name order, without ids: the same partitions."""
     for name, order in (("one", range(40)), ("two", reversed(range(40)))):
         for position, index in enumerate(order):
-            folder = tmp_path / name / "train" / ("A" if index % 2 else "B")
+            folder = tmp_path / name / "train" / ("no" if index % 2 else "yes")
             write(folder / f"{position:03d}.png", encoded(picture(index)))
     parts = [select_split(data_settings(tmp_path / name, test_share=0.3), 1, "all") for name in ("one", "two")]
     assert np.array_equal(parts[0].images, parts[1].images)

@@ -20,7 +20,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_writes_partitions_manifest_and_report(tmp_path: Path) -> None:
-    source, out, key = class_folders(tmp_path / "data", {"A": 12, "B": 12}), tmp_path / "out", tmp_path / "key"
+    source, out, key = class_folders(tmp_path / "data", {"no": 12, "yes": 12}), tmp_path / "out", tmp_path / "key"
     options = ["--hospitals", "2", "--image-size", "16", "--seed", "7", "--key-file", str(key)]
     done = command(str(source), str(out), *options)
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_errors_are_one_sentence_and_a_code(arguments: list[str], code: int, wor
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedData:
-    return preprocess(data_settings(class_folders(tmp_path / "data", {"A": 12, "B": 12})), 1, KEY)
+    return preprocess(data_settings(class_folders(tmp_path / "data", {"no": 12, "yes": 12})), 1, KEY)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sample_images import CR, dicom, encoded, lookup_table, picture
 
 from data_preprocessing import load_partition, read_image, save_partition
-from fedward.dataset.decoding import UnreadableImageError, quiet_decoders
+from fedward.dataset.decoding import quiet_decoders
 from fedward.dataset.medmnist import list_medmnist
+from fedward.dataset.problems import UnreadableImageError
 from fedward.dataset.reading import decode
 from fedward.errors import DataError, FedwardError
 from fedward.types import HospitalId, ImageSet, Partition

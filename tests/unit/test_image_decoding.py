@@ -8,14 +8,16 @@ import pytest
 from PIL import Image
 from sample_images import encoded, picture
 
-from fedward.dataset.decoding import UnreadableImageError, decode_raster, finish, stretch
+from fedward.dataset.decoding import finish, stretch
+from fedward.dataset.problems import UnreadableImageError
+from fedward.dataset.rasters import decode_raster
 from fedward.dataset.reading import decode
 
 PICTURE = picture(1)
 
 
 def grey_of(content: bytes) -> np.ndarray:
-    return np.asarray(decode_raster(content)[0], dtype=np.float64)
+    return np.asarray(decode_raster(content).grey, dtype=np.float64)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "PPM"])
@@ -73,9 +75,9 @@ def test_stretch_of_signed_and_of_fractions() -> None:
 def test_exif_orientation_is_applied_and_counted() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate clockwise to show
-    grey, dropped = decode_raster(encoded(PICTURE, "PNG", exif=exif))
-    assert np.array_equal(grey, np.rot90(PICTURE, -1))
-    assert dropped["EXIF fields"] == 1
+    found = decode_raster(encoded(PICTURE, "PNG", exif=exif))
+    assert np.array_equal(found.grey, np.rot90(PICTURE, -1))
+    assert found.dropped["EXIF fields"] == 1
 
 
 def test_resizing_keeps_the_mean_and_squashes_to_a_square() -> None:
