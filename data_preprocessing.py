@@ -28,28 +28,23 @@ from fedward.dataset import cache
 from fedward.dataset.anonymization import pseudonymize, write_report
 from fedward.dataset.apart import Helpers
 from fedward.dataset.decoding import quiet_decoders, read_bytes
-from fedward.dataset.labeling import (
-    Choice,
-    are_uncertain,
-    choose_findings,
-    contradict,
-    label_images,
-    require_two_classes,
-)
+from fedward.dataset.exclusion import label_table, refuse_bad_files, refuse_lost_classes
+from fedward.dataset.labeling import Choice, choose_findings, require_two_classes
 from fedward.dataset.layouts import SYNTHETIC, list_images
 from fedward.dataset.manifest import write_manifest
+from fedward.dataset.naming import asked_finding
 from fedward.dataset.partitioning import share_out
 from fedward.dataset.patients import settle_patients
 from fedward.dataset.problems import UnreadableImageError
 from fedward.dataset.reading import decode_apart, read_array, read_files
-from fedward.dataset.records import SPLITS, ImageTable, LeftOut, Listing
+from fedward.dataset.records import SPLITS, LeftOut, Listing
 from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
 from fedward.dataset.storage import load_partition, partition_digest, save_partition
-from fedward.dataset.understanding import Understood, understand
+from fedward.dataset.understanding import Understood, understand, understood_table
 from fedward.errors import DataError, FedwardError, UsageError
 from fedward.files import making_folder, write_atomic
 from fedward.progress import Progress, silent
-from fedward.settings import DataSettings
+from fedward.settings import DataSettings, Settings
 from fedward.tables import Scalar
 from fedward.types import HospitalId, ImageSet, Partition
 
@@ -63,10 +58,6 @@ __all__ = [
     "save_partition",
     "select_split",
 ]
-
-
-UNCERTAIN = "images of whose finding the source is not sure"
-CONTRADICTED = "images that are there again under another label"
 
 
 @dataclass(frozen=True)
@@ -220,65 +211,13 @@ def _split(
     else:
         folder = cache_folder or cache.default_folder()
         table = read_files(listing, settings.image_size, progress, workers, folder)
-    _refuse_bad_files(table, settings)
-    _refuse_lost_classes(listing, table)
+    refuse_bad_files(table, settings)
+    refuse_lost_classes(listing, table)
     table, told = settle_patients(table, settings.patients, settings.patient_regex)
-    table, labels, excluded = _labeled(table, choice, settings)
+    table, labels, excluded = label_table(table, choice, settings)
     data = split_by_patient(table, labels, settings.val_share, settings.test_share, seed)
     left_out = (*listing.left_out, *table.unreadable, *table.not_images, *excluded, *data.left_out)
     return listing, data, choice, understand(listing, data, choice, told, left_out), left_out
-
-
-def _labeled(
-    table: ImageTable, choice: Choice, settings: DataSettings
-) -> tuple[ImageTable, NDArray[np.float32], list[LeftOut]]:
-    """Labels, without the images whose label is uncertain or contradicts another copy's."""
-    excluded: list[LeftOut] = []
-    if settings.uncertain == "leave-out":
-        unsure = are_uncertain(table.entries, choice)
-        excluded += [LeftOut(table.entries[row].name, UNCERTAIN) for row in np.flatnonzero(unsure)]
-        table = table.take(np.flatnonzero(~unsure))
-    labels = label_images(table.entries, choice, float(settings.uncertain == "positive"))
-    if settings.contradictions == "leave-out":
-        for_training = np.array([entry.split in (None, "train") for entry in table.entries], dtype=np.bool_)
-        twice = for_training.copy()  # copies in given val and test splits stay, and send theirs out of train later
-        twice[for_training] = contradict(labels[for_training], table.digests[for_training])
-        excluded += [LeftOut(table.entries[row].name, CONTRADICTED) for row in np.flatnonzero(twice)]
-        table, labels = table.take(np.flatnonzero(~twice)), labels[~twice]
-    if not len(table):
-        raise DataError("No image is left to use: all are uncertain or contradict each other.", "Check the labels.")
-    return table, labels, excluded
-
-
-def _refuse_lost_classes(listing: Listing, table: ImageTable) -> None:
-    """Stop when a class had files and none of them could be read: it would vanish from the model."""
-    if not listing.exclusive:
-        return
-    for lost in sorted(set(listing.classes) - {name for entry in table.entries for name in entry.classes}):
-        files = {entry.name for entry in listing.entries if lost in entry.classes}
-        reasons = [item.reason for item in (*table.unreadable, *table.not_images) if item.name in files]
-        raise DataError(
-            f"None of the {len(files)} files of the class {lost!r} could be read ({reasons[0]}).",
-            "Convert or remove them.",
-        )
-
-
-def _refuse_bad_files(table: ImageTable, settings: DataSettings) -> None:
-    """Stop when nothing, or too little, could be read."""
-    bad, count = table.unreadable, len(table) + len(table.unreadable)
-    named = "; ".join(f"{file.name}: {file.reason}" for file in (bad or table.not_images)[:3])
-    count = count or len(table.not_images)
-    if not len(table):
-        raise DataError(
-            f"None of the {count} files in {settings.source} could be read as an image ({named or 'no images'}).",
-            "Check --data and the files.",
-        )
-    if len(bad) / count > settings.max_bad_share:
-        raise DataError(
-            f"{len(bad)} of {count} files in {settings.source} could not be read, more than data.max-bad-share = "
-            f"{settings.max_bad_share:g} allows ({named}).",
-            "Repair or remove them, or raise that share.",
-        )
 
 
 def _require_training_data(data: SplitTable, choice: Choice) -> None:
@@ -335,6 +274,7 @@ def main(
     source: Annotated[str, typer.Argument(help="Folder, .npz file, or 'synthetic'.")],
     out: Annotated[Path, typer.Argument(help="New folder for partitions, manifest.json and report.json.")],
     finding: Annotated[str | None, typer.Option(help="auto, any, all, or a class or finding.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The class that counts as found; as --finding NAME.")] = None,
     hospitals: Annotated[int | None, typer.Option(help="Number of hospitals.")] = None,
     partition: Annotated[str | None, typer.Option(help="iid, dirichlet or by-column.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
@@ -343,40 +283,65 @@ def main(
     val_share: Annotated[float | None, typer.Option(help="Used where the data has no val split.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Used where the data has no test split.")] = None,
     max_bad_share: Annotated[float | None, typer.Option(help="More unreadable files than this stop.")] = None,
+    patients: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="Table of image and patient, believed before all else.")
+    ] = None,
+    patient_regex: Annotated[
+        str | None, typer.Option(help="Takes the patient from an image's path: its first group.")
+    ] = None,
+    uncertain: Annotated[
+        str | None, typer.Option(help="leave-out, negative or positive: where the source is not sure.")
+    ] = None,
+    contradictions: Annotated[
+        str | None, typer.Option(help="leave-out or keep: one picture under two labels, for training.")
+    ] = None,
     synthetic_images: Annotated[int | None, typer.Option(help="Number of phantoms.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides splits and hospitals.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     key_file: Annotated[
         Path | None, typer.Option(help="Pseudonym key, made when missing; without: a fresh one, kept nowhere.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood, and write nothing.")] = False,
 ) -> None:
     """Turn a folder of X-rays into anonymous partitions, one for each hospital."""
     given: dict[str, Scalar | None] = {
-        "data.source": source, "data.finding": finding, "data.hospitals": hospitals, "data.partition": partition,
-        "data.alpha": alpha, "data.column": column, "data.image-size": image_size, "data.val-share": val_share,
-        "data.test-share": test_share, "data.max-bad-share": max_bad_share,
+        "data.source": source, "data.patients": patients, "data.patient-regex": patient_regex,
+        "data.uncertain": uncertain, "data.contradictions": contradictions, "data.hospitals": hospitals,
+        "data.partition": partition, "data.alpha": alpha, "data.column": column, "data.image-size": image_size,
+        "data.val-share": val_share, "data.test-share": test_share, "data.max-bad-share": max_bad_share,
         "data.synthetic-images": synthetic_images, "training.seed": seed,
     }  # fmt: skip
     console = Console(stderr=True)
     try:
+        given["data.finding"] = asked_finding(finding, positive)
         settings = settings_module.load(config, *((key, value) for key, value in given.items() if value is not None))
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} is in use.", "Choose a new folder.")
-        with ProgressBar(console=console, transient=True) as bar:
-            task = bar.add_task("preprocess", total=None)
-            prepared = preprocess(
-                settings.data,
-                settings.training.seed,
-                _read_key(key_file),
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        write_partitions(out, prepared)
+        _write(settings, None if dry_run else out, key_file, console)
     except FedwardError as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
-    sys.stdout.write(json.dumps(prepared.manifest, indent=2) + "\n")
+
+
+def _write(settings: Settings, out: Path | None, key_file: Path | None, console: Console) -> None:
+    """Preprocess, show what was understood, and write it unless there is no folder to write to."""
+    if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    with ProgressBar(console=console, transient=True) as bar:
+        task = bar.add_task("preprocess", total=None)
+        prepared = preprocess(
+            settings.data,
+            settings.training.seed,
+            _read_key(key_file if out else None),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    understood = prepared.understood
+    (console if out else Console()).print(understood_table(understood))
+    for sentence in filter(None, (understood.left_out_line(), *understood.warnings)):
+        console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if out:
+        write_partitions(out, prepared)
+        sys.stdout.write(json.dumps(prepared.manifest, indent=2) + "\n")
 
 
 if __name__ == "__main__":

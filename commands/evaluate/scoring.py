@@ -17,6 +17,9 @@ from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
 from fedward.tables import one_table
 
+# Settings of data that records of older runs lack, and what those runs did.
+_OLDER_RUNS = {"patients": "", "patient-regex": "", "uncertain": "leave-out", "contradictions": "keep"}
+
 
 def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> None:
     """Print all figures of a model on a set of images.
@@ -90,7 +93,7 @@ def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSetti
     if not model.is_dir():
         return defaults, False
     stored = SimulationFolder(model).server.load_record().settings
-    trained = one_table("data", DataSettings, stored.get("data", {}))
+    trained = one_table("data", DataSettings, _OLDER_RUNS | stored.get("data", {}))
     same = trained.source == source or (
         "synthetic" not in (trained.source, source) and Path(trained.source).resolve() == Path(source).resolve()
     )

@@ -9,6 +9,7 @@ import typer
 
 from commands import console
 from fedward import settings as setting
+from fedward.dataset.naming import asked_finding
 from fedward.errors import UsageError
 from fedward.plugins import PRIVACY_MODES
 from fedward.settings import Settings
@@ -18,6 +19,7 @@ from fedward.tables import Scalar
 def simulate(
     data: Annotated[str | None, typer.Option(help="Folder, .npz file, or 'synthetic'.")] = None,
     finding: Annotated[str | None, typer.Option(help="What to find: a class or finding, 'any' or 'all'.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The class that counts as found; as --finding NAME.")] = None,
     hospitals: Annotated[int | None, typer.Option(help="How many hospitals take part.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds are decided.")] = None,
     local_epochs: Annotated[int | None, typer.Option(help="Epochs at each hospital in a round.")] = None,
@@ -26,6 +28,12 @@ def simulate(
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
     column: Annotated[str | None, typer.Option(help="Of by-column: column of the metadata.")] = None,
+    patients: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="Table of image and patient, believed before all else.")
+    ] = None,
+    patient_regex: Annotated[
+        str | None, typer.Option(help="Takes the patient from an image's path: its first group.")
+    ] = None,
     privacy: Annotated[
         str | None, typer.Option(click_type=click.Choice(tuple(PRIVACY_MODES)), help="What is protected by noise.")
     ] = None,
@@ -38,34 +46,44 @@ def simulate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train each hospital alone, and on all images in one place.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood of the data, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Simulate a federation of hospitals on this machine."""
     flags: list[tuple[str, Scalar | None]] = [
-        ("data.source", data),
-        ("data.finding", finding),
-        ("data.hospitals", hospitals),
-        ("training.rounds", rounds),
-        ("training.local-epochs", local_epochs),
-        ("data.partition", partition),
-        ("data.alpha", alpha),
-        ("data.column", column),
-        ("privacy.mode", privacy),
-        ("training.seed", seed),
-    ]
+        ("data.source", data), ("data.finding", asked_finding(finding, positive)), ("data.hospitals", hospitals),
+        ("training.rounds", rounds), ("training.local-epochs", local_epochs), ("data.partition", partition),
+        ("data.alpha", alpha), ("data.column", column), ("data.patients", patients),
+        ("data.patient-regex", patient_regex), ("privacy.mode", privacy), ("training.seed", seed),
+    ]  # fmt: skip
     given = [(key, value) for key, value in flags if value is not None]
     given += [setting.parse_assignment(text) for text in assignments or ()]
     if resume:
-        if out is None or config or given:
+        if out is None or config or given or dry_run:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
-        folder, settings = out, None
-    else:
-        folder = out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-        from fedward.privacy.accounting import calibrated
+        _see_through(out, None, baselines)
+        return
+    settings = _load(config, given)
+    if dry_run:
+        from commands.simulate.reading import show_reading
 
-        settings = calibrated(allow_two_hospitals(setting.load(config, *given)))
-        if settings.privacy.mode == "none":
-            console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
+        show_reading(settings)
+        return
+    _see_through(out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ"), settings, baselines)
+
+
+def _load(config: Path | None, given: list[tuple[str, Scalar]]) -> Settings:
+    """The settings of a new run, with what they lack of privacy said."""
+    from fedward.privacy.accounting import calibrated
+
+    settings = calibrated(allow_two_hospitals(setting.load(config, *given)))
+    if settings.privacy.mode == "none":
+        console.warn("No differential privacy: updates are encrypted, but the model may remember patients.")
+    return settings
+
+
+def _see_through(folder: Path, settings: Settings | None, baselines: bool) -> None:
+    """Start a run, or without settings continue one, and print its table."""
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
     from fedward.figures.reporting import final_table

@@ -1,6 +1,5 @@
 """A simulated run from beginning to end: prepare, federate, conclude."""
 
-import secrets
 import shutil
 import tempfile
 import threading
@@ -19,8 +18,9 @@ from commands.simulate import baselines
 from commands.simulate.conclusion import conclude
 from commands.simulate.founding import settle_founding
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
+from commands.simulate.reading import read_data
 from commands.simulate.watching import watch
-from data_preprocessing import PreparedData, preprocess
+from data_preprocessing import PreparedData
 from fedward import settings as setting
 from fedward.flower import FlowerSimulation
 from fedward.folders.simulation import SimulationFolder
@@ -43,8 +43,8 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
     """
     clock, started = Stopwatch(), time.perf_counter()
     SimulationFolder(path).check_unused()
-    with clock.measure("preprocess"), console.bar("Reading images") as report:
-        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+    with clock.measure("preprocess"):
+        data = read_data(settings)
     _warn_of_unnamed_patients(data, settings)
     with ExitStack() as stack:
         folder = SimulationFolder.create(path.resolve())

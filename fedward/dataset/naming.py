@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from fedward.dataset.kinds import plain
+from fedward.errors import UsageError
 
 _NOTHING = frozenset({
     "normal", "normals", "healthy", "health", "negative", "neg", "0", "no", "none", "nothing", "clear", "clean",
@@ -13,7 +14,7 @@ _NOTHING = frozenset({
     "gesund", "sano", "sain", "sana", "sin", "kein", "keine", "ohne", "noncancer", "nodisease", "nomask", "reference",
 })  # fmt: skip
 _SOMETHING = frozenset({
-    "positive", "pos", "1", "yes", "true", "present", "presence", "abnormal", "abnormality", "pathological",
+    "positive", "pos", "yes", "true", "present", "presence", "abnormal", "abnormality", "pathological",
     "pathology", "pathologic", "sick", "ill", "illness", "disease", "diseased", "infected", "infection", "affected",
     "finding", "findings", "case", "cases", "patient", "patients", "pneumonia", "covid", "covid19", "sars", "sarscov2",
     "ncov", "tb", "tuberculosis", "cancer", "tumor", "tumour", "malignant", "malignancy", "nodule", "nodules", "mass",
@@ -44,12 +45,27 @@ def positive_of_two(first: str, second: str) -> str:
     return ""
 
 
+def asked_finding(finding: str | None, positive: str | None) -> str | None:
+    """What --finding and --positive ask for together: --positive names the class that counts as found.
+
+    Raises:
+        UsageError: both are given, or --positive is no name.
+    """
+    if positive is None:
+        return finding
+    if finding is not None:
+        raise UsageError("--finding and --positive were both given.", "Give one: --positive NAME is --finding NAME.")
+    if not positive.strip() or positive in ("auto", "any", "all"):
+        raise UsageError(f"--positive {positive!r} is not the name of a class.", "Give a class's name, or --finding.")
+    return positive
+
+
 def _says_nothing(name: str, names: Sequence[str]) -> bool:
     """Whether a name denies: alone, in its first word, or by denying another class's name."""
     words = _words(name)
     if plain(name) in _NOTHING or (words[:1] and words[0] in _NOTHING):
         return True
-    if words[:1] == ["0"]:
+    if name.strip() == "-1":
         return True
     others = {plain(other) for other in names if other != name}
     if any(plain(name) == plain(denial) + other for denial in _DENIALS for other in others if other):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.dataset.kinds import plain
 from fedward.dataset.splitting import TRAIN, SplitTable, strata
 from fedward.errors import DataError, UsageError
 from fedward.settings import DataSettings
@@ -158,6 +159,7 @@ def _column_values(data: SplitTable, column: str) -> tuple[list[str], int]:
     if not column:
         raise UsageError("The partition by-column needs a column.", "Name one with --column.")
     known = sorted({name for entry in data.table.entries for name in entry.columns})
+    column = next((name for name in known if plain(name) == plain(column)), column)
     if column not in known:
         closest = difflib.get_close_matches(column, known, n=1, cutoff=0.0)
         raise DataError(

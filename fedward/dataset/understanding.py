@@ -112,7 +112,8 @@ def understood_table(understood: Understood) -> Table:
         findings = ", ".join(f"{key} {value}" for key, value in list(counts.items())[2:][:_MANY])
         text = f"{counts['images']} images of {counts['patients']} patients; {findings}{origin}"
         table.add_row(name, text)
-    table.add_row("Left out", understood.left_out_line() or "nothing")
+    left_out = ", ".join(f"{count} {reason}" for reason, count in _commonest(understood.left_out))
+    table.add_row("Left out", left_out or "nothing")
     return table
 
 
@@ -127,5 +128,5 @@ def _commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _short(reason: str) -> str:
-    """A reason that begins with "it" or "its" as the end of a count."""
-    return f"files of which {reason}" if reason.startswith(("it ", "its ", "the file ")) else reason
+    """A whole sentence about one file as the end of a count."""
+    return f"files ({reason})" if reason.startswith(("it ", "its ", "the file ")) else reason
