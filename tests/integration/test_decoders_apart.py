@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -27,16 +28,22 @@ from fedward.dataset.dicom import decode_dicom
 from fedward.dataset.problems import NotAnImageError, UnreadableImageError
 from fedward.dataset.reading import decode, decode_apart
 
+
+def coded(name: str, pixels: np.ndarray, **options: Any) -> bytes:
+    """Pixels in one of imagecodecs' encodings."""
+    return bytes(getattr(imagecodecs, f"{name}_encode")(pixels, **options))
+
+
 SAMPLES = Path(pydicom.__file__).parent / "data"
 PICTURE = picture(3)
 TWELVE = picture(4).astype(np.uint16) * 16
 # Codestreams that only imagecodecs reads.
 STREAMS = [
-    imagecodecs.jpeg8_encode(TWELVE, lossless=True, bitspersample=12),
-    imagecodecs.jpeg8_encode(TWELVE, bitspersample=12),
-    imagecodecs.jpegls_encode(TWELVE),
-    imagecodecs.jpeg2k_encode(TWELVE, level=0, reversible=True),
-    imagecodecs.htj2k_encode(TWELVE, reversible=True),
+    coded("jpeg8", TWELVE, lossless=True, bitspersample=12),
+    coded("jpeg8", TWELVE, bitspersample=12),
+    coded("jpegls", TWELVE),
+    coded("jpeg2k", TWELVE, level=0, reversible=True),
+    coded("htj2k", TWELVE, reversible=True),
     encoded(TWELVE, "TIFF"),
 ]
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -31,6 +30,11 @@ RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)  # 0 to 255
 TWELVE = (RAMP * 16 + 15).astype(np.uint16)  # 15 to 4095
 RANGE12 = (TWELVE - 15.0) / 4080 * 255  # without a window: its own range
 UNIT12 = TWELVE / 4095 * 255
+
+
+def coded(name: str, pixels: np.ndarray, **options: Any) -> bytes:
+    """Pixels in one of imagecodecs' encodings."""
+    return bytes(getattr(imagecodecs, f"{name}_encode")(pixels, **options))
 
 
 def table(
@@ -153,11 +157,11 @@ DICOM: list[tuple[str, bytes, np.ndarray]] = [
     ("shutter of a given grey", dicom(TWELVE, ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=5, ShutterRightVerticalEdge=10, ShutterUpperHorizontalEdge=4, ShutterLowerHorizontalEdge=12, ShutterPresentationValue=65535), np.where(INSIDE, RANGE12, 255)),
     ("circular shutter", dicom(TWELVE, ShutterShape="CIRCULAR", CenterOfCircularShutter=[8, 8], RadiusOfCircularShutter=4), np.where(np.hypot(*(np.indices((SIDE, SIDE)) + 1 - 8)) <= 4, RANGE12, 0)),
     ("polygonal shutter", dicom(TWELVE, ShutterShape="POLYGONAL", VerticesOfThePolygonalShutter=[4, 5, 4, 10, 12, 10, 12, 5]), np.where(INSIDE, RANGE12, 0)),
-    ("JPEG Lossless", compressed(imagecodecs.jpeg8_encode(TWELVE, lossless=True, bitspersample=12), "1.2.840.10008.1.2.4.70"), LINEAR),
-    ("JPEG Lossless, 16 bits declared inside", compressed(imagecodecs.jpeg8_encode(TWELVE, lossless=True, bitspersample=16), "1.2.840.10008.1.2.4.57"), LINEAR),
-    ("JPEG-LS", compressed(imagecodecs.jpegls_encode(TWELVE), "1.2.840.10008.1.2.4.80"), LINEAR),
-    ("JPEG 2000", compressed(imagecodecs.jpeg2k_encode(TWELVE, level=0, reversible=True, codecformat="j2k"), "1.2.840.10008.1.2.4.90"), LINEAR),
-    ("HTJ2K", compressed(imagecodecs.htj2k_encode(TWELVE, reversible=True), "1.2.840.10008.1.2.4.201"), LINEAR),
+    ("JPEG Lossless", compressed(coded("jpeg8", TWELVE, lossless=True, bitspersample=12), "1.2.840.10008.1.2.4.70"), LINEAR),
+    ("JPEG Lossless, 16 bits declared inside", compressed(coded("jpeg8", TWELVE, lossless=True, bitspersample=16), "1.2.840.10008.1.2.4.57"), LINEAR),
+    ("JPEG-LS", compressed(coded("jpegls", TWELVE), "1.2.840.10008.1.2.4.80"), LINEAR),
+    ("JPEG 2000", compressed(coded("jpeg2k", TWELVE, level=0, reversible=True, codecformat="j2k"), "1.2.840.10008.1.2.4.90"), LINEAR),
+    ("HTJ2K", compressed(coded("htj2k", TWELVE, reversible=True), "1.2.840.10008.1.2.4.201"), LINEAR),
 ]  # fmt: skip
 
 # DICOM that is refused: title, file, the reason.
@@ -176,7 +180,7 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("12 bits allocated", dicom(TWELVE, BitsAllocated=12, BitsStored=12, HighBit=11), "number of bits that is not read"),
     ("more stored than allocated", dicom(TWELVE, BitsStored=17, HighBit=16), "contradict each other"),
     ("shutter from a bitmap", dicom(TWELVE, ShutterShape="BITMAP"), "shutter of a shape"),
-    ("compressed size lies", compressed(imagecodecs.jpegls_encode(TWELVE[:8]), "1.2.840.10008.1.2.4.80"), "another size"),
+    ("compressed size lies", compressed(coded("jpegls", TWELVE[:8]), "1.2.840.10008.1.2.4.80"), "another size"),
     ("JPEG XL", compressed(b"\xff\x0a" + b"\0" * 40, "1.2.840.10008.1.2.4.110"), "JPEG XL"),
     ("video", compressed(b"\0" * 40, "1.2.840.10008.1.2.4.102"), "video"),
     ("codestream of another kind", compressed(b"\x89PNG" + b"\0" * 40, "1.2.840.10008.1.2.4.70"), "another compression"),
@@ -321,7 +325,7 @@ RASTERS: list[tuple[str, bytes, np.ndarray]] = [
     ("PNG linear light, 16 bits", png(16, 0, big(DEEP), (b"gAMA", struct.pack(">I", 100000))), LINEAR_LIGHT),
     ("PNG linear light, color", png(8, 2, np.repeat(BYTES, 3, axis=1), (b"gAMA", struct.pack(">I", 100000))), LINEAR_LIGHT),
     ("PNG sRGB before gamma", png(8, 0, BYTES, (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 100000))), RAMP * 1.0),
-    ("PNG interlaced", imagecodecs.png_encode(BYTES), RAMP * 1.0),
+    ("PNG interlaced", coded("png", BYTES), RAMP * 1.0),
     ("TIFF white is zero, 8 bits", tiff(BYTES, t262=0), 255.0 - RAMP),
     ("TIFF white is zero, 16 bits", tiff(DEEP, t262=0), 255.0 - RAMP),
     ("TIFF white is zero, floats", tiff(FLOATS, t262=0), 255.0 - RAMP),
@@ -340,10 +344,10 @@ RASTERS: list[tuple[str, bytes, np.ndarray]] = [
     ("TIFF of two pages", pages(Image.fromarray(BYTES), Image.fromarray(BYTES[::-1].copy())), RAMP * 1.0),
     ("PGM of 12 bits", b"P5 16 16 4095\n" + (TWELVE // 2).astype(">u2").tobytes(), TWELVE // 2 / 4095 * 255),
     ("PGM in letters", b"P2 16 16 255\n" + b" ".join(str(k).encode() for k in RAMP.ravel()) + b"\n", RAMP * 1.0),
-    ("JPEG Lossless", imagecodecs.jpeg8_encode(TWELVE, lossless=True, bitspersample=12), UNIT12),
-    ("JPEG-LS", imagecodecs.jpegls_encode(BYTES), RAMP * 1.0),
-    ("JPEG 2000 of 16 bits", imagecodecs.jpeg2k_encode(DEEP, level=0, reversible=True), RAMP * 1.0),
-    ("JPEG 2000 of 12 bits", imagecodecs.jpeg2k_encode(TWELVE, level=0, reversible=True, bitspersample=12), UNIT12),
+    ("JPEG Lossless", coded("jpeg8", TWELVE, lossless=True, bitspersample=12), UNIT12),
+    ("JPEG-LS", coded("jpegls", BYTES), RAMP * 1.0),
+    ("JPEG 2000 of 16 bits", coded("jpeg2k", DEEP, level=0, reversible=True), RAMP * 1.0),
+    ("JPEG 2000 of 12 bits", coded("jpeg2k", TWELVE, level=0, reversible=True, bitspersample=12), UNIT12),
     ("BMP", saved(Image.fromarray(BYTES), "BMP"), RAMP * 1.0),
     ("GIF", saved(Image.fromarray(BYTES), "GIF"), RAMP * 1.0),
 ]  # fmt: skip
@@ -361,7 +365,7 @@ def smooth() -> np.ndarray:
 
 LOSSY: list[tuple[str, Callable[[], bytes], Callable[[], np.ndarray]]] = [
     ("JPEG CMYK", lambda: saved(Image.fromarray(smooth()).convert("CMYK"), "JPEG", quality=98), smooth),
-    ("JPEG of 12 bits", lambda: imagecodecs.jpeg8_encode((smooth().astype(np.uint16) * 16 + 8), bitspersample=12, level=98), smooth),
+    ("JPEG of 12 bits", lambda: coded("jpeg8", (smooth().astype(np.uint16) * 16 + 8), bitspersample=12, level=98), smooth),
     ("JPEG turned by EXIF", lambda: saved(Image.fromarray(smooth()), "JPEG", quality=98, exif=_turned(8)), lambda: np.rot90(smooth())),
     ("JPEG mirrored by EXIF", lambda: saved(Image.fromarray(smooth()), "JPEG", quality=98, exif=_turned(2)), lambda: smooth()[:, ::-1]),
     ("WebP", lambda: saved(Image.fromarray(smooth()), "WEBP", quality=98), smooth),
@@ -407,7 +411,7 @@ REFUSED_RASTERS: list[tuple[str, bytes, str]] = [
     ("linear profile in JPEG", saved(Image.fromarray(RGB8), "JPEG", icc_profile=linear_profile()), "tone curve"),
     ("linear profile in PNG", saved(Image.fromarray(RGB8), "PNG", icc_profile=linear_profile()), "tone curve"),
     ("damaged deep PNG", png(16, 2, big(np.repeat(DEEP, 3, axis=1)))[:-60], "damaged"),
-    ("JPEG-LS cut short", imagecodecs.jpegls_encode(BYTES)[:-90], "damaged"),
+    ("JPEG-LS cut short", coded("jpegls", BYTES)[:-90], "damaged"),
 ]  # fmt: skip
 
 

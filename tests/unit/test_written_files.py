@@ -49,7 +49,8 @@ def partition(path: Path) -> None:
 
 def decoded(path: Path) -> None:
     pixels, digests = np.zeros((0, 8, 8), np.uint8), np.zeros((0, 32), np.uint8)
-    cache.save(path, cache.DecodedFiles(pixels, digests, np.zeros(0, np.bool_), (), Counter(), 0))
+    none = np.zeros(0, np.bool_)
+    cache.save(path, cache.DecodedFiles(pixels, digests, none, (), none, (), Counter(), 0))
 
 
 def account(path: Path) -> None:
