@@ -12,6 +12,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
