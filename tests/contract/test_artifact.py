@@ -13,6 +13,8 @@ from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.encoding import MODES, UNITS
 from blockchain.ledger.ledger import RoundPhase
 
+pytestmark = pytest.mark.slow
+
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 
 

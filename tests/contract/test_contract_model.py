@@ -27,6 +27,8 @@ if sys.version_info >= (3, 13):
 
 import pyrevm
 
+pytestmark = pytest.mark.slow
+
 CHAIN_ID = 190826
 CALLS, CALLS_A_HISTORY, COMPARE_VIEWS_EVERY = scaled(100_000, 1_000_000), 1_000, 100
 START = 1_700_000_000

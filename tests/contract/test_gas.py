@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.gas import SIZES, measure, state_changing, table
 
+pytestmark = pytest.mark.slow
+
 TRANSACTION_LIMIT = 2**24  # of Ethereum, by EIP-7825
 SUBMISSION_LIMIT = 150_000
 REFUND_SHARE = 5  # at most a fifth of the gas used is given back at the end, and is needed until then

@@ -19,6 +19,8 @@ from fedward.files import parse_json, sha256
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, HospitalId
 
+pytestmark = pytest.mark.slow
+
 HOSPITAL = Address("0x4e656414d2C96918F23765FCC00D107111C6341f")
 CHUNKS = {sha256(content).hex(): content for content in (b"sum" * 50, b"part" * 50)}
 

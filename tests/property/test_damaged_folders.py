@@ -15,6 +15,8 @@ from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, Member, PrivacyEvent, SignedCommitment
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, 5, EVENT)  # type: ignore[call-arg]

@@ -15,6 +15,8 @@ from fedward.ciphertexts.plan import plan_layout
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.types import PrivacyEvent, PrivateUpdate, Vector
 
+pytestmark = pytest.mark.slow
+
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 SHAPES = ("random", "top", "bottom", "alternating", "one", "beyond")
 

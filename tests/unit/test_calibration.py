@@ -11,6 +11,8 @@ from fedward.privacy.accounting import budget_of, calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PRESETS = [ROOT / "config" / f"privacy-eps{budget}.toml" for budget in (8, 3, 1)]
 
 

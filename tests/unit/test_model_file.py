@@ -15,6 +15,8 @@ from fedward.learning.model import Classifier, ModelSpec, load_network
 from fedward.learning.model_file import CARD, FORMAT_VERSION, ModelCard, load_card, load_logits, save_model
 from fedward.learning.quiet_tensorflow import keras
 
+pytestmark = pytest.mark.slow
+
 CARD_VALUES = ModelCard(
     format_version=FORMAT_VERSION,
     name="cnn",

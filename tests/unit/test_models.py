@@ -10,6 +10,8 @@ from fedward.errors import UsageError
 from fedward.learning.model import PREDICT_BATCH, Classifier, ModelSpec, shared_classifier
 from fedward.learning.quiet_tensorflow import keras
 
+pytestmark = pytest.mark.slow
+
 SMALL = ModelSpec("cnn", 16, 1)
 
 

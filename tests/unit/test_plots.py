@@ -11,6 +11,8 @@ from fedward.figures.plots import plot_all, plot_confusion, plot_reliability, ro
 from fedward.figures.scores import Confusion, score
 from fedward.types import ImageSet, Vector
 
+pytestmark = pytest.mark.slow
+
 PICTURES = ("confusion_matrix.png", "roc.png", "reliability.png")
 
 

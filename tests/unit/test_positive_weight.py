@@ -17,6 +17,8 @@ from fedward.privacy.clipped_gradients import ClippedGradients, batches
 from fedward.privacy.private_training import train_privately
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = 3
 Made = tuple[Classifier, ClippedGradients]
 

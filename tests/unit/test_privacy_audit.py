@@ -18,6 +18,8 @@ from fedward.privacy.epsilon_lower_bound import canary_scores, epsilon_found
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings
 
+pytestmark = pytest.mark.slow
+
 ONE_STEP = dataclasses.replace(
     SETTINGS, sampling_rate=1.0, steps=1, momentum=0.0, learning_rate=0.1, noise_multiplier=1.0, clip_norm=0.05
 )

@@ -17,6 +17,8 @@ from fedward.privacy.private_training import noisy_sum, train_privately, units_o
 from fedward.privacy.secret_noise import noised, room_for_rounding, sample
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, SampledUpdate, Vector
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = dataclasses.replace(
     setting.load().privacy, mode="sample", clip_norm=0.3, noise_multiplier=0.8, sampling_rate=0.5, steps=4
 )

@@ -24,6 +24,8 @@ from fedward.settings import default_tables
 from fedward.timing import STAGES, Stopwatch
 from fedward.types import UNKNOWN_ADDRESS, Address, HospitalId, ImageSet, Member, Rejection
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "run_id": None,
     "hospitals": None,

@@ -24,6 +24,8 @@ from fedward.learning.scattering import (
 )
 from fedward.types import Vector
 
+pytestmark = pytest.mark.slow
+
 KYMATIO_PI = 3.1415  # what kymatio divides its filters by; each filter of a path brings the factor once
 
 

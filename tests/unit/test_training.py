@@ -13,6 +13,8 @@ from fedward.learning.training import train
 from fedward.seeding import public_rng
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, Vector
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = dataclasses.replace(
     setting.load().training, seed=3, rounds=5, local_epochs=2, batch_size=4, learning_rate=0.01
 )
