@@ -75,7 +75,7 @@ def read_summary(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # with time for machines that do much else
     while time.monotonic() < deadline and process.poll() is None:
         if (folder / "server" / "progress.jsonl").exists() and f'"{event}"' in (
             folder / "server" / "progress.jsonl"
