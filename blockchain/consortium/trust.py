@@ -20,7 +20,7 @@ _REMEDY = "Check the path given to --trust, or ask a hospital for its trust file
 
 
 @dataclass(frozen=True)
-class _CheckpointForm:
+class CheckpointForm:
     """A signed checkpoint as a line of `checkpoints.jsonl` and a trust file hold it; the signature is not checked."""
 
     chain_id: Whole
@@ -33,7 +33,7 @@ class _CheckpointForm:
     signature: Annotated[bytes, Length(SIGNATURE_BYTES)]
 
     @classmethod
-    def of(cls, signed: SignedCheckpoint) -> "_CheckpointForm":
+    def of(cls, signed: SignedCheckpoint) -> "CheckpointForm":
         """The form of a checkpoint."""
         seen = signed.checkpoint
         return cls(
@@ -75,7 +75,7 @@ class _TrustForm:
     genesis_hash: Word
     hospitals: Annotated[Mapping[HospitalName, Account], _Distinct()]
     witnesses: tuple[Account, ...]
-    checkpoints: tuple[_CheckpointForm, ...]
+    checkpoints: tuple[CheckpointForm, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class TrustFile:
             genesis_hash=self.genesis_hash,
             hospitals=self.hospitals,
             witnesses=self.witnesses,
-            checkpoints=tuple(_CheckpointForm.of(signed) for signed in self.checkpoints),
+            checkpoints=tuple(CheckpointForm.of(signed) for signed in self.checkpoints),
         )
         return dict(to_json(form))
 
@@ -137,7 +137,7 @@ class TrustFile:
 
 def checkpoint_to_json(signed: SignedCheckpoint) -> dict[str, Any]:
     """A checkpoint as a line of `checkpoints.jsonl` holds it."""
-    return dict(to_json(_CheckpointForm.of(signed)))
+    return dict(to_json(CheckpointForm.of(signed)))
 
 
 def checkpoint_from_json(fields: Any) -> SignedCheckpoint:
@@ -146,4 +146,4 @@ def checkpoint_from_json(fields: Any) -> SignedCheckpoint:
     Raises:
         UnfitJsonError: it is none.
     """
-    return checked(_CheckpointForm, fields).signed()
+    return checked(CheckpointForm, fields).signed()

@@ -1,11 +1,12 @@
 """A chain as it lies in its store, read without a node: block 0 with its accounts, and every block's bytes."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import rlp
 from eth.constants import BLANK_ROOT_HASH, EMPTY_UNCLE_HASH
@@ -16,8 +17,9 @@ from trie.exceptions import InvalidNibbles, InvalidNode, MissingTrieNode, Traver
 from trie.exceptions import ValidationError as TrieValidationError
 from trie.hexary import HexaryTrie
 
-from blockchain.ledger.encoding import check_address
+from blockchain.ledger.json_fields import Account
 from blockchain.node.store import ChainStore
+from fedward.checked_json import checked
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import parse_json
 from fedward.types import Address
@@ -45,6 +47,18 @@ _MALFORMED = (
 )
 
 
+class _Amount:
+    """Wei as a text of decimal digits, at most what a word of the machine holds."""
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with the text; None where nothing is."""
+        fits = re.fullmatch("0|[1-9][0-9]{0,77}", value, re.ASCII) and int(value) < 2**256
+        return None if fits else "must be an amount of wei in decimal digits"
+
+
+Balances = dict[Account, Annotated[str, _Amount()]]
+
+
 def encode_balances(balances: Mapping[Address, int]) -> bytes:
     """The accounts of block 0 as kept in a store and in a bundle; wei as text, which every JSON reader keeps whole."""
     return json.dumps({address: str(wei) for address, wei in sorted(balances.items())}).encode()
@@ -54,12 +68,9 @@ def decode_balances(fields: Any) -> dict[Address, int]:
     """The accounts that `encode_balances` was given, from JSON's types.
 
     Raises:
-        ValueError, TypeError, AttributeError, LedgerError: they are none.
+        UnfitJsonError: they are none.
     """
-    balances = {check_address(address, "account"): int(wei) for address, wei in fields.items()}
-    if any(not isinstance(fields[address], str) or not 0 <= wei < 2**256 for address, wei in balances.items()):
-        raise ValueError("not an amount")
-    return balances
+    return {address: int(wei) for address, wei in checked(Balances, fields).items()}
 
 
 class StoredChain:

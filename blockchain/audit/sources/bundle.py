@@ -7,11 +7,11 @@ claims, the ciphertexts of each round by name, and the SHA-256 of every other me
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
@@ -19,15 +19,14 @@ from blockchain.audit.sources.archive import Archive, writing
 from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.artifact import ARTIFACT_FILE
-from blockchain.node.stored_chain import decode_balances, encode_balances
+from blockchain.node.stored_chain import Balances, encode_balances
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.checked_json import to_json
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.folders.places import record_file
 
-FORMAT = "fedward-bundle"
-VERSION = 1
 MANIFEST, GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS = (
     "manifest.json",
     "genesis.json",
@@ -42,7 +41,7 @@ MAX_MANIFEST_BYTES = 512 * 1024 * 1024  # 70 bytes a ciphertext
 
 _LENGTH_BYTES = 4
 _PIECE_BYTES = 1024 * 1024
-Parsed = TypeVar("Parsed")
+Format = TypeVar("Format")
 
 
 class ListedEvidence(Evidence, Protocol):
@@ -102,10 +101,10 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
         fields = {"header": genesis.header.hex(), "balances": json.loads(encode_balances(genesis.balances))}
         digests[GENESIS] = archive.add(GENESIS, [_json(fields)])
         manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "claims": claimed.claims_to_json(claims),
-            "rounds": {str(index): claimed.round_files_to_json(files) for index, files in rounds.items()},
+            "format": "fedward-bundle",
+            "version": 1,
+            "claims": to_json(claims),
+            "rounds": to_json(rounds),
             "members": digests,
             "ciphertexts": with_ciphertexts,
         }
@@ -138,12 +137,34 @@ def _json(fields: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class _Manifest:
-    """`manifest.json`, parsed."""
+    """`manifest.json`."""
 
+    format: Literal["fedward-bundle"]
+    version: Literal[1]
     claims: Claims
-    rounds: Mapping[int, RoundFiles]
+    rounds: Mapping[int, claimed.RoundForm]
     members: Mapping[str, str]
     ciphertexts: bool
+
+
+class _ShortHeader:
+    """A header of block 0 is not longer than one can be."""
+
+    def problem(self, value: bytes) -> str | None:
+        """What is wrong with it; None where nothing is."""
+        return None if len(value) <= MAX_HEADER_BYTES else f"must have at most {MAX_HEADER_BYTES} bytes"
+
+
+@dataclass(frozen=True)
+class _GenesisForm:
+    """`genesis.json`."""
+
+    header: Annotated[bytes, _ShortHeader()]
+    balances: Balances
+
+    def genesis(self) -> Genesis:
+        """Block 0."""
+        return Genesis(self.header, {address: int(wei) for address, wei in self.balances.items()})
 
 
 class BundleEvidence:
@@ -160,7 +181,7 @@ class BundleEvidence:
         self.source = f"the bundle {path}"
         self._archive = Archive(path)
         try:
-            self._manifest = self._parsed(MANIFEST, MAX_MANIFEST_BYTES, _manifest)
+            self._manifest = self._parsed(MANIFEST, MAX_MANIFEST_BYTES, _Manifest)
         except FedwardError:
             self._archive.close()
             raise
@@ -175,7 +196,7 @@ class BundleEvidence:
 
     def genesis(self) -> Genesis:
         """Block 0."""
-        return self._parsed(GENESIS, claimed.MAX_JSON_BYTES, _genesis)
+        return self._parsed(GENESIS, claimed.MAX_JSON_BYTES, _GenesisForm).genesis()
 
     def blocks(self) -> Iterator[RawBlock]:
         """The blocks after block 0; a block's number is its place."""
@@ -206,7 +227,7 @@ class BundleEvidence:
             raise EvidenceError(
                 f"No ciphertexts of round {round_index} are listed by {self.source}.", "Audit the run folder."
             )
-        return self._manifest.rounds[round_index]
+        return self._manifest.rounds[round_index].files()
 
     def chunk(self, name: str) -> bytes:
         """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
@@ -227,7 +248,7 @@ class BundleEvidence:
                     report.ok(Step.EVIDENCE, f"{name} has the digest {found[:16]}… that the manifest states.")
                 else:
                     report.fail(Step.EVIDENCE, f"{name} has the digest {found}; the manifest states {stated}.")
-        listed = {CIPHERTEXTS + name for name in _names(self._manifest.rounds.values())}
+        listed = {CIPHERTEXTS + name for name in _names(form.files() for form in self._manifest.rounds.values())}
         strangers = sorted(names - set(members) - listed - {MANIFEST})
         if strangers:
             report.fail(Step.EVIDENCE, f"The manifest does not name {len(strangers)} members: {strangers[0]!r:.99}")
@@ -244,9 +265,9 @@ class BundleEvidence:
                 digest.update(piece)
         return digest.hexdigest()
 
-    def _parsed(self, name: str, most: int, parser: Callable[[Any], Parsed]) -> Parsed:
-        """A member of JSON as what the parser makes of it."""
-        return claimed.parse(self._archive.read(name, most), f"{name} of {self.source}", parser)
+    def _parsed(self, name: str, most: int, kind: type[Format]) -> Format:
+        """A member of JSON, of an annotated kind."""
+        return claimed.parse(kind, self._archive.read(name, most), f"{name} of {self.source}")
 
 
 def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
@@ -264,31 +285,3 @@ def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
         f"{path} is neither a run folder (with a server/run.json) nor a bundle.",
         "Name the folder of a run, or a file that main.py export made.",
     )
-
-
-def _genesis(fields: Any) -> Genesis:
-    """`genesis.json`; to be called by `parse`."""
-    header = bytes.fromhex(fields["header"])
-    if len(header) > MAX_HEADER_BYTES:
-        raise ValueError("longer than a header")
-    return Genesis(header, decode_balances(fields["balances"]))
-
-
-def _manifest(fields: Any) -> _Manifest:
-    """`manifest.json`; to be called by `parse`."""
-    if fields["format"] != FORMAT or fields["version"] != VERSION or not isinstance(fields["ciphertexts"], bool):
-        raise ValueError("another format")
-    members = {claimed.text(name): claimed.text(digest) for name, digest in fields["members"].items()}
-    return _Manifest(
-        claims=claimed.claims_from_json(fields["claims"]),
-        rounds={_round_index(index): claimed.round_files_from_json(files) for index, files in fields["rounds"].items()},
-        members=members,
-        ciphertexts=fields["ciphertexts"],
-    )
-
-
-def _round_index(key: str) -> int:
-    """A round's number, as written by us."""
-    if str(claimed.whole(int(key))) != key:
-        raise ValueError("not a round")
-    return int(key)

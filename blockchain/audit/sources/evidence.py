@@ -2,11 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Protocol
 
+from blockchain.ledger.json_fields import Account, HospitalName, Whole, Word
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.folders.ciphertexts import CiphertextSource
-from fedward.types import Address, HospitalId
+from fedward.tables import Between
+from fedward.types import Address
+
+MAX_RELEASES = 100_000  # of one hospital
+
+Amount = Annotated[float, Between(0, 1e300)]
+Tables = Mapping[str, Mapping[str, bool | int | float | str]]  # of settings
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class RawBlock:
 class ClaimedMember:
     """A hospital, as the run lists it."""
 
-    hospital: HospitalId
-    address: Address
-    weight: int
+    hospital: HospitalName
+    address: Account
+    weight: Whole
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What the run says of itself.
+    """What the run says of itself; the manifest of a bundle holds it so (see `fedward.checked_json`).
 
     Attributes:
         run_id: Its name.
@@ -63,16 +70,16 @@ class Claims:
     """
 
     run_id: str
-    chain_id: int
-    contract: Address
-    settings: Mapping[str, Mapping[str, Any]] | None
+    chain_id: Whole
+    contract: Account
+    settings: Tables | None
     roster: tuple[ClaimedMember, ...]
-    epsilons: Mapping[HospitalId, float] = field(default_factory=dict)
-    releases: Mapping[HospitalId, int] = field(default_factory=dict)
-    delta: float | None = None
-    height: int | None = None
-    block_hash: bytes | None = None
-    ledger_head: bytes | None = None
+    epsilons: Mapping[HospitalName, Amount] = field(default_factory=dict)
+    releases: Mapping[HospitalName, Annotated[int, Between(0, MAX_RELEASES)]] = field(default_factory=dict)
+    delta: Amount | None = None
+    height: Whole | None = None
+    block_hash: Word | None = None
+    ledger_head: Word | None = None
 
 
 class Evidence(CiphertextSource, Protocol):

@@ -5,19 +5,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
-from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock
-from blockchain.ledger.encoding import check_address, encode_event
+from blockchain.audit.sources.evidence import MAX_RELEASES, Amount, ClaimedMember, Claims, Genesis, RawBlock, Tables
+from blockchain.ledger.encoding import encode_event
+from blockchain.ledger.json_fields import Account, Whole, Word
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.checked_json import Part
 from fedward.ciphertexts.serialized import CIPHERTEXT
-from fedward.errors import EvidenceError, VerificationError
+from fedward.errors import EvidenceError, LedgerError, VerificationError
+from fedward.files import read_file
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.folders.places import chain_file, hospitals_part, record_file, server_part, summary_file
-from fedward.privacy.accounting import epsilon
+from fedward.privacy.accounting import Release, epsilon
 from fedward.settings import guaranteed
 from fedward.types import HospitalId, PrivacyEvent
 
@@ -91,7 +93,7 @@ class RunEvidence:
         """Every hospital's signed checkpoints, by hospital, each oldest first; unsigned ones prove nothing."""
         found: list[SignedCheckpoint] = []
         for path in self._hospital_files("checkpoints.jsonl"):
-            content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The checkpoints")
+            content = _read(path, "The file of checkpoints")
             found += claimed.checkpoints_from_lines(content, str(path))
         return tuple(found)
 
@@ -99,8 +101,7 @@ class RunEvidence:
         """Which ciphertexts make up a round."""
         what = f"The list of ciphertexts of round {round_index}"
         path = self._ciphertexts / f"round-{round_index:04d}.json"
-        content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, what)
-        return claimed.parse(content, f"{path}", claimed.round_files_from_json)
+        return claimed.parse(claimed.RoundForm, _read(path, what), f"{path}").files()
 
     def rounds(self) -> tuple[int, ...]:
         """The rounds whose ciphertexts are listed, in order."""
@@ -111,7 +112,7 @@ class RunEvidence:
         """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
         if not claimed.is_hash(name):
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
-        return claimed.read_bounded(self._ciphertexts / name, CIPHERTEXT.total_bytes, f"Ciphertext {name[:12]}")
+        return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CIPHERTEXT.total_bytes)
 
     def check_members(self, report: Report) -> None:
         """Say of every part of the folder whether it is there and readable, under the step EVIDENCE."""
@@ -139,15 +140,16 @@ class RunEvidence:
     def record(self) -> Claims:
         """What `run.json` says by itself: no budget, and no end of the ledger."""
         path = self._record
-        return claimed.parse(claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The run"), str(path), _record)
+        return claimed.parse(_RecordForm, _read(path, "The run's record"), str(path)).claims(path)
 
     def _summary(self) -> _Summary:
         """What `summary.json` says; a run that is not finished has none."""
         path = self._summary_file
         if not path.exists():
             return _Summary()
-        content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The summary")
-        return claimed.parse(content, str(path), _summary)
+        stated = claimed.parse(_SummaryForm, _read(path, "The summary"), str(path))
+        privacy, ledger = stated.privacy, stated.ledger
+        return _Summary(privacy.epsilon, privacy.delta, ledger.height, ledger.head)
 
     def _spent(self, base: Claims) -> dict[HospitalId, _Spent]:
         """What each hospital has spent, of those whose privacy records are here and hold private releases."""
@@ -156,13 +158,11 @@ class RunEvidence:
             path = self._hospitals / member.hospital / "privacy.jsonl"
             if not path.exists():
                 continue
-            content = claimed.read_bounded(path, claimed.MAX_JSON_BYTES, "The privacy record")
-            lines = content.split(b"\n")[:-1]
-            if len(lines) > claimed.MAX_RELEASES:
-                raise VerificationError(
-                    f"{path} lists more than {claimed.MAX_RELEASES:,} releases.", "Restore that file."
-                )
-            events = [claimed.parse(line, f"Line {at} of {path}", _event) for at, line in enumerate(lines, start=1)]
+            lines = _read(path, "The privacy record").split(b"\n")[:-1]
+            if len(lines) > MAX_RELEASES:
+                raise VerificationError(f"{path} lists more than {MAX_RELEASES:,} releases.", "Restore that file.")
+            releases = claimed.parse_lines(Release, lines, str(path))
+            events = [_checked_event(release, f"Line {at} of {path}") for at, release in enumerate(releases, start=1)]
             private = [event for event in events if event.mode != "none"]
             if private:
                 largest = max(event.delta for event in private)
@@ -181,39 +181,66 @@ class RunEvidence:
             raise EvidenceError(f"{folder} could not be read: {error.strerror}.", "Check who may read it.") from error
 
 
-def _record(fields: Any) -> Claims:
-    """`run.json` as claims without budget and end; to be called by `parse`."""
-    tables = claimed.settings_from_json(fields["settings"])
-    return Claims(
-        run_id=claimed.text(fields["run_id"]),
-        chain_id=claimed.whole(tables["ledger"]["chain-id"]),
-        contract=check_address(fields["contract"], "contract"),
-        settings=guaranteed(tables),
-        roster=claimed.roster_from_json(fields["roster"]),
-    )
+@dataclass(frozen=True)
+class _RecordForm(Part):
+    """The part of `run.json` that claims something."""
+
+    run_id: str
+    contract: Account
+    settings: Tables
+    roster: tuple[ClaimedMember, ...]
+
+    def claims(self, path: Path) -> Claims:
+        """As claims without budget and end."""
+        remedy = "Compare with another copy."
+        try:
+            chain_id, settings = self.settings["ledger"]["chain-id"], guaranteed(self.settings)
+        except KeyError as error:
+            raise VerificationError(f"{path} is malformed: its settings lack {error}.", remedy) from error
+        if not isinstance(chain_id, int) or isinstance(chain_id, bool) or chain_id < 0:
+            raise VerificationError(f"{path} is malformed: ledger.chain-id must be a whole number.", remedy)
+        return Claims(self.run_id, chain_id, self.contract, settings, self.roster)
 
 
-def _summary(fields: Any) -> _Summary:
-    """The part of `summary.json` that claims something; to be called by `parse`."""
-    privacy, ledger = fields["privacy"], fields["ledger"]
-    head = claimed.text(ledger["head"])
-    if not claimed.is_hash(head):
-        raise ValueError("not a ledger head")
-    return _Summary(
-        epsilon=claimed.optional(claimed.amount, privacy["epsilon"]),
-        delta=claimed.optional(claimed.amount, privacy["delta"]),
-        height=claimed.whole(ledger["height"]),
-        ledger_head=bytes.fromhex(head),
-    )
+@dataclass(frozen=True)
+class _StatedPrivacy(Part):
+    """What `summary.json` says of privacy."""
+
+    epsilon: Amount | None
+    delta: Amount | None
 
 
-def _event(fields: Any) -> PrivacyEvent:
-    """A line of a privacy record, if the ledger could hold it; to be called by `parse`."""
-    event = PrivacyEvent(**fields["event"])
-    encode_event(event)
+@dataclass(frozen=True)
+class _StatedEnd(Part):
+    """Where `summary.json` says that the ledger ends."""
+
+    height: Whole
+    head: Word
+
+
+@dataclass(frozen=True)
+class _SummaryForm(Part):
+    """The part of `summary.json` that claims something."""
+
+    privacy: _StatedPrivacy
+    ledger: _StatedEnd
+
+
+def _checked_event(release: Release, what: str) -> PrivacyEvent:
+    """The event of a line of a privacy record, if the ledger could hold it."""
+    event = release.event
+    try:
+        encode_event(event)
+    except LedgerError as error:
+        raise VerificationError(f"{what} is malformed: {error.what}", "Restore that file.") from error
     if event.mode != "none" and not (0 < event.sampling_rate <= 1 and event.noise_multiplier > 0 < event.delta < 1):
-        raise ValueError("not a private release")
+        raise VerificationError(f"{what} is malformed: it is no private release.", "Restore that file.")
     return event
+
+
+def _read(path: Path, what: str, most: int = claimed.MAX_JSON_BYTES) -> bytes:
+    """A file of the folder; raises as `fedward.files.read_file`."""
+    return read_file(path, most, what, "Restore that file.")
 
 
 def _epsilon(private: list[PrivacyEvent], path: Path) -> float:
