@@ -5,6 +5,7 @@ has voted, and they are as many as an aggregate must have, for a smaller sum wou
 """
 
 from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
+from blockchain.ledger.events import VoteCast
 from blockchain.ledger.reader import LedgerReader
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
@@ -38,7 +39,7 @@ def open_counts(
     sum looks like counts. Neither shows here.
     """
     opening, inside = ledger.opening(round_index), {address.lower() for address in counts.hospitals}
-    voters = {str(event.values["hospital"]).lower() for event in ledger.events("VoteCast", round_index)}
+    voters = {event.hospital.lower() for event in ledger.events(VoteCast, round_index)}
     weights = {entry.address.lower(): entry.weight for entry in opening.roster}
     if len(inside) != len(counts.hospitals) or not inside <= voters & set(weights):
         raise VerificationError(

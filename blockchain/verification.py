@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from blockchain.ledger.encoding import encode_event
+from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening
 from fedward.ciphertexts.serialized import check_ciphertext
@@ -76,16 +77,15 @@ def verify(
 def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:
     """Whether the ledger holds this commitment, in all that it records of one; its signature was checked before."""
     wanted = (
-        commitment.hospital.lower(),
+        commitment.hospital,
         commitment.update_root,
         commitment.update_bytes,
         commitment.weight,
         encode_event(commitment.event),
     )
-    fields = ("hospital", "updateRoot", "updateBytes", "weight", "privacy")
     return any(
-        tuple(event.values[field] for field in fields) == wanted
-        for event in ledger.events("UpdateCommitted", commitment.round_index)
+        (event.hospital, event.update_root, event.update_bytes, event.weight, event.privacy) == wanted
+        for event in ledger.events(UpdateCommitted, commitment.round_index)
     )
 
 

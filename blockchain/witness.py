@@ -11,9 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from blockchain.ledger.encoding import decode_mask
-from blockchain.ledger.fold import LedgerEvent
+from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.reader import as_address
 from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.serialized import CIPHERTEXT, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
@@ -50,10 +49,10 @@ def attest_round(ledger: Ledger, ciphertexts: CiphertextSource, round_index: int
         1. An attestation says that the committed updates that the ledger names, and nothing else, add up to the
            recorded aggregate.
     """
-    closed = next(ledger.events("SubmissionsClosed", round_index), None)
+    closed = next(ledger.events(SubmissionsClosed, round_index), None)
     if closed is None:
         raise VerificationError(f"Round {round_index} has recorded no aggregate.", "Wait until submissions are closed.")
-    recorded = bytes(closed.values["aggregateHash"])
+    recorded = closed.aggregate_hash
     listed = ciphertexts.round_files(round_index).updates
     included = [
         _committed_names(listed, address, commitment)
@@ -110,12 +109,14 @@ def follow(
             settled = latest
 
 
-def _included_commitments(ledger: Ledger, round_index: int, closed: LedgerEvent) -> list[tuple[Address, LedgerEvent]]:
+def _included_commitments(
+    ledger: Ledger, round_index: int, closed: SubmissionsClosed
+) -> list[tuple[Address, UpdateCommitted]]:
     """The commitments of the updates that are in the aggregate, by place on the roster."""
     members = {entry.index: entry.address for entry in ledger.opening(round_index).roster}
-    events = {as_address(event.values["hospital"]): event for event in ledger.events("UpdateCommitted", round_index)}
+    events = {event.hospital: event for event in ledger.events(UpdateCommitted, round_index)}
     found = []
-    for place in decode_mask(closed.values["includedMask"]):
+    for place in decode_mask(closed.included_mask):
         address = members.get(place)
         if address is None or address not in events:
             raise VerificationError(
@@ -127,18 +128,17 @@ def _included_commitments(ledger: Ledger, round_index: int, closed: LedgerEvent)
 
 
 def _committed_names(
-    listed: Mapping[Address, tuple[str, ...]], address: Address, commitment: LedgerEvent
+    listed: Mapping[Address, tuple[str, ...]], address: Address, commitment: UpdateCommitted
 ) -> tuple[str, ...]:
     """The names that an update's ciphertexts are stored under, if they are what was committed to."""
     names = listed.get(address)
     if names is None:
         raise EvidenceError(f"The ciphertexts of {address}'s update are not listed.", "Restore the run's folder.")
     root, length = merkle_root([bytes.fromhex(name) for name in names]), len(names) * CIPHERTEXT.total_bytes
-    committed_root, committed_length = bytes(commitment.values["updateRoot"]), int(commitment.values["updateBytes"])
-    if (root, length) != (committed_root, committed_length):
+    if (root, length) != (commitment.update_root, commitment.update_bytes):
         raise VerificationError(
             f"{address}'s stored update has root {root.hex()} and {length} bytes, committed were "
-            f"{committed_root.hex()} and {committed_length}.",
+            f"{commitment.update_root.hex()} and {commitment.update_bytes}.",
             REMEDY,
         )
     return names

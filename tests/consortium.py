@@ -14,7 +14,8 @@ import pytest
 
 from blockchain.identity import Identity
 from blockchain.ledger.connection import Connection
-from blockchain.ledger.fold import LedgerEvent, fold
+from blockchain.ledger.events import LedgerEvent, contract_fields
+from blockchain.ledger.fold import fold
 from blockchain.ledger.ledger import Ledger, RoundOpening, RoundPhase
 from blockchain.node.embedded import RunningNode, start_node
 from blockchain.signing.signatures import Verdict, sign_commitment, sign_vote
@@ -114,14 +115,14 @@ class Consortium:
         return int(connection.transact(identity, function, *arguments)["gasUsed"])
 
     def events(self) -> list[LedgerEvent]:
-        return list(self.ledger.events())
+        return list(self.ledger.history())
 
     def last(self, name: str) -> dict[str, Any]:
         """Fields of the last event, which must have this name and carry the ledger's head."""
         event = self.events()[-1]
         assert event.name == name
-        assert event.values["ledgerHead"] == self.ledger.head().ledger_head
-        return {key: value for key, value in event.values.items() if key != "ledgerHead"}
+        assert event.ledger_head == self.ledger.head().ledger_head
+        return recorded(event)
 
     def open_round(self) -> RoundOpening:
         self.opening = self.ledger.open_round()
@@ -183,6 +184,13 @@ class Consortium:
         record = self.ledger.round(self.opening.round_index)
         latest = max(record.submission_deadline, record.voting_deadline)
         self.chain.clock.ahead_s += max(0.0, latest + 1 - self.chain.clock())
+
+
+def recorded(event: LedgerEvent) -> dict[str, Any]:
+    """An event's fields as eth_abi gives them, without the ledger head: addresses in lower case, structs as tuples."""
+    plain = {key: value.lower() if isinstance(value, str) else value for key, value in contract_fields(event).items()}
+    plain |= {"rules": dataclasses.astuple(plain["rules"])} if "rules" in plain else {}
+    return {key: value for key, value in plain.items() if key != "ledgerHead"}
 
 
 @contextmanager

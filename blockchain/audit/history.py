@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_canonical_address
 
-from blockchain.ledger.artifact import load_artifact
-from blockchain.ledger.fold import LedgerEvent
-from fedward.errors import VerificationError
+from blockchain.ledger.events import LedgerEvent, read_event
 from fedward.types import Address
 
 
@@ -62,22 +59,17 @@ class ExecutedBlock:
 
 
 def ledger_events(blocks: Iterable[ExecutedBlock], contract: Address) -> Iterator[LedgerEvent]:
-    """The contract's own events, decoded, in the order of the chain; those of OpenZeppelin are passed over.
+    """The contract's own events, in the order of the chain; those of OpenZeppelin are passed over.
 
     Raises:
         VerificationError: an event is malformed.
     """
-    shapes, own = load_artifact().events(), to_canonical_address(contract)
+    own = to_canonical_address(contract)
     for block in blocks:
         for transaction in block.transactions:
             for log in transaction.logs:
-                shape = shapes.get(log.topics[0]) if log.topics and log.address == own else None
-                if shape is None:
+                if log.address != own:
                     continue
-                try:
-                    values = shape.decode(log.topics, log.data)
-                except (DecodingError, StopIteration, ValueError) as error:
-                    raise VerificationError(
-                        f"An event {shape.name} of block {block.number} is malformed.", "Compare with another copy."
-                    ) from error
-                yield LedgerEvent(shape.name, values, block.number, transaction.transaction_hash)
+                event = read_event(log.topics, log.data, block.number, transaction.transaction_hash)
+                if event is not None:
+                    yield event

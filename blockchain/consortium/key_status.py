@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from blockchain.ledger.fold import LedgerEvent
-from blockchain.ledger.reader import LedgerReader, as_address
+from blockchain.ledger.events import ContextSet, HospitalRegistered, HospitalRevoked, KeyEpochStarted, RoundOpened
+from blockchain.ledger.reader import LedgerReader
 from fedward.errors import EvidenceError
 from fedward.folders.hospital import HeldKey
 from fedward.folders.key_board import KeyBoard
@@ -46,22 +46,23 @@ def epochs(ledger: LedgerReader) -> list[EpochStatus]:
         VerificationError: an event is malformed.
     """
     found = [EpochStatus(1, FOUNDING, None, 0)]
-    joined: LedgerEvent | None = None
-    for event in ledger.events():
-        values = event.values
-        if event.name == "HospitalRegistered":
-            joined = event
-        elif event.name == "HospitalRevoked":
-            found.append(EpochStatus(values["keyEpoch"], REVOKED, as_address(values["hospital"]), event.block))
-        elif event.name == "KeyEpochStarted":
-            # A registration that starts an epoch tells both in one transaction.
-            newcomer = joined.values if joined and joined.transaction_hash == event.transaction_hash else None
-            who = as_address(newcomer["hospital"] if newcomer else values["startedBy"])
-            found.append(EpochStatus(values["keyEpoch"], JOINED if newcomer else GIVEN_UP, who, event.block))
-        elif event.name == "ContextSet":
-            found[-1].fingerprint = bytes(values["contextFingerprint"])
-        elif event.name == "RoundOpened":
-            found[-1].rounds.append(values["round"])
+    joined: HospitalRegistered | None = None
+    for event in ledger.history():
+        match event:
+            case HospitalRegistered():
+                joined = event
+            case HospitalRevoked():
+                found.append(EpochStatus(event.key_epoch, REVOKED, event.hospital, event.block))
+            case KeyEpochStarted():
+                # A registration that starts an epoch tells both in one transaction.
+                if joined and joined.transaction_hash == event.transaction_hash:
+                    found.append(EpochStatus(event.key_epoch, JOINED, joined.hospital, event.block))
+                else:
+                    found.append(EpochStatus(event.key_epoch, GIVEN_UP, event.started_by, event.block))
+            case ContextSet():
+                found[-1].fingerprint = event.context_fingerprint
+            case RoundOpened():
+                found[-1].rounds.append(event.round_index)
     return found
 
 

@@ -14,6 +14,7 @@ from eth_utils.address import to_canonical_address
 from blockchain.consortium.key_exchange import check_ledger, sealing_keys
 from blockchain.identity import Identity
 from blockchain.ledger.encoding import WORD_BYTES
+from blockchain.ledger.events import VoteCast
 from blockchain.ledger.reader import LedgerReader
 from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal, unseal
@@ -133,8 +134,7 @@ def digest_in_force(ledger: LedgerReader) -> bytes:
     for index in range(ledger.latest_round(), 0, -1):
         if ledger.round(index).phase is not RoundPhase.ACCEPTED:
             continue
-        votes = [event.values for event in ledger.events("VoteCast", index)]
-        named = Counter(bytes(vote["candidateDigest"]) for vote in votes if vote["accept"])
+        named = Counter(vote.candidate_digest for vote in ledger.events(VoteCast, index) if vote.accept)
         digest, count = named.most_common(1)[0] if named else (b"", 0)
         if 2 * count <= named.total():
             raise VerificationError(

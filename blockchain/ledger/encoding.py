@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from eth_utils.address import is_checksum_address
+from eth_utils.address import is_checksum_address, to_checksum_address
 
 from fedward.errors import LedgerError, VerificationError
 from fedward.types import Address, Commitment, PrivacyEvent, Vote
@@ -144,6 +144,11 @@ def check_address(value: Address, name: str) -> Address:
     if not isinstance(value, str) or not is_checksum_address(value):
         raise _misfit(name, value, "an address of 0x and 40 hexadecimal digits with its checksum")
     return value
+
+
+def as_address(text: str) -> Address:
+    """An address checksummed, as everywhere here; the ABI's decoder gives lower case."""
+    return Address(to_checksum_address(text))
 
 
 def _integer(value: int, most: int, name: str) -> int:

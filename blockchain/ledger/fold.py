@@ -1,8 +1,6 @@
 """The ledger head, recomputed from events alone: a second implementation of what the contract does on chain."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import DecodingError, EncodingError
@@ -13,23 +11,6 @@ from blockchain.ledger.records import RoundRecord
 from fedward.errors import VerificationError
 
 EMPTY_HEAD = bytes(32)
-
-
-@dataclass(frozen=True)
-class LedgerEvent:
-    """One state change, as the contract told it.
-
-    Attributes:
-        name: What happened.
-        values: The event's fields by name; the last is the running `ledgerHead`.
-        block: Number of its block.
-        transaction_hash: 32 bytes.
-    """
-
-    name: str
-    values: Mapping[str, Any]
-    block: int
-    transaction_hash: bytes
 
 
 def fold(events: Iterable[tuple[tuple[bytes, ...], bytes]], head: bytes = EMPTY_HEAD) -> bytes:

@@ -9,6 +9,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.connection import Connection
 from blockchain.ledger.encoding import (
+    as_address,
     check_address,
     decode_mask,
     encode_commitment,
@@ -17,7 +18,7 @@ from blockchain.ledger.encoding import (
     encode_vote,
 )
 from blockchain.ledger.outbox import TransactionOutbox
-from blockchain.ledger.reader import WITNESS_ROLE, LedgerReader, as_address
+from blockchain.ledger.reader import WITNESS_ROLE, LedgerReader
 from blockchain.ledger.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
 from fedward.errors import LedgerError, VerificationError
 from fedward.settings import LedgerSettings

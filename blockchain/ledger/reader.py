@@ -1,16 +1,27 @@
 """The ledger as everybody may read it: roster, rounds and events of the contract, at any Ethereum node's URL."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
-from web3.types import LogReceipt
 
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.connection import Connection
-from blockchain.ledger.encoding import decode_event, decode_mask, decode_reason
-from blockchain.ledger.fold import LedgerEvent
+from blockchain.ledger.encoding import as_address, decode_event, decode_mask, decode_reason
+from blockchain.ledger.events import (
+    HospitalRegistered,
+    KeyRotated,
+    LedgerEvent,
+    RoleAssigned,
+    RoleRemoved,
+    RoundAborted,
+    RoundWitnessed,
+    SubmissionsClosed,
+    UpdateCommitted,
+    VoteCast,
+    read_event,
+)
 from blockchain.ledger.records import (
     KeyContext,
     LedgerHead,
@@ -20,8 +31,10 @@ from blockchain.ledger.records import (
     RoundPhase,
     RoundRecord,
 )
-from fedward.errors import LedgerError, VerificationError
+from fedward.errors import LedgerError
 from fedward.types import Address, PrivacyEvent
+
+Kind = TypeVar("Kind", bound=LedgerEvent)
 
 WITNESS_ROLE = keccak(text="WITNESS_ROLE")
 
@@ -51,8 +64,9 @@ class LedgerReader:
     def sealing_keys(self) -> dict[Address, bytes]:
         """The last X25519 public key of everybody who was ever on the roster."""
         keys = {}
-        for event in self._events([_selectors("HospitalRegistered", "KeyRotated")]):
-            keys[as_address(event.values["hospital"])] = bytes(event.values["x25519Key"])
+        for event in self._events([_selectors(HospitalRegistered, KeyRotated)]):
+            if isinstance(event, HospitalRegistered | KeyRotated):
+                keys[event.hospital] = event.x25519_key
         return keys
 
     def roster(self) -> tuple[RosterEntry, ...]:
@@ -81,11 +95,11 @@ class LedgerReader:
     def witnesses(self) -> tuple[Address, ...]:
         """Who may attest to aggregates, in the order of their admission; fixed while a round runs."""
         admitted: dict[Address, None] = {}
-        for event in self._events([_selectors("RoleAssigned", "RoleRemoved"), [WITNESS_ROLE]]):
-            account = as_address(event.values["account"])
-            admitted.pop(account, None)
-            if event.name == "RoleAssigned":
-                admitted[account] = None
+        for event in self._events([_selectors(RoleAssigned, RoleRemoved), [WITNESS_ROLE]]):
+            if isinstance(event, RoleAssigned | RoleRemoved):
+                admitted.pop(event.account, None)
+            if isinstance(event, RoleAssigned):
+                admitted[event.account] = None
         return tuple(admitted)
 
     # ---- rounds -------------------------------------------------------------------------------------------------
@@ -141,17 +155,17 @@ class LedgerReader:
 
     def exclusions(self, round_index: int) -> dict[int, str]:
         """Why submitted updates are not in a round's aggregate, by place on the roster."""
-        for event in self.events("SubmissionsClosed", round_index):
-            return {index: decode_reason(reason) for index, reason in event.values["exclusions"]}
+        for event in self.events(SubmissionsClosed, round_index):
+            return {index: decode_reason(reason) for index, reason in event.exclusions}
         return {}
 
     def abort_reason(self, round_index: int) -> str:
         """Why a round was aborted; empty where it was not."""
-        return next((decode_reason(event.values["reason"]) for event in self.events("RoundAborted", round_index)), "")
+        return next((decode_reason(event.reason) for event in self.events(RoundAborted, round_index)), "")
 
     def attestations(self, round_index: int) -> tuple[Address, ...]:
         """Which witnesses have attested to a round's aggregate."""
-        return tuple(as_address(event.values["witness"]) for event in self.events("RoundWitnessed", round_index))
+        return tuple(event.witness for event in self.events(RoundWitnessed, round_index))
 
     # ---- the whole ----------------------------------------------------------------------------------------------
 
@@ -189,37 +203,50 @@ class LedgerReader:
 
     def submission_count(self) -> int:
         """Number of commitments that the contract ever accepted."""
-        return sum(1 for _ in self.events("UpdateCommitted"))
+        return sum(1 for _ in self.events(UpdateCommitted))
 
     def vote_count(self) -> int:
         """Number of votes that the contract ever accepted."""
-        return sum(1 for _ in self.events("VoteCast"))
+        return sum(1 for _ in self.events(VoteCast))
 
     def privacy_events(self, hospital: Address) -> dict[int, PrivacyEvent]:
         """What a hospital declared of each round that it committed in: what its epsilon is computed from."""
         account = to_canonical_address(hospital).rjust(32, b"\0")
-        committed = self._events([_selectors("UpdateCommitted"), [], [account]])
-        return {int(event.values["round"]): decode_event(event.values["privacy"]) for event in committed}
+        committed = self._events([_selectors(UpdateCommitted), [], [account]])
+        return {
+            event.round_index: decode_event(event.privacy) for event in committed if isinstance(event, UpdateCommitted)
+        }
 
-    def events(self, name: str | None = None, round_index: int | None = None) -> Iterator[LedgerEvent]:
-        """The contract's events in the order of the chain.
+    def events(self, kind: type[Kind], round_index: int | None = None) -> Iterator[Kind]:
+        """The contract's events of one kind, in the order of the chain.
 
         Args:
-            name: Only these, where given.
-            round_index: Only this round's, where given; needs a name.
+            kind: Which; only this one is asked for.
+            round_index: Only this round's, where given.
 
         Raises:
             VerificationError: an event is malformed.
         """
-        topics = [_selectors(name)] if name is not None else []
-        if name is not None and round_index is not None:
+        topics = [_selectors(kind)]
+        if round_index is not None:
             topics.append([round_index.to_bytes(32, "big")])
-        yield from self._events(topics)
+        for event in self._events(topics):
+            if isinstance(event, kind):
+                yield event
+
+    def history(self) -> Iterator[LedgerEvent]:
+        """All of the contract's events, in the order of the chain.
+
+        Raises:
+            VerificationError: an event is malformed.
+        """
+        return self._events(())
 
     def _events(self, topics: Sequence[Sequence[bytes]]) -> Iterator[LedgerEvent]:
         """The contract's events whose topics are among those given by place: the node leaves out the others."""
         for log in self._connection.logs(topics):
-            event = _decode_log(log)
+            found = tuple(bytes(topic) for topic in log["topics"])
+            event = read_event(found, bytes(log["data"]), int(log["blockNumber"]), bytes(log["transactionHash"]))
             if event is not None:
                 yield event
 
@@ -229,30 +256,13 @@ class LedgerReader:
             yield tuple(bytes(topic) for topic in log["topics"]), bytes(log["data"])
 
 
-def _selectors(*names: str) -> list[bytes]:
-    """The first topics of events by name."""
+def _selectors(*kinds: type[LedgerEvent]) -> list[bytes]:
+    """The first topics of kinds of events."""
+    names = {kind.__name__ for kind in kinds}
     return [selector for selector, shape in load_artifact().events().items() if shape.name in names]
-
-
-def _decode_log(log: LogReceipt) -> LedgerEvent | None:
-    """An event by name and fields; None for OpenZeppelin's own."""
-    topics = tuple(bytes(topic) for topic in log["topics"])
-    shape = load_artifact().events().get(topics[0])
-    if shape is None:
-        return None
-    try:
-        values = shape.decode(topics, bytes(log["data"]))
-    except (ValueError, StopIteration) as error:
-        raise VerificationError(f"An event {shape.name} is malformed.", "Compare with another node.") from error
-    return LedgerEvent(shape.name, values, int(log["blockNumber"]), bytes(log["transactionHash"]))
 
 
 def _round_field_names() -> list[str]:
     """Fields of the contract's record of a round, in order."""
     entry = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")
     return [field["name"] for field in entry["outputs"][0]["components"]]
-
-
-def as_address(text: str) -> Address:
-    """Checksummed, as everywhere."""
-    return Address(to_checksum_address(text))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockchain.consortium.remembering import gather_trust
+from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.run_end import FinishedHospital, finish, own_test_images
 from commands import console
@@ -153,7 +154,7 @@ def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[s
     """Facts of the packing that was used, with the size that the hospitals committed to."""
     plan = round_plan(record.parameters, len(ledger.opening(ledger.latest_round()).roster), settings)
     # The largest: what a hospital without budget commits to, in place of an update, is a few bytes.
-    committed = max((int(event.values["updateBytes"]) for event in ledger.events("UpdateCommitted")), default=0)
+    committed = max((event.update_bytes for event in ledger.events(UpdateCommitted)), default=0)
     return dict(summarize_encryption(plan, committed))
 
 

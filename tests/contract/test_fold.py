@@ -35,7 +35,7 @@ def test_the_fold_of_all_events_is_the_ledger_head(history: Consortium) -> None:
 
 def test_each_event_carries_the_fold_of_those_before_it(history: Consortium) -> None:
     raw = list(history.ledger.raw_events())
-    heads = [event.values["ledgerHead"] for event in history.events()]
+    heads = [event.ledger_head for event in history.events()]
     assert len(set(heads)) == len(heads)
     ours = 0
     for count in range(1, len(raw) + 1):

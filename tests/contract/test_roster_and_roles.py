@@ -4,10 +4,22 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from consortium import CHAIN_ID, FINGERPRINT, MODEL_DIGEST, RULES, SETTINGS_DIGEST, WEIGHTS, Chain, Consortium, refused
+from consortium import (
+    CHAIN_ID,
+    FINGERPRINT,
+    MODEL_DIGEST,
+    RULES,
+    SETTINGS_DIGEST,
+    WEIGHTS,
+    Chain,
+    Consortium,
+    recorded,
+    refused,
+)
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from blockchain.ledger.events import HospitalRegistered, RoleAssigned
 from blockchain.ledger.fold import EMPTY_HEAD, first_base_id
 from blockchain.ledger.ledger import Ledger, LedgerRules
 from fedward.errors import VerificationError
@@ -26,8 +38,7 @@ def empty(chain: Chain) -> Iterator[Consortium]:
 def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
     created, *roles = empty.events()
     assert created.name == "LedgerCreated"
-    values = {key: value for key, value in created.values.items() if key != "ledgerHead"}
-    assert values == {
+    assert recorded(created) == {
         "chainId": CHAIN_ID,
         "ledger": empty.ledger.contract.lower(),
         "settingsDigest": SETTINGS_DIGEST,
@@ -35,7 +46,7 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
         "rules": (2, 0, 0, 600, 300, False),
     }
     assert [event.name for event in roles] == ["RoleAssigned"] * 3
-    assert {event.values["role"] for event in roles} == {REGISTRAR, AGGREGATOR, ADMIN}
+    assert {event.role for event in roles if isinstance(event, RoleAssigned)} == {REGISTRAR, AGGREGATOR, ADMIN}
     assert empty.ledger.settings_digest() == SETTINGS_DIGEST
     assert empty.ledger.initial_model_digest() == MODEL_DIGEST
     assert empty.ledger.base_id() == first_base_id(MODEL_DIGEST, SETTINGS_DIGEST)
@@ -170,7 +181,8 @@ def test_a_hospital_that_joins_later_starts_a_key_epoch(consortium: Consortium) 
     newcomer, server = consortium.chain.people[3], consortium.chain.server
     consortium.ledger.register(newcomer.address, WEIGHTS[3], KEY)
     registered, started = consortium.events()[-2:]
-    assert (registered.name, registered.values["hospital"]) == ("HospitalRegistered", newcomer.address.lower())
+    assert isinstance(registered, HospitalRegistered)
+    assert registered.hospital == newcomer.address
     assert consortium.last("KeyEpochStarted") == {"keyEpoch": 2, "startedBy": server.address.lower()}
     assert registered.transaction_hash == started.transaction_hash
     assert consortium.ledger.key_context() == (2, bytes(32), consortium.hospitals[0].address)

@@ -11,6 +11,7 @@ from flwr.app import Message
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.ledger.encoding import decode_reason
+from blockchain.ledger.events import SubmissionsClosed
 from blockchain.signing.abstention import _root
 from fedward.privacy.accounting import PrivacyLedger, epsilon
 from fedward.privacy.mechanism import expected_event
@@ -47,8 +48,8 @@ def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it
             assert "beyond the budget" in str(metrics["failures"])
             record = ledger.round(index)
             assert (record.submissions, record.included) == (3, (1, 2))
-            (closed,) = ledger.events("SubmissionsClosed", index)
-            ((place, reason),) = closed.values["exclusions"]
+            (closed,) = ledger.events(SubmissionsClosed, index)
+            ((place, reason),) = closed.exclusions
             assert (place, decode_reason(reason)) == (0, "Abstained")
         assert len(spent.spent()) == 2, "what was not given is not charged"
         roster = federation.folder.server.load_record().roster

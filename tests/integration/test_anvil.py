@@ -51,7 +51,7 @@ def test_a_round_from_opening_to_acceptance(consortium: Consortium) -> None:
     assert consortium.finalize() is RoundPhase.ACCEPTED
     record = consortium.ledger.round(1)
     assert (record.aggregate_hash, record.submissions) == (aggregate, 3)
-    assert consortium.ledger.head().ledger_head == consortium.events()[-1].values["ledgerHead"]
+    assert consortium.ledger.head().ledger_head == consortium.events()[-1].ledger_head
 
 
 @pytest.mark.node

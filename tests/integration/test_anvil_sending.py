@@ -17,6 +17,7 @@ from soak import scaled
 
 from blockchain.identity import Identity
 from blockchain.ledger.connection import Connection
+from blockchain.ledger.events import HospitalRegistered
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.outbox import CONFIRMATIONS, TransactionOutbox
 from blockchain.node.embedded import start_node
@@ -76,7 +77,7 @@ def enroll(ledger: Ledger, *numbers: int) -> None:
 
 def enrolled(ledger: Ledger) -> list[int]:
     """Numbers of the hospitals on the roster, in its order."""
-    return [int(event.values["hospital"], 16) for event in ledger.events() if event.name == "HospitalRegistered"]
+    return [int(event.hospital, 16) for event in ledger.events(HospitalRegistered)]
 
 
 def kept(folder: Path) -> list[bytes]:

@@ -204,7 +204,7 @@ def test_the_ledger_head_after_each_block_is_the_running_head_of_the_events(reco
     verdict = audit(recorded, recorded.evidence)
     heads: dict[int, bytes] = {}
     for event in ledger_events(verdict.blocks, recorded.contract):
-        heads[event.block] = event.values["ledgerHead"]
+        heads[event.block] = event.ledger_head
     raw = recorded.evidence.raw
     ends = {height: audit(recorded, replace(recorded.evidence, raw=raw[:height])) for height in heads}
     assert {height: verdict.checker.contract_head() for height, verdict in ends.items()} == heads

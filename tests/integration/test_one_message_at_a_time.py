@@ -13,7 +13,7 @@ from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
 
 import client
-from blockchain.ledger.reader import as_address
+from blockchain.ledger.events import VoteCast
 from fedward import local_update
 from fedward.ciphertexts.packing import round_plan
 from fedward.files import sha256
@@ -76,10 +76,10 @@ def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salte
         federation.grid.tamper = ask_again
         assert [federation.lead_round()["accepts"] for _ in "ab"] == [3, 3]
         salts = set()
-        for event in federation.ledger.events("VoteCast"):
-            content = folders[as_address(event.values["hospital"])].load_report(event.values["round"])
+        for event in federation.ledger.events(VoteCast):
+            content = folders[event.hospital].load_report(event.round_index)
             assert content is not None
-            assert sha256(content) == bytes(event.values["evidenceHash"])
+            assert sha256(content) == event.evidence_hash
             salts.add(json.loads(content)["salt"])
         assert len(salts) == 6
         assert {len(salt) for salt in salts} == {32}

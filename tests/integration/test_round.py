@@ -15,6 +15,7 @@ import client
 from blockchain.catch_up import catch_up
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
+from blockchain.ledger.events import VoteCast
 from blockchain.ledger.records import RoundPhase
 from blockchain.signing.signatures import sign_commitment
 from encryption import SecretContext, decrypt
@@ -242,7 +243,7 @@ def test_the_salt_of_the_evidence_is_drawn_from_the_system_anew_for_every_vote(f
     with mock.patch("os.urandom", keep):
         for _ in range(2):
             federation.lead_round()
-    run, recorded = federation.folder, [event.values["evidenceHash"] for event in federation.ledger.events("VoteCast")]
+    run, recorded = federation.folder, [event.evidence_hash for event in federation.ledger.events(VoteCast)]
     kept = [
         run.hospital(m.hospital).load_report(index) or b"" for index in (1, 2) for m in run.server.load_record().roster
     ]

@@ -11,6 +11,7 @@ from expected_replies import submission_in
 from federation import Federation, founded
 from flwr.app import Message
 
+from blockchain.ledger.events import VoteCast
 from blockchain.ledger.records import RoundOpening, RoundPhase
 from blockchain.verification import verify
 from data_preprocessing import load_partition, save_partition
@@ -68,8 +69,8 @@ def test_hospitals_that_come_and_go_end_with_one_model(tmp_path: Path) -> None:
             assert metrics["phase"] == "accepted"
             included.append(federation.ledger.round(federation.ledger.latest_round()).included)
         assert included == [(0, 1), (1, 2), (0, 2), (0, 1, 2)]
-        votes = list(federation.ledger.events("VoteCast", 4))
-        assert len({bytes(vote.values["candidateDigest"]) for vote in votes}) == 1, "weights and moments"
+        votes = list(federation.ledger.events(VoteCast, 4))
+        assert len({vote.candidate_digest for vote in votes}) == 1, "weights and moments"
         assert len(votes) == 3
 
 

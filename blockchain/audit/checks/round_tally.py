@@ -1,12 +1,12 @@
 """What happened in one round, counted along the audit, and told in a few lines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from blockchain.audit.checks.rounds import readable_reason
 from blockchain.audit.report import Report, Step
-from blockchain.twin.rounds import LedgerModel, ModelEvent, ModelRound
+from blockchain.ledger.events import LedgerEvent, RoundAborted, SubmissionsClosed, UpdateCommitted, VoteCast
+from blockchain.twin.rounds import LedgerModel, ModelRound
 from blockchain.twin.values import ABORTED, ACCEPTED, OPEN, REJECTED, VOTING
 
 OUTCOMES = {OPEN: "it is still open", VOTING: "it is still voted on", ACCEPTED: "accepted", REJECTED: "rejected"}
@@ -45,25 +45,26 @@ class RoundTally:
     exclusions: Sequence[tuple[int, bytes]] = ()
     abortion: str = ""
 
-    def count(self, timestamp: int, function: str, events: Sequence[ModelEvent]) -> None:
+    def count(self, timestamp: int, function: str, events: Sequence[LedgerEvent]) -> None:
         """One more call that went by the rules, and its events."""
         self.calls += 1
         self.relayed += function in ("submitUpdateFor", "castVoteFor")
         self.direct += function in ("submitUpdate", "castVote")
         for event in events:
-            self._note(timestamp, event.name, event.values)
+            self._note(timestamp, event)
 
-    def _note(self, timestamp: int, name: str, values: Mapping[str, Any]) -> None:
+    def _note(self, timestamp: int, event: LedgerEvent) -> None:
         """What the lines tell of an event."""
-        if name == "UpdateCommitted":
-            self.last_submission = timestamp
-            self.submitted.append(values["hospital"])
-        elif name == "SubmissionsClosed":
-            self.exclusions = values["exclusions"]
-        elif name == "VoteCast" and values["accept"]:
-            self.digests[values["hospital"]] = values["candidateDigest"]
-        elif name == "RoundAborted":
-            self.abortion = readable_reason(values["reason"])
+        match event:
+            case UpdateCommitted():
+                self.last_submission = timestamp
+                self.submitted.append(event.hospital)
+            case SubmissionsClosed():
+                self.exclusions = event.exclusions
+            case VoteCast(accept=True):
+                self.digests[event.hospital] = event.candidate_digest
+            case RoundAborted():
+                self.abortion = readable_reason(event.reason)
 
     def report(self, model: LedgerModel, report: Report, name: Naming) -> None:
         """The lines of a round that kept the rules."""

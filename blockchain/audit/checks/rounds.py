@@ -1,13 +1,25 @@
 """The story of each round, told from the ledger's events alone: who took part, what each did, and how it ended."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.ledger.encoding import decode_event, decode_mask, decode_reason
-from blockchain.ledger.fold import EMPTY_HEAD, LedgerEvent
-from blockchain.ledger.reader import as_address
+from blockchain.ledger.events import (
+    HospitalRegistered,
+    LedgerCreated,
+    LedgerEvent,
+    RoundAborted,
+    RoundAccepted,
+    RoundEvent,
+    RoundOpened,
+    RoundRejected,
+    RoundWitnessed,
+    SubmissionsClosed,
+    UpdateCommitted,
+    VoteCast,
+)
+from blockchain.ledger.fold import EMPTY_HEAD
 from blockchain.ledger.records import RosterEntry, RoundPhase
 from fedward.errors import VerificationError
 from fedward.types import Address, PrivacyEvent
@@ -152,9 +164,9 @@ def late_joiners(blocks: Iterable[ExecutedBlock], contract: Address) -> frozense
     late: set[Address] = set()
     for block in blocks:
         for event in ledger_events([block], contract):
-            if event.name == "HospitalRegistered":
-                late.add(as_address(event.values["hospital"]))
-            elif event.name == "RoundOpened":
+            if isinstance(event, HospitalRegistered):
+                late.add(event.hospital)
+            elif isinstance(event, RoundOpened):
                 late.clear()
     return frozenset(late)
 
@@ -168,7 +180,7 @@ def heads_by_height(blocks: Iterable[ExecutedBlock], contract: Address) -> dict[
     heads, head = {}, EMPTY_HEAD
     for block in blocks:
         for event in ledger_events([block], contract):
-            head = bytes(event.values["ledgerHead"])
+            head = event.ledger_head
         heads[block.number] = head
     return heads
 
@@ -183,125 +195,117 @@ class _Teller:
 
     def hear(self, event: LedgerEvent, moment: Moment) -> None:
         """Take one event in; those that concern no round are passed over."""
-        values = event.values
-        if event.name == "LedgerCreated":
-            self._settings_digest = bytes(values["settingsDigest"])
-        elif event.name == "HospitalRegistered":
-            self._register(values)
-        elif event.name == "RoundOpened":
-            self._open(values, moment)
-        elif "round" in values:
-            story = self._running(event)
-            _CHAPTERS[event.name](story, values, moment)
+        match event:
+            case LedgerCreated():
+                self._settings_digest = event.settings_digest
+            case HospitalRegistered():
+                self._register(event)
+            case RoundOpened():
+                self._open(event, moment)
+            case RoundEvent():
+                _continue(self._running(event), event, moment)
 
-    def _register(self, values: Mapping[str, Any]) -> None:
+    def _register(self, event: HospitalRegistered) -> None:
         """A place on the roster is the number of hospitals before it, and is kept for ever."""
-        if values["index"] != len(self._members):
-            raise _misfit(f"a hospital at place {values['index']} where {len(self._members)} is next")
-        self._members.append(RosterEntry(values["index"], as_address(values["hospital"]), values["weight"]))
+        if event.index != len(self._members):
+            raise _misfit(f"a hospital at place {event.index} where {len(self._members)} is next")
+        self._members.append(RosterEntry(event.index, event.hospital, event.weight))
 
-    def _open(self, values: Mapping[str, Any], moment: Moment) -> None:
+    def _open(self, event: RoundOpened, moment: Moment) -> None:
         """The next round begins."""
-        places = decode_mask(values["rosterMask"])
-        if self._settings_digest is None or values["round"] != len(self.stories) + 1:
-            raise _misfit(f"the opening of round {values['round']} where {len(self.stories) + 1} is next")
+        places = decode_mask(event.roster_mask)
+        if self._settings_digest is None or event.round_index != len(self.stories) + 1:
+            raise _misfit(f"the opening of round {event.round_index} where {len(self.stories) + 1} is next")
         if any(place >= len(self._members) for place in places):
-            raise _misfit(f"round {values['round']} with hospitals that are not on the roster")
+            raise _misfit(f"round {event.round_index} with hospitals that are not on the roster")
         self.stories.append(
             RoundStory(
-                round_index=values["round"],
+                round_index=event.round_index,
                 settings_digest=self._settings_digest,
                 opened=moment,
-                base_id=bytes(values["baseId"]),
-                context_fingerprint=bytes(values["contextFingerprint"]),
+                base_id=event.base_id,
+                context_fingerprint=event.context_fingerprint,
                 roster=tuple(self._members[place] for place in places),
-                enrolled_total=values["enrolledTotal"],
-                submission_deadline=values["submissionDeadline"],
+                enrolled_total=event.enrolled_total,
+                submission_deadline=event.submission_deadline,
             )
         )
 
-    def _running(self, event: LedgerEvent) -> RoundStory:
+    def _running(self, event: RoundEvent) -> RoundStory:
         """The round that an event is about: the latest, not ended, and in the phase that the event belongs to."""
         story = self.stories[-1] if self.stories else None
-        if story is None or story.round_index != event.values["round"]:
-            raise _misfit(f"{event.name} of round {event.values['round']}, which is not running")
-        if event.name not in _CHAPTERS or story.outcome not in _PHASES[event.name]:
+        if story is None or story.round_index != event.round_index:
+            raise _misfit(f"{event.name} of round {event.round_index}, which is not running")
+        if story.outcome not in _PHASES[type(event)]:
             raise _misfit(f"{event.name} of round {story.round_index} while it is {story.outcome.name.lower()}")
         return story
 
 
-def _commit(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
-    hospital = _on_roster(story, values["hospital"])
+def _continue(story: RoundStory, event: RoundEvent, moment: Moment) -> None:
+    """What an event of a running round adds to its story."""
+    match event:
+        case UpdateCommitted():
+            _commit(story, event, moment)
+        case SubmissionsClosed():
+            _close(story, event, moment)
+        case VoteCast():
+            _vote(story, event, moment)
+        case RoundWitnessed():
+            story.witnesses.append(Attestation(event.witness, moment, event.aggregate_hash))
+        case RoundAccepted():
+            story.ended, story.outcome = moment, RoundPhase.ACCEPTED
+        case RoundRejected():
+            story.ended, story.outcome = moment, RoundPhase.REJECTED
+        case RoundAborted():
+            story.ended, story.outcome = moment, RoundPhase.ABORTED
+            story.abort_reason = readable_reason(event.reason)
+
+
+def _commit(story: RoundStory, event: UpdateCommitted, moment: Moment) -> None:
+    hospital = _on_roster(story, event.hospital)
     if hospital in story.updates:
         raise _misfit(f"a second update of {hospital} in round {story.round_index}")
     story.updates[hospital] = CommittedUpdate(
         hospital=hospital,
         at=moment,
-        update_root=bytes(values["updateRoot"]),
-        update_bytes=values["updateBytes"],
-        weight=values["weight"],
-        event=decode_event(values["privacy"]),
+        update_root=event.update_root,
+        update_bytes=event.update_bytes,
+        weight=event.weight,
+        event=decode_event(event.privacy),
     )
 
 
-def _close(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
+def _close(story: RoundStory, event: SubmissionsClosed, moment: Moment) -> None:
     addresses = {entry.index: entry.address for entry in story.roster}
-    included = decode_mask(values["includedMask"])
-    reasons = dict(values["exclusions"])
+    included = decode_mask(event.included_mask)
+    reasons = dict(event.exclusions)
     for place in (*included, *reasons):
         if addresses.get(place) not in story.updates:
             raise _misfit(f"the closing of round {story.round_index} with place {place}, which committed to nothing")
     if set(included) & set(reasons):
         raise _misfit(f"the closing of round {story.round_index} with an update both included and excluded")
     story.closed, story.outcome = moment, RoundPhase.VOTING
-    story.aggregate_hash = bytes(values["aggregateHash"])
-    story.included, story.included_weight = included, values["includedWeight"]
+    story.aggregate_hash = event.aggregate_hash
+    story.included, story.included_weight = included, event.included_weight
     story.exclusions = {addresses[place]: readable_reason(reason) for place, reason in reasons.items()}
-    story.voting_deadline = values["votingDeadline"]
+    story.voting_deadline = event.voting_deadline
 
 
-def _vote(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
-    hospital = _on_roster(story, values["hospital"])
+def _vote(story: RoundStory, event: VoteCast, moment: Moment) -> None:
+    hospital = _on_roster(story, event.hospital)
     if any(vote.hospital == hospital for vote in story.votes):
         raise _misfit(f"a second vote of {hospital} in round {story.round_index}")
-    digests = (bytes(values["candidateDigest"]), bytes(values["evidenceHash"]))
-    story.votes.append(RecordedVote(hospital, moment, values["accept"], *digests))
+    story.votes.append(RecordedVote(hospital, moment, event.accept, event.candidate_digest, event.evidence_hash))
 
 
-def _witness(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
-    story.witnesses.append(Attestation(as_address(values["witness"]), moment, bytes(values["aggregateHash"])))
-
-
-def _accept(story: RoundStory, _values: Mapping[str, Any], moment: Moment) -> None:
-    story.ended, story.outcome = moment, RoundPhase.ACCEPTED
-
-
-def _reject(story: RoundStory, _values: Mapping[str, Any], moment: Moment) -> None:
-    story.ended, story.outcome = moment, RoundPhase.REJECTED
-
-
-def _abort(story: RoundStory, values: Mapping[str, Any], moment: Moment) -> None:
-    story.ended, story.outcome = moment, RoundPhase.ABORTED
-    story.abort_reason = readable_reason(values["reason"])
-
-
-_CHAPTERS = {
-    "UpdateCommitted": _commit,
-    "SubmissionsClosed": _close,
-    "VoteCast": _vote,
-    "RoundWitnessed": _witness,
-    "RoundAccepted": _accept,
-    "RoundRejected": _reject,
-    "RoundAborted": _abort,
-}
-_PHASES = {
-    "UpdateCommitted": (RoundPhase.OPEN,),
-    "SubmissionsClosed": (RoundPhase.OPEN,),
-    "VoteCast": (RoundPhase.VOTING,),
-    "RoundWitnessed": (RoundPhase.VOTING,),
-    "RoundAccepted": (RoundPhase.VOTING,),
-    "RoundRejected": (RoundPhase.VOTING,),
-    "RoundAborted": (RoundPhase.OPEN, RoundPhase.VOTING),
+_PHASES: dict[type[RoundEvent], tuple[RoundPhase, ...]] = {
+    UpdateCommitted: (RoundPhase.OPEN,),
+    SubmissionsClosed: (RoundPhase.OPEN,),
+    VoteCast: (RoundPhase.VOTING,),
+    RoundWitnessed: (RoundPhase.VOTING,),
+    RoundAccepted: (RoundPhase.VOTING,),
+    RoundRejected: (RoundPhase.VOTING,),
+    RoundAborted: (RoundPhase.OPEN, RoundPhase.VOTING),
 }
 
 
@@ -310,9 +314,8 @@ def readable_reason(word: bytes) -> str:
     return "".join(character if " " <= character <= "~" else "?" for character in decode_reason(word))
 
 
-def _on_roster(story: RoundStory, account: str) -> Address:
+def _on_roster(story: RoundStory, address: Address) -> Address:
     """The hospital's address, if it takes part in the round."""
-    address = as_address(account)
     if all(entry.address != address for entry in story.roster):
         raise _misfit(f"{address} in round {story.round_index}, where it does not take part")
     return address

@@ -11,6 +11,7 @@ from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, ledger_
 from blockchain.audit.report import Report, Step
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.calls import decode_call, decode_deployment
+from blockchain.ledger.events import LedgerEvent, contract_fields, event_of
 from blockchain.ledger.fold import EMPTY_HEAD, fold
 from blockchain.twin.rounds import FUNCTIONS, LedgerModel, ModelEvent, Refused
 from fedward.errors import VerificationError
@@ -134,7 +135,7 @@ class _Judge:
             self._contradict(transaction, None, "its deployment", error.what)
             return
         self.model = model
-        self._compare(transaction, None, model.deployment_events)
+        self._compare(transaction, None, _typed(model.deployment_events, transaction))
 
     def _call(self, transaction: ExecutedTransaction) -> None:
         recorded = any(log.address == self._own for log in transaction.logs)
@@ -164,16 +165,17 @@ class _Judge:
         signed = function in SIGNED_CALLS
         try:
             try:
-                events = model.execute(transaction.sender, transaction.timestamp, function, arguments)
+                told = model.execute(transaction.sender, transaction.timestamp, function, arguments)
             except Refused as refusal:
                 if not signed or refusal.reason != "WrongSigner":
                     raise
                 self._forged(transaction, refusal, tally)
                 hospital, direct = arguments[0][1], function.removesuffix("For")
-                events = model.execute(hospital, transaction.timestamp, direct, arguments[:1])
+                told = model.execute(hospital, transaction.timestamp, direct, arguments[:1])
         except Refused as refusal:
             self._contradict(transaction, round_index, self._recorded_names(transaction), _refusal(refusal))
             return
+        events = _typed(told, transaction)
         self._compare(transaction, round_index, events)
         if self.stopped:
             return
@@ -205,10 +207,10 @@ class _Judge:
         if tally:
             tally.forged += 1
 
-    def _recorded(self, transaction: ExecutedTransaction) -> list[ModelEvent]:
+    def _recorded(self, transaction: ExecutedTransaction) -> list[LedgerEvent]:
         """The contract's own events of a transaction."""
         block = ExecutedBlock(transaction.block, b"", transaction.timestamp, (transaction,))
-        return [ModelEvent(event.name, event.values) for event in ledger_events((block,), self._contract)]
+        return list(ledger_events((block,), self._contract))
 
     def _recorded_names(self, transaction: ExecutedTransaction) -> str:
         """The same by name."""
@@ -218,7 +220,7 @@ class _Judge:
             return "malformed events"
 
     def _compare(
-        self, transaction: ExecutedTransaction, round_index: int | None, expected: Sequence[ModelEvent]
+        self, transaction: ExecutedTransaction, round_index: int | None, expected: Sequence[LedgerEvent]
     ) -> None:
         try:
             recorded = self._recorded(transaction)
@@ -228,18 +230,17 @@ class _Judge:
         if recorded != expected:
             self._contradict(transaction, round_index, *self._difference(recorded, expected))
 
-    def _difference(self, recorded: Sequence[ModelEvent], expected: Sequence[ModelEvent]) -> tuple[str, str]:
+    def _difference(self, recorded: Sequence[LedgerEvent], expected: Sequence[LedgerEvent]) -> tuple[str, str]:
         """Both sides of what differs, no more."""
         theirs, ours = _event_names(recorded), _event_names(expected)
         if theirs != ours:
             return theirs, ours
-        event, rule = next(pair for pair in zip(recorded, expected, strict=True) if pair[0] != pair[1])
-        fields = [name for name in rule.values if event.values[name] != rule.values[name]]
+        pair = next(pair for pair in zip(recorded, expected, strict=True) if pair[0] != pair[1])
+        event, rule = map(contract_fields, pair)
+        fields = [name for name in rule if event[name] != rule[name]]
         fields = [name for name in fields if name != "ledgerHead"] or fields  # the head follows from the others
-        return tuple(  # type: ignore[return-value]
-            f"{side.name} with " + ", ".join(f"{name} {self._shown(side.values[name])}" for name in fields)
-            for side in (event, rule)
-        )
+        shown = (", ".join(f"{name} {self._shown(side[name])}" for name in fields) for side in (event, rule))
+        return tuple(f"{pair[0].name} with {text}" for text in shown)  # type: ignore[return-value]
 
     def _contradict(self, transaction: ExecutedTransaction, round_index: int | None, recorded: str, rules: str) -> None:
         """The history is not by the rules; nothing after it can be judged."""
@@ -307,7 +308,12 @@ def _round_of(function: str, arguments: tuple[Any, ...], model: LedgerModel) -> 
     return model.latest_round + 1 if function == "openRound" else None
 
 
-def _event_names(events: Sequence[ModelEvent]) -> str:
+def _typed(told: Sequence[ModelEvent], transaction: ExecutedTransaction) -> list[LedgerEvent]:
+    """The rules' events as they stand on the chain, if the contract recorded them in this transaction."""
+    return [event_of(event.name, event.values, transaction.block, transaction.transaction_hash) for event in told]
+
+
+def _event_names(events: Sequence[LedgerEvent]) -> str:
     """The events by name."""
     return ", ".join(event.name for event in events) or "nothing"
 

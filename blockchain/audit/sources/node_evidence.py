@@ -21,7 +21,7 @@ from blockchain.audit.sources.node_blocks import block_of, content, header_of, q
 from blockchain.audit.sources.node_rpc import NodeRpc
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
-from blockchain.ledger.reader import as_address
+from blockchain.ledger.events import HospitalRegistered, LedgerEvent, RoleAssigned
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.folders.ciphertexts import RoundFiles
@@ -200,17 +200,20 @@ class NodeEvidence:
     def _known_accounts(self) -> set[Address]:
         """Whoever sent a transaction, is named by the ledger or vouched for."""
         found = {item.sender for block in self._told for item in block.transactions}
-        for name, field in (("HospitalRegistered", "hospital"), ("RoleAssigned", "account")):
-            found |= {as_address(values[field]) for kind, values in self._events() if kind == name}
+        for event in self._events():
+            if isinstance(event, HospitalRegistered):
+                found.add(event.hospital)
+            elif isinstance(event, RoleAssigned):
+                found.add(event.account)
         if self._trust:
             found |= {*self._trust.hospitals.values(), *self._trust.witnesses}
         return found
 
-    def _events(self) -> list[tuple[str, dict[str, Any]]]:
+    def _events(self) -> list[LedgerEvent]:
         """The ledger's events as the node's receipts tell them, up to the first that is malformed."""
-        found: list[tuple[str, dict[str, Any]]] = []
+        found: list[LedgerEvent] = []
         with suppress(VerificationError):  # the audit's own steps will say which
-            found.extend((event.name, dict(event.values)) for event in ledger_events(self._told, self._contract))
+            found.extend(ledger_events(self._told, self._contract))
         return found
 
     def _read_checkpoints(self) -> None:
@@ -265,12 +268,11 @@ class NodeEvidence:
             return self._stored_claims(self._store)
         self._check_fetched()
         names = {address: name for name, address in self._trust.hospitals.items()} if self._trust else {}
-        members = []
-        for kind, values in self._events():
-            if kind == "HospitalRegistered":
-                address = as_address(values["hospital"])
-                weight = int(values["weight"])
-                members.append(ClaimedMember(names.get(address, HospitalId(address)), address, weight))
+        members = [
+            ClaimedMember(names.get(event.hospital, HospitalId(event.hospital)), event.hospital, event.weight)
+            for event in self._events()
+            if isinstance(event, HospitalRegistered)
+        ]
         return Claims(
             run_id=f"{self._contract} on chain {self._chain_id}",
             chain_id=self._chain_id,
