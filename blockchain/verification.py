@@ -1,15 +1,12 @@
 """Stage 6, verify: an update counts only if the contract accepted its commitment and all of it is here."""
 
-import hashlib
-from pathlib import Path
-
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening
-from fedward.ciphertexts.serialized import check_ciphertext
-from fedward.errors import EncryptionError, LedgerError
-from fedward.files import merkle_root, sha256
+from fedward.ciphertexts.serialized import CIPHERTEXT, check_ciphertext, check_stored
+from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
+from fedward.files import merkle_root, read_file
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
 
 # How the contract refuses a good signature whose commitment may be on record already: before and after the deadline.
@@ -68,8 +65,7 @@ def verify(
             return _reject(stored, error.reason, error.what.rstrip("."))
     return (
         _check_event(stored, promised)
-        or _check_hashes(stored)
-        or _check_ciphertexts(stored)
+        or _check_chunks(stored)
         or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, commitment.weight)
     )
 
@@ -97,49 +93,27 @@ def _check_event(stored: StoredUpdate, promised: PrivacyEvent) -> Rejection | No
     return _reject(stored, "WrongPrivacyEvent", f"it declares {declared}, the settings promise {promised}")
 
 
-def _check_hashes(stored: StoredUpdate) -> Rejection | None:
-    """Compare the chunks on the disk with the commitment."""
+def _check_chunks(stored: StoredUpdate) -> Rejection | None:
+    """Read each chunk once, and compare all with the commitment before the form of one is looked at."""
     commitment = stored.signed.commitment
-    leaves, total = [], 0
+    total, malformed = 0, ""
     for position, path in enumerate(stored.chunk_files):
         try:
-            leaf, length = _hash_file(path)
-        except OSError as error:
-            return _reject(stored, "ChunkMismatch", f"chunk {position} could not be read: {error.strerror}")
-        if leaf.hex() != path.name:
-            return _reject(stored, "ChunkMismatch", f"chunk {position} is not what its name {path.name} says")
-        leaves.append(leaf)
-        total += length
+            content = read_file(path, CIPHERTEXT.total_bytes, "It", "Have the hospital send it again.")
+            total += len(content)
+            check_ciphertext(check_stored(content, path.name))
+        except (EvidenceError, VerificationError) as error:
+            return _reject(stored, "ChunkMismatch", f"chunk {position}: {error.what.rstrip('.')}")
+        except EncryptionError as error:
+            malformed = malformed or f"chunk {position}: {error.what.rstrip('.')}"
     if total != commitment.update_bytes:
         return _reject(stored, "ChunkMismatch", f"{total} bytes are here, {commitment.update_bytes} were committed")
-    root = merkle_root(leaves)
+    root = merkle_root([bytes.fromhex(path.name) for path in stored.chunk_files])
     if root != commitment.update_root:
         return _reject(
             stored, "ChunkMismatch", f"the chunks have root {root.hex()}, committed was {commitment.update_root.hex()}"
         )
-    return None
-
-
-def _check_ciphertexts(stored: StoredUpdate) -> Rejection | None:
-    """Look at each chunk's form, once more against its hash, for the disk is not trusted twice."""
-    for position, path in enumerate(stored.chunk_files):
-        try:
-            content = path.read_bytes()
-            if sha256(content).hex() != path.name:
-                return _reject(stored, "ChunkMismatch", f"chunk {position} changed while it was read")
-            check_ciphertext(content)
-        except OSError as error:
-            return _reject(stored, "ChunkMismatch", f"chunk {position} could not be read: {error.strerror}")
-        except EncryptionError as error:
-            return _reject(stored, "MalformedCiphertext", f"chunk {position}: {error.what.rstrip('.')}")
-    return None
-
-
-def _hash_file(path: Path) -> tuple[bytes, int]:
-    """SHA-256 and length of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-        return digest, file.tell()
+    return _reject(stored, "MalformedCiphertext", malformed) if malformed else None
 
 
 def _reject(stored: StoredUpdate, reason: str, evidence: str) -> Rejection:

@@ -14,7 +14,7 @@ from blockchain.ledger.encoding import decode_mask
 from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
-from fedward.ciphertexts.serialized import CIPHERTEXT, sum_ciphertexts
+from fedward.ciphertexts.serialized import CIPHERTEXT, check_stored, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.folders.ciphertexts import CiphertextSource
@@ -151,14 +151,5 @@ def _add_again(ciphertexts: CiphertextSource, updates: Sequence[tuple[str, ...]]
         raise VerificationError(f"The included updates have {sorted(counts)} ciphertexts: they have no sum.", REMEDY)
     columns = zip(*updates, strict=True)
     return merkle_root(
-        [sha256(sum_ciphertexts(_read_chunk(ciphertexts, name) for name in column)) for column in columns]
+        [sha256(sum_ciphertexts(check_stored(ciphertexts.chunk(name), name) for name in column)) for column in columns]
     )
-
-
-def _read_chunk(ciphertexts: CiphertextSource, name: str) -> bytes:
-    """A stored ciphertext, checked against its name and form."""
-    content = ciphertexts.chunk(name)
-    if sha256(content).hex() != name:
-        raise VerificationError(f"The ciphertext {name} no longer has the hash it is named by.", REMEDY)
-    CIPHERTEXT.check(content)
-    return content

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.serialized import sum_ciphertexts
-from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
-from fedward.files import merkle_root, sha256, write_atomic
+from fedward.ciphertexts.serialized import CIPHERTEXT, check_stored, sum_ciphertexts
+from fedward.errors import EncryptionError, QuorumError, VerificationError
+from fedward.files import merkle_root, read_file, sha256, write_atomic
 from fedward.types import EncryptedAggregate, Vector, VerifiedUpdate
+
+_RESTORE = "Restore the run's ciphertexts folder, or abort the round."
 
 
 def aggregate(updates: Sequence[VerifiedUpdate], store: Path) -> EncryptedAggregate:
@@ -26,7 +28,8 @@ def aggregate(updates: Sequence[VerifiedUpdate], store: Path) -> EncryptedAggreg
         EncryptionError: the updates have different numbers of chunks, none, or a chunk is malformed.
         QuorumError: there is no update.
         VerificationError: two updates come from one hospital, or a file no longer has the hash it is named by.
-        ResourceError: a chunk cannot be read, or the sum cannot be written.
+        EvidenceError: a chunk is missing or cannot be read.
+        ResourceError: the sum cannot be written.
 
     Guarantees:
         1. Any order of the same updates gives the same aggregate hash.
@@ -93,16 +96,4 @@ def apply_update(weights: Vector, mean_update: NDArray[np.float64]) -> Vector:
 
 def _read_chunk(file: Path) -> bytes:
     """Read a stored ciphertext and check that it is still the one it is named by."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ResourceError(
-            f"The ciphertext {file} could not be read: {error.strerror or error}.",
-            "Restore the run's ciphertexts folder, or abort the round.",
-        ) from error
-    if sha256(content).hex() != file.name:
-        raise VerificationError(
-            f"The ciphertext {file} no longer has the hash it is named by.",
-            "Restore it from the hospital that sent it, or exclude its update and record the reason.",
-        )
-    return content
+    return check_stored(read_file(file, CIPHERTEXT.total_bytes, "A ciphertext", _RESTORE), file.name)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.errors import EncryptionError
+from fedward.errors import EncryptionError, VerificationError
+from fedward.files import sha256
 
 RING_DEGREE = 4096
 # One prime, SEAL's own choice: a special prime beside it serves multiplication and key switching; we do neither.
@@ -140,6 +141,30 @@ def _secret_key() -> Layout:
 CIPHERTEXT = _pair("ciphertext")
 PUBLIC_KEY = _pair("public key")
 SECRET_KEY = _secret_key()
+
+
+def check_stored(content: bytes, name: str) -> bytes:
+    """What was read where a ciphertext is stored, if it is that ciphertext: server, witness and audit all ask here.
+
+    Args:
+        content: Any bytes.
+        name: The ciphertext's SHA-256 in lower-case hexadecimal, under which it is stored.
+
+    Returns:
+        The content.
+
+    Raises:
+        VerificationError: it has another hash.
+        EncryptionError: it has that hash, and is not well formed.
+    """
+    digest = sha256(content).hex()
+    if digest != name:
+        raise VerificationError(
+            f"The ciphertext {name} has the content of hash {digest}.",
+            "Restore it from another copy, or from the hospital that sent it.",
+        )
+    CIPHERTEXT.check(content)
+    return content
 
 
 def check_ciphertext(chunk: bytes) -> None:

@@ -11,7 +11,7 @@ from encryption import SecretContext, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate, aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize
 from fedward.ciphertexts.plan import plan_layout
-from fedward.errors import EncryptionError, QuorumError, ResourceError, VerificationError
+from fedward.errors import EncryptionError, EvidenceError, QuorumError, VerificationError
 from fedward.files import merkle_root, sha256, write_atomic
 from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
 
@@ -120,10 +120,10 @@ def test_changed_or_missing_chunk_file_is_found(secret: SecretContext, tmp_path:
     content = bytearray(chunks[2])
     content[-1] ^= 1
     update.chunk_files[2].write_bytes(content)
-    with pytest.raises(VerificationError, match="no longer has the hash"):
+    with pytest.raises(VerificationError, match="has the content of hash"):
         aggregate([update], tmp_path)
     update.chunk_files[2].unlink()
-    with pytest.raises(ResourceError, match="could not be read"):
+    with pytest.raises(EvidenceError, match="could not be read"):
         aggregate([update], tmp_path)
 
 

@@ -26,8 +26,6 @@ from fedward.ciphertexts.plan import (
 from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings, load
 
-EXACT = EncryptionSettings(value_range=1.0, preset="exact")
-
 
 def plan_of(parameters: int = 1000, summands: int = 5, field_bits: int = 18, span: float = 1.0) -> PackingPlan:
     return plan_layout(parameters, summands, span, 2, field_bits)

@@ -11,8 +11,8 @@ from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.claims import is_hash
 from blockchain.audit.sources.evidence import Evidence
-from fedward.ciphertexts.serialized import CIPHERTEXT, add_ciphertexts, sum_ciphertexts
-from fedward.errors import EvidenceError, FedwardError, VerificationError
+from fedward.ciphertexts.serialized import CIPHERTEXT, add_ciphertexts, check_stored, sum_ciphertexts
+from fedward.errors import EvidenceError, FedwardError
 from fedward.files import merkle_root, sha256
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address
@@ -41,7 +41,7 @@ class _Stored:
     def read(self, evidence: Evidence, position: int) -> bytes | None:
         """One ciphertext, checked; None where it is missing or wrong, which is written down here."""
         try:
-            return _checked_chunk(evidence, self.names[position])
+            return check_stored(evidence.chunk(self.names[position]), self.names[position])
         except EvidenceError:
             self.missing += 1
         except FedwardError as error:
@@ -286,24 +286,6 @@ def _explain(at_hand: _Round, evidence: Evidence) -> str:
             again = " once more" if stored in at_hand.included else ""
             return f"{where}, where {stored.title} was added{again} to the recorded aggregate"
     return f"{where}, by no single update of the round: a foreign ciphertext was added, or several were changed"
-
-
-def _checked_chunk(evidence: Evidence, name: str) -> bytes:
-    """A ciphertext that has the hash it is listed under, and is well formed.
-
-    Raises:
-        EvidenceError: it is missing.
-        FedwardError: it is damaged.
-    """
-    content = evidence.chunk(name)
-    digest = sha256(content).hex()
-    if digest != name:
-        raise VerificationError(
-            f"The file {_short(bytes.fromhex(name))} has the content of hash {digest[:SHOWN_DIGITS]}….",
-            "Restore it from another copy.",
-        )
-    CIPHERTEXT.check(content)
-    return content
 
 
 def _capital(text: str) -> str:
