@@ -101,6 +101,8 @@ def search_for_the_key(needle: bytes, homes: set[str]) -> None:
             result = search(process.pid, needle)
         except OSError:  # it has ended
             continue
+        if not result.there:  # as well
+            continue
         if process in hospitals:
             at_hospital = result.found
             continue

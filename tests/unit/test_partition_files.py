@@ -1,13 +1,19 @@
 """Partitions on the disk: the same bytes for the same content, and no damage goes unseen."""
 
 import zipfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_preprocessing import load_partition, partition_digest, save_partition
-from fedward.errors import DataError
+from fedward.dataset import cache
+from fedward.dataset.medmnist import list_medmnist
+from fedward.errors import DataError, EvidenceError
+from fedward.files import sha256
+from fedward.folders.hospital import HospitalFolder
 from fedward.types import HospitalId, ImageSet, Partition
 
 
@@ -88,8 +94,42 @@ def test_a_foreign_archive_is_damage(tmp_path: Path) -> None:
         load_partition(path)
 
 
-def test_no_pickle_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "p.npz"
-    np.savez(path, header=np.array([object()], dtype=object))
-    with pytest.raises(DataError):
-        load_partition(path)
+class Trap:
+    """Leaves a file behind where its pickle is opened."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.sprung,)
+
+
+def from_cache(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(sha256(content) + content)
+    if cache.load(path, 1, 8) is None:
+        raise DataError("nothing was read", "")
+
+
+READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
+    "partition": (load_partition, DataError),
+    "model": (lambda path: HospitalFolder(path.parent).load_model(), EvidenceError),
+    "candidate": (lambda path: HospitalFolder(path.parent).load_candidate(), EvidenceError),
+    "MedMNIST": (list_medmnist, DataError),
+    "cache": (from_cache, DataError),
+}
+NAMES = ("header", "rest", "images", "weights", "moments", "base_id", "round_index", "aggregate_hash", "train_images")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_pickle_is_opened(reader: str, tmp_path: Path) -> None:
+    read, error = READERS[reader]
+    path, sprung = tmp_path / f"{reader}.npz", tmp_path / "sprung"
+    trapped = np.array([Trap(sprung)], dtype=object)
+    np.savez(path, allow_pickle=True, **dict.fromkeys(NAMES, trapped))
+    with pytest.raises(error):
+        read(path)
+    assert not sprung.exists()
+    with np.load(BytesIO(path.read_bytes()[32 if reader == "cache" else 0 :]), allow_pickle=True) as arrays:
+        assert arrays[NAMES[0]].shape == (1,)
+    assert sprung.exists(), "the trap is one"
