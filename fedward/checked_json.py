@@ -115,7 +115,7 @@ def checked_json(kind: type[Format], content: bytes, what: str, error: type[Fedw
     except UnfitJsonError as unfit:
         raise error(f"{what} is malformed: {unfit}.", remedy) from unfit
     except ValueError as fault:
-        raise error(f"{what} is no JSON that Fedward reads ({_short(str(fault))}).", remedy) from fault
+        raise error(f"{what} is no JSON that Fedward reads ({_short(str(fault), 120)}).", remedy) from fault
 
 
 def read_json(
@@ -298,9 +298,9 @@ def _fields(kind: type) -> tuple[dict[str, Any], tuple[str, ...]]:
     return {field.name: hints[field.name] for field in fields}, tuple(no_default)
 
 
-def _short(text: str) -> str:
+def _short(text: str, most: int = _SHOWN) -> str:
     """A text from outside as an error shows it."""
-    return ascii(text)[1:-1][:_SHOWN]
+    return ascii(text)[1:-1][:most]
 
 
 _Reader = Callable[[Any, Any], Any]

@@ -4,9 +4,9 @@ Both are trained after the last round, under the federation's settings and priva
 images. What they release is no part of the run: the run's epsilon does not count it.
 """
 
-import dataclasses
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from commands import console
 from commands.simulate.alone import train_alone
 from commands.simulate.pooling import join, pooled
 from data_preprocessing import load_partition
-from fedward.errors import DataError, EvidenceError
+from fedward.checked_json import read_json, to_json
+from fedward.errors import DataError
 from fedward.figures.evaluation import histogram
 from fedward.figures.scores import Scores, score
-from fedward.files import parse_json, write_atomic
+from fedward.files import write_atomic
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.progress import Progress
@@ -90,6 +91,16 @@ def summarize(folder: SimulationFolder, federation: dict[str, Any]) -> dict[str,
     }
 
 
+@dataclass(frozen=True)
+class _Baseline:
+    """A finished baseline, as the file holds it."""
+
+    train_n: int
+    scores: Scores | None
+    reason: str | None
+    seconds: float | None
+
+
 class _Shifted:
     """Rounds of one baseline as a part of them all."""
 
@@ -138,30 +149,9 @@ def _spread(values: list[float | None]) -> dict[str, Any]:
 
 def _load(folder: SimulationFolder) -> dict[str, Any]:
     """Finished baselines by name."""
-    path = folder.path / FILE
-    try:
-        found = parse_json(path.read_bytes())
-        whole = isinstance(found, dict) and all(_is_whole(result) for result in found.values())
-    except (OSError, ValueError) as error:
-        raise EvidenceError(f"{path} is missing or damaged.", "Delete it and ask for --baselines again.") from error
-    if not whole:
-        raise EvidenceError(f"{path} holds no baselines.", "Delete it and ask for --baselines again.")
-    return dict(found)
-
-
-def _is_whole(result: Any) -> bool:
-    """Whether a finished baseline has what is read of it."""
-    if not isinstance(result, dict) or set(result) != {"train_n", "scores", "reason", "seconds"}:
-        return False
-    scores = result["scores"]
-    if scores is None:
-        return True
-    names = {field.name for field in dataclasses.fields(Scores)}
-    return (
-        isinstance(scores, dict)
-        and set(scores) == names
-        and all(scores[name] is None or isinstance(scores[name], float) for name in COMPARED)
-    )
+    remedy = "Delete it and ask for --baselines again."
+    found = read_json(dict[str, _Baseline], folder.path / FILE, "The file of baselines", remedy)
+    return dict(to_json(found))
 
 
 def _save(folder: SimulationFolder, found: dict[str, Any]) -> None:

@@ -5,12 +5,14 @@ import json
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.checked_json import Part, checked, to_json
 from fedward.dataset.records import SPLITS
 from fedward.errors import DataError
 from fedward.files import parse_json, write_atomic
@@ -24,18 +26,25 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Header(Part):
+    """What the file says of itself beside the arrays."""
+
+    format_version: int
+    hospital: HospitalId
+    findings: tuple[str, ...]
+    digest: bytes
+
+
 def save_partition(path: Path, partition: Partition) -> None:
     """Write a partition; the same partition gives the same bytes.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    header = {
-        "format_version": FORMAT_VERSION,
-        "hospital": partition.hospital,
-        "findings": partition.findings,
-        "digest": partition_digest(partition).hex(),
-    }
+    header = to_json(
+        _Header(FORMAT_VERSION, partition.hospital, tuple(partition.findings), partition_digest(partition))
+    )
     arrays: dict[str, NDArray[np.generic]] = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
     for name, part in _parts(partition):
         arrays |= {f"{name}_images": part.images, f"{name}_labels": part.labels, f"{name}_patients": part.patients}
@@ -55,13 +64,12 @@ def load_partition(path: Path) -> Partition:
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise _damaged(path)
         with np.load(path, allow_pickle=False) as arrays:
-            header = parse_json(arrays["header"].tobytes())
-            if header["format_version"] != FORMAT_VERSION:
+            header = checked(_Header, parse_json(arrays["header"].tobytes()))
+            if header.format_version != FORMAT_VERSION:
                 raise DataError(f"{path} is of another version of Fedward.", "Preprocess the images again.")
-            findings = tuple(str(name) for name in header["findings"])
             parts = [_checked(path, *(arrays[f"{s}_{a}"] for a in ("images", "labels", "patients"))) for s in SPLITS]
-            partition = Partition(HospitalId(str(header["hospital"])), findings, *parts)
-            intact = partition_digest(partition).hex() == header["digest"]
+            partition = Partition(header.hospital, header.findings, *parts)
+            intact = partition_digest(partition) == header.digest
     except FileNotFoundError as error:
         raise DataError(f"There is no partition {path}.", "Preprocess the images first.") from error
     except _DAMAGE as error:

@@ -5,18 +5,24 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from fedward.checked_json import Part, checked_json, to_json
 from fedward.errors import DataError
-from fedward.files import PART, parse_json, writing
+from fedward.files import PART, writing
 from fedward.learning.model import Classifier, ModelSpec, load_network, network_logits, save_network
+from fedward.tables import Between
 from fedward.types import Vector
 
 CARD = "fedward.json"
 FORMAT_VERSION = 2  # 1 had one threshold for all findings, and is still read
-# What zipfile, JSON, HDF5 and Keras raise over a file that is not what it should be.
+MAX_CARD_BYTES = 1024**2
+
+Share = Annotated[float, Between(0, 1)]
+_NAME = "Name a run folder or its model.keras."
+# What zipfile, HDF5 and Keras raise over a file that is not what it should be.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
@@ -40,7 +46,7 @@ class ModelCard:
     findings: tuple[str, ...]
     class_names: tuple[str, ...]
     image_size: int
-    thresholds: tuple[float, ...]
+    thresholds: tuple[Share, ...]
     settings_digest: str
     seed: int
     val_share: float
@@ -65,7 +71,7 @@ def save_model(path: Path, classifier: Classifier, card: ModelCard) -> None:
             with network.open("rb") as saved:
                 shutil.copyfileobj(saved, file)
         with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(CARD, json.dumps(asdict(card), indent=2))
+            archive.writestr(CARD, json.dumps(to_json(card), indent=2))
 
 
 def load_card(path: Path) -> ModelCard:
@@ -75,38 +81,61 @@ def load_card(path: Path) -> ModelCard:
         DataError: the file is missing, damaged, or not one of ours.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            values = parse_json(archive.read(CARD))
-        version = values["format_version"]
-        card = _card(values, version) if version in (1, FORMAT_VERSION) else None
+        with zipfile.ZipFile(path) as archive, archive.open(CARD) as member:
+            content = member.read(MAX_CARD_BYTES)
     except _DAMAGE as error:
+        raise DataError(f"{path} is missing, damaged or no model of Fedward.", _NAME) from error
+    what = f"The card of {path}"
+    version = checked_json(_Version, content, what, DataError, _NAME).format_version
+    if version == 1:
+        return checked_json(_FirstCard, content, what, DataError, _NAME).card()
+    if version != FORMAT_VERSION:
         raise DataError(
-            f"{path} is missing, damaged or no model of Fedward.", "Name a run folder or its model.keras."
-        ) from error
-    if card is None:
-        raise DataError(
-            f"{path} has format version {version!s:.20}, this Fedward reads up to {FORMAT_VERSION}.",
+            f"{path} has format version {version}, this Fedward reads up to {FORMAT_VERSION}.",
             "Use the Fedward that wrote it.",
         )
+    card = checked_json(ModelCard, content, what, DataError, _NAME)
+    if len(card.thresholds) != len(card.findings):
+        raise DataError(f"{what} is malformed: thresholds must be as many as findings.", _NAME)
     return card
 
 
-def _card(values: dict[str, Any], version: int) -> ModelCard:
-    """A card of the present version from one of this or the first.
+@dataclass(frozen=True)
+class _Version(Part):
+    """The part of a card that says how the rest is to be read."""
 
-    Raises:
-        KeyError, TypeError, ValueError: it is none.
-    """
-    values = dict(values)
-    findings = tuple(values.pop("findings"))
-    found = [values.pop("threshold")] * len(findings) if version == 1 else values.pop("thresholds")
-    thresholds = tuple(float(threshold) for threshold in found)
-    if len(thresholds) != len(findings) or not all(0 <= threshold <= 1 for threshold in thresholds):
-        raise ValueError("Each finding has one threshold, between 0 and 1.")
-    names, _ = tuple(values.pop("class_names")), values.pop("format_version")
-    return ModelCard(
-        format_version=FORMAT_VERSION, findings=findings, class_names=names, thresholds=thresholds, **values
-    )
+    format_version: int
+
+
+@dataclass(frozen=True)
+class _FirstCard:
+    """A card of format version 1, which had one threshold for all findings."""
+
+    format_version: int
+    name: str
+    findings: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_size: int
+    threshold: Share
+    settings_digest: str
+    seed: int
+    val_share: float
+    test_share: float
+
+    def card(self) -> ModelCard:
+        """The same as a card of the present version."""
+        return ModelCard(
+            format_version=FORMAT_VERSION,
+            name=self.name,
+            findings=self.findings,
+            class_names=self.class_names,
+            image_size=self.image_size,
+            thresholds=(self.threshold,) * len(self.findings),
+            settings_digest=self.settings_digest,
+            seed=self.seed,
+            val_share=self.val_share,
+            test_share=self.test_share,
+        )
 
 
 def load_logits(path: Path, pixels: Vector) -> Vector:

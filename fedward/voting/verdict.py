@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from fedward.files import parse_json, sha256
+from fedward.checked_json import Length, Part, checked_json
+from fedward.errors import EvidenceError
+from fedward.files import sha256
 from fedward.types import DecodeFailure, DetectorReport
 
 SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class _Salted(Part):
+    """The part of stored reports that is read again."""
+
+    salt: Annotated[bytes, Length(SALT_BYTES)]
 
 
 def accepts(found: Sequence[DetectorReport] | DecodeFailure) -> bool:
@@ -36,10 +45,9 @@ def report_bytes(round_index: int, found: Sequence[DetectorReport] | DecodeFailu
 def kept_salt(content: bytes | None) -> bytes | None:
     """The salt in stored reports; None where there are none, or none that can be read."""
     try:
-        salt = bytes.fromhex(parse_json(content or b"")["salt"])
-    except (ValueError, KeyError, TypeError):
+        return checked_json(_Salted, content or b"", "The report", EvidenceError, "").salt
+    except EvidenceError:
         return None
-    return salt if len(salt) == SALT_BYTES else None
 
 
 def evidence_hash(content: bytes) -> bytes:
