@@ -1,1 +1,1 @@
-"""The ledger: an embedded Ethereum node, the contract's client, signatures and their verification."""
+"""The ledger and what parties do with it: node, contract client, signatures, keys, verification, witness, audit."""

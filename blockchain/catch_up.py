@@ -1,7 +1,7 @@
-"""How a hospital comes from the model on its disk to the model that the ledger says is in force.
+"""Catch-up: how a hospital brings the model on its disk up to the model in force, by decrypting accepted aggregates.
 
-Nothing that the server sends is believed: an aggregate counts only if its hash is the one recorded on the ledger,
-and the hospital's own chain of base ids must arrive at the one that the contract computed.
+No aggregate that the server sends is trusted. Its hash must be the one recorded on the ledger, and the base id that the
+hospital derives from the accepted rounds must equal the one that the contract computed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from fedward.types import GlobalModel
 
 
 class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
-    """The hospital was away and needs the aggregates of these rounds before it can go on."""
+    """The hospital was away and needs the aggregates of these accepted rounds before it can train or vote."""
 
     def __init__(self, rounds: Sequence[int]) -> None:
         super().__init__(f"rounds {list(rounds)}")
@@ -34,21 +34,22 @@ def candidate_model(
     opener: SumOpener,
     settings: Settings,
 ) -> Candidate:
-    """Stage 8, decrypt: what a round's aggregate makes of the model in force.
+    """Stage 8, decrypt: make the candidate, by opening a round's aggregate and applying it to the model in force.
 
     Args:
         model: The model that the round started from.
         chunks: The aggregate's ciphertexts, as handed out by the server.
         round_index: The round.
         ledger: Where the aggregate's hash, its included weight and the roster are recorded.
-        opener: What the hospital opens the sum with.
-        settings: The packing and the server optimizer follow from them.
+        opener: Decrypts the aggregate.
+        settings: The packing plan and the server optimizer follow from them.
 
     Raises:
-        VerificationError: these are not the ciphertexts that the ledger recorded, or of too few hospitals.
-        EncryptionError: they are, but do not decode to sums that honest hospitals can have made.
-        EvidenceError: the hospital has not what opens this round's sum, or the model's moments are not those of the
-            server optimizer.
+        VerificationError: the ciphertexts are not those that the ledger recorded, or the aggregate holds fewer updates
+            than `ledger.min-included`.
+        EncryptionError: the aggregate does not decode to sums that honest hospitals can have made.
+        EvidenceError: the hospital lacks the key of this round, or the model's moments are not those of the server
+            optimizer.
     """
     opening, record = ledger.opening(round_index), ledger.round(round_index)
     if len(record.included) < settings.ledger.min_included:
@@ -76,23 +77,23 @@ def catch_up(
     base_id: bytes,
     aggregates: Mapping[int, Sequence[bytes]],
 ) -> GlobalModel:
-    """Bring the hospital's model to a base id, over every round accepted since.
+    """Apply every aggregate accepted since the hospital's model, until the model has the wanted base id.
 
     Args:
         folder: The hospital's folder; its model is replaced round by round.
         ledger: Tells what was accepted.
-        opener: What the hospital opens sums with, of whichever round.
-        settings: The packing follows from them.
-        base_id: Where to arrive: what the contract computed for the round at hand.
+        opener: Decrypts the aggregates, each with the key of its round.
+        settings: The packing plan and the server optimizer follow from them.
+        base_id: The base id to arrive at: what the contract computed for the current round.
         aggregates: Ciphertexts by round, as far as they were sent.
 
     Returns:
         The model in force.
 
     Raises:
-        MissingAggregates: accepted rounds whose aggregates are neither here nor on the disk as a candidate.
+        MissingAggregates: the aggregates of accepted rounds were not sent, and are not on the disk as a candidate.
         VerificationError: the ledger's history does not lead from the hospital's model to the base id.
-        EvidenceError: the hospital has not what opens a round's sum: it never took the key of that epoch.
+        EvidenceError: the hospital lacks the key of a round, because it never took the key of that epoch.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
     if model.base_id == base_id:
@@ -114,7 +115,7 @@ def catch_up(
 
 
 def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:
-    """The rounds accepted since a model came into force, oldest first.
+    """The rounds accepted since the model with this base id came into force, oldest first.
 
     Raises:
         VerificationError: no round ever started from that model.

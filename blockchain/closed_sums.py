@@ -1,7 +1,8 @@
-"""Sums that are still encrypted, and the one door through which hospitals open them.
+"""Encrypted sums (`ClosedSum`), and the one interface through which hospitals decrypt them (`SumOpener`).
 
-Whoever wants the numbers inside builds a `ClosedSum` and hands it to a `SumOpener`. Which key opens it, who has that
-key, and whom it takes besides, is the opener's affair: nothing else in the program asks for a key that decrypts.
+Code that needs the numbers in a sum builds a `ClosedSum` and hands it to a `SumOpener`. The opener alone decides which
+key decrypts the sum, who holds that key, and whether other parties must help. No other code asks for a key that
+decrypts.
 """
 
 import enum
@@ -18,7 +19,7 @@ from fedward.files import merkle_root, sha256
 
 
 class Purpose(enum.Enum):
-    """What the hospitals of a round encrypted: each purpose is summed, and opened, by itself."""
+    """What the hospitals of a round encrypted; the ciphertexts of each purpose are summed and opened separately."""
 
     UPDATE = "updates"
     COUNTS = "validation counts"
@@ -26,12 +27,12 @@ class Purpose(enum.Enum):
 
 @dataclass(frozen=True)
 class ClosedSum:
-    """A sum of ciphertexts, with all that tells which one it is.
+    """A sum of ciphertexts, with the round, purpose and hospitals that identify it.
 
     Attributes:
-        opening: How the ledger opened the round that it belongs to: number, roster, key and ledger head.
+        opening: How the ledger opened the sum's round: number, roster, key and ledger head.
         purpose: What was added.
-        included: Places on the roster of those whose ciphertexts are inside, ascending, each once.
+        included: Places on the roster of the hospitals whose ciphertexts were added, ascending, each once.
         chunks: The sum's ciphertexts, in order.
     """
 
@@ -41,25 +42,28 @@ class ClosedSum:
     chunks: Sequence[bytes] = field(repr=False)
 
     def root(self) -> bytes:
-        """32 bytes; Merkle root of the ciphertexts' hashes: of updates, what the ledger records as aggregate hash."""
+        """32 bytes; Merkle root of the ciphertexts' hashes. Of updates, the ledger records it as the aggregate hash."""
         return merkle_root([sha256(chunk) for chunk in self.chunks])
 
 
 class SumOpener(Protocol):
-    """What a hospital opens sums with. It checks the key; whether the sum may be opened, its caller has checked."""
+    """Opens sums, that is decrypts them, for one hospital.
+
+    The opener checks that it uses the right key. Whether the sum may be opened at all, its caller has checked before.
+    """
 
     def open(self, closed: ClosedSum, plan: PackingPlan) -> NDArray[np.int64]:
-        """The exact whole numbers in a sum.
+        """Decrypt a sum to its exact whole numbers.
 
         Args:
             closed: The sum.
-            plan: The layout that each of its summands was encrypted in.
+            plan: The packing plan that each of its summands was encrypted with.
 
         Returns:
             int64, shape (plan.parameters,).
 
         Raises:
-            EvidenceError: this hospital has not what opens sums of that round.
-            VerificationError: what it has in its place is for another round.
+            EvidenceError: this hospital has no key for sums of that round.
+            VerificationError: the key that it has in that place is for another round.
             EncryptionError: the sum does not decode to what so many honest hospitals can have encrypted.
         """

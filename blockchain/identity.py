@@ -1,4 +1,4 @@
-"""Who signs: an Ethereum account key, and beside it the X25519 key that consortium keys are sealed to."""
+"""A party's keys: its Ethereum account, which signs, and the X25519 key that others seal keys and models to."""
 
 import os
 from collections.abc import Mapping
@@ -77,7 +77,8 @@ class Identity:
     def renew_sealing_key(cls, folder: Path) -> "Identity":
         """Draw another sealing key in place of one that was lost or stolen; the account stays.
 
-        What was sealed to the old key opens no more. Tell the ledger (`Ledger.rotate_key`) and leave a new card.
+        What was sealed to the old key can no longer be opened. Tell the ledger (`Ledger.rotate_key`) and leave a new
+        card.
 
         Raises:
             UsageError: the account's key is missing, damaged, or readable by other users.

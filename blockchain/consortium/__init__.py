@@ -1,1 +1,1 @@
-"""Who belongs together: founding, joining, the consortium's key, and what an auditor is told of it."""
+"""The consortium: founding, joining, key exchange, handing over the model, and the trust file for auditors."""

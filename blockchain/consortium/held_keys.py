@@ -1,4 +1,4 @@
-"""The consortium's keys that one hospital has taken: it encrypts under the latest, and opens sums under any of them."""
+"""`HeldKeys`: the consortium's keys that one hospital has taken, to encrypt updates and to open sums."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,14 @@ from fedward.folders.hospital import HospitalFolder
 
 
 class HeldKeys:
-    """A `SumOpener` over a hospital's folder; a key is read when it is first needed.
+    """A `SumOpener` over the keys in one hospital's folder.
+
+    Updates are encrypted under the latest key. A sum is opened with the key of its round. A key is read when it is
+    first needed.
 
     Guarantees:
         1. A sum is opened with the key that the ledger names for its round, and with no other.
-        2. No key leaves: callers get numbers, and the public half.
+        2. No secret key leaves this object: callers get numbers and public contexts.
     """
 
     def __init__(self, folder: HospitalFolder) -> None:
@@ -24,17 +27,17 @@ class HeldKeys:
 
     @property
     def public(self) -> PublicContext:
-        """The public half of the latest key: what this hospital encrypts under.
+        """The public half of the latest key, under which this hospital encrypts.
 
         Raises:
-            EvidenceError: it has taken no key.
-            EncryptionError: the file of the key is damaged.
+            EvidenceError: the hospital has taken no key.
+            EncryptionError: the key's file is damaged.
         """
         held = self._folder.held_keys()
         return self._key(held[-1].fingerprint if held else None).public
 
     def open(self, closed: ClosedSum, plan: PackingPlan) -> NDArray[np.int64]:
-        """See `SumOpener`: with the key of the round's epoch."""
+        """Decrypt a sum with the key of its round's epoch; see `SumOpener.open`."""
         wanted = closed.opening.context_fingerprint
         secret = self._key(wanted)
         if secret.public.fingerprint != wanted:
@@ -46,7 +49,7 @@ class HeldKeys:
         return decrypt(closed.chunks, plan, secret, len(closed.included))
 
     def _key(self, fingerprint: bytes | None) -> SecretContext:
-        """The key that is filed under a fingerprint; None: the latest, of which there must be one."""
+        """The key that is filed under a fingerprint; for None the latest, which must be there."""
         if fingerprint not in self._read:
             self._read[fingerprint] = SecretContext.from_bytes(self._folder.load_secret_key(fingerprint))
         return self._read[fingerprint]

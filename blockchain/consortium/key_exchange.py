@@ -1,16 +1,18 @@
-"""How the consortium's key comes from the dealer to every hospital, through a place that anybody may keep.
+"""Key exchange: how the consortium's key gets from the dealer to every hospital, sealed, over a public key board.
 
-1. Each hospital leaves a card: its X25519 key, signed with its Ethereum key.
-2. The dealer makes the key at its own place, names it on the ledger by its own transaction, and leaves it sealed and
-   signed for each hospital on the roster that it agreed to.
-3. Each hospital takes its own: only from the dealer, for this ledger, epoch and roster, and only the key on the ledger.
+1. Each hospital publishes a card: its X25519 key, signed with its Ethereum key.
+2. The dealer makes the key on its own disk, names the key on the ledger by its own transaction, and leaves a sealed and
+   signed copy for each hospital on the roster that the dealer agreed to.
+3. Each hospital takes its copy. It accepts a copy only if it comes from the dealer, is for this ledger, epoch and
+   roster, and holds the key that the ledger names.
 
-A new member, a revocation, and a key that is lost or in strange hands (`Ledger.start_key_epoch`) start a new key epoch
-on the contract; then 2 and 3 are done again. Old keys stay at the hospitals that had them, to catch up with; nobody
-hands them on. Every function works on one hospital's own folder, and is harmless when repeated.
+A new key epoch starts on the contract with a new member, a revocation, or a key that was lost or disclosed
+(`Ledger.start_key_epoch`); then steps 2 and 3 are done again. Hospitals keep their old keys, to catch up with rounds of
+earlier epochs; nobody hands old keys on. Every function works on one hospital's own folder, and may be repeated without
+harm.
 
 Limits: the registrar decides when a hospital joins or leaves, but each hospital must agree to the new roster before it
-deals, takes or trains (`agree_to_roster`).
+deals a key, takes one, or trains (`agree_to_roster`).
 """
 
 import dataclasses
@@ -35,10 +37,10 @@ _ASK = (
 
 
 def leave_card(folder: HospitalFolder, board: KeyBoard) -> None:
-    """As a hospital that has joined: say which key is to be sealed to.
+    """As a hospital that has joined: publish the card, which says which X25519 key others seal to.
 
     Raises:
-        UsageError, EvidenceError: its folder is damaged.
+        UsageError, EvidenceError: the hospital's folder is damaged.
         ResourceError: the board cannot be written.
     """
     membership, identity = folder.membership(), Identity.load(folder.identity)
@@ -46,7 +48,9 @@ def leave_card(folder: HospitalFolder, board: KeyBoard) -> None:
 
 
 def agree_to_roster(folder: HospitalFolder, members: Iterable[tuple[Address, int]]) -> None:
-    """As a hospital: take part with these from now on. For its operator to decide, never for a message.
+    """As a hospital: agree to take part with these members from now on.
+
+    The hospital's operator decides this; no message may.
 
     Args:
         folder: The hospital's own.
@@ -56,7 +60,7 @@ def agree_to_roster(folder: HospitalFolder, members: Iterable[tuple[Address, int
 
 
 def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey:
-    """As the dealer: make the key of this epoch, unless it is made already, and seal it for all on the roster.
+    """As the dealer: make the key of this epoch, unless it exists already, and seal it for all on the roster.
 
     Args:
         folder: The dealer's own.
@@ -67,9 +71,9 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
         Which key it is.
 
     Raises:
-        VerificationError: the ledger is not the one that was joined, strangers are on its roster, this is not the
-            dealer, or a card is not its hospital's. Then no key was made and nothing was sealed.
-        EvidenceError: a card is missing, or the ledger names a key that is not here.
+        VerificationError: the ledger is not the one that was joined, its roster is not the agreed one, this hospital is
+            not the dealer, or a card is not signed by its hospital. Then no key was made and nothing was sealed.
+        EvidenceError: a card is missing, or the ledger names a key that is not in this folder.
         LedgerError: the node cannot be reached, or the contract refused the key: a round is running.
     """
     membership, identity = folder.membership(), Identity.load(folder.identity)
@@ -91,20 +95,21 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
 
 
 def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> HeldKey:
-    """As a hospital: take the key of this epoch from what the dealer left, unless it is here already.
+    """As a hospital: take the key of this epoch from the key board, unless it is in the folder already.
 
     Args:
         folder: The hospital's own.
-        ledger: Says which key, from whom, and for whom.
-        board: Where the dealer left it.
+        ledger: Says which key it is, who dealt it, and who is on the roster.
+        board: Where the dealer left the sealed key.
 
     Returns:
         Which key it is.
 
     Raises:
-        VerificationError: the ledger is not the one that was joined or has gone back, strangers are on its roster, or
-            the sealed key is another's, of another epoch, roster or key, or not the dealer's. Nothing was stored.
-        EncryptionError: it does not open, or holds no key. Nothing was stored.
+        VerificationError: the ledger is not the one that was joined or has lost blocks, its roster is not the agreed
+            one, or the sealed key is for another hospital, epoch, roster or key, or not signed by the dealer. Nothing
+            was stored.
+        EncryptionError: the sealed key does not open, or holds no key. Nothing was stored.
         EvidenceError: no key is on the ledger yet, or none was left for this hospital.
         LedgerError: the node cannot be reached.
     """
@@ -143,10 +148,10 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
 def check_ledger(
     folder: HospitalFolder, membership: Membership, ledger: LedgerReader
 ) -> tuple[tuple[RosterEntry, ...], KeyContext]:
-    """The roster and the key in force, if this is the ledger, and these are the members, that a hospital joined.
+    """The roster and the key in force, after checking that ledger and members are those that a hospital agreed to.
 
     Raises:
-        VerificationError: it is not, they are not, or the ledger has gone back.
+        VerificationError: the ledger or its roster is another than the agreed one, or the ledger has lost blocks.
         LedgerError: the node cannot be reached.
     """
     if (ledger.chain_id, ledger.contract) != (membership.chain_id, membership.contract):
@@ -155,7 +160,7 @@ def check_ledger(
             f"not {ledger.contract} on chain {ledger.chain_id}.",
             "Attach to the ledger that was agreed on.",
         )
-    check_joined(membership, ledger, witness_required=False)  # witnesses see no key
+    check_joined(membership, ledger, witness_required=False)  # a witness gets no key
     check_remembered(folder, ledger)
     roster, context = ledger.roster(), ledger.key_context()
     if roster_digest((entry.address, entry.weight) for entry in roster) != membership.roster_digest:
@@ -166,10 +171,10 @@ def check_ledger(
 
 
 def sealing_keys(ledger: LedgerReader, board: KeyBoard, hospitals: Iterable[Address]) -> dict[Address, bytes]:
-    """What to seal to, by hospital: what each has signed itself, if it is what the ledger has, too.
+    """Each hospital's X25519 public key to seal to: from its signed card, if the ledger has the same key.
 
     Raises:
-        VerificationError: a card is not its hospital's, or names another key than the ledger.
+        VerificationError: a card is not signed by its hospital, or has another key than the ledger.
         EvidenceError: a card is missing.
     """
     registered, keys = ledger.sealing_keys(), {}
@@ -198,7 +203,7 @@ def _make_key(folder: HospitalFolder, ledger: Ledger, context: KeyContext) -> Se
 
 
 def _terms(membership: Membership, key: HeldKey, dealer: Address, recipient: Address) -> Terms:
-    """What a sealed key must say."""
+    """The terms that a sealed key of this epoch must have."""
     return Terms(
         chain_id=membership.chain_id,
         contract=membership.contract,

@@ -1,4 +1,4 @@
-"""Which key epochs a ledger has had, why each began, and who has taken which key: names and dates, nothing secret."""
+"""Key epochs of a ledger: why each began, which rounds it had, and which hospitals have its key; nothing secret."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ FOUNDING, JOINED, REVOKED, GIVEN_UP = "founding", "a hospital joined", "a hospit
 
 @dataclass
 class EpochStatus:
-    """One key epoch, as the ledger tells it.
+    """One key epoch, as ledger, key board and hospitals report it.
 
     Attributes:
         epoch: From 1.
         reason: Why it began.
-        who: Who joined or was revoked, or who gave the last key up; None at the founding.
-        block: In which block it began.
-        fingerprint: 32 bytes; names its key. None: there is none yet.
-        rounds: Numbers of the rounds under it.
+        who: The hospital that joined or was revoked, or the account that gave up the last key; None at the founding.
+        block: Number of the block in which it began.
+        fingerprint: 32 bytes; identifies the epoch's key. None: no key was named yet.
+        rounds: Numbers of the rounds in this epoch.
         sealed: The hospitals for whom a sealed key was left.
         taken: The hospitals in whose folders its key lies.
     """
@@ -39,7 +39,7 @@ class EpochStatus:
 
 
 def epochs(ledger: LedgerReader) -> list[EpochStatus]:
-    """All key epochs, oldest first, with reason, fingerprint and rounds; who has which key is left empty.
+    """All key epochs, oldest first, with reason, fingerprint and rounds; `sealed` and `taken` are left empty.
 
     Raises:
         LedgerError: the node cannot be reached.
@@ -73,7 +73,7 @@ def key_status(
 
     Args:
         roster: Whose keys to look for.
-        held: Which keys each hospital says that it has: their names, never a key.
+        held: Which keys each hospital reports that it has: their epochs and fingerprints, never a key.
         board: Where sealed keys were left.
         ledger: Tells the epochs.
 
@@ -89,7 +89,7 @@ def key_status(
 
 
 def _holders(held: Mapping[HospitalId, tuple[HeldKey, ...]], status: EpochStatus) -> list[HospitalId]:
-    """Who has an epoch's key: the one that the ledger names, not another of that epoch."""
+    """The hospitals that have the key which the ledger names for an epoch; another key of that epoch does not count."""
     if status.fingerprint is None:
         return []
     wanted = HeldKey(status.epoch, status.fingerprint)
@@ -97,7 +97,7 @@ def _holders(held: Mapping[HospitalId, tuple[HeldKey, ...]], status: EpochStatus
 
 
 def _is_sealed(board: KeyBoard, epoch: int, member: Member) -> bool:
-    """Whether something lies there for a hospital; what it is, only that hospital can tell."""
+    """Whether something lies on the board for a hospital; only that hospital can tell whether it is the right key."""
     try:
         board.load_sealed_key(epoch, member.address)
     except EvidenceError:

@@ -1,9 +1,10 @@
-"""How a hospital comes by its first model: made from the settings, or handed over by another hospital.
+"""Model handover: how a hospital gets its first model, from the settings or sealed from another hospital.
 
 A hospital of the founding starts from the initial weights (`start_from`). One that joins later gets the model in force
-sealed from another hospital (`hand_over_model`) and takes it (`take_model`). Either way only the model counts that the
-votes of the last accepted round name, or before the first that whose digest the ledger was deployed with. The newcomer
-needs no old key for that, and no word of the sender's. Every act is harmless when repeated.
+from another hospital, which seals it (`hand_over_model`), and takes it (`take_model`). Either way the hospital accepts
+a model only by its digest: the one that the votes of the last accepted round name or, before the first accepted round,
+the one that the ledger was deployed with. So a newcomer needs no old key, and need not trust the sender. Every function
+may be repeated without harm.
 """
 
 from collections import Counter
@@ -30,7 +31,7 @@ _WEIGHT_BYTES = 4  # of a float32
 
 
 def start_from(folder: HospitalFolder, ledger: LedgerReader, weights: Vector) -> None:
-    """As a hospital of the founding: take the initial model, which everybody can make from the agreed settings.
+    """As a hospital of the founding: store the initial model, which everybody can make from the agreed settings.
 
     Args:
         folder: The hospital's own.
@@ -38,7 +39,7 @@ def start_from(folder: HospitalFolder, ledger: LedgerReader, weights: Vector) ->
         weights: float32, shape (parameters,).
 
     Raises:
-        VerificationError: it is not the model in force. Nothing was stored.
+        VerificationError: the weights are not those of the model in force. Nothing was stored.
         LedgerError: the node cannot be reached.
     """
     model = GlobalModel(weights, ledger.base_id())
@@ -47,17 +48,17 @@ def start_from(folder: HospitalFolder, ledger: LedgerReader, weights: Vector) ->
 
 
 def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, recipient: Address) -> None:
-    """As a hospital: seal the model in force to another one on the roster that both agreed to.
+    """As a hospital: seal the model in force for another hospital on the roster that both agreed to.
 
     Args:
         folder: The hospital's own; its model is the one in force (`blockchain.catch_up`).
-        ledger: Says which model that is.
-        board: Where to leave it.
-        recipient: Who gets it.
+        ledger: Says which model is in force.
+        board: Where to leave the sealed model.
+        recipient: The hospital that gets the model.
 
     Raises:
-        VerificationError: this hospital's model is another, strangers are on the roster, or the recipient's card is
-            not its own. Then nothing was sealed.
+        VerificationError: this hospital's model is not the one in force, the roster is not the agreed one, or the
+            recipient's card is not signed by the recipient. Then nothing was sealed.
         EvidenceError: there is no card, or the folder is damaged.
         LedgerError: the node cannot be reached.
     """
@@ -77,12 +78,12 @@ def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoar
 
 
 def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, parameters: int) -> GlobalModel:
-    """As a newcomer: take the model in force from what another hospital left, unless it is here already.
+    """As a newcomer: take the model in force from the key board, unless it is in the folder already.
 
     Args:
         folder: The hospital's own.
         ledger: Says which model is in force.
-        board: Where it was left.
+        board: Where the sealed model was left.
         parameters: How many weights the agreed model has, at least one; nothing larger is read.
 
     Returns:
@@ -91,7 +92,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
     Raises:
         VerificationError: the ledger or its roster is not the one that was joined, or what was left is not the model
             in force. Nothing was stored.
-        EncryptionError: it does not open. Nothing was stored.
+        EncryptionError: the sealed model does not open. Nothing was stored.
         EvidenceError: nothing was left, or the folder is damaged.
         LedgerError: the node cannot be reached.
     """
@@ -122,13 +123,13 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
 
 
 def digest_in_force(ledger: LedgerReader) -> bytes:
-    """Digest of the model in force (`model_bytes`): by more than half of the last accepted round's accepting votes.
+    """Digest of the model in force (`model_bytes`), as the votes that accepted the last accepted round name it.
 
     Returns:
-        32 bytes; the initial model's where no round was accepted yet.
+        32 bytes, named by more than half of these votes; the initial model's where no round was accepted yet.
 
     Raises:
-        VerificationError: the votes for that round name no single model.
+        VerificationError: no digest is named by more than half of these votes.
         LedgerError: the node cannot be reached.
     """
     for index in range(ledger.latest_round(), 0, -1):
@@ -156,7 +157,7 @@ def _check_in_force(content: bytes, ledger: LedgerReader) -> None:
 
 
 def _purpose(ledger: LedgerReader, base_id: bytes, recipient: Address) -> bytes:
-    """What a sealed model is: of which ledger, after which history, and for whom."""
+    """What a model is sealed for: ledger, history (base id) and recipient."""
     try:
         places = to_canonical_address(ledger.contract) + to_canonical_address(recipient)
     except ValueError as error:

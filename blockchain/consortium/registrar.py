@@ -1,4 +1,4 @@
-"""What the registrar does on the ledger, with the server's account: begin a study, and put hospitals on its roster."""
+"""The registrar's acts on the ledger, with the server's account: deploy the contract, put hospitals on the roster."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from fedward.types import Member
 
 
 def deploy_ledger(folder: ServerFolder, settings: Settings, model_digest: bytes, rpc_url: str) -> Ledger:
-    """Begin a study: a new ledger under these settings, from this initial model.
+    """Begin a study: deploy the contract with these settings and the digest of this initial model.
 
     Args:
         folder: The server's own, with its account.
@@ -40,7 +40,8 @@ def register(ledger: Ledger, board: KeyBoard, newcomer: Member, *, dealer: bool 
 
     Raises:
         EvidenceError: there is no card.
-        VerificationError: the card is not the hospital's, or it is on the roster otherwise.
+        VerificationError: the card is not signed by the hospital, or the roster has the hospital with another weight or
+            sealing key.
         LedgerError: the node cannot be reached, or the contract refused: a round runs, the roster is full, or the
             hospital was revoked.
     """
@@ -65,7 +66,7 @@ def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member) -> None:
 
     Raises:
         EvidenceError: there is no card, or `run.json` is damaged.
-        VerificationError: the newcomer's name is taken, or as `register`.
+        VerificationError: another hospital has the newcomer's name, or as `register`.
         LedgerError: as `register`.
     """
     record = folder.load_record()

@@ -1,11 +1,11 @@
-"""What a hospital remembers of the ledger: signed points of its history, and what it joined under.
+"""A hospital's checkpoints: it signs where the ledger stands, and checks that no block was rewritten or lost since.
 
-A ledger that was rewritten or cut since is refused before anything is signed for it. What all hospitals remember
-together is the trust file that an audit needs.
+A hospital signs nothing for a ledger that lacks the last block of its checkpoints, or that is not the one that it
+joined. The checkpoints of all hospitals together make the trust file that an audit needs.
 
-Limits: a hospital trusts its node to tell blocks as they are; whether a block's hash follows from the blocks before
-it is the audit's to check. On a network whose last blocks may still be replaced, point the hospital at a node that
-serves final blocks only.
+Limits: a hospital trusts its node to report blocks as they are; only the audit checks that a block's hash follows from
+the blocks before it. On a network whose last blocks may still be replaced, point the hospital at a node that serves
+final blocks only.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ COMPARE = "Do not take part; compare this hospital's checkpoints with the others
 
 
 def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -> None:
-    """Sign where the ledger stands now, and keep that; nothing is added where no block came since the last time.
+    """Sign a checkpoint of where the ledger stands now and keep it; nothing is added if no block came since the last.
 
     Raises:
         LedgerError: the node cannot be reached.
-        EvidenceError: what is remembered so far is damaged.
+        EvidenceError: the file of checkpoints is damaged.
     """
     head, last = ledger.head(), _last(folder)
     if last and last.checkpoint.height >= head.height:
@@ -46,11 +46,11 @@ def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -
 
 
 def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
-    """Make sure that the last block that the hospital saw is still on the chain, and with it all before.
+    """Check that the block of the hospital's last checkpoint is still on the chain, and so every block before it.
 
     Raises:
-        VerificationError: it is not, or what the hospital remembers is of another ledger.
-        EvidenceError: what is remembered is damaged.
+        VerificationError: the block is not there, or the checkpoint is of another ledger.
+        EvidenceError: the file of checkpoints is damaged.
         LedgerError: the node cannot be reached.
     """
     last = _last(folder)
@@ -74,12 +74,12 @@ def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
 
 
 def check_joined(membership: Membership, ledger: LedgerReader, witness_required: bool) -> None:
-    """Make sure that this is the chain, and these are the witnesses, that a hospital joined under.
+    """Check that block 0 and the witnesses are those under which a hospital joined.
 
     Args:
-        membership: What it joined under.
-        ledger: What it is offered.
-        witness_required: Whether the witnesses matter.
+        membership: What the hospital joined under.
+        ledger: The ledger that the hospital is now offered.
+        witness_required: Whether to check the witnesses.
 
     Raises:
         VerificationError: block 0 is another, or other accounts may attest.
@@ -103,7 +103,7 @@ def check_joined(membership: Membership, ledger: LedgerReader, witness_required:
 
 
 def gather_trust(members: Sequence[tuple[Member, HospitalFolder]]) -> TrustFile:
-    """What the hospitals vouch for together.
+    """Make the trust file: what the hospitals vouch for together.
 
     Args:
         members: All of them, at least one, with their folders.
@@ -135,7 +135,7 @@ def gather_trust(members: Sequence[tuple[Member, HospitalFolder]]) -> TrustFile:
 
 
 def _last(folder: HospitalFolder) -> SignedCheckpoint | None:
-    """The last remembered point, if its signature holds; None before the first."""
+    """The last checkpoint, if its signature holds; None before the first."""
     lines = folder.checkpoints()
     if not lines:
         return None
@@ -146,7 +146,7 @@ def _last(folder: HospitalFolder) -> SignedCheckpoint | None:
 
 
 def _parse(folder: HospitalFolder, line: Any) -> SignedCheckpoint:
-    """A remembered point."""
+    """A checkpoint from its line."""
     try:
         return checkpoint_from_json(line)
     except UnfitJsonError as error:

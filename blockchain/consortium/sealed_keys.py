@@ -1,7 +1,8 @@
-"""What travels when a consortium's key is handed out: hospitals' signed sealing keys, and the dealer's sealed keys.
+"""What the key exchange sends: cards (hospitals' signed sealing keys), and keys that the dealer sealed and signed.
 
-Both are public. A sealed key is closed to one hospital (`fedward.ciphertexts.sealing`) and signed by the dealer with
-its Ethereum key; ledger, epoch, roster, key and parties are bound twice, inside the seal and by the signature.
+Both are public. A sealed key is encrypted to one hospital (`fedward.ciphertexts.sealing`) and signed by the dealer with
+its Ethereum key. Ledger, epoch, roster, key, dealer and recipient are bound to it twice: inside the seal and by the
+signature.
 """
 
 import struct
@@ -41,14 +42,14 @@ _CARD_FIELDS = {"hospital": "address", "x25519Key": "bytes32"}
 
 @dataclass(frozen=True)
 class Terms:
-    """What a sealed key is, where it holds, from whom and for whom.
+    """What a sealed key is bound to: ledger, key epoch, roster, key, dealer and recipient.
 
     Attributes:
         chain_id: Below 2^256.
         contract: The ledger.
         key_epoch: From 1, below 2^32.
-        roster_digest: 32 bytes; who takes part, as the dealer agreed to.
-        context_fingerprint: 32 bytes; names the key.
+        roster_digest: 32 bytes; of the roster that the dealer agreed to.
+        context_fingerprint: 32 bytes; identifies the key.
         dealer: Who made and sealed it.
         recipient: Who opens it.
     """
@@ -62,7 +63,7 @@ class Terms:
     recipient: Address
 
     def to_bytes(self) -> bytes:
-        """As they stand in front of a package and inside its seal: 160 bytes."""
+        """The 160 bytes that stand at the start of a package and inside its seal."""
         contract, dealer, recipient = map(to_canonical_address, (self.contract, self.dealer, self.recipient))
         chain_id = self.chain_id.to_bytes(WORD_BYTES, "big")
         digests = (self.roster_digest, self.context_fingerprint)
@@ -70,17 +71,17 @@ class Terms:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Terms":
-        """What `to_bytes` wrote: exactly that many bytes, and any of them are terms."""
+        """Read what `to_bytes` wrote: exactly that many bytes, whatever their values."""
         chain_id, contract, epoch, roster, fingerprint, dealer, recipient = _TERMS.unpack(content)
         places = (Address(to_checksum_address(raw)) for raw in (contract, dealer, recipient))
         contract, dealer, recipient = places
         return cls(int.from_bytes(chain_id, "big"), contract, epoch, roster, fingerprint, dealer, recipient)
 
     def check(self, expected: "Terms") -> None:
-        """Make sure that these are the terms that the ledger and one's own folder call for.
+        """Check that these terms are the ones that the ledger and the hospital's own folder call for.
 
         Raises:
-            VerificationError: one of them is another; it is named.
+            VerificationError: a term differs; the message names the term.
         """
         for name in (field.name for field in fields(self)):
             found, wanted = getattr(self, name), getattr(expected, name)
@@ -94,12 +95,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class SealedKey:
-    """A key on its way to one hospital.
+    """A consortium key that the dealer sealed for one hospital and signed.
 
     Attributes:
-        terms: What it says to be.
-        sealed: The closed key.
-        signature: 65 bytes r, s, v; the dealer's, over all before.
+        terms: What the package claims to be bound to; `open` checks it.
+        sealed: The encrypted key.
+        signature: 65 bytes r, s, v; the dealer's, over the terms and the encrypted key.
     """
 
     terms: Terms
@@ -107,12 +108,12 @@ class SealedKey:
     signature: bytes
 
     def to_bytes(self) -> bytes:
-        """As it travels."""
+        """The package as bytes."""
         return _MAGIC + self.terms.to_bytes() + self.sealed + self.signature
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "SealedKey":
-        """Read what `to_bytes` wrote; nothing is checked but the form.
+        """Read what `to_bytes` wrote; only the format is checked.
 
         Raises:
             EncryptionError: these bytes are no sealed key; nothing else, whatever they are.
@@ -126,7 +127,7 @@ class SealedKey:
         return cls(terms, content[_HEADER_BYTES:-SIGNATURE_BYTES], content[-SIGNATURE_BYTES:])
 
     def open(self, expected: Terms, key: X25519PrivateKey) -> bytes:
-        """Check everything, then open.
+        """Check terms and signature, then decrypt the key.
 
         Args:
             expected: The terms that the ledger and the hospital's own folder call for.
@@ -136,8 +137,8 @@ class SealedKey:
             The key as it was sealed, in the clear; the caller checks that its fingerprint is the one of the terms.
 
         Raises:
-            VerificationError: the terms are others, or the signature is not the dealer's.
-            EncryptionError: it does not open.
+            VerificationError: a term differs from the expected one, or the signature is not the dealer's.
+            EncryptionError: the seal does not open.
         """
         self.terms.check(expected)
         signer = recover(_sealed_message(self.terms, self.sealed), self.signature)
@@ -150,11 +151,11 @@ class SealedKey:
 
 
 def seal_key(secret: bytes, terms: Terms, recipient_key: bytes, dealer: Identity) -> SealedKey:
-    """Close a key to one hospital and sign the package.
+    """Encrypt a key to one hospital and sign the package.
 
     Args:
         secret: The key in the clear.
-        terms: What it is; the dealer is the one who signs.
+        terms: What the key is bound to; their dealer is the one who signs.
         recipient_key: 32 bytes; the hospital's X25519 public key, from its card.
         dealer: Who signs.
 
@@ -166,17 +167,17 @@ def seal_key(secret: bytes, terms: Terms, recipient_key: bytes, dealer: Identity
 
 
 def make_card(identity: Identity, chain_id: int, contract: Address) -> bytes:
-    """A hospital's own word on its sealing key, so that no registrar can put another in its place."""
+    """A card: a hospital's sealing key, signed by the hospital, so that no registrar can put another in its place."""
     message = _card_message(chain_id, contract, identity.address, identity.x25519_public_key)
     account = to_canonical_address(identity.address)
     return _CARD.pack(_CARD_MAGIC, account, identity.x25519_public_key, identity.sign_message(message))
 
 
 def read_card(content: bytes, chain_id: int, contract: Address, hospital: Address) -> bytes:
-    """The sealing key on a hospital's card: 32 bytes.
+    """Check a card's signature, and return the hospital's sealing key: 32 bytes.
 
     Raises:
-        VerificationError: it is no card, or not signed by this hospital for this ledger.
+        VerificationError: the content is no card, or not signed by this hospital for this ledger.
     """
     if len(content) == _CARD.size:
         magic, account, key, signature = _CARD.unpack(content)

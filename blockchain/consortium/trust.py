@@ -1,4 +1,4 @@
-"""The trust file: what an audit cannot know by itself, as the hospitals hand it out."""
+"""The trust file: chain, contract, block 0, hospitals, witnesses and checkpoints that the hospitals vouch for."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _REMEDY = "Check the path given to --trust, or ask a hospital for its trust file
 
 @dataclass(frozen=True)
 class CheckpointForm:
-    """A signed checkpoint as a line of `checkpoints.jsonl` and a trust file hold it; the signature is not checked."""
+    """A signed checkpoint, as `checkpoints.jsonl` and a trust file store it; the signature is not checked."""
 
     chain_id: Whole
     contract: Account
@@ -34,7 +34,7 @@ class CheckpointForm:
 
     @classmethod
     def of(cls, signed: SignedCheckpoint) -> "CheckpointForm":
-        """The form of a checkpoint."""
+        """Convert from a signed checkpoint."""
         seen = signed.checkpoint
         return cls(
             chain_id=seen.chain_id,
@@ -48,7 +48,7 @@ class CheckpointForm:
         )
 
     def signed(self) -> SignedCheckpoint:
-        """The checkpoint that this is the form of."""
+        """Convert to a signed checkpoint."""
         seen = Checkpoint(
             self.chain_id, self.contract, self.hospital, self.round, self.height, self.block_hash, self.ledger_head
         )
@@ -80,7 +80,7 @@ class _TrustForm:
 
 @dataclass(frozen=True)
 class TrustFile:
-    """What the hospitals vouch for.
+    """What the hospitals vouch for, so that an auditor can tell their ledger from an invented one.
 
     Attributes:
         chain_id, contract: Which ledger.
@@ -136,7 +136,7 @@ class TrustFile:
 
 
 def checkpoint_to_json(signed: SignedCheckpoint) -> dict[str, Any]:
-    """A checkpoint as a line of `checkpoints.jsonl` holds it."""
+    """A checkpoint as `checkpoints.jsonl` stores it."""
     return dict(to_json(CheckpointForm.of(signed)))
 
 
@@ -144,6 +144,6 @@ def checkpoint_from_json(fields: Any) -> SignedCheckpoint:
     """A checkpoint from JSON's types; its signature is not checked here.
 
     Raises:
-        UnfitJsonError: it is none.
+        UnfitJsonError: the value is no checkpoint.
     """
     return checked(CheckpointForm, fields).signed()
