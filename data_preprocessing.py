@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
 
+from fedward import entry
 from fedward import settings as settings_module
 from fedward.dataset import cache
 from fedward.dataset.anonymization import pseudonymize, write_report
@@ -41,8 +42,8 @@ from fedward.dataset.records import SPLITS, LeftOut, Listing
 from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
 from fedward.dataset.storage import load_partition, partition_digest, save_partition
 from fedward.dataset.understanding import Understood, understand, understood_table
-from fedward.errors import DataError, FedwardError, UsageError
-from fedward.files import making_folder, write_atomic
+from fedward.errors import DataError, UsageError
+from fedward.files import making_folder, resolved, write_atomic
 from fedward.progress import Progress, silent
 from fedward.settings import DataSettings, Settings
 from fedward.tables import Scalar
@@ -248,7 +249,7 @@ def write_partitions(out: Path, data: PreparedData) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
-    out = out.resolve()
+    out = resolved(out)
     with making_folder(out) as unfinished:
         for partition in data.partitions:
             save_partition(unfinished / f"{partition.hospital}.npz", partition)
@@ -311,16 +312,9 @@ def main(
         "data.val-share": val_share, "data.test-share": test_share, "data.max-bad-share": max_bad_share,
         "data.synthetic-images": synthetic_images, "training.seed": seed,
     }  # fmt: skip
-    console = Console(stderr=True)
-    try:
-        given["data.finding"] = asked_finding(finding, positive)
-        settings = settings_module.load(config, *((key, value) for key, value in given.items() if value is not None))
-        _write(settings, None if dry_run else out, key_file, console)
-    except FedwardError as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
+    given["data.finding"] = asked_finding(finding, positive)
+    settings = settings_module.load(config, *((key, value) for key, value in given.items() if value is not None))
+    _write(settings, None if dry_run else out, key_file, Console(stderr=True))
 
 
 def _write(settings: Settings, out: Path | None, key_file: Path | None, console: Console) -> None:
@@ -340,9 +334,12 @@ def _write(settings: Settings, out: Path | None, key_file: Path | None, console:
     for sentence in filter(None, (understood.left_out_line(), *understood.warnings)):
         console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if out:
-        write_partitions(out, prepared)
+        with entry.private_files():
+            write_partitions(out, prepared)
         sys.stdout.write(json.dumps(prepared.manifest, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command(cls=entry.DescribedCommand)(main)
+    entry.run(program, lambda text: Console(stderr=True).print(f"Error: {text}", style="red", markup=False))

@@ -1,10 +1,6 @@
-"""Fedward's command line: registers the subcommands, and turns every deliberate stop into one sentence and its code."""
+"""Fedward's command line: registers the subcommands, and leaves the rest to fedward/entry.py."""
 
-import signal
-import sys
-import traceback
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -16,9 +12,7 @@ from commands.info.command import info
 from commands.keys.command import keys
 from commands.node import node
 from commands.simulate.command import simulate
-from fedward.errors import FedwardError
-
-INTERRUPTED = 130
+from fedward import entry
 
 app = typer.Typer(
     help="Hospitals train one chest X-ray classifier together: private, encrypted, on a verifiable ledger.",
@@ -28,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (simulate, evaluate, audit, export, info, node):
-    app.command()(command)
+    app.command(cls=entry.DescribedCommand)(command)
 app.add_typer(keys, name="keys")
 
 
@@ -41,22 +35,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line and leave with the exit code of docs/errors.md."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except FedwardError as error:
-        if console.verbose:
-            traceback.print_exc()
-        console.error(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.error("Stopped on request; what was finished is kept. Continue a simulation with --resume.")
-        sys.exit(INTERRUPTED)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    """Run the command line."""
+    entry.run(app, console.error, lambda: console.verbose)
 
 
 if __name__ == "__main__":

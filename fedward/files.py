@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from fedward.errors import EvidenceError, ResourceError, VerificationError
+from fedward.errors import EvidenceError, ResourceError, UsageError, VerificationError
 
 MAX_DEPTH = 64  # of nested lists and objects in JSON; ours have less than ten
 MAX_LOG_BYTES = 1024**3
@@ -257,6 +257,18 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_number(name: str) -> float:
     """Refuse the three words for numbers that JSON does not have and Python's `json` reads all the same."""
     raise ValueError(f"{name} is no number")
+
+
+def resolved(path: Path) -> Path:
+    """A path from the root, without links.
+
+    Raises:
+        UsageError: a link on the way leads to itself.
+    """
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError) as error:  # Python 3.13 raises the second
+        raise UsageError(f"A link in {path} leads to itself.", "Remove it, or name another path.") from error
 
 
 @contextmanager

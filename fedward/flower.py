@@ -1,26 +1,26 @@
-"""Flower's processes of a simulation: started on loopback, with a home of their own, and stopped to the last one."""
+"""Flower's processes of a simulation: with a home of their own, closed to other users, and stopped to the last one."""
 
+import contextlib
+import json
 import os
+import re
+import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import tomli_w
 
-from fedward.errors import ResourceError
+from fedward.files import write_atomic
 from fedward.folders.own_folder import SIMULATED_HOSPITALS
 from fedward.settings import PROJECT_FILE, Settings, to_tables
-from fedward.tables import nested
 
-START_TIMEOUT_S = 60.0
+LAST_BYTES, LAST_CHARACTERS = 64 * 1024, 300  # of a log, where its last error is looked for, and of that error
 STOP_TIMEOUT_S = 8.0
 
 # Flower and Ray by default phone home, install packages at run time and listen on all interfaces.
@@ -36,6 +36,9 @@ QUIET_AND_LOCAL = {
     "TF_NUM_INTEROP_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR_LINE = re.compile(r"([A-Za-z_]+\.)*[A-Z][A-Za-z]*(Error|Exception|Exit)\b.*:|.*\bERROR\b")
 
 
 def stage_app(target: Path) -> None:
@@ -54,72 +57,75 @@ def stage_app(target: Path) -> None:
 
 @dataclass
 class FlowerSimulation:
-    """A SuperLink and one run on it.
+    """A running app: its server, Flower's simulation runtime, and Ray with the hospitals' processes.
 
     Attributes:
         home: Flower's folder; every process of this simulation carries it in its environment.
-        superlink: The SuperLink's process; it starts server, Ray and the hospitals' processes.
-        runner: The `flwr run` process that submitted the run and follows its log.
+        process: The server's process; Ray's and the hospitals' are its children, and end with it.
         log: Where all of them write to.
     """
 
     home: Path
-    superlink: "subprocess.Popen[bytes]"
-    runner: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes]"
     log: Path
 
     @classmethod
     def start(
         cls, folder: Path, settings: Settings, hospitals: Path, log: Path, stage: Callable[[Path], None] = stage_app
     ) -> "FlowerSimulation":
-        """Stage the app, start a SuperLink and submit the run.
+        """Stage the app and start its processes.
 
         Args:
-            folder: An empty folder for Flower's own files and the staged app.
+            folder: An empty folder that only its owner can reach into, for Flower's files and the staged app.
             settings: Passed on to server and hospitals as the run config.
             hospitals: Where the simulated hospitals' folders lie; told to their processes by the environment.
             log: File for the processes' output.
             stage: Puts the app into a folder.
 
         Raises:
-            ResourceError: the SuperLink does not start.
+            ResourceError: the disk is full.
+
+        Guarantees:
+            1. No other user of this machine can give these processes anything to run: Flower listens nowhere, and Ray
+               takes calls with a secret only that is drawn for this run.
+            2. They end when the process ends that started them, however it ends.
         """
         stage(folder / "fedward")
-        port = _free_port()
-        run_config = folder / "run_config.toml"
-        run_config.write_bytes(tomli_w.dumps(nested(to_tables(settings))).encode())
-        connection = {"default": "simulation", "simulation": {"address": f"127.0.0.1:{port}", "insecure": True}}
-        (folder / "config.toml").write_bytes(tomli_w.dumps({"superlink": connection}).encode())
-        address = ["--host", "127.0.0.1", "--port", str(port)]
-        superlink = _spawn(["flower-superlink", "--insecure", "--simulation", *address], folder, log, hospitals)
-        try:
-            _wait_for_port(port, superlink, log)
-            federation = (
-                f"num-supernodes={settings.data.hospitals} client-resources-num-cpus=1 "
-                f"init-args-num-cpus={clients_at_once(settings)}"
-            )
-            options = ["--run-config", str(run_config), "--federation-config", federation, "--stream"]
-            runner = _spawn(["flwr", "run", str(folder / "fedward"), "simulation", *options], folder, log, hospitals)
-        except BaseException:
-            superlink.terminate()
-            _stop(_processes_of(folder))
-            superlink.wait()
-            raise
-        return cls(folder, superlink, runner, log)
+        config = {f"{table}.{key}": value for table, keys in to_tables(settings).items() for key, value in keys.items()}
+        plan = {"config": config, "hospitals": settings.data.hospitals, "clients_at_once": clients_at_once(settings)}
+        write_atomic(folder / "plan.json", json.dumps(plan).encode(), 0o600)
+        # Not as a module, and without the script's folder in the path: it would bring Fedward's modules with it, which
+        # are to come from the staged app.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("flower_process.py")), str(folder)]
+        return cls(folder, _spawn(command, folder, log, hospitals), log)
 
     def running(self) -> bool:
         """Whether the run may still make progress."""
-        return self.superlink.poll() is None and self.runner.poll() is None
+        return self.process.poll() is None
 
     def stop(self) -> None:
         """Stop every process that was started, politely first; returns when all are gone."""
         processes = _processes_of(self.home)
-        for process in (self.runner, self.superlink):
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
         _stop(processes)
-        for process in (self.runner, self.superlink):
-            process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait()
+
+    def last_words(self) -> str:
+        """The last error in the log, shortened; empty where there is none."""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - LAST_BYTES))
+            lines = [_COLORS.sub("", line).strip() for line in file.read().decode(errors="replace").splitlines()]
+            errors = [line for line in lines if _ERROR_LINE.match(line)]
+            return errors[-1][:LAST_CHARACTERS] if errors else ""
+        return ""
+
+
+def stop_left_over(home: Path) -> None:
+    """Stop what is left of a simulation whose own process has ended."""
+    _stop(_processes_of(home))
 
 
 def clients_at_once(settings: Settings) -> int:
@@ -128,41 +134,25 @@ def clients_at_once(settings: Settings) -> int:
 
 
 def _spawn(command: list[str], home: Path, log: Path, hospitals: Path) -> "subprocess.Popen[bytes]":
-    """Start a program of this Python's environment in a session of its own, so that Ctrl-C reaches only us."""
-    programs = Path(sys.executable).parent
-    environment = {**os.environ, **QUIET_AND_LOCAL, "FLWR_HOME": str(home), SIMULATED_HOSPITALS: str(hospitals)}
-    environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    """Start a program in a session of its own, so that Ctrl-C reaches only us, with a pipe that tells it of our end."""
+    # A proxy is for calls to the outside, of which a simulation makes none.
+    inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment = {**inherited, **QUIET_AND_LOCAL, "FLWR_HOME": str(home), SIMULATED_HOSPITALS: str(hospitals)}
+    environment |= {"RAY_TMPDIR": str(home), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     # Ray's workers look for modules where Flower was started before they look into the app: nothing may be there.
     nowhere = home / "empty"
     nowhere.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own programs, no shell
-            [str(programs / command[0]), *command[1:]],
+            command,
             env=environment,
             cwd=nowhere,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            umask=0o077,
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until the SuperLink answers."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise ResourceError("Flower's SuperLink did not start.", f"See {log}.")
 
 
 def _processes_of(home: Path) -> list[psutil.Process]:

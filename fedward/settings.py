@@ -43,6 +43,10 @@ from fedward.tables import (
     values_of,
 )
 
+# Of a phase of a round. Whoever can send transactions can take the embedded chain's time up to a minute ahead of the
+# clock, and other chains allow as much; a phase must not be over by that.
+SHORTEST_PHASE_S = 180
+
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
@@ -129,8 +133,8 @@ class LedgerSettings:
     min_included: Annotated[int, Between(2, 128)]
     reject_quorum: Annotated[int, Between(0, 128)]
     min_votes: Annotated[int, Between(0, 128)]
-    submission_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
-    voting_timeout_s: Annotated[int, Between(1, 30 * 24 * 3600)]
+    submission_timeout_s: Annotated[int, Between(SHORTEST_PHASE_S, 30 * 24 * 3600)]
+    voting_timeout_s: Annotated[int, Between(SHORTEST_PHASE_S, 30 * 24 * 3600)]
     witness_required: bool
 
 
@@ -349,8 +353,7 @@ def replace(settings: Settings, dotted: str, value: Scalar) -> Settings:
 def _read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file, or say why not."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows write a byte order mark
     except OSError as error:
         raise UsageError(
             f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."

@@ -27,6 +27,7 @@ from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, T
 from blockchain.identity import Identity
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.encoding import MISFIT
+from blockchain.ledger.node_url import is_loopback, shown_url, without_path
 from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
 from blockchain.ledger.sender import Sender
@@ -63,8 +64,10 @@ class Connection:
     """
 
     def __init__(self, url: str, contract: Address | None, outbox: TransactionOutbox | None = None) -> None:
-        self.url = url
+        self.url = shown_url(url)
+        self._asked_url = url
         self._session = requests.Session()
+        self._session.trust_env = not is_loopback(url)  # a proxy would look for this machine's port at its own
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -212,7 +215,7 @@ class Connection:
             yield
         except requests.RequestException as error:
             raise LedgerError(
-                f"The ledger node at {self.url} cannot be reached: {_shortly(error)}.",
+                f"The ledger node at {self.url} cannot be reached: {without_path(_shortly(error), self._asked_url)}.",
                 "Start the node, or correct its address: run.rpc-url, or a hospital's ledger.json.",
             ) from error
         except ContractLogicError as error:

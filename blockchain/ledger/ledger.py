@@ -68,7 +68,7 @@ class Ledger(LedgerReader):
         connection = Connection(rpc_url, None, TransactionOutbox(outbox) if outbox else None)
         if connection.chain_id != settings.chain_id:
             raise LedgerError(
-                f"The node at {rpc_url} serves chain {connection.chain_id}, not {settings.chain_id}.",
+                f"The node at {connection.url} serves chain {connection.chain_id}, not {settings.chain_id}.",
                 f"Correct run.rpc-url, or --set ledger.chain-id={connection.chain_id}.",
             )
         rules = dataclasses.astuple(_agreed_rules(settings))
@@ -103,14 +103,14 @@ class Ledger(LedgerReader):
         if chain_id is not None and connection.chain_id != chain_id:
             connection.close()
             raise VerificationError(
-                f"The node at {rpc_url} serves chain {connection.chain_id}, not {chain_id}.",
+                f"The node at {connection.url} serves chain {connection.chain_id}, not {chain_id}.",
                 "Correct the node's address; sign nothing for a chain that you did not join.",
             )
         if outbox and account:
             connection.settle(account.address)
         if not load_artifact().is_code(connection.code()):
             raise LedgerError(
-                f"There is no update ledger of this version at {contract} on the node at {rpc_url}.",
+                f"There is no update ledger of this version at {contract} on the node at {connection.url}.",
                 "Check the contract's address and the node.",
             )
         return cls(connection, account)

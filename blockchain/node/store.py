@@ -282,6 +282,10 @@ def _unwritable(path: Path, error: sqlite3.OperationalError) -> ResourceError:
     """Say why SQLite cannot go on."""
     if "locked" in str(error):
         return ResourceError(f"{path} is in use by another node.", "Stop that node, or choose another folder.")
+    if "readonly" in str(error) or "unable to open" in str(error):
+        return ResourceError(
+            f"{path} cannot be written: {error}.", "Copy the folder to where you may write, and name the copy."
+        )
     return ResourceError(
         f"{path} could not be written: {error}.", "Free some space, or choose a folder that you can write to."
     )

@@ -35,7 +35,8 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Where to write the page; default for a run folder: its report.html.")
+        Path | None,
+        typer.Option(help="Where to write the page; default for a run folder: audit-RUN.html, here."),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what holds for every single hospital too.")

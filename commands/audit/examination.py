@@ -1,5 +1,6 @@
 """One audit from what was named to lines, page and exit code."""
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from commands.audit.lines import render_lines, verdict
 from commands.audit.page import render_page
 from commands.audit.trust_source import TrustSource
 from fedward.errors import ResourceError
-from fedward.files import write_atomic
+from fedward.files import resolved, write_atomic
 from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address
 
@@ -45,7 +46,7 @@ def examine(
         follow: Audit round by round, until the run ends.
         witness: Folder of keys to attest with.
         as_json: Print JSON rather than lines.
-        html: Where the page goes; None: into the run folder, if there is one.
+        html: Where the page goes; None: for a run folder into the working directory, under the run's name.
         every_line: Whether hospitals for which all holds have lines of their own.
 
     Returns:
@@ -115,10 +116,26 @@ def _own_trust(run: Path) -> TrustFile | None:
     return TrustFile.load(path)
 
 
+def _plain_name(run: Path) -> str:
+    """The name of a folder, of letters, digits, dots and hyphens only."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", resolved(run).name).strip(".-") or "run"
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or something below it."""
+    return resolved(path).is_relative_to(resolved(folder))
+
+
 def _write_page(result: AuditResult, source: TrustSource, run: Path | None, html: Path | None) -> None:
-    """Write the page, where one is asked for or the run folder takes it; trouble with it hides no finding."""
-    path = html or (run / "report.html" if run and run.is_dir() else None)
+    """Write the page, where one is asked for or a run folder was audited; trouble with it hides no finding.
+
+    Never into the audited folder by itself: it is somebody else's, and evidence.
+    """
+    path = html or (Path(f"audit-{_plain_name(run)}.html") if run and run.is_dir() else None)
     if path is None:
+        return
+    if html is None and run is not None and _lies_in(Path.cwd(), run):
+        console.note("No page was written, for the working directory is a part of what was audited: use --html FILE.")
         return
     try:
         write_atomic(path, render_page(result, source).encode())

@@ -5,6 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from fedward.files import resolved
+
 
 class Origin(Enum):
     """Where the trust file came from, as in `--json`."""
@@ -45,7 +47,7 @@ class TrustSource:
         """
         own = run / "trust.json" if run else None
         if given is not None:
-            same = own is not None and own.resolve() == given.resolve()
+            same = own is not None and resolved(own) == resolved(given)
             return cls(Origin.OWN if same else Origin.HANDED_IN, given)
         return cls(Origin.OWN, own) if own is not None and own.exists() else cls()
 

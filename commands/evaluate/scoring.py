@@ -12,6 +12,7 @@ from data_preprocessing import has_own_splits, select_split
 from fedward import settings as setting
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
+from fedward.files import resolved
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
@@ -95,7 +96,7 @@ def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSetti
     stored = SimulationFolder(model).server.load_record().settings
     trained = one_table("data", DataSettings, _OLDER_RUNS | stored.get("data", {}))
     same = trained.source == source or (
-        "synthetic" not in (trained.source, source) and Path(trained.source).resolve() == Path(source).resolve()
+        "synthetic" not in (trained.source, source) and resolved(Path(trained.source)) == resolved(Path(source))
     )
     return (dataclasses.replace(trained, source=source), True) if same else (defaults, False)
 

@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-keys = typer.Typer(help="Show the encryption keys of a run, by epoch: names and holders, never a secret.")
+from fedward.entry import DescribedCommand
+
+keys = typer.Typer(
+    pretty_exceptions_enable=False,
+    help="Show the encryption keys of a run, by epoch: names and holders, never a secret.",
+)
 
 
 @keys.callback()
@@ -13,7 +18,7 @@ def family() -> None:
     """A family of commands, with one member so far."""
 
 
-@keys.command()
+@keys.command(cls=DescribedCommand)
 def show(
     run: Annotated[Path, typer.Argument(help="A run folder, running or stopped.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -1,7 +1,6 @@
 """A simulated run from beginning to end: prepare, federate, conclude."""
 
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,10 @@ from commands.simulate.reading import read_data
 from commands.simulate.watching import watch
 from data_preprocessing import PreparedData
 from fedward import settings as setting
-from fedward.flower import FlowerSimulation
+from fedward.entry import private_files
+from fedward.files import resolved
+from fedward.flower import FlowerSimulation, stop_left_over
+from fedward.flower_home import flower_home
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
 from fedward.settings import Settings
@@ -46,8 +48,10 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
     with clock.measure("preprocess"):
         data = read_data(settings)
     _warn_of_unnamed_patients(data, settings)
+    _warn_of_large_delta(data, settings)
     with ExitStack() as stack:
-        folder = SimulationFolder.create(path.resolve())
+        stack.enter_context(private_files())
+        folder = SimulationFolder.create(resolved(path))
         stack.enter_context(folder.locked())
         node = stack.enter_context(_prepared(folder, settings, data))
         if with_baselines:
@@ -69,10 +73,11 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
         FedwardError: as for a new run.
     """
     clock, started = Stopwatch(), time.perf_counter()
-    folder = SimulationFolder(folder.path.resolve())
+    folder = SimulationFolder(resolved(folder.path))
     folder.check_current()
     settings = setting.from_run(folder.server.load_record().settings)
-    with folder.locked(), start_node(folder.ledger, settings.ledger.chain_id, (), private=True) as node:
+    chain_id = settings.ledger.chain_id
+    with private_files(), folder.locked(), start_node(folder.ledger, chain_id, (), private=True) as node:
         settle_founding(folder, node.url)
         if with_baselines:
             baselines.ask_for(folder)
@@ -88,6 +93,19 @@ def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
         console.warn(
             f"{unnamed} images name no patient: each is protected as a patient of its own, so a person with "
             "several of them is protected less."
+        )
+
+
+def _warn_of_large_delta(data: PreparedData, settings: Settings) -> None:
+    """With a delta above one in the patients, telling all of one patient would count as private."""
+    protected = "hospitals" if settings.privacy.mode == "update" else f"{settings.privacy.unit}s"
+    count = {"hospitals": len(data.partitions), "images": data.manifest["images"]}.get(
+        protected, data.manifest["patients"]
+    )
+    if settings.privacy.mode != "none" and settings.privacy.delta > 1 / count:
+        console.warn(
+            f"privacy.delta {settings.privacy.delta:g} is above 1/{count}, one in the {protected}: a release of all "
+            f"that is known of one of them could pass as private. Choose less, --set privacy.delta={0.1 / count:.0e}."
         )
 
 
@@ -111,17 +129,13 @@ def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -
     roster = folder.server.load_record().roster
     settings = point_to_node(folder, [member.hospital for member in roster], settings, node.url)
     folder.server.progress.unlink(missing_ok=True)
-    # Not in the run folder: sockets of Ray and Flower do not bear long paths.
-    home = Path(tempfile.mkdtemp(prefix="fedward-"))
-    try:
+    with flower_home(stop_left_over) as home:
         flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log")
         try:
             with announced(folder.ledger, node.url), _witnessing(folder, settings):
                 watch(folder.server, flower, settings)
         finally:
             flower.stop()
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager

@@ -40,8 +40,9 @@ def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) ->
             if not flower.running():
                 ended_at = ended_at or time.monotonic()
                 if time.monotonic() > ended_at + SILENCE_S:
+                    reason = flower.last_words()
                     raise ResourceError(
-                        "Flower's processes ended before the run was finished.",
+                        f"Flower's processes ended before the run was finished{f': {reason}' if reason else '.'}",
                         f"See {flower.log}; continue with --resume.",
                     )
             time.sleep(POLL_S)

@@ -56,10 +56,15 @@ class DecodedFiles:
     burned_in: int
 
 
-def default_folder() -> Path:
-    """`$XDG_CACHE_HOME/fedward`, by default `~/.cache/fedward`."""
+def default_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/fedward`, by default `~/.cache/fedward`; None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "fedward"
+    if base:
+        return Path(base) / "fedward"
+    try:
+        return Path.home() / ".cache" / "fedward"
+    except RuntimeError:
+        return None
 
 
 def cache_file(folder: Path, entries: Sequence[Entry], image_size: int) -> Path | None:

@@ -44,7 +44,9 @@ def decode(content: bytes, image_size: int, reserve: Callable[[int], None] = lam
     return Decoded(image, digest, found.patient, dicom, found.dropped, found.burned_in, found.notes)
 
 
-def read_files(listing: Listing, image_size: int, progress: Progress, workers: int, cache_folder: Path) -> ImageTable:
+def read_files(
+    listing: Listing, image_size: int, progress: Progress, workers: int, cache_folder: Path | None
+) -> ImageTable:
     """Decode every listed file, or take the decoded form from the cache.
 
     Args:
@@ -52,12 +54,12 @@ def read_files(listing: Listing, image_size: int, progress: Progress, workers: i
         image_size: Side of the squares, in pixels.
         progress: Told after each file.
         workers: Threads (Pillow decodes outside the interpreter's lock); 0: one a core.
-        cache_folder: Where decoded images are kept between runs.
+        cache_folder: Where decoded images are kept between runs; None: nowhere.
 
     Guarantees:
         1. The result does not depend on the number of workers, nor on whether it came from the cache.
     """
-    path = cache.cache_file(cache_folder, listing.entries, image_size)
+    path = cache.cache_file(cache_folder, listing.entries, image_size) if cache_folder else None
     cached = cache.load(path, len(listing.entries), image_size) if path else None
     if cached is not None:
         patients = _patients_again(listing, cached)

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedward.dataset.kinds import is_mask_folder, is_system, masked_stem
 from fedward.dataset.records import LeftOut
 from fedward.errors import DataError
+from fedward.files import resolved
 
 LINKED_FOLDER = "links to folders, which are not followed"
 LINK_OUT = "links that lead out of the folder"
@@ -62,7 +63,7 @@ def visible_folders(folder: Path) -> list[Path]:
 
 def list_files(folder: Path, source: Path, left_out: list[LeftOut]) -> list[Path]:
     """All regular files below a folder that may be images, sorted; what is left out is added to the list given."""
-    root = source.resolve()
+    root = resolved(source)
     found: list[Path] = []
 
     def leave(path: Path, reason: str) -> None:

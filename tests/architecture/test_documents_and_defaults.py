@@ -10,8 +10,7 @@ from typing import get_type_hints
 import pytest
 from source_tree import ROOT, product
 
-import main
-from fedward import errors, settings
+from fedward import entry, errors, settings
 from fedward.errors import FedwardError
 from fedward.privacy.accounting import epsilon
 from fedward.privacy.mechanism import expected_event
@@ -29,7 +28,7 @@ def test_every_exit_code_has_its_section_and_no_section_is_of_a_code_that_never_
     text = (ROOT / "docs" / "errors.md").read_text()
     documented = [int(number) for number in re.findall(r"^## (\d+)\b", text, flags=re.MULTILINE)]
     assert len(documented) == len(set(documented))
-    assert set(documented) == {0, main.INTERRUPTED} | {kind.exit_code for kind in error_kinds()}
+    assert set(documented) == {0, entry.INTERRUPTED} | {kind.exit_code for kind in error_kinds()}
 
 
 def test_no_two_kinds_of_error_share_a_code() -> None:

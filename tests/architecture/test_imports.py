@@ -33,7 +33,19 @@ ALLOWED = {
 # beside them is named too, where packages use it.
 ORDER = {
     "fedward": (
-        ("checked_json", "errors", "files", "plugins", "progress", "seeding", "settings", "tables", "timing", "types"),
+        (
+            "checked_json",
+            "entry",
+            "errors",
+            "files",
+            "plugins",
+            "progress",
+            "seeding",
+            "settings",
+            "tables",
+            "timing",
+            "types",
+        ),
         ("dataset",),
         ("figures",),
         ("ciphertexts",),
@@ -44,7 +56,7 @@ ORDER = {
         ("messages",),
         ("folders",),
         ("voting", "backdoor"),
-        ("flower", "in_process"),
+        ("flower", "flower_home", "flower_process", "in_process"),
     ),
     "blockchain": (
         ("identity",),

@@ -13,7 +13,7 @@ INTO_OWN_SCRATCH = {
     "fedward.flower": {"write_bytes", "mkdir", "shutil.copyfile", "open"},  # Flower's home, and Flower's log
     "fedward.learning.model_file": {"TemporaryDirectory"},
     "blockchain.node.store": {"shutil.copyfile", "TemporaryDirectory"},
-    "commands.simulate.simulation": {"mkdtemp"},
+    "fedward.flower_home": {"mkdtemp", "os.open"},
 }
 WRITES = {
     "write_text", "write_bytes", "touch", "mkdir", "makedirs", "symlink_to", "hardlink_to", "mkfifo", "mknod",

@@ -40,17 +40,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy that a test may change."""
     shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "run"
+
+
+def page_of(run: Path) -> Path:
+    """Where the page of an audit goes by itself: beside the run, which is where the auditor stands."""
+    return run.parent / f"audit-{run.name}.html"
 
 
 def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Path) -> None:
     trust = shutil.move(run / "trust.json", tmp_path / "trust.json")
     # As a process of its own, once: it starts with nothing but the run's folder.
-    command = [sys.executable, "main.py", "audit", str(run), "--trust", str(trust)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "main.py"), "audit", str(run), "--trust", str(trust)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     heads = [line.split()[:3] for line in lines if line[:2].strip().isdigit()]
@@ -63,7 +69,7 @@ def test_a_run_is_verified_with_the_hospitals_trust_file(run: Path, tmp_path: Pa
         assert sum(f"round {index} " in line for line in lines) >= 3
     # README shows such a run's lines, some left out.
     assert {shape(line) for line in block(" 3 headers ")} <= {shape(line) for line in lines}
-    html = (run / "report.html").read_text()
+    html = page_of(run).read_text()
     assert "Verified" in html
     assert "hospital-3" in html
 
@@ -77,7 +83,7 @@ def test_json_is_the_whole_report(run: Path) -> None:
     signed = {(entry["round"], entry["hospital"]) for entry in shown["steps"] if entry["name"] == "ciphertexts"}
     assert {(index, f"hospital-{k}") for index in (1, 2) for k in (1, 2, 3)} <= signed
     assert shown["trust"] == {"origin": "own", "file": str(run / "trust.json")}
-    assert "own word on itself" in (run / "report.html").read_text()
+    assert "own word on itself" in page_of(run).read_text()
 
 
 def test_the_runs_own_trust_file_stays_its_own_when_it_is_named(run: Path) -> None:
@@ -99,7 +105,7 @@ def test_one_changed_bit_of_a_ciphertext_is_found_and_named(run: Path) -> None:
     done = audit(run)
     assert done.returncode == 7
     assert done.stdout.splitlines()[-1].startswith(f"not verified: step 10 ciphertexts, round 2, {hospital}: ")
-    assert "Not verified" in (run / "report.html").read_text()
+    assert "Not verified" in page_of(run).read_text()
 
 
 def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
@@ -109,7 +115,7 @@ def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
     *_, trust, verdict = done.stdout.splitlines()
     assert verdict.startswith("incomplete: step 2 genesis: ")
     assert "the whole history may be invented" in trust
-    assert "the whole history may be invented" in (run / "report.html").read_text()
+    assert "the whole history may be invented" in page_of(run).read_text()
 
 
 def test_a_run_with_a_damaged_description_is_audited_as_far_as_the_trust_file_goes(run: Path) -> None:
@@ -128,7 +134,24 @@ def test_the_page_goes_where_it_is_asked_for(run: Path, tmp_path: Path) -> None:
     assert done.returncode == 7
     assert "trust.json is malformed: format is missing" in done.stdout
     assert "Not verified" in (tmp_path / "page.html").read_text()
-    assert not (run / "report.html").exists()
+    assert not page_of(run).exists()
+
+
+def test_a_page_never_goes_into_what_is_audited(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is somebody else's folder: a link in it could lead to a file of the auditor's. And it is evidence."""
+    victim = run.parent / "victim"
+    victim.write_text("untouched")
+    for name in ("report.html", page_of(run).name):
+        (run / name).symlink_to(victim)
+    before = {path: path.lstat().st_mtime_ns for path in (run, *run.rglob("*"))}
+    assert audit(run).returncode == 0
+    for inside in (run, run / "server", run / "hospitals"):
+        monkeypatch.chdir(inside)
+        done = audit(run)
+        assert done.returncode == 0
+        assert "use --html FILE" in " ".join(done.stderr.split())
+    assert {path: path.lstat().st_mtime_ns for path in (run, *run.rglob("*"))} == before
+    assert victim.read_text() == "untouched"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 garbage", bytes(range(256)) * 64])

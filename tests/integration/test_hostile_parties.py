@@ -63,7 +63,7 @@ def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
     assert "roster" in failure.what
 
 
-@pytest.mark.parametrize("change", [("chain-id", 777), ("min-included", 3), ("voting-timeout-s", 7)])
+@pytest.mark.parametrize("change", [("chain-id", 777), ("min-included", 3), ("voting-timeout-s", 777)])
 def test_another_chain_or_other_rules_are_refused(federation: Federation, change: tuple[str, int]) -> None:
     agreed = setting.replace(federation.settings, f"ledger.{change[0]}", change[1])
     federation.ledger.check_rules(federation.settings.ledger)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ import psutil
 import pytest
 
 from fedward import flower
-from fedward.errors import ResourceError
 from fedward.flower import FlowerSimulation, clients_at_once
 from fedward.settings import load, replace
 
@@ -85,57 +83,82 @@ def test_who_does_not_listen_is_killed(tmp_path: Path, started: Started, monkeyp
     assert flower._processes_of(tmp_path) == []
 
 
+def simulation_of(process: "subprocess.Popen[str]", home: Path, log: str = "") -> FlowerSimulation:
+    (home / "log").write_text(log)
+    return FlowerSimulation(home, process, home / "log")  # type: ignore[arg-type]
+
+
 def test_stopping_a_simulation_stops_its_grandchildren_too(
     tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flower, "STOP_TIMEOUT_S", 0.5)
-    superlink, runner = start(started, STUBBORN, tmp_path), start(started, SLEEP, tmp_path)
+    process = start(started, STUBBORN, tmp_path)
     start(started, ORPHAN, tmp_path).wait(timeout=20)
-    simulation = FlowerSimulation(tmp_path, superlink, runner, tmp_path / "log")  # type: ignore[arg-type]
+    simulation = simulation_of(process, tmp_path)
     assert simulation.running()
     simulation.stop()
     assert not simulation.running()
     assert flower._processes_of(tmp_path) == []
 
 
-def test_a_simulation_runs_only_as_long_as_both_of_its_processes(tmp_path: Path, started: Started) -> None:
-    superlink, runner = start(started, SLEEP, tmp_path), start(started, SLEEP, tmp_path)
-    simulation = FlowerSimulation(tmp_path, superlink, runner, tmp_path / "log")  # type: ignore[arg-type]
-    runner.kill()
-    runner.wait()
-    assert not simulation.running()
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", ""),
+        ("INFO: all is well\n", ""),
+        ("Traceback (most recent call last):\n  File\nOSError: AF_UNIX path length\n", "OSError: AF_UNIX path length"),
+        (
+            "\x1b[31mValueError: a\x1b[0m\nray.exceptions.RaySystemError: b\nwarning: c\n",
+            "ray.exceptions.RaySystemError: b",
+        ),
+        ("\x1b[91mERROR \x1b[0m:     it broke\n", "ERROR :     it broke"),
+        (f"KeyError: {'x' * 5_000}\n", f"KeyError: {'x' * 290}"),
+    ],
+)
+def test_the_last_error_of_a_log_is_what_a_failure_is_said_with(
+    tmp_path: Path, log: str, said: str, started: Started
+) -> None:
+    assert simulation_of(start(started, SLEEP, tmp_path), tmp_path, log).last_words() == said
+
+
+def await_ready(log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while "ready" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def test_a_child_gets_the_quiet_environment_of_its_own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
-    process = flower._spawn(["python", "-c", SLEEP], tmp_path / "home", tmp_path / "log", tmp_path / "hospitals")
+    process = flower._spawn([sys.executable, "-c", SLEEP], tmp_path / "home", tmp_path / "log", tmp_path / "hospitals")
     try:
-        deadline = time.monotonic() + 20
-        while "ready" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        await_ready(tmp_path / "log")
         environment = psutil.Process(process.pid).environ()
         assert environment["FLWR_HOME"] == str(tmp_path / "home")
         assert {name: environment[name] for name in flower.QUIET_AND_LOCAL} == flower.QUIET_AND_LOCAL
         assert os.getpgid(process.pid) != os.getpgid(0), "Ctrl-C must reach us only"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
-def test_a_superlink_that_ends_at_once_is_said_with_its_log(tmp_path: Path) -> None:
-    process = flower._spawn(["python", "-c", "raise SystemExit(3)"], tmp_path, tmp_path / "log", tmp_path / "hospitals")
-    with pytest.raises(ResourceError, match="did not start") as failed:
-        flower._wait_for_port(flower._free_port(), process, tmp_path / "log")
-    assert str(tmp_path / "log") in failed.value.remedy
-    assert process.poll() is not None or process.wait() == 3
-
-
-def test_a_port_that_answers_is_waited_for(tmp_path: Path, started: Started) -> None:
-    process = start(started, SLEEP, tmp_path)
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        flower._wait_for_port(server.getsockname()[1], process, tmp_path / "log")  # type: ignore[arg-type]
+def test_a_child_gets_no_proxy_and_a_secret_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the same for every run")
+    secrets = set()
+    for number in range(2):
+        process = flower._spawn([sys.executable, "-c", SLEEP], tmp_path / "home", tmp_path / f"log{number}", tmp_path)
+        try:
+            await_ready(tmp_path / f"log{number}")
+            environment = psutil.Process(process.pid).environ()
+        finally:
+            process.kill()
+            process.communicate()
+        assert not [name for name in environment if "proxy" in name.lower()]
+        assert (environment["RAY_AUTH_MODE"], environment["RAY_TMPDIR"]) == ("token", str(tmp_path / "home"))
+        secrets.add(environment["RAY_AUTH_TOKEN"])
+    assert len(secrets) == 2
+    assert "the same for every run" not in secrets
 
 
 @pytest.mark.parametrize(
@@ -154,13 +177,10 @@ def test_as_many_hospitals_train_at_once_as_asked_or_as_there_are_cores(
 def test_flower_is_started_where_no_module_lies_that_could_stand_in_for_the_app(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs, home = tmp_path / "bin", tmp_path / "home"
-    programs.mkdir()
+    home = tmp_path / "home"
     home.mkdir()
-    (programs / "where").write_text("#!/bin/sh\npwd\nls\n")
-    (programs / "where").chmod(0o755)
     (tmp_path / "client.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(programs / "python"))
-    assert flower._spawn(["where"], home, tmp_path / "log", tmp_path / "hospitals").wait() == 0
+    process = flower._spawn(["/bin/sh", "-c", "pwd; ls"], home, tmp_path / "log", tmp_path / "hospitals")
+    process.communicate()
     assert (tmp_path / "log").read_text().split() == [str(home / "empty")]

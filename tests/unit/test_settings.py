@@ -8,9 +8,11 @@ from typing import get_type_hints
 import pytest
 import tomli_w
 
+from blockchain.node.chain import MAX_AHEAD_S
 from fedward import settings as setting
 from fedward.errors import UsageError
 from fedward.plugins import AdaptiveOptions
+from fedward.settings import SHORTEST_PHASE_S
 from fedward.tables import Between, OneOf, Scalar, SomeOf, nested
 
 SAFE_TO_DIFFER = {"speed", "run"}  # tables in which hospitals need not agree
@@ -244,3 +246,19 @@ def test_bounds_are_held_at_their_very_edge(table: str, key: str, value: Scalar)
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setting.load().training.seed = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("key", ["ledger.submission-timeout-s", "ledger.voting-timeout-s"])
+def test_a_phase_is_longer_than_the_chain_may_run_ahead_of_the_clock(key: str) -> None:
+    """Whoever can send transactions takes the chain a minute ahead, and could end a phase of less than that at once."""
+    assert SHORTEST_PHASE_S >= 3 * MAX_AHEAD_S
+    assert setting.replace(setting.load(), key, SHORTEST_PHASE_S)
+    for short in (SHORTEST_PHASE_S - 1, 57, 1, 0):
+        with pytest.raises(UsageError, match=f"{key} is {short} but must be at least 180"):
+            setting.replace(setting.load(), key, short)
+
+
+def test_a_byte_order_mark_before_a_table_is_none_of_it(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_bytes(b"\xef\xbb\xbf[training]\r\nrounds = 7\r\n")
+    assert setting.load(config).training.rounds == 7

@@ -8,6 +8,7 @@ from typing import Any
 import requests
 import urllib3
 
+from blockchain.ledger.node_url import is_loopback, shown_url, without_path
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import parse_json
 
@@ -31,11 +32,13 @@ class NodeRpc:
     """
 
     def __init__(self, url: str, max_bytes: int = MAX_ANSWER_BYTES, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = url
+        self.url = shown_url(url)
+        self._asked_url = url
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._numbers = itertools.count(1)
         self._session = requests.Session()
+        self._session.trust_env = not is_loopback(url)  # a proxy would look for this machine's port at its own
         self._session.headers["Accept-Encoding"] = "identity"  # else few bytes could unpack to any number
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class NodeRpc:
         """The bytes of the answer."""
         try:
             with self._session.post(
-                self.url,
+                self._asked_url,
                 data=json.dumps(request).encode(),
                 headers={"Content-Type": "application/json"},
                 timeout=self._timeout_s,
@@ -93,7 +96,8 @@ class NodeRpc:
                 return self._read(response, method)
         except _UNREACHABLE as error:
             raise EvidenceError(
-                f"The node at {self.url} cannot be reached: {_shortly(error)}.", "Start the node, or correct --rpc."
+                f"The node at {self.url} cannot be reached: {without_path(_shortly(error), self._asked_url)}.",
+                "Start the node, or correct --rpc.",
             ) from error
 
     def _read(self, response: requests.Response, method: str) -> bytes:

@@ -1,0 +1,102 @@
+"""How a program of Fedward begins and ends: whatever stops it on purpose is one sentence and an exit code.
+
+No traceback shows the values of variables: among them are keys and patients' ids.
+"""
+
+import errno
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from typer.core import TyperArgument, TyperCommand
+from typer.models import ArgumentInfo
+
+from fedward.errors import FedwardError, ResourceError
+
+INTERRUPTED = 130
+PRIVATE_UMASK = 0o077
+
+
+def run(program: Callable[[], object], say: Callable[[str], None], verbose: Callable[[], bool] = lambda: False) -> None:
+    """Run a program, and leave with the exit code of docs/errors.md where it stops early.
+
+    Args:
+        program: All of it.
+        say: Shows an error to the user.
+        verbose: Whether to show the traceback of an error too.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    _write_what_can_be_written()
+    try:
+        program()
+        _flush()
+    except FedwardError as error:
+        _stop(error, say, verbose())
+    except OSError as error:
+        _stop(_as_resource_error(error), say, verbose())
+    except KeyboardInterrupt:
+        say("Stopped on request; what was finished is kept. Continue a simulation with --resume.")
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Let nobody but this user read what is written meanwhile, here and in the processes that are started."""
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _stop(error: FedwardError, say: Callable[[str], None], verbose: bool) -> NoReturn:
+    if verbose:
+        traceback.print_exception(error)
+    say(str(error))
+    sys.exit(error.exit_code)
+
+
+def _as_resource_error(error: OSError) -> ResourceError:
+    """What the system refused that no part of the program had expected it to."""
+    where = f"{error.filename}: " if error.filename else "Reading or writing failed: "
+    remedy = "Free some space." if error.errno == errno.ENOSPC else "Mend that; -v shows where in the program it was."
+    resource = ResourceError(f"{where}{error.strerror or type(error).__name__}.", remedy)
+    resource.__cause__ = error
+    return resource
+
+
+def _write_what_can_be_written() -> None:
+    """Let a character that the terminal's encoding lacks stand as its code, rather than end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is closed or replaced
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """Find out now whether the output could be written: at the interpreter's end it is too late for an exit code."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class DescribedCommand(TyperCommand):
+    """A command whose `--help` describes its arguments: Click 8.5 loses what Typer 0.20 was told of them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        function = inspect.unwrap(self.callback) if self.callback else None
+        hints = get_type_hints(function, include_extras=True) if function else {}
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument) and not parameter.help:
+                told = [note for note in get_args(hints.get(parameter.name or "")) if isinstance(note, ArgumentInfo)]
+                parameter.help = told[0].help if told else None

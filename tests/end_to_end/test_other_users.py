@@ -1,0 +1,191 @@
+"""A simulation beside other users of the machine, and what is left of it however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fedward.flower_home import PREFIX
+
+pytestmark = pytest.mark.end_to_end
+ROOT = Path(__file__).resolve().parents[2]
+TINY = (
+    *("--hospitals", "3", "--local-epochs", "1", "--set", "data.synthetic-images=120", "--set", "data.image-size=16"),
+    *("--set", "detectors.validation-loss.tolerance=100"),
+)
+NOBODY = 65_534
+# What a stranger tries at every port, with the libraries loaded before the process becomes another user's.
+STRANGER = """
+import http.client, json, os, sys
+import grpc
+METHODS = [
+    "NodeInfoGcsService/GetAllNodeInfo", "JobInfoGcsService/GetNextJobID", "InternalKVGcsService/InternalKVKeys",
+    "ActorInfoGcsService/GetAllActorInfo", "CoreWorkerService/PushTask", "CoreWorkerService/Exit",
+    "CoreWorkerService/KillActor", "NodeManagerService/GetNodeStats", "NodeManagerService/RequestWorkerLease",
+    "NodeManagerService/ShutdownRaylet", "ObjectManagerService/Pull", "RuntimeEnvGcsService/PinRuntimeEnvURI",
+]
+REQUESTS = [
+    ("GET", "/", None), ("GET", "/docs", None), ("GET", "/metrics", None), ("GET", "/api/jobs/", None),
+    ("POST", "/", '{"id":1,"method":"eth_chainId"}'), ("POST", "/get_or_create_runtime_env", "x"),
+    ("POST", "/api/v1/control/start-run", "{}"), ("PUT", "/", ""),
+]
+user, secret, *ports = sys.argv[1:]
+metadata = [("authorization", f"Bearer {secret}")] if secret else None
+
+def knock(port):
+    answers = []
+    for method in METHODS:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            try:
+                channel.unary_unary(f"/ray.rpc.{method}")(b"", timeout=5, metadata=metadata)
+                answers.append("OK")
+            except grpc.RpcError as error:
+                answers.append(error.code().name)
+    for verb, path, body in REQUESTS:
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+        try:
+            connection.request(verb, path, body, {"Content-Type": "application/json"})
+            answers.append(connection.getresponse().status)
+        except (OSError, http.client.HTTPException):
+            answers.append("nothing")
+        finally:
+            connection.close()
+    return answers
+
+knock(1)  # loads the libraries, which the other user could not read
+os.setgroups([])
+os.setgid(int(user))
+os.setuid(int(user))
+print(json.dumps({port: knock(port) for port in ports}))
+"""
+READER = """
+import json, os, sys
+user, *places = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(user))
+os.setuid(int(user))
+read = []
+for place in places:
+    try:
+        open(place, "rb").read(1) if not os.path.isdir(place) else os.listdir(place)
+        read.append(place)
+    except PermissionError:
+        pass
+print(json.dumps(read))
+"""
+
+
+def start(folder: Path, rounds: int, **environment: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "main.py", "simulate", *TINY, "--rounds", str(rounds), "--out", str(folder)]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        umask=0o022,
+    )
+
+
+def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
+    progress, deadline = folder / "server" / "progress.jsonl", time.monotonic() + 150
+    while time.monotonic() < deadline and process.poll() is None:
+        if progress.exists() and f'"{event}"' in progress.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    mine = psutil.Process(process.pid)
+    return [mine, *mine.children(recursive=True)]
+
+
+def as_nobody(program: str, *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(NOBODY), *arguments], stdout=subprocess.PIPE, text=True, check=True, cwd="/"
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user can get to: what is in it protects itself."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="fw") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@pytest.mark.netns
+def test_another_user_reads_nothing_of_a_run_and_none_of_its_ports_does_anything(reachable: Path) -> None:
+    run = reachable / "run"
+    process = start(run, 50, TMPDIR=str(reachable))
+    try:
+        await_event(run, "closed", process)
+        processes = family(process)
+        sockets = {c for one in processes for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        assert {socket.laddr.ip for socket in sockets} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+        ports = sorted(str(socket.laddr.port) for socket in sockets)
+        assert len(ports) >= 4, "the node's, and Ray's"
+        for answers in as_nobody(STRANGER, "", *ports).values():
+            assert "OK" not in answers
+            assert not [status for status in answers if isinstance(status, int) and status < 400]
+        # The same knocking opens a port for whoever knows the secret: it is knocked at the right doors.
+        secrets = {one.environ().get("RAY_AUTH_TOKEN") for one in processes} - {None}
+        (secret,) = secrets
+        assert any("OK" in answers for answers in as_nobody(STRANGER, str(secret), *ports).values())
+
+        homes = [Path(one.environ()["FLWR_HOME"]) for one in processes if one.environ().get("FLWR_HOME")]
+        places = [str(path) for top in (run, homes[0]) for path in (top, *top.rglob("*"))]
+        assert len(places) > 50
+        assert as_nobody(READER, *places) == []
+        sent = [one.pid for one in processes if one.uids().real == 0]
+        told = as_nobody(READER, *(f"/proc/{pid}/{what}" for pid in sent for what in ("environ", "mem")))
+        assert told == []
+        assert process.poll() is None, "the run went on"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_start_removes_its_folder(reachable: Path) -> None:
+    place = str(reachable)
+    process = start(reachable / "run", 50, TMPDIR=place)
+    await_event(reachable / "run", "closed", process)
+    processes = family(process)
+    assert len(processes) > 4
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert [one.name() for one in alive] == []
+    (left,) = reachable.glob(f"{PREFIX}*")
+    foreign = reachable / f"{PREFIX}somebody"  # of no lock: nothing says that it is one of ours
+    foreign.mkdir(mode=0o700)
+    before = {path.name for path in Path("/tmp").iterdir()}  # noqa: S108
+    again = start(reachable / "again", 1, TMPDIR=place)
+    _, errors = again.communicate(timeout=240)
+    assert again.returncode == 0, errors
+    assert not left.exists()
+    assert sorted(path.name for path in reachable.iterdir()) == ["again", foreign.name, "run"]
+    new = {path.name for path in Path("/tmp").iterdir()} - before  # noqa: S108
+    assert not [name for name in new if name.startswith(("ray", PREFIX))]
+
+
+def test_neither_a_proxy_nor_a_long_folder_for_temporary_files_breaks_a_run(reachable: Path) -> None:
+    far = reachable / ("d" * 82)
+    far.mkdir()
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    process = start(reachable / "run", 1, TMPDIR=str(far), **proxies)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors

@@ -1,0 +1,161 @@
+"""Machines that lack what others have: a home, UTF-8, room on a disk, links that lead somewhere. One sentence each."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--hospitals", "2", "--synthetic-images", "60", "--image-size", "16")
+SECRET = "0123456789abcdef-the-pseudonym-key"
+
+
+def run(program: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Start a program in a process of its own; an environment variable of no text is absent."""
+    chosen = {name: value for name, value in {**os.environ, **environment}.items() if value}
+    return subprocess.run(
+        [sys.executable, str(ROOT / program), *arguments],
+        cwd=ROOT,
+        env=chosen,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=240,
+    )
+
+
+def circle(folder: Path) -> str:
+    (folder / "circle").symlink_to(folder / "circle")
+    return str(folder / "circle")
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "code", "said"),
+    [
+        ("main.py", ["simulate", "--data", "~nobody-of-this-name/x", "--out", "{out}"], 3, "no file or folder"),
+        ("main.py", ["simulate", "--data", "{circle}", "--out", "{out}"], 3, "no file or folder"),
+        ("main.py", ["simulate", "--out", "{circle}/run", "--set", "data.synthetic-images=60"], 2, "leads to itself"),
+        ("main.py", ["simulate", "--resume", "--out", "{circle}"], 2, "leads to itself"),
+        ("main.py", ["simulate", "--config", "{circle}", "--out", "{out}"], 2, "could not be read"),
+        ("main.py", ["audit", "{circle}"], 8, "no file or folder"),
+        ("main.py", ["export", "{circle}", "--out", "{out}"], 8, "is not a run folder"),
+        ("main.py", ["keys", "show", "{circle}"], 8, ""),
+        ("main.py", ["evaluate", "{circle}", "--data", "synthetic"], 3, ""),
+        ("main.py", ["node", "--dir", "{circle}/chain", "--port", "0"], 10, "could not be written"),
+        ("data_preprocessing.py", ["~nobody-of-this-name/x", "{out}"], 3, "no file or folder"),
+        ("data_preprocessing.py", ["synthetic", "{circle}/x", *SMALL], 2, "leads to itself"),
+    ],
+)
+def test_what_leads_nowhere_is_one_sentence(
+    tmp_path: Path, program: str, arguments: list[str], code: int, said: str
+) -> None:
+    places = {"{circle}": circle(tmp_path), "{out}": str(tmp_path / "out")}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    done = run(program, *arguments)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code, done.stderr
+    assert said in " ".join(done.stderr.split())
+
+
+def test_a_user_without_a_home_may_preprocess(tmp_path: Path) -> None:
+    """As in a container that runs as a number: no HOME, no entry in the passwd file, so nowhere to keep a cache."""
+    source = tmp_path / "images"
+    for split, name in ((split, name) for split in ("train", "test") for name in ("NORMAL", "PNEUMONIA")):
+        (source / split / name).mkdir(parents=True)
+    program = (
+        "import pwd, os, pathlib\nfrom fedward.dataset import cache\n"
+        "pwd.getpwuid = lambda _: (_ for _ in ()).throw(KeyError('nobody'))\n"
+        "print(cache.default_folder())"
+    )
+    chosen = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=chosen, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("main.py", ["simulate", "--help"]),
+        ("data_preprocessing.py", ["synthetic", "{out}", *SMALL]),
+    ],
+)
+def test_any_encoding_can_be_written_to(tmp_path: Path, program: str, arguments: list[str], encoding: str) -> None:
+    given = [argument.replace("{out}", str(tmp_path / "ß…→")) for argument in arguments]
+    done = run(program, *given, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_audit_has_its_own_exit_codes_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    bundle = tmp_path / "bündel…→"
+    bundle.write_bytes(b"no bundle")
+    done = run("main.py", "audit", str(bundle), PYTHONIOENCODING=encoding)
+    assert done.returncode in (7, 8), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    for program, arguments in (
+        ("main.py", ["info", "--json"]),
+        ("data_preprocessing.py", ["synthetic", str(tmp_path / "x"), *SMALL]),
+    ):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, program, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert done.returncode == 10, done.stderr
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", ["main.py", "data_preprocessing.py"])
+def test_no_traceback_shows_what_variables_hold(tmp_path: Path, program: str) -> None:
+    """Typer's own tracebacks show them: the pseudonym key and patients' ids among them."""
+    bug = tmp_path / "sitecustomize.py"
+    bug.write_text(
+        "import json\n"
+        "def dumps(*_, **__):\n"
+        f"    held = {SECRET!r}\n"
+        "    raise ZeroDivisionError('a bug')\n"
+        "json.dumps = dumps\n"
+    )
+    arguments = ["info", "--json"] if program == "main.py" else ["synthetic", str(tmp_path / "out"), *SMALL]
+    done = run(program, *arguments, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert SECRET not in done.stderr.replace(f"held = {SECRET!r}", "")
+    assert "locals" not in done.stderr
+
+
+def test_a_byte_order_mark_before_settings_is_no_setting(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_bytes(b"\xef\xbb\xbf[training]\r\nrounds = 7\r\n")
+    done = run("main.py", "info", "--config", str(config), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("main.py", ["audit"]),
+        ("main.py", ["export"]),
+        ("main.py", ["evaluate"]),
+        ("main.py", ["keys", "show"]),
+        ("data_preprocessing.py", []),
+    ],
+)
+def test_arguments_are_described_in_help(program: str, arguments: list[str]) -> None:
+    shown = run(program, *arguments, "--help", COLUMNS="200").stdout
+    panel = shown.partition("Arguments")[2].partition("╰")[0]
+    rows = [line.strip("│ ") for line in panel.splitlines()[1:] if line.strip("│ ")]
+    assert rows
+    assert all(len(row.split()) > 5 for row in rows), rows
