@@ -56,6 +56,7 @@ __all__ = [
     "partition_digest",
     "preprocess",
     "read_image",
+    "read_split",
     "save_partition",
     "select_split",
 ]
@@ -142,7 +143,20 @@ def select_split(
     workers: int = 0,
     cache_folder: Path | None = None,
 ) -> ImageSet:
-    """One split of a source as a whole, for evaluation.
+    """One split of a source as a whole, for evaluation; see `read_split`."""
+    return read_split(settings, seed, split, progress, expected, workers, cache_folder)[0]
+
+
+def read_split(
+    settings: DataSettings,
+    seed: int,
+    split: Literal["train", "val", "test", "all"],
+    progress: Progress = silent,
+    expected: tuple[str, ...] | None = None,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+) -> tuple[ImageSet, Understood]:
+    """One split of a source as a whole, and what was understood of the source.
 
     Args:
         settings: As for `preprocess`; hospitals, partition, alpha and column have no influence.
@@ -160,11 +174,11 @@ def select_split(
         1. For the same source, settings and seed, this is the union of that split over all partitions of
            `preprocess`, whatever the hospitals, the partition and the key (the order and the pseudonyms differ).
     """
-    _, data, _, _, _ = _split(settings, seed, progress, expected, workers, cache_folder)
+    _, data, _, understood, _ = _split(settings, seed, progress, expected, workers, cache_folder)
     chosen = np.ones(len(data.split), dtype=np.bool_) if split == "all" else data.split == SPLITS.index(split)
     if not chosen.any():
         raise DataError(f"{settings.source} has no images in the split {split!r}.", "Choose another --split, or all.")
-    return _image_set(data, pseudonymize(data.table, secrets.token_bytes(32)), chosen)
+    return _image_set(data, pseudonymize(data.table, secrets.token_bytes(32)), chosen), understood
 
 
 def has_own_splits(settings: DataSettings) -> bool:

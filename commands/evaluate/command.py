@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fedward.dataset.naming import asked_finding
+
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -14,6 +16,10 @@ def evaluate(
     split: Annotated[
         Split | None, typer.Option(help="Default: test; all where the data brings no splits and is not the run's own.")
     ] = None,
+    finding: Annotated[
+        str | None, typer.Option(help="What the data calls the model's finding, if otherwise: a class, or 'any'.")
+    ] = None,
+    positive: Annotated[str | None, typer.Option(help="The class that counts as found; as --finding NAME.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained model on labeled images.
@@ -22,4 +28,4 @@ def evaluate(
     """
     from commands.evaluate.scoring import score_model
 
-    score_model(model, data, split, as_json)
+    score_model(model, data, split, as_json, asked_finding(finding, positive))

@@ -1,15 +1,20 @@
 """All figures of a trained model on a set of labeled images, as tables or as JSON."""
 
 import dataclasses
+import hashlib
+import secrets
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from commands import console
 from commands.evaluate.command import Split
-from data_preprocessing import has_own_splits, select_split
+from data_preprocessing import has_own_splits, load_partition, read_split
 from fedward import settings as setting
+from fedward.dataset.understanding import Understood
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
 from fedward.files import resolved
@@ -17,12 +22,13 @@ from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model_file import ModelCard, load_card, load_logits
 from fedward.settings import DataSettings
 from fedward.tables import one_table
+from fedward.types import ImageSet
 
 # Settings of data that records of older runs lack, and what those runs did.
 _OLDER_RUNS = {"patients": "", "patient-regex": "", "uncertain": "leave-out", "contradictions": "keep"}
 
 
-def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> None:
+def score_model(model: Path, data: str, split: Split | None, as_json: bool, finding: str | None = None) -> None:
     """Print all figures of a model on a set of images.
 
     Args:
@@ -30,6 +36,7 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> N
         data: Folder, .npz file, or "synthetic".
         split: Which images; None: the test split where there is one.
         as_json: Print JSON rather than tables.
+        finding: What the data calls the model's finding; None: as the model does, or as its class names say.
 
     Raises:
         DataError: model or images are missing, damaged or of another kind.
@@ -38,26 +45,63 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool) -> N
     path = model / "model.keras" if model.is_dir() else model
     card = load_card(path)
     source, own = _data_settings(model, card, data)
+    if finding is not None:
+        source = dataclasses.replace(source, finding=finding)
     chosen = split or _default_split(source, own)
     with console.bar("Reading images") as report:
-        images = select_split(source, card.seed, chosen, report, expected=card.findings)
+        images, understood = read_split(source, card.seed, chosen, report, expected=card.findings)
+    for sentence in filter(None, (understood.left_out_line(), *understood.warnings)):
+        console.warn(sentence)
+    trained_on = _trained_on(path.parent, images)
+    _warn_of_trained(trained_on, len(images))
     logits = load_logits(path, images.pixels())
     found = score(images, logits, card.thresholds).as_dict()
     findings = score_findings(images, logits, card.thresholds, card.findings)
     if as_json:
-        console.data(found | {"findings": findings})
+        positive = {name: list(classes) for name, classes in understood.positive.items()}
+        told = {"positive": positive, "trained_on": trained_on, "left_out": dict(understood.left_out)}
+        console.data(found | {"findings": findings} | told)
         return
     console.note(f"{path} on {data}, split {chosen}:")
-    console.out.print(_table(found, len(findings)))
+    console.out.print(_table(found, len(findings), understood))
     if len(findings) > 1:
         console.out.print(_findings_table(findings))
 
 
-def _table(found: dict[str, Any], findings: int) -> Table:
+def _trained_on(run: Path, images: ImageSet) -> int | None:
+    """How many of the images are among those that the model was trained on; None where nobody here knows.
+
+    A run's hospitals keep the squares of grey that they trained on. A square is the same wherever its file lies now
+    and in whatever lossless format. Each hospital would find only its own; in a simulation all are at hand.
+    """
+    partitions = sorted(run.glob("hospitals/*/partition.npz"))
+    if not partitions:
+        return None
+    key = secrets.token_bytes(32)  # digests of patients' images are worth nothing without it
+    trained = {_keyed(square, key) for path in partitions for square in load_partition(path).train.images}
+    return sum(_keyed(square, key) in trained for square in images.images)
+
+
+def _keyed(square: NDArray[np.uint8], key: bytes) -> bytes:
+    return hashlib.blake2b(square.tobytes(), key=key, digest_size=16).digest()
+
+
+def _warn_of_trained(trained_on: int | None, count: int) -> None:
+    """Say what would make the figures too good."""
+    if trained_on is None:
+        console.note("Whether the model was trained on these images is not known: its run's folder is not here.")
+    elif trained_on:
+        console.warn(f"The model was trained on {trained_on} of these {count} images: figures of them are too good.")
+
+
+def _table(found: dict[str, Any], findings: int, understood: Understood) -> Table:
     """All figures of one set of images."""
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column()
+    for output, classes in list(understood.positive.items())[:1] if findings == 1 else ():
+        same = classes == (output,)
+        table.add_row("positive", output if same else f"{output}: {', '.join(classes)} in this data")
     for name in ("n", "patients", "positives"):
         table.add_row(name, str(found[name]))
     for name in found["intervals"]:

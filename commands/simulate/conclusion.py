@@ -20,6 +20,7 @@ from fedward.figures.evaluation import UNDECIDED
 from fedward.figures.plots import plot_all, plot_learning_curves
 from fedward.figures.reporting import RunFacts, summarize, write_summary
 from fedward.figures.scores import Scores, score, score_findings
+from fedward.files import parse_json, read_file
 from fedward.folders.hospital import weights_digest
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
@@ -29,6 +30,8 @@ from fedward.privacy.accounting import epsilon
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId, ImageSet, Vector
+
+_MOST_BYTES = 64 * 2**20  # of a manifest
 
 
 def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started: float) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     scores = score(test, logits, card.thresholds)
     if len(test):
         plot_all(folder.path, test, logits, scores, record.findings, card.thresholds)
-    plot_learning_curves(folder.path / "learning_curves.png", rounds)
+    plot_learning_curves(folder.path / "learning_curves.png", rounds, record.findings)
     for entry in rounds:
         clock.add(entry["timing_s"])
     facts = RunFacts(
@@ -71,6 +74,8 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
             "name": card.name,
             "parameters": record.parameters,
             "weights_sha256": weights_digest(weights).hex(),
+            "positive": list(record.findings),
+            "class_names": list(record.class_names),
         },
         phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
         rejections=sum(len(entry["rejections"]) for entry in rounds),
@@ -79,6 +84,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
         privacy=_privacy(finished, settings),
         encryption=_encryption(ledger, record, settings),
         ledger=_ledger_facts(ledger, settings),
+        data=_data(folder),
         seconds=clock.seconds | {"total": time.perf_counter() - started},
     )
     summary = summarize(facts)
@@ -101,6 +107,20 @@ def _finish_all(
         )
         raise VerificationError(f"The hospitals ended with different models: {shown}.", "Do not use any of them.")
     return finished
+
+
+def _data(folder: SimulationFolder) -> dict[str, Any]:
+    """What the run's manifest says of the images, in counts."""
+    content = read_file(folder.path / "manifest.json", _MOST_BYTES, "The manifest", "Preprocess the images again.")
+    manifest = parse_json(content)
+    return {
+        "layout": manifest.get("layout"),
+        "positive": manifest.get("positive", {}),
+        "patients": manifest.get("patients"),
+        "told_by": manifest.get("patient_ids", {}).get("told_by", {}),
+        "left_out": manifest.get("left_out", {}),
+        "partly_used": manifest.get("partly_used", {}),
+    }
 
 
 def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -> ModelCard:

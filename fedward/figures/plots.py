@@ -49,12 +49,14 @@ def plot_all(
     """
     plot_confusion(folder / "confusion_matrix.png", scores.confusion, scores.threshold, findings)
     plot_roc(folder / "roc.png", images, logits, findings, thresholds)
-    plot_reliability(folder / "reliability.png", sigmoid(logits).astype(np.float64), images.labels == 1, scores.ece)
+    estimated = sigmoid(logits).astype(np.float64)
+    plot_reliability(folder / "reliability.png", estimated, images.labels == 1, scores.ece, findings)
 
 
-def plot_learning_curves(path: Path, rounds: list[dict[str, Any]]) -> None:
+def plot_learning_curves(path: Path, rounds: list[dict[str, Any]], findings: tuple[str, ...]) -> None:
     """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(_positive(findings), fontsize=9)
     loss_axes, auc_axes = figure.subplots(1, 2)
     _draw(loss_axes, rounds, "train_loss", "training, mean of hospitals", (ORANGE, "s", "--"))
     _draw(loss_axes, rounds, "val_loss", "validation, pooled", (BLUE, "o", "-"))
@@ -104,7 +106,7 @@ def plot_confusion(path: Path, confusion: Confusion, threshold: float | None, fi
     rule = "at each finding's threshold" if threshold is None else f"score from {threshold:.3f} on is positive"
     axes.set_xlabel(f"Called by the model ({rule})")
     axes.set_ylabel("Truth by the labels")
-    axes.set_title(f"Test split: {unit}", fontsize=11)
+    axes.set_title(f"Test split: {unit}\n{_positive(findings)}", fontsize=11)
     figure.colorbar(picture, ax=axes, label="Share of the row")
     _save(path, figure)
 
@@ -137,9 +139,8 @@ def plot_roc(
         axes.plot(false, true, linestyle="none", marker="o", markersize=5, color="black", mfc="white", label=dots)
     axes.set_xlabel("False positive rate (1 - specificity)")
     axes.set_ylabel("True positive rate (recall, sensitivity)")
-    axes.set_title(
-        "ROC on the test split" if defined else "No ROC curve: all test images are of one class", fontsize=11
-    )
+    title = "ROC on the test split" if defined else "No ROC curve: all test images are of one class"
+    axes.set_title(f"{title}\n{_positive(findings)}", fontsize=11)
     axes.set_aspect("equal")
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
@@ -175,7 +176,13 @@ def roc_band(
     return low, high
 
 
-def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.bool_], error: float | None) -> None:
+def plot_reliability(
+    path: Path,
+    scores: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    error: float | None,
+    findings: tuple[str, ...],
+) -> None:
     """Share of positives by score, over how many images have such a score.
 
     Args:
@@ -183,6 +190,7 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
         scores: float64 in [0, 1], shape (n, findings).
         truth: Same shape.
         error: The expected calibration error to print; of several findings their mean, while bins pool all pairs.
+        findings: Their names.
     """
     figure = Figure(figsize=(5.6, 5.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
@@ -194,9 +202,8 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
     alone = scores.shape[1] == 1
     # Of pooled bins it cannot be read off the curve: findings that are too high and too low make up for each other.
     figure_name = "ECE" if alone else "mean ECE of the findings"
-    upper.set_title(
-        "Calibration on the test split" + (f" ({figure_name} {error:.3f})" if error is not None else ""), fontsize=11
-    )
+    printed = f" ({figure_name} {error:.3f})" if error is not None else ""
+    upper.set_title(f"Calibration on the test split{printed}\n{_positive(findings)}", fontsize=11)
     upper.legend(loc="upper left")
     unit = "images" if alone else "(image, finding) pairs"
     lower.bar(mean_scores, counts, width=0.03, color=ORANGE)
@@ -208,6 +215,11 @@ def plot_reliability(path: Path, scores: NDArray[np.float64], truth: NDArray[np.
         axes.set_xlim(-0.03, 1.03)
         axes.grid(alpha=0.3)
     _save(path, figure)
+
+
+def _positive(findings: tuple[str, ...]) -> str:
+    """Which class counts as found, to stand below a title."""
+    return f"positive: {findings[0]}" if len(findings) == 1 else f"positive: each of {len(findings)} findings"
 
 
 def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: tuple[str, str, str]) -> None:

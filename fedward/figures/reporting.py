@@ -21,7 +21,7 @@ class RunFacts:
     Attributes:
         run_id: The run folder's name.
         hospitals: How many took part.
-        model: name, parameters, weights_sha256.
+        model: name, parameters, weights_sha256, positive (what its outputs find), class_names.
         phases: How each round ended, as on the ledger.
         rejections: Updates and votes that the server set aside.
         scores: All figures of the test split: pooled, by hospital, and by finding.
@@ -30,6 +30,7 @@ class RunFacts:
         encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
         ledger: chain_id, contract, height, head, submissions, votes.
         seconds: Wall seconds by stage, and `total`.
+        data: What was understood of the images: positive, patients, told_by, left_out, partly_used, in counts.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class RunFacts:
     encryption: dict[str, Any]
     ledger: dict[str, Any]
     seconds: dict[str, float]
+    data: dict[str, Any]
 
 
 def summarize(facts: RunFacts) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
         "run_id": facts.run_id,
         "hospitals": facts.hospitals,
         "model": facts.model,
+        "data": facts.data,
         "rounds": {"opened": len(facts.phases)} | {name: phases[name] for name in ("accepted", "rejected", "aborted")},
         "test": {key: facts.scores["pooled"][key] for key in ("n", "accuracy", "auc", "precision", "recall", "f1")},
         "scores": facts.scores,
@@ -74,6 +77,12 @@ def epsilon_text(privacy: dict[str, Any]) -> str:
     return f"epsilon {math.ceil(privacy['epsilon'] * 100 - 1e-9) / 100:.2f} at delta {privacy['delta']:g}"
 
 
+def positive_text(model: dict[str, Any]) -> str:
+    """What counts as found: `PNEUMONIA (against NORMAL)`, or the findings' names."""
+    found, names = model["positive"], model["class_names"]
+    return f"{found[0]} (against {names[0]})" if len(found) == 1 and len(names) == 2 else ", ".join(found)
+
+
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json`."""
     write_atomic(path, json.dumps(summary, indent=2).encode())
@@ -92,6 +101,7 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
         ("Hospitals", str(summary["hospitals"])),
         ("Rounds", ", ".join(f"{rounds[key]} {key}" for key in ("opened", "accepted", "rejected", "aborted"))),
         ("Model", f"{summary['model']['name']}, {summary['model']['parameters']:,} parameters"),
+        ("Positive", positive_text(summary["model"])),
         *test_rows(summary["scores"]),
         *baseline_rows(summary["baselines"]),
         ("Privacy", f"{privacy['mode']}{budget}{unit}"),

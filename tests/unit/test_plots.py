@@ -70,8 +70,8 @@ def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) ->
     shown = {picture(Confusion(*counts)) for counts in (first, *others)}
     assert len(shown) == 5
     scores, truth = np.array([[0.1], [0.9]]), np.array([[False], [True]])
-    plot_reliability(tmp_path / "a.png", scores, truth, 0.1)
-    plot_reliability(tmp_path / "b.png", scores, ~truth, 0.1)
+    plot_reliability(tmp_path / "a.png", scores, truth, 0.1, ("a",))
+    plot_reliability(tmp_path / "b.png", scores, ~truth, 0.1, ("a",))
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
@@ -80,8 +80,11 @@ def test_the_title_says_which_calibration_error_it_is(findings: int, title: str,
     """Of several findings the curve pools all pairs, and the figure is a mean."""
     images, logits = sample(90, findings)
     with mock.patch("fedward.figures.plots._save") as save:
-        plot_reliability(tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123)
-    assert save.call_args.args[1].axes[0].get_title() == f"Calibration on the test split {title}"
+        plot_reliability(
+            tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123, ("a", "b", "c")[:findings]
+        )
+    positive = "positive: a" if findings == 1 else "positive: each of 3 findings"
+    assert save.call_args.args[1].axes[0].get_title() == f"Calibration on the test split {title}\n{positive}"
 
 
 def test_the_band_does_not_depend_on_the_names_of_patients() -> None:

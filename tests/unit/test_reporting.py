@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 KEYS = {
     "run_id": None,
     "hospitals": None,
-    "model": {"name", "parameters", "weights_sha256"},
+    "model": {"name", "parameters", "weights_sha256", "positive", "class_names"},
+    "data": None,
     "rounds": {"opened", "accepted", "rejected", "aborted"},
     "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
     "scores": {"pooled", "hospitals", "findings"},
@@ -74,7 +75,8 @@ BASELINES: dict[str, Any] = {
 FACTS = RunFacts(
     run_id="test",
     hospitals=5,
-    model={"name": "cnn", "parameters": 97_521, "weights_sha256": "ab" * 32},
+    model={"name": "cnn", "parameters": 97_521, "weights_sha256": "ab" * 32, "positive": ["b"],
+           "class_names": ["a", "b"]},
     phases=["accepted", "rejected", "aborted", "accepted"],
     rejections=3,
     scores=scores(3),
@@ -83,6 +85,7 @@ FACTS = RunFacts(
     encryption={"bytes_per_parameter": 8.1, "parameters": 9, "ring_degree": 4096, "security_bits": 128, "exact": True},
     ledger={"chain_id": 1, "contract": "0xc", "height": 9, "head": "cd", "submissions": 20, "votes": 15},
     seconds={"train": 1.23456, "total": 9.0},
+    data={"left_out": {"folders of masks": 2}},
 )  # fmt: skip
 ROUNDS = [
     entry(1, "accepted"),
@@ -139,7 +142,7 @@ def test_what_is_undefined_is_null() -> None:
     ids=["mixed", "none", "only aborted", "only rejected", "no AUC"],
 )
 def test_the_learning_curves_are_a_picture(rounds: list[dict[str, Any]], tmp_path: Path) -> None:
-    plot_learning_curves(tmp_path / "curves.png", rounds)
+    plot_learning_curves(tmp_path / "curves.png", rounds, ("b",))
     with Image.open(tmp_path / "curves.png") as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -149,7 +152,7 @@ def test_the_learning_curves_are_a_picture(rounds: list[dict[str, Any]], tmp_pat
 
 def test_the_curves_show_the_figures_and_mark_rejections(tmp_path: Path) -> None:
     def drawn(rounds: list[dict[str, Any]]) -> bytes:
-        plot_learning_curves(tmp_path / "curves.png", rounds)
+        plot_learning_curves(tmp_path / "curves.png", rounds, ("b",))
         with Image.open(tmp_path / "curves.png") as picture:
             return picture.convert("RGB").tobytes()
 

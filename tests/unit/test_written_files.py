@@ -67,7 +67,7 @@ WRITERS: dict[str, tuple[str, Writer]] = {  # the name of the file that it write
     "decoded images": (NAME, decoded),
     "trust file": (NAME, lambda path: TrustFile(1, ADDRESS, bytes(32), {}, (), ()).save(path)),
     "summary": (NAME, lambda path: write_summary(path, {})),
-    "curves": (NAME, lambda path: plot_learning_curves(path, [])),
+    "curves": (NAME, lambda path: plot_learning_curves(path, [], ("a",))),
     "account": ("account.key", account),
     "sealing key": ("x25519.key", account),
     "pseudonym key": (NAME, _read_key),
