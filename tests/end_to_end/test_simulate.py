@@ -23,7 +23,8 @@ SMALL = ("--hospitals", "3", "--rounds", "2", "--local-epochs", "1", "--set", "d
 SUMMARY_KEYS = {
     "run_id": None,
     "hospitals": None,
-    "model": {"name", "parameters", "weights_sha256"},
+    "model": {"name", "parameters", "weights_sha256", "positive", "class_names"},
+    "data": {"layout", "positive", "patients", "told_by", "left_out", "partly_used"},
     "rounds": {"opened", "accepted", "rejected", "aborted"},
     "test": {"n", "accuracy", "auc", "precision", "recall", "f1"},
     "scores": {"pooled", "hospitals", "findings"},
@@ -168,6 +169,7 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     scored = run_here("evaluate", first, "--data", "synthetic", "--json")
     measured = json.loads(scored.stdout)
     assert {key: measured[key] for key in summary["test"]} == summary["test"]
+    assert (measured["trained_on"], measured["positive"]) == (0, {"opacity": ["opacity"]})
 
     assert run("simulate", *SMALL, "--out", str(second)).returncode == 0
     assert read_summary(second)["model"]["weights_sha256"] == summary["model"]["weights_sha256"]
