@@ -1,8 +1,9 @@
 """A hospital's side of a round: train -> privatize -> encrypt -> commit, then decrypt -> detect -> vote -> evaluate.
 
-Flower calls `take_part` when a round opens and `judge` when its aggregate is on the ledger. Both work on the
-hospital's own folder and check what they are told against the ledger; nothing is remembered in the process, which
-several hospitals may share. One message at a time is answered, so that one that comes twice gets one answer.
+Flower calls `take_part` when a round opens and `judge` when the round's aggregate is on the ledger. Both work on the
+hospital's own folder and check what the server tells them against the ledger. The process remembers nothing between
+messages, since several hospitals may share it. A hospital answers one message at a time, so that a message that comes
+twice leads to one update and one vote.
 """
 
 import os
@@ -56,7 +57,7 @@ from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt
 
 app = ClientApp()
 
-NO_CANDIDATE = b"\xff" * 32  # voted for where an aggregate does not decode: says nothing of the model in force
+NO_CANDIDATE = b"\xff" * 32  # candidate digest in votes on an aggregate that does not decode: no model's digest
 
 
 @app.train()
@@ -94,7 +95,7 @@ def judge(message: Message, context: Context) -> Message:
 
 @dataclass(frozen=True)
 class Hospital:
-    """What one message is answered with; read from the hospital's disk each time."""
+    """All that is needed to answer one message, read anew from the hospital's disk for each message."""
 
     folder: HospitalFolder
     membership: Membership
@@ -140,11 +141,12 @@ class Hospital:
         self.ledger.close()
 
     def join_round(self, round_index: int, phase: RoundPhase) -> RoundOpening:
-        """How a round was opened, if it is the one that now waits for this hospital.
+        """Check that a round is the one that this hospital should work on now; returns how the round was opened.
 
         Raises:
-            VerificationError: the ledger is not the one that this hospital joined and last saw, it is another
-                round's turn, the key is another than the latest taken, or strangers are on the roster.
+            VerificationError: the ledger is not the one that this hospital joined and last saw, another round or
+                phase is current, the round's key is not the latest that the hospital took, or the roster is not the
+                one that it joined.
         """
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
@@ -170,7 +172,7 @@ class Hospital:
 
     @property
     def public(self) -> PublicContext:
-        """What this hospital encrypts under: the public half of the latest key that it has taken."""
+        """The context that this hospital encrypts with: the public half of the latest key that it has taken."""
         return self.keys.public
 
     def classifier(self) -> Classifier:
@@ -180,12 +182,13 @@ class Hospital:
 
 
 def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Submission:
-    """Stages 2 to 5. A round that was already answered is answered with the same bytes again.
+    """Train, privatize, encrypt and commit: stages 2 to 5. A round that was answered before gets the same bytes again.
 
     Guarantees:
-        1. A round is charged when training has ended and before anything is made of the update, so that no outcome is
-           free: not even an update that is refused.
-        2. Asked twice at once, it trains, charges and sends once: the caller holds the folder.
+        1. The privacy budget is charged after training and before the update is used for anything. So every outcome
+           costs, also an update that is refused.
+        2. When two messages ask for the same round at once, the hospital trains, is charged and sends once: the
+           caller holds the folder's lock.
     """
     settings, clock = hospital.settings, Stopwatch()
     opening = hospital.join_round(round_index, RoundPhase.OPEN)
@@ -212,7 +215,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     with clock.measure("commit"):
         signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
         hospital.folder.save_submission(signed, encrypted.chunks)
-    # The training loss is a figure of the patients', without noise: it leaves only where privacy is off.
+    # The training loss is computed from patients' images without noise: it leaves only where privacy is off.
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = TrainingReport(loss, encrypted.saturated)
     return Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
@@ -227,13 +230,16 @@ def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:
 
 
 def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:
-    """Instead of stages 2 to 5, for a hospital whose budget is spent: its word that nobody need wait for it."""
+    """Sign that this hospital gives no update, so that nobody waits for it: what it does once its budget is spent."""
     opening = hospital.join_round(round_index, RoundPhase.OPEN)
     return sign_abstention(opening, hospital.membership.weight, hospital.ledger, hospital.identity)
 
 
 def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Ballot:
-    """Stages 8 to 11. An aggregate that is on the ledger but decodes to no model is voted against."""
+    """Decrypt, detect, vote and evaluate: stages 8 to 11.
+
+    An aggregate that is on the ledger but decodes to no model gets a vote against it.
+    """
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING), hospital.ledger.round(round_index)
     model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
@@ -257,12 +263,12 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
 def _ballot(
     hospital: Hospital, opening: RoundOpening, signed: SignedVote, counts: ScoreHistogram, clock: Stopwatch
 ) -> Ballot:
-    """A vote with the counts, which leave encrypted where the settings say so: nothing else tells of them then."""
+    """A vote with its validation counts, encrypted where the settings say so: then nothing else tells of them."""
     if not hospital.settings.metrics.encrypted:
         return Ballot(signed, counts, _tellable(clock, hospital.settings))
     with clock.measure("encrypt"):
         layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
-        # The server cannot cap what it does not see.
+        # The server cannot cap counts that it does not see.
         fields = layout.to_fields(counts.capped(hospital.membership.weight))
         chunks = encrypt_fields(fields, layout.plan, hospital.public)
     return Ballot(signed, None, _tellable(clock, hospital.settings), chunks)
@@ -271,7 +277,7 @@ def _ballot(
 def _vote(
     hospital: Hospital, record: RoundRecord, found: tuple[DetectorReport, ...] | DecodeFailure, digest: bytes
 ) -> SignedVote:
-    """Keep what a vote rests on, and sign it; asked again, it is the same vote, with the same salt."""
+    """Keep the evidence of a vote and sign the vote; asked again, sign the same vote with the same salt."""
     salt = kept_salt(hospital.folder.load_report(record.round_index)) or os.urandom(SALT_BYTES)
     content = report_bytes(record.round_index, found, salt)
     hospital.folder.save_report(record.round_index, content)
@@ -307,7 +313,7 @@ class Scorer:
 def _decrypt(
     hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
 ) -> Candidate | DecodeFailure:
-    """The candidate, or why there is none: an aggregate that is the ledger's and does not decode."""
+    """The candidate, or why there is none: the aggregate is the one on the ledger, but does not decode."""
     chunks = aggregates.get(round_index, ())
     try:
         return candidate_model(model, chunks, round_index, hospital.ledger, hospital.keys, hospital.settings)

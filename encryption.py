@@ -1,10 +1,10 @@
 """Encrypt a hospital's update, decrypt the sum: CKKS through Pyfhel, exact on whole numbers.
 
-What this does not protect: whoever holds the consortium's secret key can open every ciphertext it gets, and
-a ciphertext says nothing about who made it, under which key, or whether the update inside is honest.
+What this does not protect: whoever holds the consortium's secret key can decrypt every ciphertext that reaches them,
+and a ciphertext says nothing about who made it, under which key, or whether the update inside is honest.
 
 Only hospitals use this module. Server, witness and auditor check and add ciphertexts without any key and without Pyfhel
-(`fedward.ciphertexts.serialized`). Bytes from outside are compared with the layout that our parameters determine before
+(`fedward.ciphertexts.serialized`). Bytes from outside are compared with the format that our parameters determine before
 Pyfhel parses them. Everything is serialized without compression, so that hashes do not depend on how Pyfhel was built.
 """
 
@@ -33,12 +33,13 @@ from fedward.types import EncryptedUpdate, PrivateUpdate
 _PUBLIC_MAGIC = b"fedward public context 1\n"
 _SECRET_MAGIC = b"fedward secret context 1\n"
 _REMEDY = "Ask the consortium's dealer for the current context."
-# 97 deviations of the noise of one ciphertext; under a key that does not match, zero opens to about 2^64.
+# Bound on an encrypted zero, decrypted: 97 standard deviations of one ciphertext's noise. Under a key that does not
+# match, zero decrypts to about 2^64.
 _LARGEST_ZERO = 2.0**20
 
 
 class PublicContext:
-    """What encrypts, and cannot decrypt: parameters and public key.
+    """Encryption parameters with the public key: encrypts, and cannot decrypt.
 
     Attributes:
         fingerprint: 32 bytes; sha256 of `to_bytes()`. Names the key epoch on the ledger and in every commitment.
@@ -77,7 +78,7 @@ class PublicContext:
         return self._content
 
     def _encrypt_slots(self, slots: NDArray[np.complex128]) -> bytes:
-        """Close one ciphertext; its own scale is 1, since `pack` has applied the plan's, so its header is fixed."""
+        """Encrypt slots to one ciphertext. `pack` has applied the scale, so CKKS's own is 1 and the header is fixed."""
         return bytes(self._backend.encryptComplex(slots, scale=1.0).to_bytes("none"))
 
     def __repr__(self) -> str:
@@ -96,7 +97,7 @@ class SecretContext:
 
     Guarantees:
         1. `repr` shows the fingerprint only, pickling and copying raise, equality is identity.
-        2. `from_bytes` accepts only a secret key that opens what its public key closed.
+        2. `from_bytes` accepts only a secret key that decrypts what its public key encrypted.
 
     Limits: `to_bytes` returns the key in the clear; write it with mode 0600, or seal it.
     """
@@ -138,7 +139,7 @@ class SecretContext:
         return bytes(_SECRET_MAGIC + public + self._backend.to_bytes_secret_key("none"))
 
     def _decrypt_slots(self, chunk: bytes) -> NDArray[np.complex128]:
-        """Open one ciphertext: complex128, shape (slots,), whole numbers times the plan's scale, plus noise."""
+        """Decrypt one ciphertext: complex128, shape (slots,), whole numbers times the plan's scale, plus noise."""
         CIPHERTEXT.check(chunk)
         try:
             ciphertext = PyCtxt(pyfhel=self._backend, bytestring=chunk, scheme="ckks")
@@ -169,7 +170,7 @@ def encrypt(
         update: The update; float32, shape (plan.parameters,).
         weight: The hospital's enrolled weight, in [1, total_weight].
         total_weight: Sum of all enrolled weights.
-        plan: The layout.
+        plan: How the update is laid out in ciphertexts.
         context: The consortium's public context.
         rng: Source of the rounding only; encryption draws its own secret randomness.
 
@@ -190,8 +191,8 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, context: Public
     """Encrypt whole numbers as they are; `decrypt` reads sums of them.
 
     Args:
-        fields: int64, shape (plan.parameters,), within the plan's bounds also when those of all hospitals are added.
-        plan: The layout.
+        fields: int64, shape (plan.parameters,); the sums over all hospitals must be within the plan's bounds, too.
+        plan: How the fields are laid out in ciphertexts.
         context: The consortium's public context.
 
     Raises:
@@ -206,11 +207,11 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, context: Public
 
 
 def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, summands: int) -> NDArray[np.int64]:
-    """Open an aggregate, one chunk at a time, and read the exact integer sums out of it.
+    """Decrypt an aggregate, one chunk at a time, to the exact integer sums.
 
     Args:
         chunks: The aggregate's ciphertexts in order, checked against the ledger's hash first.
-        plan: The layout of the updates inside.
+        plan: The plan of the updates inside.
         context: The consortium's secret context.
         summands: Number of updates inside, in [1, plan.summands].
 
@@ -238,7 +239,7 @@ def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | b
     """The `encryption` part of summary.json.
 
     Args:
-        plan: The run's layout.
+        plan: The run's plan.
         update_bytes: Length of one real update's chunks.
     """
     return {
@@ -246,7 +247,7 @@ def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | b
         "parameters": plan.parameters,
         "ring_degree": RING_DEGREE,
         "security_bits": SECURITY_BITS,
-        # Held by the plan, which cannot be made otherwise, and checked anew by every decryption.
+        # No plan can be made that breaks this, and every decryption checks it anew.
         "exact": plan.wrong_decode_probability <= WRONG_DECODE_BOUND,
     }
 
@@ -276,7 +277,7 @@ def _strip(content: bytes, magic: bytes, key_bytes: int, name: str) -> bytes:
 
 
 def _parse(read: Any, content: bytes, name: str) -> None:
-    """Have Pyfhel parse bytes whose layout was checked; its errors name the failed check, never the bytes."""
+    """Have Pyfhel parse bytes whose format was checked; its errors name the failed check, never the bytes."""
     try:
         read(content)
     except (RuntimeError, ValueError) as error:

@@ -69,7 +69,7 @@ def main(grid: Grid, context: Context) -> None:
 
 @dataclass
 class Server:
-    """What the server works with; everything that must outlast it is on the ledger or in its folder."""
+    """What the server works with. What must survive its process is on the ledger or in the server's folder."""
 
     grid: Grid
     folder: ServerFolder
@@ -89,10 +89,10 @@ class Server:
         return cls(grid, folder, settings, ledger, nodes, len(record.findings), record.parameters)
 
     def decided_rounds(self) -> int:
-        """How many rounds ended as accepted or rejected.
+        """Count the rounds that ended as accepted or rejected, after tidying up what a crash left.
 
-        A round that a crash interrupted is aborted, and not counted. A round whose line of metrics was not written when
-        it ended gets one now.
+        A round that is still open is aborted, and not counted. A round whose line of metrics was not written when the
+        round ended gets one now.
         """
         latest = self.ledger.latest_round()
         if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
@@ -109,7 +109,7 @@ class Server:
         log.finish(phase, head.height, head.ledger_head)
 
     def messages(self, kind: str, nodes: Iterable[NodeId], round_index: int, needed: Sequence[int]) -> list[Message]:
-        """Tell nodes about a round, with the aggregates of the rounds that they need for it: in memory once for all."""
+        """Messages that tell nodes about a round, with the aggregates of the needed rounds in memory only once."""
         aggregates = {index: self.folder.ciphertexts.load_aggregate(index) for index in needed}
         content = wire.round_records(round_index, aggregates)
         return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
@@ -119,21 +119,21 @@ class Server:
     ) -> Iterator[tuple[NodeId, Reply]]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
-        A node that connects meanwhile is asked, too: a hospital may come back under another number. It ends before the
-        deadline when everybody has replied, or the ledger has taken something of every hospital on the roster.
+        A node that connects meanwhile is asked, too: a hospital may reconnect under another number. Asking ends before
+        the deadline once everybody has replied, or once the ledger has taken something of every hospital on the roster.
 
-        A hospital that was away says which aggregates it misses, and is asked again with some of them, as often as
-        it gets further that way. After that it is handed out as `Missing`.
+        A hospital that was away replies which rounds' aggregates it lacks. It is asked again with some of these, as
+        long as its replies show that it gets further. A reply that shows no progress is handed out, as `Missing`.
 
         Args:
             kind: Flower's message type, which names the hospital's function.
-            opening: The round that it is about.
+            opening: The round that the message is about.
             needed: Rounds whose aggregates everybody gets.
             deadline: Until when replies are waited for.
-            read: Makes of a message what is handed out; called once for each.
+            read: Turns a reply into what is handed out; called once for each reply.
         """
         round_index, roster = opening.round_index, {entry.address for entry in opening.roster}
-        reached: dict[int, int] = {}  # by node: the first round that it last said to miss
+        reached: dict[int, int] = {}  # by node: the earliest round that its last reply named as missing
 
         def follow_up(node: NodeId, reply: Reply) -> Message | None:
             if not isinstance(reply, Missing):
@@ -150,12 +150,12 @@ class Server:
             return self.messages(kind, new, round_index, needed) if new else []
 
         self.nodes.ask_anew()
-        # The messages get no name of their own: the aggregate would stay in memory for as long as replies are awaited.
+        # No variable holds the messages: it would keep the aggregate in memory for as long as replies are awaited.
         interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
         replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, read, follow_up, to_newcomers)
         for node, reply in replies:
             yield node, reply
-            del reply  # the caller drops it, too, before the next one is fetched
+            del reply  # the caller drops the reply, too, before the next one is fetched
             if self.nodes.heard_from(roster):
                 return
 
@@ -163,7 +163,8 @@ class Server:
 def lead_rounds(server: Server) -> None:
     """Lead rounds until all are decided, or too few hospitals have privacy budget left: then the model stays as it is.
 
-    That happens where an interrupted round was paid for: the budget is of as many rounds as there are.
+    The budget usually covers exactly as many rounds as the settings ask for. It runs out early where a round that was
+    interrupted was charged, too.
 
     Raises:
         BudgetError: there was no budget for even one round.
@@ -183,11 +184,11 @@ def lead_rounds(server: Server) -> None:
 
 
 def lead_round(server: Server) -> None:
-    """One round, stage by stage. A bad update or ballot is set aside and logged; the round goes on without it.
+    """Lead one round, stage by stage. A bad update or ballot is set aside and logged; the round goes on without it.
 
     Raises:
         QuorumError: too few updates were accepted, or too few votes came; the round is aborted.
-        FedwardError: as `QuorumError`, and all that failed failed alike: then that is the reason to give.
+        FedwardError: the same happened, and all hospitals that failed reported the same kind of error: that error.
     """
     opening = server.ledger.open_round()
     log = RoundLog(server.folder, opening.round_index)
@@ -257,7 +258,7 @@ def take_submission(
 def relay_abstention(
     server: Server, opening: RoundOpening, node: NodeId, signed: SignedCommitment, log: RoundLog
 ) -> None:
-    """Record the word of a hospital that gives no update: then nobody waits for it."""
+    """Record a hospital's signed abstention on the ledger, so that nobody waits for its update."""
     if not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
         return
     hospital = signed.commitment.hospital
@@ -273,7 +274,7 @@ def relay_abstention(
 
 
 def set_aside(server: Server, node: NodeId, reply: Failure | Missing | Malformed, log: RoundLog) -> None:
-    """Tell of a reply that is neither an update nor a vote."""
+    """Log a reply that is neither an update nor a vote."""
     match reply:
         case Failure():
             log.failed(node, reply, server.nodes.hospital(node))
@@ -333,7 +334,7 @@ def take_ballot(
 
 
 def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
-    """Keep the sum of a round's encrypted counts; one of too few, which shows single ones, is dropped."""
+    """Keep the sum of a round's encrypted counts; a sum of too few hospitals would show single ones and is dropped."""
     if not server.settings.metrics.encrypted:
         return
     enough = len(counts.hospitals) >= server.settings.ledger.min_included
@@ -361,7 +362,7 @@ def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
 
 
 def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardError:
-    """Why the votes did not decide a round."""
+    """The error that says why the votes did not decide a round."""
     index, reason = opening.round_index, server.ledger.abort_reason(opening.round_index)
     if reason == NOT_WITNESSED:
         return QuorumError(
@@ -388,7 +389,7 @@ def wait_until(deadline: int, log: RoundLog, what: str) -> None:
 
 
 def _count_votes(server: Server, round_index: int) -> RoundPhase:
-    """How a round ends, whoever has asked the contract to count first."""
+    """Have the contract count the votes, unless somebody did so before; returns how the round ended."""
     try:
         return server.ledger.finalize_round(round_index)
     except LedgerError as error:

@@ -1,1 +1,1 @@
-"""The depth behind the stages: types, settings, learning, privacy, voting and reporting."""
+"""What the stages are made of: types, settings, learning, privacy, ciphertexts, messages, folders, voting, figures."""

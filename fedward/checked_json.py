@@ -1,4 +1,4 @@
-"""JSON from outside as a frozen dataclass of ours: its annotations are the format, and every value is checked.
+"""Parse and validate JSON from outside into frozen dataclasses, whose annotations say what each value may be.
 
     @dataclass(frozen=True)
     class Card:
@@ -37,7 +37,7 @@ Format = TypeVar("Format")
 
 
 class Part:
-    """Base of a dataclass that is a part of an object: fields that it does not have are passed over, not refused."""
+    """Base class of a dataclass for a part of a JSON object: keys that it has no attribute for are ignored."""
 
 
 class Rule(Protocol):
@@ -49,7 +49,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Length:
-    """So many bytes, or so many entries."""
+    """A rule: exactly so many bytes or entries."""
 
     count: int
 
@@ -60,7 +60,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Matching:
-    """A text of a form: a regular expression for all of it, and what to call it."""
+    """A rule: all of a text matches a regular expression. `called` is the name of that form, for errors."""
 
     pattern: str
     called: str
@@ -84,7 +84,7 @@ class UnfitJsonError(ValueError):
         self.problem = problem
 
     def inside(self, place: str) -> "UnfitJsonError":
-        """The same of the whole in which the value stands at this place."""
+        """The same error as seen from the object or list that holds the value at `place`."""
         return UnfitJsonError(f"{place}{self.place}", self.problem)
 
     def __str__(self) -> str:
@@ -102,12 +102,12 @@ def checked_json(kind: type[Format], content: bytes, what: str, error: type[Fedw
         remedy: What the reader of that error can do.
 
     Raises:
-        FedwardError: of the kind that `error` names. The content is no JSON that `parse_json` reads; or a field is
-            missing, unknown, or not what its annotation asks for.
+        FedwardError: of the kind that `error` names. The content is no JSON that `parse_json` reads; or a key is
+            missing or unknown, or a value is not what its annotation asks for.
 
     Guarantees:
-        1. Whatever the bytes, it ends in an instance of which every field has its type and fulfills its rules, or in
-           that error, whose sentence names the place and what is wrong there.
+        1. Whatever the bytes, the result is an instance of which every attribute has its type and fulfills its rules,
+           or that error, whose sentence names the place and what is wrong there.
         2. `checked_json(kind, json.dumps(to_json(value)).encode(), ...)` is `value` again.
     """
     try:
@@ -121,7 +121,7 @@ def checked_json(kind: type[Format], content: bytes, what: str, error: type[Fedw
 def read_json(
     kind: type[Format], path: Path, what: str, remedy: str, error: type[FedwardError] = EvidenceError
 ) -> Format:
-    """Read a file of JSON; as `checked_json`, which here calls it what and where it is.
+    """Read a file of JSON as `checked_json` does; an error names the file by `what` and its path.
 
     Raises:
         EvidenceError, VerificationError: as `fedward.files.read_file`.
@@ -134,15 +134,15 @@ def read_json(
 def checked_lines(
     kind: type[Format], lines: Iterable[bytes], what: str, error: type[FedwardError], remedy: str
 ) -> list[Format]:
-    """Read lines of JSON as dataclasses; as `checked_json`, which names the line in its sentence."""
+    """Read lines of JSON as dataclasses, as `checked_json` does; an error names the line."""
     return [checked_json(kind, line, f"Line {number} of {what}", error, remedy) for number, line in enumerate(lines, 1)]
 
 
 def checked(kind: type[Format], value: Any) -> Format:
-    """JSON's types as a dataclass; see `checked_json`.
+    """Make a dataclass of parsed JSON (dicts, lists, texts and numbers); see `checked_json`.
 
     Raises:
-        UnfitJsonError: a field is missing, unknown, or not what its annotation asks for.
+        UnfitJsonError: a key is missing or unknown, or a value is not what its annotation asks for.
     """
     return _read(kind, value)  # type: ignore[no-any-return]
 
@@ -171,7 +171,7 @@ def _read(hint: Any, value: Any) -> Any:
 
 @cache
 def _plan(hint: Any) -> tuple["_Reader", Any, tuple[Rule, ...]]:
-    """How a value with this annotation is read, the annotation without rules and new names, and the rules."""
+    """How a value with this annotation is read, the annotation without rules and `NewType`s, and the rules."""
     rules: tuple[Rule, ...] = ()
     if get_origin(hint) is Annotated:
         hint, *behind = get_args(hint)
@@ -288,7 +288,7 @@ def _object(kind: Any, value: Any) -> Any:
 
 @cache
 def _fields(kind: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A dataclass's annotations by field, and the fields that have no default."""
+    """A dataclass's annotations by attribute, and the attributes that have no default."""
     hints, fields = get_type_hints(kind, include_extras=True), dataclasses.fields(kind)
     no_default = [
         field.name

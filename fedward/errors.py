@@ -1,4 +1,4 @@
-"""Every way in which Fedward stops on purpose: what happened, what to do, and the process's exit code.
+"""Error classes: each says what happened and what to do, and has an exit code of its own for the process.
 
 Parsers of bytes from outside raise only these; anything else that reaches the command line is a bug (exit code 1).
 `docs/errors.md` has a section for each code.
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 
 class FedwardError(Exception):
-    """A stop with a reason.
+    """Base class of the errors that Fedward raises on purpose.
 
     Args:
         what: One sentence: what happened, and where.
@@ -39,7 +39,7 @@ class DataError(FedwardError):
 
 
 class BudgetError(FedwardError):
-    """A hospital would pass its privacy budget, or does not know what it has spent."""
+    """A hospital would exceed its privacy budget, or does not know what it has spent."""
 
     exit_code = 4
 

@@ -1,8 +1,8 @@
 """A federation in one process: Flower's messages go straight to the hospitals' handlers, one after the other.
 
 For experiments that repeat rounds many times, and for tests, which change messages on their way. Server and hospitals
-do all that they do under Flower; what is left out is its wire, its processes and its waiting. The handlers are handed
-in, since the apps (`client.py`, `server.py`) are imported by nobody in the product.
+do all that they do under Flower; what is left out is Flower's network, processes and waiting. The caller passes the
+handlers in, since no module of the product imports the apps (`client.py`, `server.py`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ class InProcessGrid:
 
     Attributes:
         settings: What the server sends along with each message, as Flower's run config.
-        folders: Each node's own hospital's folder; a node that is added or removed has joined or left.
+        folders: The hospital's folder of each node. Add an entry for a node to join, remove one for it to leave.
         requests: All messages so far, as they were sent.
     """
 
@@ -33,11 +33,11 @@ class InProcessGrid:
         """Connect hospitals.
 
         Args:
-            handlers: What a hospital does, by Flower's message type.
+            handlers: A hospital's handler for each of Flower's message types.
             settings: See above.
             folders: See above.
         """
-        # Flower's processes learn who they are when they start; messages cannot be made without.
+        # Flower sets these when a process starts; without them no message can be made.
         TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
         self.settings = settings
         self.folders = dict(folders)
@@ -68,7 +68,7 @@ class InProcessGrid:
                 yield self._replies.pop(name)
 
     def deliver(self, node: NodeId, request: Message) -> Message | None:
-        """What comes back from a node; None: nothing ever does. A subclass may come between."""
+        """A node's reply; None where none will ever come. A subclass may override this to change messages."""
         return self._handlers[request.metadata.message_type](request, self.context(node))
 
     def context(self, node: NodeId) -> Context:

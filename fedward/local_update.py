@@ -1,6 +1,6 @@
-"""Stage 2, train: what a hospital's own images make of the model in force, whichever way the settings ask for.
+"""Stage 2, train: a hospital's local training for one round, in plain epochs or by DP-SGD, as the settings ask.
 
-The one place that everybody who trains goes through: a hospital in a round, the same hospital alone, and benchmarks.
+All local training goes through here: a hospital's in a round, the same hospital's alone, and that of benchmarks.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ class LocalUpdate(Protocol):
 
 
 class Attack(Protocol):
-    """What a malicious hospital does in place of honest training: it is given a `LocalUpdate` and gives another.
+    """What a malicious hospital does in place of honest training: it wraps a `LocalUpdate` into another.
 
-    Whatever it does, it does before or after the honest one: change the images, the labels or the model that this is
-    given, or the update that this returns (`dataclasses.replace(update, delta=...)`). The result passes through
-    `privatize` and `encrypt` as an honest one does.
+    An attack acts before or after honest training: it changes the images, the labels or the model that honest training
+    is given, or the update that honest training returns (`dataclasses.replace(update, delta=...)`). The resulting
+    update passes through `privatize` and `encrypt` as an honest one does.
     """
 
     def __call__(self, honest: LocalUpdate) -> LocalUpdate:

@@ -1,11 +1,11 @@
-"""What can be chosen by a name: models, privacy modes, server optimizers and detectors, one registry a kind.
+"""Registries of what settings choose by name (models, privacy modes, server optimizers, detectors), and its options.
 
-Here stand the names, and the dataclass of each one's options; whoever checks settings reads them, without importing
-what they name: a server checks settings and holds no model, and a wrong name is said before TensorFlow is there. What
-does the work is registered under the same names beside its code (docs/adr/0022): `BUILDERS` in
-`fedward.learning.model`, `MODES` in `fedward.privacy.mechanism` and `LOCAL_UPDATES` in `fedward.local_update`,
+A registry has the names of one kind, and for each name the dataclass of its options. The checks of settings read this
+without importing the code behind a name: a server checks settings and holds no model, and a wrong name is reported
+before TensorFlow is loaded. That code is registered under the same names in its own module (docs/adr/0022): `BUILDERS`
+in `fedward.learning.model`, `MODES` in `fedward.privacy.mechanism` and `LOCAL_UPDATES` in `fedward.local_update`,
 `OPTIMIZERS` in `fedward.learning.server_step`, `DETECTORS` in `fedward.backdoor.detectors`.
-`tests/unit/test_plugins.py` holds each pair equal, and runs over all plug-ins.
+`tests/unit/test_plugins.py` checks that both have the same names, and runs over all plug-ins.
 
 The defaults of options stand in pyproject.toml: those of the plug-in NAME in a table `KIND.NAME`.
 """
@@ -20,16 +20,16 @@ from fedward.tables import Between
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Of a plug-in that has none."""
+    """Options of a plug-in that has none."""
 
 
 @dataclass(frozen=True)
 class MomentumOptions:
-    """Of a server optimizer with momentum.
+    """Options of a server optimizer with momentum.
 
     Attributes:
-        learning_rate: What the step is multiplied with.
-        momentum: By how much past mean updates decay from round to round.
+        learning_rate: What the step is multiplied by.
+        momentum: What the sum of past mean updates is multiplied by each round.
     """
 
     learning_rate: Annotated[float, Between(0, 10, above=True)]
@@ -38,12 +38,12 @@ class MomentumOptions:
 
 @dataclass(frozen=True)
 class AdaptiveOptions:
-    """Of a server optimizer that divides by the root of past squares.
+    """Options of a server optimizer that divides by the root of past squares.
 
     Attributes:
-        learning_rate: What the step is multiplied with.
-        momentum: By how much past mean updates decay from round to round.
-        decay: By how much their squares do.
+        learning_rate: What the step is multiplied by.
+        momentum: What the mean of past updates is multiplied by each round.
+        decay: A round's new squares enter the remembered squares with the factor 1 - decay.
         floor: Added to the root of the squares.
     """
 
@@ -55,7 +55,7 @@ class AdaptiveOptions:
 
 @dataclass(frozen=True)
 class ValidationLossOptions:
-    """Of the detector `validation-loss`.
+    """Options of the detector `validation-loss`.
 
     Attributes:
         tolerance: Rise of the mean loss (nats) that is never called worse.
@@ -109,7 +109,7 @@ DETECTORS: Registry = MappingProxyType(
     {"validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions)}
 )
 
-# By the setting that names what is chosen. Its table is the kind; `KIND.NAME` is the table of a plug-in's options.
+# By the setting that chooses by name. The setting's table is the kind; `KIND.NAME` is the table of a plug-in's options.
 KINDS: Mapping[str, Registry] = MappingProxyType(
     {
         "model.name": MODELS,

@@ -1,4 +1,4 @@
-"""How long work tells its caller how far it is, without printing anything itself."""
+"""Progress callbacks: how a long computation tells its caller how far it has come, without printing anything."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ Progress = Callable[[int, int], None]  # (done, total), called in the caller's t
 
 
 def silent(done: int, total: int) -> None:
-    """Tell nobody."""
+    """A progress callback that does nothing."""

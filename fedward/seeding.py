@@ -1,4 +1,4 @@
-"""Randomness that anybody may repeat: for shuffling, splitting and rounding; never for noise or keys."""
+"""Seeded random generators that anybody can repeat: for shuffling, splitting and rounding; never for noise or keys."""
 
 import hashlib
 

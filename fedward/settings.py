@@ -1,9 +1,9 @@
-"""Settings: one frozen dataclass a stage, filled from `[tool.flwr.app.config]` of pyproject.toml.
+"""Settings: a frozen dataclass for each table, loaded from pyproject.toml, TOML files and overrides, and checked.
 
-The defaults live in that file and nowhere else. Nothing is guessed: an unknown key names its closest known one,
-and a wrong type or range names the TOML key.
+The defaults stand in `[tool.flwr.app.config]` of pyproject.toml and nowhere else. Nothing is guessed: the error for an
+unknown key names the closest known key, and the error for a wrong type or range names the TOML key.
 
-What can be chosen by a name stands in `fedward.plugins`. Options of the plug-in NAME are a table of their own,
+`fedward.plugins` has what can be chosen by a name. Options of the plug-in NAME are a table of their own,
 `KIND.NAME`: `server-optimizer.adam` is the table of the options of the server optimizer "adam".
 """
 
@@ -94,7 +94,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class ServerOptimizerSettings:
-    """How hospitals apply a round's mean update to the model; the server never sees one."""
+    """How hospitals apply a round's mean update to the model; the server never sees a mean update."""
 
     name: Annotated[str, OneOf(tuple(SERVER_OPTIMIZERS))]
     options: Mapping[str, ServerOptimizerOptions] = dataclasses.field(hash=False)
@@ -167,9 +167,10 @@ class SpeedSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The server's own: where its folder is and its node of the ledger listens; filled in by whoever starts it.
+    """The server's own folder, and the address of its node of the ledger; filled in by whoever starts the server.
 
-    Hospitals are sent these with the rest, and use neither: each has its own folder, and its own node's address in it.
+    Hospitals are sent these with all settings, and use neither: each has a folder of its own, with the address of its
+    own node inside.
     """
 
     folder: str
@@ -178,7 +179,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of them, a table a stage."""
+    """All settings, one attribute for each table."""
 
     data: DataSettings
     model: ModelSettings
@@ -204,11 +205,12 @@ class Settings:
 def guaranteed(tables: Mapping[str, Mapping[str, Any]]) -> Tables:
     """The part of all settings that is in the digest.
 
-    It follows from the tables as they are, so that an audit finds the digest of a run whose settings had other names.
+    It is computed from the tables as they are, so that an audit can compute the digest of a run of another version,
+    whose settings had other names.
 
     What each hospital has of its own is left out, so that all of them agree: where its data lies and how a
-    simulation shares it out, speed, and the run's own paths. Where a hospital keeps the initial weights is its own
-    matter too; which they are is on the ledger by themselves.
+    simulation shares it out, speed, and the run's own paths. Where a hospital keeps the initial weights is left out,
+    too: the ledger records the digest of those weights.
 
     Args:
         tables: All settings, complete.
@@ -280,7 +282,7 @@ def from_tables(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
 
 
 def from_run(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """Settings of a run that was started before, as its `run.json` keeps them.
+    """Settings of a run that was started before, from the tables in its `run.json`.
 
     Raises:
         UsageError: another version of Fedward started it, with other settings than this one knows.
@@ -363,7 +365,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _options(kind: str, built: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Options of each plug-in of a kind, from what was built of their tables."""
+    """The options of each plug-in of a kind, taken from the tables that are built already."""
     registry = next((found for dotted, found in KINDS.items() if dotted.startswith(f"{kind}.")), {})
     return MappingProxyType({name: built.get(f"{kind}.{name}", NoOptions()) for name in registry})
 

@@ -1,6 +1,6 @@
-"""Tables of settings: what one may hold, and how TOML's nested tables, dotted keys and dataclasses become one another.
+"""Check tables of settings against types and rules; convert them between nested TOML, dotted keys and dataclasses.
 
-A setting is a field of a frozen dataclass, annotated with its type and its rules: `Annotated[int, Between(1, 9)]`.
+A setting is an attribute of a frozen dataclass, annotated with its type and rules: `Annotated[int, Between(1, 9)]`.
 """
 
 import dataclasses
@@ -68,13 +68,13 @@ def listed(text: str) -> tuple[str, ...]:
 def one_table(
     name: str, kind: type[Table], values: Mapping[str, Any], options: Mapping[str, Any] | None = None
 ) -> Table:
-    """Check one table by itself; what a run of another version has beside it is not looked at.
+    """Check one table and build its dataclass; other tables, which another version may lack or have, do not matter.
 
     Args:
         name: The table's name.
         kind: Its dataclass.
         values: Its settings, keys in kebab-case; every key must be there.
-        options: For a dataclass with a field `options`: those of each plug-in of its kind.
+        options: For a dataclass with an attribute `options`: the options of each plug-in of its kind.
 
     Raises:
         UsageError: a key is unknown or missing, or a value is of the wrong type or out of range.
@@ -142,13 +142,13 @@ def parse(dotted: str, text: str, wanted: type) -> Scalar:
 
 
 def unknown(name: str, known: list[str]) -> UsageError:
-    """The error for a setting that there is not: it names the closest one."""
+    """The error for a setting that does not exist; it names the closest one that does."""
     closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")
 
 
 def flat(outer: Mapping[str, Any], name: str = "") -> Tables:
-    """Nested tables side by side, the name of an inner one behind that of the outer one and a dot."""
+    """Flatten nested tables: the table `b` inside the table `a` becomes the table `a.b`."""
     tables: Tables = {}
     for key, value in outer.items():
         if isinstance(value, dict):

@@ -1,8 +1,9 @@
-"""The values that pass from stage to stage. What each stage hands on is a type of its own.
+"""Types of the values that pass between stages: images, models, updates, commitments, aggregates, reports, votes.
 
-`ModelUpdate` or `SampledUpdate` -> `PrivateUpdate` -> `EncryptedUpdate` -> `VerifiedUpdate` is the only way into an
-aggregate: each of these is built in exactly one module (held by tests/architecture), so that an update without its
-privacy stage, or one that the ledger did not accept, is a type error and not an oversight.
+What each stage hands on is a type of its own. `ModelUpdate` or `SampledUpdate` -> `PrivateUpdate` ->
+`EncryptedUpdate` -> `VerifiedUpdate` is the only way into an aggregate: each of these is built in exactly one module
+(held by tests/architecture), so that an update without its privacy stage, or one that the ledger did not accept, is a
+type error and not an oversight.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's fold
 Address = NewType("Address", str)  # checksummed Ethereum address: names a hospital on the ledger
 ABSTAINED = "Abstained"  # reason of a rejection: the hospital itself said that it gives no update in this round
 UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove, whom it is from
-NodeId = NewType("NodeId", int)  # Flower's name for a connected process
+NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 
 Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model's own order
 
@@ -86,7 +87,7 @@ class GlobalModel:
 
 @dataclass(frozen=True)
 class ModelUpdate:
-    """What training changed: weights after minus weights before. Leaves the hospital in no form.
+    """What training changed: weights after minus weights before. Never leaves the hospital before it is privatized.
 
     Attributes:
         delta: float32, shape (parameters,).
@@ -126,7 +127,7 @@ class PrivacyEvent:
 class SampledUpdate:
     """What private training changed, noise included; built by `fedward.privacy.private_training.train_privately` only.
 
-    It tells no loss: that would be a figure of the patients' without noise.
+    It has no training loss, which would tell about the patients without noise.
 
     Attributes:
         delta: float32, shape (parameters,).
@@ -209,10 +210,10 @@ class SignedCommitment:
 
 @dataclass(frozen=True)
 class StoredUpdate:
-    """An update as the server received it: its chunks lie on disk, nothing about it is believed yet.
+    """An update as the server received it: its chunks lie on disk, and nothing about it is verified yet.
 
     Attributes:
-        hospital: Who says to have sent it.
+        hospital: Who claims to have sent it.
         chunk_files: The chunks in order, each named by its sha256.
         signed: The commitment that came with it.
     """

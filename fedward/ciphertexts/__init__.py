@@ -1,1 +1,1 @@
-"""Stages 4, 7 and 8 without a key: how numbers share a ciphertext, its bytes, and their sums."""
+"""Ciphertexts without keys: plans, packing, serialized bytes and sums; what stages 4, 7 and 8 rest on."""

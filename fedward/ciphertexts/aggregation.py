@@ -18,10 +18,10 @@ _RESTORE = "Restore the run's ciphertexts folder, or abort the round."
 
 
 def aggregate(updates: Sequence[VerifiedUpdate], store: Path) -> EncryptedAggregate:
-    """One running sum, chunk by chunk, each read from disk: memory does not grow with hospitals or parameters.
+    """Add the updates' ciphertexts, each read from disk, so that memory does not grow with hospitals or parameters.
 
     Args:
-        updates: What the ledger accepted; at least one, each of another hospital.
+        updates: Verified updates; at least one, each of another hospital.
         store: Folder of ciphertexts, each named by the sha256 of its content; must exist.
 
     Raises:

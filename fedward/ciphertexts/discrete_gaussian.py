@@ -1,9 +1,9 @@
-"""Whole numbers from the discrete Gaussian law: the errors that hide a message in a ciphertext.
+"""Sample the discrete Gaussian distribution exactly: the errors that hide a message in a ciphertext.
 
-Sampled by inversion of the distribution function, exactly: a uniform real number in (0, 1) is drawn bit by bit, only as
-far as is needed to tell between which two values of the function it lies. Sixteen bits decide all but one in 500
-numbers (deviation 6.4), 64 all but one in 2^55; for those more are drawn, and compared with the function to as many
-places. So the law is the one that is named, to the last bit, and not a table's rounding of it.
+Sampled by inversion of the distribution function: a uniform real number in (0, 1) is drawn bit by bit, only as far as
+is needed to tell between which two values of the function it lies. Sixteen bits decide all but one in 500 numbers
+(deviation 6.4), 64 all but one in 2^55; for these, further bits are drawn and compared with the function to as many
+places. So the distribution is exact: it is not rounded to a table's precision.
 
 Limits: which bytes of a table are read depends on the numbers drawn, which a process on the same processor might
 observe (a cache attack).
@@ -34,14 +34,14 @@ def discrete_gaussian(count: int, deviation: Fraction, source: RandomBytes = os.
 
     Args:
         count: How many.
-        deviation: The parameter of the law; above 1, its standard deviation to within 10^-8.
+        deviation: The distribution's parameter; where above 1, its standard deviation to within 10^-8.
         source: Where random bytes come from; no setting reaches it, tests give it.
 
     Returns:
         int64, shape (count,).
 
     Guarantees:
-        1. The law is exact: no tail is cut off, and no probability is rounded.
+        1. The distribution is exact: no tail is cut off, and no probability is rounded.
     """
     first = np.frombuffer(source(2 * count), "<u2")
     drawn: NDArray[np.int64] = _table(deviation)[first].astype(np.int64)
@@ -96,8 +96,8 @@ def _table(deviation: Fraction) -> NDArray[np.int16]:
 def _borders(deviation: Fraction, bits: int) -> tuple[int, tuple[int, ...]]:
     """The distribution function at -largest, ..., largest - 1, times 2^bits, rounded down.
 
-    The value x is drawn for a uniform real between the function at x - 1 and at x. `largest` is where what is beyond
-    is less than one unit.
+    The value x is drawn for a uniform real between the function at x - 1 and at x. The probability beyond `largest` is
+    less than one unit.
     """
     largest = math.ceil(float(deviation) * math.sqrt(2 * math.log(2) * (bits + 8)))
     masses = [_mass(value, deviation, bits) for value in range(largest + 1)]

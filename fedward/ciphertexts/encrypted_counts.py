@@ -1,8 +1,8 @@
-"""Validation counts as whole numbers that add up under encryption, and back: exact, with no rounding at random.
+"""Encode validation counts as whole numbers that add up under encryption, and decode their sums exactly.
 
-With `metrics.encrypted` a hospital's `ScoreHistogram` leaves it as ciphertexts. Each count is a field of its own, and
-so is n; the sum of losses is a whole number of 2^-40 nats, cut into digits that fit fields. Who adds such fields adds
-the histograms, bit for bit, and the losses to within 2^-41 nats a hospital (docs/adr/0015).
+With `metrics.encrypted`, a hospital's `ScoreHistogram` leaves the hospital as ciphertexts. Each count is a field of its
+own, and so is n; the sum of losses is a whole number of 2^-40 nats, cut into digits that fit fields. Adding such fields
+adds the histograms, bit for bit, and the losses to within 2^-41 nats a hospital (docs/adr/0015).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LOSS_FRACTION_BITS = 40
 
 @dataclass(frozen=True)
 class EncryptedCounts:
-    """What a round's ballots add up to, closed.
+    """The encrypted sum of the validation counts of a round.
 
     Attributes:
         hospitals: Whose counts are inside, each once.
@@ -33,14 +33,14 @@ class EncryptedCounts:
 
 
 class RunningSum:
-    """Adds ballots one at a time: in memory are one sum and the ballot at hand, however many hospitals there are."""
+    """Adds hospitals' encrypted counts one at a time: memory holds one sum and one ballot, however many there are."""
 
     def __init__(self) -> None:
         self._hospitals: list[Address] = []
         self._chunks: list[bytes] = []
 
     def add(self, hospital: Address, chunks: tuple[bytes, ...]) -> None:
-        """Add a hospital's ciphertexts, which were checked and are as many as all others'."""
+        """Add a hospital's ciphertexts; the caller has checked them, and that all hospitals have equally many."""
         if self._chunks:
             self._chunks = [add_ciphertexts(*pair) for pair in zip(self._chunks, chunks, strict=True)]
         else:
@@ -54,7 +54,7 @@ class RunningSum:
 
 @dataclass(frozen=True)
 class CountsLayout:
-    """Where each count of a round's ballots lies; built by `counts_layout`.
+    """Which field of a round's encrypted counts holds which count; built by `counts_layout`.
 
     Fields, in order: positives by finding and bin, negatives by finding and bin, n, and the digits of the loss sum,
     lowest first.
@@ -63,7 +63,7 @@ class CountsLayout:
         findings: Number of findings.
         digits: Fields that the loss sum takes.
         digit_bits: Bits of a digit.
-        plan: The layout of the ciphertexts; its `parameters` are the fields.
+        plan: The plan of the ciphertexts; its `parameters` is the number of fields.
 
     Guarantees:
         1. Fields of at most `plan.summands` histograms, of no more images together than the roster's weights, add up
@@ -80,7 +80,7 @@ class CountsLayout:
         """A hospital's counts, capped by its weight, as whole numbers: int64, shape (plan.parameters,), none negative.
 
         Raises:
-            EncryptionError: the counts are of another shape, or larger than this layout holds.
+            EncryptionError: the counts are of another shape, or larger than the fields hold.
         """
         loss, mask = round(counts.loss_sum * 2**LOSS_FRACTION_BITS), (1 << self.digit_bits) - 1
         digits = [loss >> (self.digit_bits * index) & mask for index in range(self.digits)]
@@ -93,7 +93,7 @@ class CountsLayout:
         return np.concatenate([counts.positives.reshape(-1), counts.negatives.reshape(-1), last])
 
     def from_fields(self, sums: NDArray[np.int64]) -> ScoreHistogram:
-        """The counts in a decrypted sum: int64, shape (plan.parameters,). They may be nonsense: `check_counts`."""
+        """The counts in a decrypted sum: int64, shape (plan.parameters,). Check them with `check_counts`."""
         half = self.findings * BINS
         positives, negatives = (sums[start : start + half].reshape(self.findings, BINS).copy() for start in (0, half))
         loss = sum(int(digit) << (self.digit_bits * index) for index, digit in enumerate(sums[2 * half + 1 :]))
@@ -101,17 +101,18 @@ class CountsLayout:
 
 
 def counts_layout(findings: int, hospitals: int, enrolled_total: int) -> CountsLayout:
-    """The smallest layout for a round's ballots; it follows from the ledger alone, so that all agree on it.
+    """Lay a round's counts out in as few ciphertexts as fit; this follows from the ledger alone, so that all agree.
 
     Args:
         findings: Number of findings.
         hospitals: Length of the roster.
-        enrolled_total: Sum of its weights: no bin holds more images, for a hospital's counts are capped by its weight.
+        enrolled_total: Sum of the roster's weights. No bin holds more images: a hospital's counts are capped by its
+            weight.
 
     Raises:
-        EncryptionError: no layout holds so many images.
+        EncryptionError: no plan holds so many images.
     """
-    # A field also holds a bit of each hospital's digits, at least.
+    # A field must also hold the sum of all hospitals' digits, of a bit each at least.
     field_bits = max(enrolled_total, 2 * hospitals).bit_length() + 1
     largest = 2 ** (field_bits - 1) - 1
     digit_bits = (largest // hospitals).bit_length() - 1
@@ -130,15 +131,15 @@ def counts_layout(findings: int, hospitals: int, enrolled_total: int) -> CountsL
 
 
 def check_counts(counts: ScoreHistogram, most: int) -> None:
-    """Refuse an opened sum that honest hospitals cannot have made. One that only lies about its images passes.
+    """Refuse a decrypted sum of counts that is impossible for honest hospitals. Possible but false counts pass.
 
     Args:
-        counts: The sum.
-        most: Weight of the hospitals inside, together: each counts at most as many images as it is enrolled with.
+        counts: The decrypted sum.
+        most: Total weight of the hospitals inside: each counts at most as many images as it is enrolled with.
 
     Raises:
-        EncryptionError: a count is negative, a finding's counts do not add up to n, n is more than that weight, or the
-            loss is none of so many images.
+        EncryptionError: a count is negative, a finding's counts do not add up to n, n is more than that weight, or so
+            many images cannot have such a loss.
     """
     both = np.concatenate([counts.positives, counts.negatives], axis=1)
     if not 0 <= counts.n <= most:

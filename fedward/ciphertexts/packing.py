@@ -1,9 +1,9 @@
-"""How an update becomes whole numbers, and how those share a ciphertext: planned, packed and unpacked exactly.
+"""Quantize an update to whole numbers, pack these into a ciphertext's slots, and unpack their sums exactly.
 
-Each parameter becomes a signed whole number, a field. In the default layout two fields share a real coordinate
+Each parameter becomes a signed whole number, a field. In the default plan two fields share a real coordinate
 (low + high * 2^field_bits), two coordinates a complex slot, and 2,048 slots a ciphertext: 8,192 parameters in 66 kB.
-A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that, so decoding rounds to
-the exact sum. `fedward.ciphertexts.plan` has the layouts and their bounds.
+A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that factor, so decoding
+rounds to the exact sum. `fedward.ciphertexts.plan` has the plans and their bounds.
 """
 
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ class Quantized:
 def value_range(encryption: EncryptionSettings, privacy: PrivacySettings) -> float:
     """The public range of an update's coordinates: from the settings, never from the data.
 
-    It is `encryption.value-range`, but in mode `update`: there no coordinate of the clipped update passes the clip
-    norm, and the noise passes 6 of its standard deviations about once in 500 million coordinates.
+    The range is `encryption.value-range` except in mode `update`. There no coordinate of the clipped update exceeds the
+    clip norm, and the noise exceeds 6 of its standard deviations about once in 500 million coordinates.
     """
     if privacy.mode != "update":
         return encryption.value_range
@@ -51,7 +51,7 @@ def value_range(encryption: EncryptionSettings, privacy: PrivacySettings) -> flo
 
 
 def plan_packing(parameters: int, summands: int, settings: EncryptionSettings, value_range: float) -> PackingPlan:
-    """The layout that the settings call for.
+    """The plan that the settings call for.
 
     Args:
         parameters: Length of the update.
@@ -67,9 +67,9 @@ def plan_packing(parameters: int, summands: int, settings: EncryptionSettings, v
 
 
 def round_plan(parameters: int, hospitals: int, settings: Settings) -> PackingPlan:
-    """The layout of a round with so many hospitals on its roster.
+    """The plan of a round with so many hospitals on its roster.
 
-    It follows from settings and roster alone, so that server and hospitals agree on it without asking.
+    The plan follows from settings and roster alone, so that server and hospitals agree on it without asking.
 
     Raises:
         EncryptionError: as `plan_packing`.
@@ -79,9 +79,9 @@ def round_plan(parameters: int, hospitals: int, settings: Settings) -> PackingPl
 
 
 def quantize(delta: Vector, weight: int, total_weight: int, plan: PackingPlan, rng: np.random.Generator) -> Quantized:
-    """Cut to the public range, weight, and round up or down at random so that the mean is kept.
+    """Cut an update to the public range, weight it, and round each value up or down at random, keeping expectations.
 
-    Args and Raises: as `quantize_chunks`, whose pieces these are, together.
+    Args and Raises: as for `quantize_chunks`, whose pieces are joined here.
 
     Guarantees:
         1. The expectation of `values * plan.resolution * total_weight / weight` is the saturated update.
@@ -100,7 +100,7 @@ def quantize_chunks(
         delta: float32, shape (plan.parameters,); the update.
         weight: The hospital's weight, in [1, total_weight].
         total_weight: Sum of all enrolled weights, below 2^53.
-        plan: The layout.
+        plan: How the update is laid out in ciphertexts.
         rng: Source of the rounding; seeded like training, since rounding only post-processes the noised update.
 
     Raises:
@@ -143,11 +143,11 @@ def _rounded(delta: Vector, factor: float, plan: PackingPlan, rng: np.random.Gen
 def dequantize(
     sums: NDArray[np.int64], plan: PackingPlan, included_weight: int, total_weight: int
 ) -> NDArray[np.float64]:
-    """The weighted mean update over the included hospitals: what was not included is divided out.
+    """The weighted mean update over the included hospitals, whose weights are scaled up so that they add up to 1.
 
     Args:
         sums: int64, shape (parameters,); sums of quantized updates.
-        plan: The layout they were quantized for.
+        plan: The plan that the updates were quantized for.
         included_weight: Sum of the included hospitals' weights, in [1, total_weight].
         total_weight: Sum of all enrolled weights, as in `quantize`.
 
@@ -172,7 +172,7 @@ def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.complex128]
 
     Args:
         fields: int64, at most `plan.parameters_per_chunk` of them; missing ones become zero.
-        plan: The layout.
+        plan: Fields a coordinate, their bits, and the scale.
 
     Returns:
         complex128, shape (slots,), multiplied by the scale: whole numbers, exact in double precision.
@@ -194,12 +194,12 @@ def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.complex128]
 
 
 def unpack(slots: NDArray[np.complex128], fields: int, plan: PackingPlan, summands: int) -> NDArray[np.int64]:
-    """Read one chunk's exact field sums out of decrypted slots, or find that they are none.
+    """Round one chunk's decrypted slots to the exact field sums; refuse slots that hold no such sums.
 
     Args:
         slots: complex128, shape (slots,); as `pack` makes them, plus noise.
         fields: Number of fields in this chunk; those after them are padding.
-        plan: The layout.
+        plan: As for `pack`.
         summands: Number of updates in the sum.
 
     Returns:

@@ -1,11 +1,11 @@
-"""The layout of a ciphertext: how many whole numbers share it, how finely they divide, and how surely they decode.
+"""Ciphertext plans: how many whole numbers share a ciphertext, at which resolution, and how surely sums decode.
 
-A layout is a `PackingPlan`; one that does not fit cannot be made. `plan_layout` picks one for a number of fields a
-coordinate, `plan_for_resolution` for a wanted resolution, and `statement` says what a layout costs and holds.
+A plan is a `PackingPlan`; one that does not fit cannot be made. `plan_layout` makes the plan for a number of fields a
+coordinate, `plan_for_resolution` for a wanted resolution, and `statement` says what a plan costs and holds.
 
-One ring degree and modulus serve all of them. Bytes a parameter depend on neither (16 over the fields a coordinate):
-degree 8192 with a special prime beside this one takes the same bytes and 1.7 times the time to encrypt, and what its
-smaller noise leaves are 3 bits. A prime that is larger does not exist in SEAL.
+All plans have the same ring degree and modulus. Bytes a parameter depend on neither: they are 16 divided by the fields
+a coordinate. Ring degree 8192, with a special prime beside this prime, takes the same bytes and 1.7 times the time to
+encrypt; its smaller noise gains 3 bits. SEAL has no larger prime.
 """
 
 import math
@@ -35,7 +35,7 @@ _CODING_ERROR = 2.0**7
 # Variances of what SEAL draws: 42 fair bits, less 21, for a coefficient of errors; -1, 0 or 1 for keys and masks.
 _ERROR_VARIANCE = 10.5
 _TERNARY_VARIANCE = 2 / 3
-# The bound below is not claimed beyond this: other ways to fail are likelier.
+# No smaller probability of a wrong decode is claimed: other ways to fail are likelier.
 _SMALLEST_CLAIM = 2.0**-128
 _FALSE_ALARM_DEVIATIONS = 26.25  # passed with a probability below 2^-64
 MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
@@ -46,7 +46,7 @@ Figures = dict[str, int | float]
 
 @dataclass(frozen=True)
 class PackingPlan:
-    """A layout, with the bounds that make its decoding exact. One that does not fit cannot be made.
+    """How fields are laid out in ciphertexts, with the bounds that make decoding exact. None is made that does not fit.
 
     Noise. A ciphertext opens to its content plus e * u + s * f + g: e and s are the public key's error and the secret
     key, the same for all summands; u (ternary), f and g (errors) are drawn for each ciphertext. At a slot's root of
@@ -215,7 +215,9 @@ def largest_scale(field_bits: int, fields_per_coordinate: int) -> int:
 def plan_layout(
     parameters: int, summands: int, value_range: float, fields_per_coordinate: int, field_bits: int
 ) -> PackingPlan:
-    """Take the largest scale that the modulus holds: scale costs no bytes, and every bit of it squares the odds.
+    """The plan for these fields, with the largest scale that the modulus holds.
+
+    Scale costs no bytes, and each bit of it doubles the noise margin, which squares the probability of a wrong decode.
 
     Raises:
         EncryptionError: as `PackingPlan`.
@@ -229,10 +231,10 @@ def plan_layout(
 def plan_widest(
     parameters: int, summands: int, value_range: float, fields_per_coordinate: int, widest: int
 ) -> PackingPlan:
-    """The layout with the widest fields that fit so many hospitals, up to a limit.
+    """The plan with the widest fields that fit so many hospitals, up to a limit.
 
     Raises:
-        EncryptionError: no width fits; as many fields a coordinate hold at most so many hospitals.
+        EncryptionError: with so many fields a coordinate, no width fits so many hospitals.
     """
     # Half of a field is for rounding: narrower ones cannot hold this many hospitals.
     narrowest = max(2, (2 * summands).bit_length() + 1)
@@ -252,7 +254,7 @@ def plan_widest(
 def plan_for_resolution(
     parameters: int, summands: int, value_range: float, resolution: float, security_bits: int = 128
 ) -> PackingPlan:
-    """The smallest layout that is as fine as is wanted.
+    """The plan of the fewest bytes that has at least the wanted resolution.
 
     Args:
         parameters: Length of the update.
@@ -262,11 +264,11 @@ def plan_for_resolution(
         security_bits: 128 or 192.
 
     Raises:
-        EncryptionError: no layout is so fine or so secure, or holds so many hospitals.
+        EncryptionError: no plan is so fine or so secure, or holds so many hospitals.
 
     Guarantees:
-        1. The plan's `resolution` is at most the wanted one; no layout of fewer bytes a parameter would do.
-        2. Of the widths that do, it takes the narrowest: what is left over goes to the scale.
+        1. The plan's `resolution` is at most the wanted one; no plan of fewer bytes a parameter would do.
+        2. Of the field widths that do, the plan has the narrowest: bits that are left over go to the scale.
     """
     check_security(security_bits)
     if not resolution > 0:
@@ -305,10 +307,10 @@ def check_security(security_bits: int) -> None:
 
 
 def statement(plan: PackingPlan) -> Figures:
-    """What a layout costs and holds, in plain numbers.
+    """What a plan costs and holds, in plain numbers.
 
     Returns:
-        By name; `resolution_bits` counts the steps from -range to +range, `largest_sum` is in those steps,
+        Figures by name; `resolution_bits` counts the steps from -range to +range, `largest_sum` is in those steps,
         `noise_margin` in deviations of a full sum's noise, and `wrong_decode_log2` is of the probability that one
         real coordinate decodes wrongly.
     """

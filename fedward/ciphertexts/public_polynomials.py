@@ -1,4 +1,4 @@
-"""The public polynomials of a round: uniform in the ring, and the same for everybody who knows the round.
+"""Derive a round's public polynomials: uniform in the ring, and the same for everybody who knows the round.
 
 Each ciphertext of a round is made with a polynomial of its own. Nobody chooses it: it is read from SHAKE-256 over the
 round and the ciphertext's place, by rejection, so that no residue is likelier than another. Residues are in
@@ -24,14 +24,14 @@ def public_polynomial(seed: bytes, place: int) -> NDArray[np.uint64]:
     """The polynomial of one ciphertext.
 
     Args:
-        seed: Names the round and what is encrypted in it; anything but 32 bytes is another seed, too.
+        seed: Bytes of any number that name the round and what is encrypted in it; other bytes are another seed.
         place: The ciphertext's place in the update, from 0.
 
     Returns:
         uint64, shape (RING_DEGREE,), each below the prime.
 
     Guarantees:
-        1. It follows from seed and place alone, and as SHAKE-256's output looks uniform, so does this.
+        1. The polynomial follows from seed and place alone, and looks as uniform as SHAKE-256's output does.
     """
     stream = hashlib.shake_256(b"fedward public polynomial 1\n" + place.to_bytes(8, "little") + seed)
     wanted = RING_DEGREE + _SPARE

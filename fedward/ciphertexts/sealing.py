@@ -1,7 +1,7 @@
-"""Close bytes so that one recipient opens them: HPKE (RFC 9180) in base mode, as the `cryptography` package has it.
+"""Seal bytes to one recipient's X25519 key, and open sealed bytes: HPKE (RFC 9180), base mode, of `cryptography`.
 
-What this does not do: say who closed them. Whoever knows a public key can seal to it; the signature around a sealed
-key (`blockchain.consortium.sealed_keys`) is what names the sender.
+Sealing does not say who sealed. Whoever knows a public key can seal to it; the signature around a sealed key
+(`blockchain.consortium.sealed_keys`) is what names the sender.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -17,12 +17,12 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
 
 def seal(plaintext: bytes, recipient: bytes, purpose: bytes) -> bytes:
-    """Close bytes to a public key.
+    """Encrypt bytes so that only the holder of the recipient's private key can open them.
 
     Args:
         plaintext: Any bytes.
         recipient: 32 bytes; an X25519 public key.
-        purpose: What the bytes are, for whom and where. It is not inside, and whoever opens them must give the same.
+        purpose: What the bytes are, for whom and where. It is not in the sealed bytes; `unseal` needs the same purpose.
 
     Returns:
         `OVERHEAD_BYTES` more than the plaintext; other bytes each time.
@@ -40,10 +40,10 @@ def seal(plaintext: bytes, recipient: bytes, purpose: bytes) -> bytes:
 
 
 def unseal(sealed: bytes, key: X25519PrivateKey, purpose: bytes) -> bytes:
-    """Open what `seal` closed.
+    """Open what `seal` sealed.
 
     Raises:
-        EncryptionError: it was sealed to another key, for another purpose, or changed on the way.
+        EncryptionError: the bytes were sealed to another key, for another purpose, or changed on the way.
     """
     try:
         return _SUITE.decrypt(sealed, key, purpose)

@@ -1,4 +1,4 @@
-"""The bytes of a ciphertext and of a key: checked, and added, before any foreign code parses them.
+"""Check and add serialized ciphertexts, and check serialized keys, as bytes: without keys or an encryption library.
 
 A chunk is a CKKS ciphertext (c0, c1) as Microsoft SEAL 4.1 writes it without compression: a header that the
 parameters determine wholly, then the residues of the two polynomials modulo one 60-bit prime. So a chunk from
@@ -41,7 +41,7 @@ def _frame(body_bytes: int) -> bytes:
 
 @dataclass(frozen=True)
 class Layout:
-    """One kind of object: what its header must say, part by part, and which residues follow.
+    """The byte format of one kind of object: what its header must say, part by part, and which residues follow.
 
     Attributes:
         name: What it is, for messages.
@@ -93,9 +93,9 @@ class Layout:
         return residues
 
     def check_hiding(self, content: bytes) -> None:
-        """Check as `check` does, and that something is hidden: a zero last polynomial leaves the rest in the open.
+        """Check as `check` does, and refuse a last polynomial of zeros: with it, the content stands unencrypted.
 
-        Only for what one party made: in a sum, two hospitals who conspire can cancel their updates.
+        Use it for what one party made, not for sums: two hospitals that conspire can make a sum's last polynomial zero.
         """
         if not self.check(content)[-1].any():
             raise EncryptionError(f"A {self.name} hides nothing: its last polynomial is zero.", _REMEDY)
@@ -107,7 +107,7 @@ def _array(words: int) -> bytes:
 
 
 def _pair(name: str) -> Layout:
-    """Two polynomials: a ciphertext, or a public key, which is an encryption of zero."""
+    """The format of two polynomials: a ciphertext, or a public key, which is an encryption of zero."""
     words = 2 * len(COEFFICIENT_MODULI) * RING_DEGREE
     array = _array(words)
     members = (
@@ -125,7 +125,7 @@ def _pair(name: str) -> Layout:
 
 
 def _secret_key() -> Layout:
-    """One polynomial."""
+    """The format of one polynomial."""
     words = len(COEFFICIENT_MODULI) * RING_DEGREE
     array = _array(words)
     members = (
@@ -144,7 +144,7 @@ SECRET_KEY = _secret_key()
 
 
 def check_stored(content: bytes, name: str) -> bytes:
-    """What was read where a ciphertext is stored, if it is that ciphertext: server, witness and audit all ask here.
+    """Check that bytes from storage are the well-formed ciphertext of that name; for server, witness and audit alike.
 
     Args:
         content: Any bytes.
@@ -154,8 +154,8 @@ def check_stored(content: bytes, name: str) -> bytes:
         The content.
 
     Raises:
-        VerificationError: it has another hash.
-        EncryptionError: it has that hash, and is not well formed.
+        VerificationError: the content has another hash.
+        EncryptionError: the content has that hash, and is not well formed.
     """
     digest = sha256(content).hex()
     if digest != name:
@@ -168,11 +168,11 @@ def check_stored(content: bytes, name: str) -> bytes:
 
 
 def check_ciphertext(chunk: bytes) -> None:
-    """Refuse what no honest hospital sends as a chunk. No key is needed, and none is checked.
+    """Refuse a chunk that no honest hospital sends. This needs no key, and does not tell which key the chunk is under.
 
     Raises:
         EncryptionError: length, ring degree, modulus, level, number of polynomials, form or scale is not ours, a
-            residue is out of range, or the ciphertext hides nothing.
+            residue is out of range, or the last polynomial is zero, which leaves the content unencrypted.
     """
     CIPHERTEXT.check_hiding(chunk)
 
@@ -202,13 +202,14 @@ def add_ciphertexts(left: bytes, right: bytes) -> bytes:
 
 
 def sum_ciphertexts(chunks: Iterable[bytes]) -> bytes:
-    """One running sum of ciphertexts, as the server makes it, the witness repeats it and the audit repeats it again.
+    """Add ciphertexts one after the other: the server makes sums this way, and witness and audit repeat them.
 
     Args:
-        chunks: Chunks of one position, taken one after the other: two are in memory where they are read as they come.
+        chunks: All hospitals' chunks of one position, taken one at a time: an iterator that reads each chunk when asked
+            keeps two in memory.
 
     Returns:
-        The sum; a single chunk as it is, unchecked, and of none the empty bytes.
+        The sum. A single chunk is returned unchecked; without any chunk, the sum is the empty bytes.
 
     Raises:
         EncryptionError: one of several is not a well-formed ciphertext of our parameters.

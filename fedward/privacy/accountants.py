@@ -1,9 +1,10 @@
-"""Epsilon of composed releases, and the noise for a wanted one, by two accountants of Google's dp-accounting.
+"""Compute epsilon of composed releases, and the noise for a target epsilon, with two accountants of dp-accounting.
 
 Renyi (Mironov 2017; Mironov, Talwar and Zhang 2019 for sampling) and privacy loss distributions (Koskela et al. 2020;
-Doroshenko et al. 2022). Both only overstate, so the smaller of the two holds.
+Doroshenko et al. 2022). Both give upper bounds, so the smaller of the two holds.
 
-dp-accounting imports SciPy, together a second: whoever only reads a record or a setting does without this module.
+dp-accounting and SciPy, which it imports, take a second to load: code that only reads privacy records or settings does
+not import this module.
 """
 
 import math
@@ -71,7 +72,7 @@ def _is_narrow(kinds: Kinds, delta: float) -> bool:
 
 
 def least_noise(privacy: PrivacySettings, rounds: int) -> float:
-    """The smallest noise multiplier, rounded up, of which all rounds cost at most the target.
+    """The smallest noise multiplier, rounded up, with which all rounds together cost at most the target epsilon.
 
     Raises:
         UsageError: no noise that the settings allow is enough.

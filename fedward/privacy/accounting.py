@@ -1,4 +1,4 @@
-"""What privacy costs: epsilon of recorded releases, noise for a wanted epsilon, and a hospital's own record.
+"""Privacy accounting: epsilon of recorded releases, noise for a target epsilon, and a hospital's privacy record.
 
 One function, `epsilon`, answers hospitals, reports and auditors alike. The sums are done in
 `fedward.privacy.accountants`, which is imported where there is something to add up: its libraries take a second.
@@ -50,8 +50,8 @@ def calibrated(settings: Settings) -> Settings:
 
     Guarantees:
         1. All rounds together cost at most the target.
-        2. 1 part in 100 less noise would pass the target, unless the noise multiplier is 0.25. None below is ever
-           given: a target that is as easily met costs less than it allows.
+        2. 1 part in 100 less noise would exceed the target, unless the noise multiplier is 0.25. That is the smallest
+           ever given: where it meets the target with ease, the rounds cost less than the target allows.
     """
     privacy = settings.privacy
     if privacy.mode == "none" or privacy.target_epsilon == 0:
@@ -63,7 +63,7 @@ def calibrated(settings: Settings) -> Settings:
 
 
 def budget_of(privacy: PrivacySettings) -> float:
-    """The epsilon that a hospital never passes in one run: `privacy.budget`, else the target, else infinity."""
+    """The epsilon that a hospital never exceeds in one run: `privacy.budget`, else the target, else infinity."""
     return privacy.budget or privacy.target_epsilon or math.inf
 
 
@@ -76,16 +76,16 @@ class Release:
 
 
 class PrivacyLedger:
-    """A hospital's own record of what it has spent, on its disk before anything leaves.
+    """A hospital's privacy record of what it has spent, written to its disk before anything leaves.
 
-    It errs on the side of spending: a hospital that stops between its charge and keeping its submission trains anew
-    and is charged anew, though nothing of the first attempt has left.
+    The record errs on the side of spending: a hospital that stops after it is charged and before it keeps its
+    submission trains anew and is charged anew, though nothing of the first attempt has left.
 
     Args:
         path: One line of JSON a release.
 
     Guarantees:
-        1. What was charged stays charged; a damaged record is never guessed.
+        1. What was charged stays charged; a damaged record is refused, its content never guessed.
         2. A copy that lacks a release which is on the ledger is refused, and so is a lost record.
 
     Limits:
@@ -115,9 +115,10 @@ class PrivacyLedger:
         return [(release.round, release.event) for release in found]
 
     def check_whole(self, released: Set[int]) -> None:
-        """Refuse to go on with an older copy of this record, or without it: what it lacks would count as unspent.
+        """Refuse to go on if this record is an older copy, or is lost: releases that it lacks would count as unspent.
 
-        More releases here than on the ledger are in order: a round is charged before it is committed to, if it is.
+        The record may have more releases than the ledger: a round is charged before its commitment is made, and even
+        where none is made.
 
         Args:
             released: The rounds in which the ledger has a private release of this hospital.
@@ -134,14 +135,14 @@ class PrivacyLedger:
             )
 
     def check(self, event: PrivacyEvent, budget: float) -> None:
-        """Refuse a release that would pass the budget; asked before training, so that a refusal costs nothing.
+        """Refuse a release that would exceed the budget; called before training, so that a refusal costs nothing.
 
         Args:
             event: What the release would cost.
             budget: The largest epsilon to spend; infinity for no bound.
 
         Raises:
-            BudgetError: the release would pass it, or the record is damaged.
+            BudgetError: the release would exceed the budget, or the record is damaged.
         """
         spent = self.spent()
         if event.mode == "none" or math.isinf(budget):

@@ -1,8 +1,8 @@
-"""The sum of clipped gradients, one for each unit: the only thing that private training learns from the images.
+"""Sums of per-unit clipped gradients for DP-SGD: the only thing that private training learns from the images.
 
 A unit's images are one example (Abadi et al. 2016 for single images; McMahan et al. 2018 for all data of a person): its
 gradient is the mean of its images' gradients, clipped as a whole. A second copy of an image moves that mean, never the
-bound. Batches are filled up with nothing to a few sizes, so that TensorFlow traces little anew.
+bound. Batches are padded to a few sizes, so that TensorFlow rarely traces anew.
 """
 
 import logging
@@ -21,18 +21,18 @@ from fedward.types import Vector
 BATCH_IMAGES = 32  # images of a unit that count at a time, and of a batch at least
 _LARGEST_BATCH = 128  # larger ones were no quicker
 _BATCH_BYTES = 3 << 22  # of gradients in memory at a time, where more than the least batch fits: the CNN's 32
-_STEP_IMAGES = 8  # a batch is filled up to a multiple of these: what fills up costs as much as an image
+_STEP_IMAGES = 8  # a batch is padded to a multiple of these: padding costs as much as images
 _SMALLEST_NORM = 1e-300  # in place of zero, to divide by
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Whole units, as many as fit a batch.
+    """The images of whole units, as many as fit a batch, and padding.
 
     Attributes:
-        rows: Indices of images, shape (images,); 0 where filled up.
-        slots: Which unit of the batch each belongs to, ascending, shape (images,); what fills up has one of its own.
-        shares: float32, shape (images,); 1 over the unit's number of images, 0 where filled up.
+        rows: Indices of images, shape (images,); 0 for padding.
+        slots: Which unit of the batch each image belongs to, ascending, shape (images,); padding has a unit of its own.
+        shares: float32, shape (images,); 1 over the unit's number of images, 0 for padding.
     """
 
     rows: NDArray[np.intp]
@@ -58,7 +58,7 @@ def batches(units: list[NDArray[np.intp]], size: int = BATCH_IMAGES) -> Iterator
 
 
 def _batch(units: list[NDArray[np.intp]]) -> Batch:
-    """Fill units up to a batch of one of a few sizes."""
+    """Join units and pad them to a batch of one of a few sizes."""
     lengths = [len(unit) for unit in units]
     missing = -sum(lengths) % _STEP_IMAGES
     slots = np.repeat(np.arange(len(units)), lengths)
@@ -71,7 +71,7 @@ def _batch(units: list[NDArray[np.intp]]) -> Batch:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """While TensorFlow traces: that a convolution's weights are done image by image is no news to the user."""
+    """Silence what TensorFlow says while it traces: that it computes a convolution's gradients image by image."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -88,8 +88,8 @@ class ClippedGradients:
         classifier: Whose trainable weights the gradients are of.
 
     Guarantees:
-        1. Whatever images, labels, weights and weight of positive labels: what a unit adds is at most `bound` long. A
-           gradient that is not finite adds nothing.
+        1. Whatever the images, labels, weights and weight of positive labels: what a unit adds has an L2 norm of at
+           most `bound`. A gradient that is not finite adds nothing.
         2. What a unit adds depends on that unit's images alone, not on who else is in the batch.
     """
 
@@ -104,7 +104,7 @@ class ClippedGradients:
 
     @property
     def batch_images(self) -> int:
-        """How many images a batch had best hold: small models are quicker with many, large ones need the memory."""
+        """How many images a batch should hold: small models are quicker with many, large ones need the memory."""
         return int(np.clip(_BATCH_BYTES // (4 * self.parameters), BATCH_IMAGES, _LARGEST_BATCH))
 
     def __call__(

@@ -1,4 +1,4 @@
-"""What an attacker really finds out: a lower bound on epsilon from playing against the training itself.
+"""Empirical privacy audit: a lower bound on epsilon from an attacker who tells whether one patient was trained on.
 
 One patient, the canary, is in the hospital's data or not. The attacker knows everything else (all other images, the
 weights before and after, the canary) and says from the update which it was. Epsilon and delta bound how often that can
@@ -38,8 +38,8 @@ def canary_scores(
         canary: The patient's pseudonym.
         model: Weights to start from.
         classifier: Any classifier of the right shape.
-        settings: As for `train_privately`, which is what is played against.
-        trials: How often, each.
+        settings: As for `train_privately`, the training that is attacked.
+        trials: How often to train with the canary, and as often without.
         source: Where random bytes come from.
 
     Returns:
@@ -65,12 +65,12 @@ def epsilon_found(present: Wide, absent: Wide, delta: float, confidence: float =
     Args:
         present: Scores of trials with the canary.
         absent: Scores of as many without.
-        delta: For which delta.
+        delta: The delta of the guarantee that is tested.
         confidence: Probability that the bound holds, over the trials of the second half.
 
     Guarantees:
         1. The threshold is chosen on the first half of the trials, the bound counted on the second, with Clopper and
-           Pearson's limits for both rates (1934): so it holds whatever the scores' law.
+           Pearson's limits for both rates (1934): so the bound holds whatever the distribution of the scores.
     """
     half = len(present) // 2
     candidates = np.quantile(np.concatenate([present[:half], absent[:half]]), np.linspace(0.0, 1.0, 201))
@@ -111,9 +111,9 @@ def _rows(images: ImageSet, chosen: NDArray[np.bool_]) -> ImageSet:
 def _direction(
     images: ImageSet, canary: str, model: GlobalModel, classifier: Classifier, settings: PrivacySettings
 ) -> Wide:
-    """Unit vector along the canary's clipped gradient at the start, less what the sampling of the others blurs.
+    """Unit vector that tells most about the canary: its clipped gradient, less where sampling others adds variance.
 
-    The best one for Gaussian noise plus the others' comings and goings: inverse covariance times the gradient.
+    It is optimal for Gaussian noise plus the variance of sampling: the inverse covariance times the gradient.
     """
     classifier.set_weights(model.weights)
     sums, prepared = ClippedGradients(classifier), classifier.prepare(images.pixels())

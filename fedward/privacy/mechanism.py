@@ -1,7 +1,7 @@
-"""Stage 3, privatize: what bounds and blurs one hospital's influence.
+"""Stage 3, privatize: clip an update and add Gaussian noise, as the privacy mode asks; the modes and their events.
 
-Mode `sample` protects a **patient** (or a single image) of a hospital: training itself is noisy there, see
-`fedward.privacy.private_training`, and this stage only lets through what was trained that way.
+Mode `sample` protects a **patient** (or a single image) of a hospital: training itself adds the noise, see
+`fedward.privacy.private_training`, and this stage only lets updates pass that were trained that way.
 
 Mode `update` protects the **hospital** as a unit: its epsilon bounds how well the released update can be told from a
 release without its data (the same noise around nothing). That a hospital took part is public on the ledger. To
@@ -32,7 +32,7 @@ class PrivacyMode:
     Attributes:
         event: What every update of a round must declare.
         in_training: Whether training adds the noise itself, and tells its event in a `SampledUpdate`.
-        release: What leaves the privacy stage of an update's values; random bytes come from the source given.
+        release: Makes of an update's values those that leave the privacy stage, with random bytes from a source.
     """
 
     event: Callable[[PrivacySettings], PrivacyEvent]
@@ -100,14 +100,14 @@ def _event_of_sample(settings: PrivacySettings) -> PrivacyEvent:
 
 
 def _finite(delta: Vector, rate: str) -> Vector:
-    """The values as they are."""
+    """The values as they are; raises DataError where one is not finite."""
     if not np.isfinite(delta).all():
         raise DataError("Training produced values that are not finite numbers.", f"Lower {rate}.")
     return delta
 
 
 def _with_noise(delta: Vector, settings: PrivacySettings, source: RandomBytes) -> Vector:
-    """Clipped and noised; zeros in place of values that are no numbers."""
+    """Clip the values and add noise; where one of them is not finite, noise alone."""
     whole = delta if np.isfinite(delta).all() else np.zeros_like(delta)
     room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, whole.size)
     noisy = noised(clip(whole, room), settings.clip_norm, settings.noise_multiplier, source)

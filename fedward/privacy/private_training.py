@@ -1,7 +1,8 @@
-"""Stage 2 where `privacy.mode` is `sample`: training that is noisy itself, so that no single patient shows.
+"""Stage 2, train, by DP-SGD (where `privacy.mode` is `sample`): noise in each step, so that no single patient shows.
 
-DP-SGD (Abadi et al. 2016, "Deep Learning with Differential Privacy"): in each step every unit takes part by a coin of
-its own, its gradient is clipped, and Gaussian noise is added to the sum. The noise is complete at this hospital.
+DP-SGD (Abadi et al. 2016, "Deep Learning with Differential Privacy"): in each step every unit is drawn independently,
+the gradients of the drawn units are clipped, and Gaussian noise is added to their sum. Each hospital adds all of the
+noise that its patients' protection needs.
 """
 
 import functools
@@ -29,7 +30,7 @@ def train_privately(
     source: RandomBytes = os.urandom,
     positive_weight: float = 1.0,
 ) -> SampledUpdate:
-    """Some steps of DP-SGD with momentum from the global weights.
+    """Train for `settings.steps` steps of DP-SGD with momentum, from the global weights.
 
     The noisy sum is divided by the expected number of units in a step, never by the number drawn.
 
@@ -51,13 +52,13 @@ def train_privately(
 
     Limits:
         How many units a hospital has is taken to be public: neighbors differ in one unit's images, replaced by
-        nothing. How long a step takes tells how many were drawn. The hospital tells no seconds of it, but when its
-        submission arrives still shows roughly how long all steps took together. Two hospitals that hold images of one
-        person cannot know: that person's epsilons add up.
+        nothing. How long a step takes tells how many were drawn. The hospital does not report these seconds, but the
+        time at which its submission arrives still shows roughly how long all steps took together. Two hospitals that
+        hold images of one person cannot know this of each other: that person's epsilons add up.
 
         The guarantee is for fixed splits. Which patients are in train, val and test, and at which hospital, is decided
-        before and, where splits are carved, depends on who else is there. It is of training patients only: counts of
-        validation patients' scores go to the server outside of the budget.
+        before and, where splits are carved, depends on who else is there. The guarantee is for training patients only:
+        counts of validation patients' scores go to the server outside of the budget.
 
     Raises:
         DataError: the hospital has nothing to train on.
@@ -87,7 +88,7 @@ def noisy_sum(
     source: RandomBytes = os.urandom,
     positive_weight: float = 1.0,
 ) -> Wide:
-    """The only look at the images: clipped gradients of the units drawn, summed, with noise.
+    """Sum the clipped gradients of the drawn units, and add noise: the only step of training that reads the images.
 
     Args:
         gradients: Of the classifier, at its present weights.

@@ -1,4 +1,4 @@
-"""Randomness that privacy rests on: who is sampled, and the noise. It comes from the operating system, byte for byte.
+"""Secret randomness for differential privacy: Poisson sampling and Gaussian noise from the operating system's bytes.
 
 A seed that anybody could learn, or a generator whose state follows from its output, would undo the guarantee: whoever
 knows the noise subtracts it. The system's generator costs 60 milliseconds for the noise of a million coordinates, so
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 RandomBytes = Callable[[int], bytes]
 Wide = NDArray[np.float64]
 
-GRID_BITS = 24  # the grid's step is at most this many halvings of the noise's deviation, or of the clip norm
+GRID_BITS = 24  # the grid's step is at most 2^-24 of the noise's deviation, and of the clip norm
 _CHUNK = 1 << 20  # coordinates of noise drawn at a time: memory stays bounded
 
 
@@ -51,7 +51,7 @@ def gaussian(count: int, source: RandomBytes = os.urandom) -> Wide:
         source: Where random bytes come from.
 
     Returns:
-        float64, shape (count,). None is beyond 8.6: a share of 10^-17 of the law is missing in the tails.
+        float64, shape (count,). None is beyond 8.6: tails of a probability of 10^-17 are missing.
     """
     pairs = -(-count // 2)
     words = np.frombuffer(source(16 * pairs), np.uint64) >> np.uint64(11)
@@ -66,10 +66,10 @@ def grid_step(clip_norm: float, noise_multiplier: float) -> float:
 
 
 def room_for_rounding(clip_norm: float, noise_multiplier: float, coordinates: int) -> float:
-    """What a contribution may measure before it is rounded, so that two sums differ by the clip norm at most.
+    """Largest L2 norm of a contribution before rounding, so that two sums differ by the clip norm at most after it.
 
-    Rounding two sums to the grid moves each coordinate of their difference by a step at most. Never below half of the
-    clip norm: so many coordinates (10^13) fit no memory.
+    Rounding two sums to the grid moves each coordinate of their difference by a step at most. The result is never below
+    half of the clip norm: it would be with 10^13 coordinates only, which fit no memory.
     """
     moved = grid_step(clip_norm, noise_multiplier) * math.sqrt(coordinates)
     return max(clip_norm / 2, clip_norm - moved) * (1 - 1e-12)
