@@ -1,7 +1,8 @@
-"""How a hospital opens the sum of a round's encrypted validation counts.
+"""Encrypted validation counts: a hospital opens their sum after checking on the ledger whose counts were added.
 
-Who is inside is the server's word. It counts only where the ledger agrees: each of them is on the round's roster and
-has voted, and they are as many as an aggregate must have, for a smaller sum would show single hospitals' counts.
+The server says which hospitals' counts are in the sum. A hospital opens the sum only if the ledger agrees: each of them
+is on the round's roster and has voted, and they are at least as many as an aggregate must have. A smaller sum would
+show single hospitals' counts.
 """
 
 from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
@@ -20,23 +21,23 @@ def open_counts(
     ledger: LedgerReader,
     opener: SumOpener,
 ) -> ScoreHistogram:
-    """The summed histogram of a round.
+    """Open a round's sum of histograms of validation scores.
 
     Args:
         counts: The sum, as the server kept it.
         round_index: The round.
         findings: Number of findings.
-        min_included: Fewest hospitals whose sum is opened.
+        min_included: The fewest hospitals whose sum is opened.
         ledger: Where roster, weights and votes are recorded.
-        opener: What a hospital opens the sum with.
+        opener: Decrypts the sum.
 
     Raises:
-        VerificationError: the sum is of too few hospitals, or of others than have voted.
-        EvidenceError: the hospital has not what opens this round's sum.
-        EncryptionError: it does not decode, or not to counts that honest hospitals can have.
+        VerificationError: the sum is of too few hospitals, or of some that have not voted.
+        EvidenceError: the hospital lacks the key of this round.
+        EncryptionError: the sum does not decode, or not to counts that honest hospitals can have.
 
-    Limits: a server can leave hospitals out, or add one twice; one hospital can lie about its images as long as the
-    sum looks like counts. Neither shows here.
+    Limits: a server can leave hospitals out, or add one's counts twice; a hospital can lie about its images as long as
+    the sum looks like counts. Neither is detected here.
     """
     opening, inside = ledger.opening(round_index), {address.lower() for address in counts.hospitals}
     voters = {event.hospital.lower() for event in ledger.events(VoteCast, round_index)}

@@ -1,7 +1,7 @@
-"""A hospital's part in the end of a run: it comes to the last model, remembers the ledger, and shows what is asked.
+"""The end of a run at one hospital: the last model, a signed checkpoint, opened validation counts, its test images.
 
-Each function takes one hospital's own folder. A simulation calls them for one hospital after the other and compares
-what they show; on separate hosts every hospital does its own part.
+Each function takes one hospital's own folder. A simulation calls them for one hospital after the other and compares the
+results; on separate hosts every hospital calls them itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,13 +43,13 @@ class FinishedHospital:
 def finish(
     folder: HospitalFolder, ledger: Ledger, settings: Settings, aggregate_of: Callable[[int], Sequence[bytes]]
 ) -> FinishedHospital:
-    """Come to the model in force, make sure that the ledger is still the one that was seen, and sign where it ends.
+    """Catch up to the model in force, check that the ledger is the one that was seen, and sign where it ends.
 
     Args:
         folder: The hospital's own.
         ledger: All rounds on it are decided.
-        settings: Those that the hospital joined under.
-        aggregate_of: Fetches a round's aggregate from the server; what it gives is compared with the ledger.
+        settings: The settings that the hospital joined under.
+        aggregate_of: Fetches a round's aggregate from the server; its hash is compared with the ledger.
 
     Raises:
         VerificationError: the ledger is not the one that the hospital saw, or an aggregate is not the ledger's.
@@ -71,10 +71,10 @@ def finish(
 def open_validation_counts(
     folder: HospitalFolder, counts: EncryptedCounts, round_index: int, findings: int, ledger: Ledger, settings: Settings
 ) -> ScoreHistogram:
-    """Open a round's sum of encrypted validation counts, if the hospital has what that takes.
+    """Open a round's sum of encrypted validation counts, if the hospital has the key.
 
     Raises:
-        EvidenceError: it has not: it never took the key of that round's epoch.
+        EvidenceError: the hospital never took the key of that round's epoch.
         VerificationError, EncryptionError: as `blockchain.pooled_counts.open_counts`.
     """
     return open_counts(counts, round_index, findings, settings.ledger.min_included, ledger, HeldKeys(folder))

@@ -1,4 +1,4 @@
-"""Stage 6, verify: an update counts only if the contract accepted its commitment and all of it is here."""
+"""Stage 6, verify: accept an update only if the contract accepted its commitment and its ciphertexts match it."""
 
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.events import UpdateCommitted
@@ -9,7 +9,7 @@ from fedward.errors import EncryptionError, EvidenceError, LedgerError, Verifica
 from fedward.files import merkle_root, read_file
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
 
-# How the contract refuses a good signature whose commitment may be on record already: before and after the deadline.
+# The contract's errors, before and after the deadline, where the very same commitment may be on the ledger already.
 ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
 
 
@@ -19,18 +19,19 @@ def verify(
     promised: PrivacyEvent,
     ledger: Ledger,
 ) -> VerifiedUpdate | Rejection:
-    """Check an update as it came from outside; whatever is wrong with it becomes a `Rejection`, never an error.
+    """Check an update that came from outside; whatever is wrong with the update becomes a `Rejection`, never an error.
 
     In this order:
-    1. The sender is on the round's roster and is who signed the commitment, which is for this round.
-    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one a round. Or it has
-       accepted this very one before: somebody else relayed it, or the node's answer was lost.
-       From here on it is on record, so that a bad update behind a good signature counts as submitted.
+    1. The sender is on the round's roster, and the commitment is the sender's and for this round.
+    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one per round. Or the
+       contract accepted this very commitment before, because somebody else relayed it or the node's answer was lost.
+       From here on the commitment is on the ledger, so that a bad update behind a good signature counts as submitted.
     3. The declared privacy event is what the settings promise.
-    4. Every chunk hashes to its name, and length and Merkle root are the committed ones.
-    5. Every chunk is a well-formed ciphertext of our parameters that hides something. Whether it is under the round's
-       key no bytes tell, and nobody without the secret key: the signed commitment names the key, the contract compares
-       that with the round's (2), and a sum with a chunk under another key does not decode.
+    4. Every chunk's hash is its file name, and total length and Merkle root are the committed ones.
+    5. Every chunk is a well-formed ciphertext of this project's parameters, and not one that anybody can read without a
+       key. Whether it is under the round's key cannot be seen from its bytes without the secret key. So the signed
+       commitment names the key, the contract compares that name with the round's (2), and a sum with a chunk under
+       another key does not decode.
 
     Args:
         stored: The update.
@@ -39,14 +40,14 @@ def verify(
         ledger: Where the commitment is recorded.
 
     Raises:
-        LedgerError: the ledger cannot be reached: that is no fault of the update's.
-        VerificationError: the node gives malformed events: neither is this.
+        LedgerError: the ledger cannot be reached, which is not the update's fault.
+        VerificationError: the node gives malformed events, which is not the update's fault either.
 
     Guarantees:
         1. A `VerifiedUpdate` is only returned for the one commitment of its hospital that the contract has accepted
            in this round. All that are returned for a hospital in a round therefore stand for the same chunks.
-        2. Given the same update again, it is returned again: the caller drops those of hospitals that it has already,
-           so that none is counted twice.
+        2. The same update given again is returned again: the caller drops updates of hospitals that it has already, so
+           that none is counted twice.
     """
     commitment = stored.signed.commitment
     entry = next((entry for entry in opening.roster if entry.address == stored.hospital), None)
@@ -71,7 +72,7 @@ def verify(
 
 
 def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:
-    """Whether the ledger holds this commitment, in all that it records of one; its signature was checked before."""
+    """Whether the ledger holds this commitment, with equal values throughout; its signature was checked before."""
     wanted = (
         commitment.hospital,
         commitment.update_root,
@@ -94,7 +95,7 @@ def _check_event(stored: StoredUpdate, promised: PrivacyEvent) -> Rejection | No
 
 
 def _check_chunks(stored: StoredUpdate) -> Rejection | None:
-    """Read each chunk once, and compare all with the commitment before the form of one is looked at."""
+    """Read each chunk once. A mismatch with the commitment is reported before a malformed ciphertext."""
     commitment = stored.signed.commitment
     total, malformed = 0, ""
     for position, path in enumerate(stored.chunk_files):

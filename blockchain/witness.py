@@ -1,7 +1,7 @@
 """The witness: it adds each round's updates again, and attests to the aggregate that the server recorded.
 
 It holds no key that decrypts, only an account that may attest. Where the ledger requires a witness, a server that
-adds anything of its own, or leaves anything out, gets no attestation, and its round is not accepted.
+adds anything of its own, or leaves an included update out, gets no attestation, and its round is not accepted.
 
 Limits: events are read through a node, which the witness trusts as far as the hospitals trust theirs; a full audit
 executes the chain by itself.
@@ -24,7 +24,7 @@ REMEDY = "Do not attest; ask the server's operator for the committed ciphertexts
 
 
 def attest_round(ledger: Ledger, ciphertexts: CiphertextSource, round_index: int) -> None:
-    """Add a round's included updates again, and attest to the recorded aggregate if that is what comes out.
+    """Add a round's included updates again, and attest to the recorded aggregate if the sums give the same hash.
 
     In this order:
     1. The ledger says which updates are included, and each has a commitment.
@@ -36,7 +36,7 @@ def attest_round(ledger: Ledger, ciphertexts: CiphertextSource, round_index: int
 
     Args:
         ledger: The ledger, attached with the witness's own account.
-        ciphertexts: What the server stored, as far as it hands it out.
+        ciphertexts: The ciphertexts that the server stored and gives out.
         round_index: A round that is voted on.
 
     Raises:
@@ -77,12 +77,12 @@ def follow(
 ) -> None:
     """Attest to each round that comes to the vote, until told to stop.
 
-    What contradicts the ledger is told once and the round left alone; where the node or the ciphertexts cannot be
-    reached, the same round is tried again, and that is told once as well.
+    An update or aggregate that contradicts the ledger is reported once, and its round left alone. Where the node or the
+    ciphertexts cannot be reached, the same round is tried again; that is reported once as well.
 
     Args:
         ledger: The ledger, attached with the witness's own account.
-        ciphertexts: What the server stored, as far as it hands it out.
+        ciphertexts: The ciphertexts that the server stored and gives out.
         stop: Ends the loop when set.
         interval_s: Seconds between two looks at the ledger.
         tell: Takes a sentence for people.

@@ -1,1 +1,1 @@
-"""The contract, as programs use it: its interface, its values and events, and transactions that arrive."""
+"""The contract's client: its interface, values and events, and transactions that are resent until a block has them."""

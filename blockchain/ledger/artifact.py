@@ -1,4 +1,4 @@
-"""The compiled contract: its interface, its code, and the names and fields of its errors and events."""
+"""The compiled contract: its interface, its code, and the names and arguments of its errors and events."""
 
 import functools
 import json
@@ -17,12 +17,12 @@ AbiEntry = dict[str, Any]
 
 @dataclass(frozen=True)
 class EventShape:
-    """How to read one kind of event.
+    """How to decode one kind of event.
 
     Attributes:
         name: The event's name.
         selector: 32 bytes; keccak-256 of its signature, an event's first topic.
-        fields: Name, ABI type and whether it is a topic, in order; the last is the ledger head.
+        fields: Name and ABI type of each argument, and whether it is a topic, in order; the last is the ledger head.
     """
 
     name: str
@@ -30,7 +30,7 @@ class EventShape:
     fields: tuple[tuple[str, str, bool], ...]
 
     def decode(self, topics: tuple[bytes, ...], data: bytes) -> dict[str, Any]:
-        """An event's fields by name, in order.
+        """An event's arguments by name, in order.
 
         Raises:
             eth_abi's DecodingError: the event is not of this shape.
@@ -40,7 +40,7 @@ class EventShape:
         return {name: decode([kind], next(words))[0] if indexed else next(rest) for name, kind, indexed in self.fields}
 
     def encode_fields(self, values: dict[str, Any]) -> bytes:
-        """All fields but the ledger head, as the contract hashes them."""
+        """All arguments but the ledger head, encoded as the contract hashes them."""
         kinds = [kind for _, kind, _ in self.fields[:-1]]
         return encode(kinds, [values[name] for name, _, _ in self.fields[:-1]])
 
@@ -52,7 +52,7 @@ class Artifact:
     Attributes:
         abi: The interface.
         bytecode: What a deployment runs.
-        deployed: The code that then lies on the chain, with zeros where `immutables` go.
+        deployed: The code that lies on the chain after a deployment, with zeros at the places of `immutables`.
         immutables: Start and length of the places that a deployment fills in.
     """
 
@@ -62,14 +62,14 @@ class Artifact:
     immutables: tuple[tuple[int, int], ...]
 
     def is_code(self, code: bytes) -> bool:
-        """Whether code from a chain is this contract's, whatever it was deployed with."""
+        """Whether code from a chain is this contract's, whatever values its deployment filled in."""
         masked = bytearray(code)
         for start, length in self.immutables:
             masked[start : start + length] = bytes(length)
         return bytes(masked) == self.deployed
 
     def describe_error(self, data: bytes) -> tuple[str, str]:
-        """Name and readable fields of a custom error that a call reverted with; empty texts where it is unknown."""
+        """Name and readable arguments of a custom error that a call reverted with; empty texts where it is unknown."""
         for entry in self.abi:
             if entry["type"] != "error" or _selector(entry)[:4] != data[:4]:
                 continue
@@ -103,7 +103,7 @@ class Artifact:
 
     @functools.cached_property
     def _event_shapes(self) -> dict[bytes, EventShape]:
-        """Built once: an audit asks for them at every transaction."""
+        """What `events` returns, built once: an audit asks for it at every transaction."""
         shapes = {}
         for entry in self.abi:
             names = [field["name"] for field in entry.get("inputs", [])]
@@ -132,7 +132,7 @@ def _selector(entry: AbiEntry) -> bytes:
 
 
 def _kind(field: AbiEntry) -> str:
-    """A field's ABI type, with structs spelled out."""
+    """An argument's ABI type, with structs spelled out."""
     kind: str = field["type"]
     if not kind.startswith("tuple"):
         return kind

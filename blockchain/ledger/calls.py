@@ -1,4 +1,4 @@
-"""What a transaction asks the contract for: function and arguments, read from bytes that anybody may have sent."""
+"""Decoding of a transaction's input: the contract's function and its arguments, from bytes that anybody may send."""
 
 import functools
 from typing import Any
@@ -21,7 +21,7 @@ def _functions() -> dict[bytes, tuple[str, tuple[str, ...]]]:
 def decode_call(data: bytes) -> tuple[str, tuple[Any, ...]]:
     """The function that a call's input names, and its arguments as eth_abi gives them.
 
-    Padding that the contract does not look at is not looked at here either.
+    Padding that the contract ignores is ignored here, too.
 
     Raises:
         VerificationError: the contract has no such function, or the arguments are not of its types.
@@ -38,7 +38,7 @@ def decode_deployment(data: bytes) -> tuple[Any, ...]:
     """The constructor's arguments behind the contract's bytecode.
 
     Raises:
-        VerificationError: it is other bytecode than this version's, or the arguments are of other types.
+        VerificationError: the bytecode is not this version's, or the arguments are not of the constructor's types.
     """
     artifact = load_artifact()
     if not data.startswith(artifact.bytecode):
@@ -49,7 +49,7 @@ def decode_deployment(data: bytes) -> tuple[Any, ...]:
 
 
 def _decode(name: str, kinds: tuple[str, ...], data: bytes) -> tuple[Any, ...]:
-    """The arguments, or our error."""
+    """The arguments, or a `VerificationError`."""
     try:
         return decode(kinds, data, strict=False)
     except (DecodingError, OverflowError, ValueError) as error:

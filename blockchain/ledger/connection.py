@@ -1,4 +1,4 @@
-"""One Ethereum node, spoken to over HTTP through web3; every way in which it can fail is a `LedgerError`."""
+"""`Connection` to one Ethereum node over HTTP with web3; every way in which it can fail is a `LedgerError`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,10 +57,10 @@ class Connection:
     Args:
         url: Where the node answers JSON-RPC.
         contract: The contract's address; None before it is deployed.
-        outbox: Keeps transactions until they are certain to stay on the chain; None: nothing does.
+        outbox: Keeps transactions until they are certain to stay on the chain; None: they are not kept.
 
     Raises:
-        LedgerError: the node does not answer, or the contract's address is none.
+        LedgerError: the node does not answer, or `contract` is no address.
     """
 
     def __init__(self, url: str, contract: Address | None, outbox: TransactionOutbox | None = None) -> None:
@@ -79,8 +79,8 @@ class Connection:
             cacheable_requests={RPCEndpoint("eth_chainId")},  # web3 asks before every transaction
         )
         self._web3 = Web3(provider)
-        self._web3.ens = None  # an address is an address: web3 looks no name up
-        self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # proof-of-authority nodes use more
+        self._web3.ens = None  # only addresses are passed: web3 must look no name up
+        self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # a longer extraData
         self._contract = self._bind(contract) if contract else None
         with self._reaching():
             self.chain_id = int(self._web3.eth.chain_id)
@@ -141,7 +141,8 @@ class Connection:
         """The contract's events in the order of the chain.
 
         Args:
-            topics: Wanted values by place, any one of those given there; none given: any at all.
+            topics: For each place among an event's topics, the values that are wanted there; an empty place, or none
+                given: any.
         """
         last, _ = self.latest_block()
         wanted = [[HexBytes(choice) for choice in choices] or None for choices in topics]
@@ -183,19 +184,19 @@ class Connection:
         return self._send(identity, fields, f"The ledger's {function}")
 
     def settle(self, account: Address | None = None) -> tuple[bytes, ...]:
-        """Send again what the outbox keeps and the chain does not have: after a crash, or a reorganization.
+        """Send again the outbox's transactions that the chain does not have: after a crash, or a reorganization.
 
-        Every transaction does so first; this is for whoever does not want to wait for the next.
+        `deploy` and `transact` do this first. Call `settle` to do it without a new transaction.
 
         Args:
-            account: Whose transactions they must be; None: anybody's.
+            account: The account that all of them must be from; None: any account.
 
         Returns:
             Hashes of the transactions that were sent again, in order; they are in blocks now.
 
         Raises:
-            LedgerError: the node does not answer, another transaction took a kept one's nonce, or the outbox is
-                damaged, or another chain's or account's.
+            LedgerError: the node does not answer, another transaction took the nonce of a kept one, or the outbox is
+                damaged or belongs to another chain or account.
             ResourceError: another process is sending from the outbox.
         """
         with self._reaching():

@@ -1,4 +1,4 @@
-"""Fedward's values in the integers and words that the contract takes, and back, without loss."""
+"""Conversion of Fedward's values to the integers and 32-byte words that the contract takes, and back, without loss."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -80,7 +80,7 @@ def decode_event(fields: EncodedEvent) -> PrivacyEvent:
     """The privacy event that `encode_event` was given.
 
     Raises:
-        VerificationError: the mode or unit is none that is known.
+        VerificationError: the mode or the unit is unknown.
     """
     mode, unit, sampling_rate, noise_multiplier, steps, clip_norm, delta = fields
     if mode >= len(MODES) or unit >= len(UNITS):
@@ -102,7 +102,7 @@ def encode_commitment(commitment: Commitment) -> tuple[object, ...]:
     """A commitment as the contract's struct; chain id and contract are in the signature's domain.
 
     Raises:
-        LedgerError: a field is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
+        LedgerError: a value is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
     """
     return (
         _integer(commitment.round_index, MAX_UINT32, "round"),
@@ -121,7 +121,7 @@ def encode_vote(vote: Vote) -> tuple[object, ...]:
     """A vote as the contract's struct; chain id and contract are in the signature's domain.
 
     Raises:
-        LedgerError: a field is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
+        LedgerError: a value is of a type, length or size that the struct cannot carry; `reason` is "MalformedValue".
     """
     if not isinstance(vote.accept, bool):
         raise _misfit("verdict", vote.accept, "True or False")
@@ -136,7 +136,7 @@ def encode_vote(vote: Vote) -> tuple[object, ...]:
 
 
 def check_address(value: Address, name: str) -> Address:
-    """The address, if it is one: 0x, 40 hexadecimal digits, and upper and lower case as EIP-55 has them.
+    """Return the address, if it is one: 0x, 40 hexadecimal digits, and upper and lower case as EIP-55 has them.
 
     Raises:
         LedgerError: it is something else, such as "x.eth", which web3 would look up; `reason` is "MalformedValue".
@@ -147,7 +147,7 @@ def check_address(value: Address, name: str) -> Address:
 
 
 def as_address(text: str) -> Address:
-    """An address checksummed, as everywhere here; the ABI's decoder gives lower case."""
+    """An address with EIP-55's upper and lower case, as everywhere here; the ABI's decoder gives lower case."""
     return Address(to_checksum_address(text))
 
 
@@ -164,7 +164,7 @@ def _is_integer(value: int, most: int) -> bool:
 
 
 def _word(value: bytes, name: str) -> bytes:
-    """The bytes, if they are a word; a string of digits would be taken as well by web3."""
+    """The bytes, if they are a word of 32; web3 would accept a string of digits as well."""
     if not isinstance(value, bytes) or len(value) != WORD_BYTES:
         raise _misfit(name, value, f"{WORD_BYTES} bytes")
     return value

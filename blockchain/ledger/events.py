@@ -1,7 +1,8 @@
-"""The contract's events as types: a frozen dataclass for each, with the fields that it has in the contract.
+"""The contract's events as types: a frozen dataclass for each, with the arguments that it has in the contract.
 
-A field is named as in the contract, in this project's way of writing: `updateRoot` is `update_root`. Only `round` is
-`round_index`, as everywhere here. tests/contract/test_events.py compares names and types with the compiled contract.
+An attribute is named as the contract's argument, in this project's way of writing: `updateRoot` is `update_root`. Only
+`round` is `round_index`, as everywhere here. tests/contract/test_events.py compares names and types with the compiled
+contract.
 """
 
 import functools
@@ -23,7 +24,7 @@ Exclusions = tuple[tuple[int, bytes], ...]  # of submitted updates that are not 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEvent:
-    """One state change, as the contract told it.
+    """One state change, as the contract emitted it.
 
     Attributes:
         ledger_head: 32 bytes; hash over all events up to and with this one.
@@ -61,7 +62,7 @@ class LedgerCreated(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoleAssigned(LedgerEvent):
-    """An account got a role: 32 bytes, hash of the role's name, zeros for the admin."""
+    """An account got a role, which 32 bytes name: the hash of the role's name, or zeros for the admin."""
 
     role: bytes
     account: Address
@@ -111,7 +112,7 @@ class DealerNamed(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyEpochStarted(LedgerEvent):
-    """A key epoch began, without a key yet: the last one's was given up, or a hospital joined."""
+    """A key epoch began, without a key yet: the last epoch's key was given up, or a hospital joined."""
 
     key_epoch: int
     started_by: Address
@@ -127,7 +128,7 @@ class ContextSet(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOpened(RoundEvent):
-    """A round opened; hospitals sign the ledger head that this leaves. The fields are those of `RoundOpening`."""
+    """A round opened; hospitals sign the ledger head after this event. `RoundOpening` explains the attributes."""
 
     base_id: bytes
     context_fingerprint: bytes
@@ -140,7 +141,7 @@ class RoundOpened(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCommitted(RoundEvent):
-    """A hospital's signed commitment was accepted; the root is 32 bytes. `encoding.decode_event` reads the privacy."""
+    """A hospital's signed commitment was accepted; the root is 32 bytes. `decode_event` decodes the privacy event."""
 
     hospital: Address
     update_root: bytes
@@ -180,7 +181,7 @@ class RoundWitnessed(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundAccepted(RoundEvent):
-    """A round ended, and its aggregate is part of the base of the next: 32 bytes."""
+    """A round ended and its aggregate was accepted; the base id is that of the next round: 32 bytes."""
 
     accepts: int
     rejects: int
@@ -189,7 +190,7 @@ class RoundAccepted(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRejected(RoundEvent):
-    """A round ended by enough votes against it; the base stays."""
+    """A round ended by enough votes against its aggregate; the base id stays."""
 
     accepts: int
     rejects: int
@@ -197,7 +198,7 @@ class RoundRejected(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundAborted(RoundEvent):
-    """A round ended without an outcome; the base stays. The reason is a word: ASCII, padded with zeros."""
+    """A round ended without a decision; the base id stays. The reason is a word: ASCII, padded with zeros."""
 
     reason: bytes
 
@@ -215,11 +216,11 @@ EVENTS: dict[str, type[LedgerEvent]] = {
 def read_event(
     topics: tuple[bytes, ...], data: bytes, block: int = 0, transaction_hash: bytes = b""
 ) -> LedgerEvent | None:
-    """An event as the chain holds it; None for OpenZeppelin's own, which carry no ledger head.
+    """Decode an event from the chain; None for OpenZeppelin's own, which carry no ledger head.
 
     Args:
         topics: Words of 32 bytes, the first of which names the event.
-        data: The fields that are no topics.
+        data: The encoded arguments that are no topics.
         block: Number of its block.
         transaction_hash: 32 bytes.
 
@@ -239,25 +240,25 @@ def read_event(
 
 
 def event_of(name: str, values: Mapping[str, Any], block: int = 0, transaction_hash: bytes = b"") -> LedgerEvent:
-    """An event from its name and its fields as eth_abi gives them, by their names in the contract."""
+    """Build an event from its name and its arguments as eth_abi gives them, under their names in the contract."""
     fields = {field_name(field): _ours(field, value) for field, value in values.items()}
     return EVENTS[name](block=block, transaction_hash=transaction_hash, **fields)
 
 
 def contract_fields(event: LedgerEvent) -> dict[str, Any]:
-    """An event's fields by their names in the contract, the ledger head last."""
+    """An event's arguments under their names in the contract, the ledger head last."""
     shape = next(shape for shape in load_artifact().events().values() if shape.name == event.name)
     return {name: getattr(event, field_name(name)) for name, _, _ in shape.fields}
 
 
 @functools.cache
 def field_name(name: str) -> str:
-    """How a field of the contract is called here."""
+    """This project's name for an argument of the contract."""
     return "round_index" if name == "round" else re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 def _ours(name: str, value: Any) -> Any:
-    """A field's value in our own types; eth_abi gives only addresses as texts."""
+    """An argument's value in this project's types; eth_abi gives only addresses as texts."""
     if isinstance(value, str):
         return as_address(value)
     return LedgerRules(*value) if name == "rules" else value

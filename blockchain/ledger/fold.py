@@ -17,12 +17,12 @@ def fold(events: Iterable[tuple[tuple[bytes, ...], bytes]], head: bytes = EMPTY_
     """Extend a ledger head by events.
 
     Args:
-        events: Topics and data of the contract's events, in the order of the chain, all of them; OpenZeppelin's
-            own events among them are passed over.
+        events: Topics and data of the contract's events, in the order of the chain, all of them; OpenZeppelin's own
+            events among them are skipped.
         head: 32 bytes; the head before the first of them.
 
     Raises:
-        VerificationError: an event is malformed, or carries another head than the one that it should.
+        VerificationError: an event is malformed, or carries another head than the computed one.
 
     Guarantees:
         1. The result equals the contract's `ledgerHead()` after the last event.
@@ -58,6 +58,6 @@ def next_base_id(base_id: bytes, record: RoundRecord) -> bytes:
 
 
 def next_base(base_id: bytes, aggregate_hash: bytes, included_weight: int, enrolled_total: int) -> bytes:
-    """The same from single values: 32 bytes."""
+    """The base id after an accepted round, from the round's single values: 32 bytes."""
     kinds = ["bytes32", "bytes32", "uint40", "uint40"]
     return keccak(encode(kinds, [base_id, aggregate_hash, included_weight, enrolled_total]))

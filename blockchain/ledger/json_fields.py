@@ -1,4 +1,4 @@
-"""What stands in our files of JSON for the ledger's values, as annotations that `fedward.checked_json` reads."""
+"""Annotated types for the ledger's values in JSON files (accounts, words, digests), which `checked_json` checks."""
 
 from dataclasses import dataclass
 from typing import Annotated

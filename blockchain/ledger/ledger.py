@@ -1,4 +1,4 @@
-"""The ledger as its parties use it: rounds, commitments and votes on the contract, at any Ethereum node's URL."""
+"""`Ledger`: what parties send to the contract at any Ethereum node's URL: rounds, commitments, votes, attestations."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ __all__ = ["Ledger", "LedgerHead", "LedgerRules", "RosterEntry", "RoundOpening",
 
 
 class Ledger(LedgerReader):
-    """One deployed contract, and the account that transactions are sent from.
+    """One deployed contract, and the account that its transactions are sent from.
 
-    Every method raises `LedgerError`: with a `reason`, the contract's custom error, where the contract refused (then
-    nothing was recorded); without, where the node could not be reached. Safe to use from several threads.
+    Every method raises `LedgerError`. Where the contract refused, `reason` is the contract's custom error, and nothing
+    was recorded; where the node could not be reached, there is no `reason`. Safe to use from several threads.
 
     Guarantees:
-        1. A method that records something returns once it is in a block.
+        1. A method that records something returns only once the transaction is in a block.
     """
 
     def __init__(self, connection: Connection, identity: Identity | None) -> None:
@@ -89,7 +89,7 @@ class Ledger(LedgerReader):
         Args:
             rpc_url: The node.
             contract: The contract's address.
-            account: Who transactions are sent from; None: for reading only.
+            account: The account that transactions are sent from; None: for reading only.
             chain_id: The id that the chain must have; None: any.
             outbox: As for `deploy`; what an earlier process left in it is sent again, and waited for, before this
                 returns.
@@ -116,10 +116,10 @@ class Ledger(LedgerReader):
         return cls(connection, account)
 
     def check_rules(self, settings: LedgerSettings) -> None:
-        """Make sure that this is the ledger that the settings describe: what a hospital agreed to, not the server.
+        """Check that the contract's rules are those of the settings that a hospital agreed to; the server is not asked.
 
         Raises:
-            VerificationError: chain id or one of the contract's rules is another.
+            VerificationError: the chain id or one of the contract's rules differs.
         """
         agreed = _agreed_rules(settings)
         if self.chain_id != settings.chain_id or self.rules() != agreed:
@@ -138,7 +138,7 @@ class Ledger(LedgerReader):
     # ---- roster and key -----------------------------------------------------------------------------------------
 
     def register(self, hospital: Address, weight: int, x25519_key: bytes, dealer: bool = False) -> None:
-        """Put a hospital on the roster, one as the dealer; starts a new key epoch where this one has its key."""
+        """Put a hospital on the roster, if asked as the dealer; starts a new key epoch where this one has its key."""
         self._transact("register", check_address(hospital, "hospital"), weight, x25519_key, dealer)
 
     def revoke(self, hospital: Address) -> None:
@@ -146,7 +146,7 @@ class Ledger(LedgerReader):
         self._transact("revoke", check_address(hospital, "hospital"))
 
     def start_key_epoch(self) -> None:
-        """As registrar or dealer, give up the key of this epoch: it is lost, or somebody else has it."""
+        """As registrar or dealer, give up the key of this epoch, because it was lost or disclosed."""
         self._transact("startKeyEpoch")
 
     def rotate_key(self, x25519_key: bytes) -> None:
@@ -183,15 +183,15 @@ class Ledger(LedgerReader):
         included: tuple[int, ...],
         reasons: Mapping[Address, str],
     ) -> None:
-        """Record the aggregate, once all have submitted or the time is over.
+        """Record the aggregate, once all hospitals have submitted or the deadline has passed.
 
         Args:
             round_index: The open round.
             aggregate_hash: 32 bytes; Merkle root of the aggregate's chunk hashes.
             included: Places on the roster whose updates were added.
-            reasons: Why the other submitted updates were not, by hospital, in up to 31 ASCII characters; a hospital
-                without one is recorded as "NotVerified"; those of hospitals that are included, or have not
-                submitted, are passed over.
+            reasons: Why each other submitted update was not added, by hospital, in up to 31 ASCII characters; where a
+                reason is not given, "NotVerified" is recorded. Reasons of hospitals that are included or have not
+                submitted are ignored.
         """
         submitted = decode_mask(self._round_fields(round_index)["submittedMask"])
         members = self._connection.call("roster")
@@ -211,12 +211,12 @@ class Ledger(LedgerReader):
         self._transact("attest", round_index, aggregate_hash)
 
     def finalize_round(self, round_index: int) -> RoundPhase:
-        """End a round that was voted on, and say how."""
+        """End a round that was voted on, and return how it ended."""
         self._transact("finalizeRound", round_index)
         return self.round(round_index).phase
 
     def abort_round(self, round_index: int, reason: str) -> None:
-        """Give up a round; of the reason the first 31 ASCII characters are recorded."""
+        """End a round without a decision; of the reason the first 31 ASCII characters are recorded."""
         self._transact("abortRound", round_index, encode_reason(reason))
 
 

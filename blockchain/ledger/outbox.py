@@ -1,4 +1,4 @@
-"""Transactions on their way: written down before they are sent, kept until no reorganization can undo them."""
+"""The transaction outbox: signed transactions, on the disk before they are sent and until none can be undone."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +48,8 @@ class TransactionOutbox:
 
     Args:
         folder: Where the files lie; made where missing.
-        confirmations: Blocks on top of a transaction's block after which it is forgotten; 0: as soon as it is mined.
+        confirmations: Blocks on top of a transaction's block after which its file is removed; 0: as soon as it is in a
+            block.
 
     Raises:
         ResourceError: the folder cannot be made.
@@ -57,7 +58,8 @@ class TransactionOutbox:
         1. When `add` returns, the transaction is on the disk, whole.
         2. Of all processes and threads, one at a time is within `held`.
 
-    Limits: who can write the folder can make this account's owner send again what it has signed, and nothing else.
+    Limits: whoever can write to the folder can make this account's owner send again what the account has signed, and
+    nothing else.
     """
 
     def __init__(self, folder: Path, confirmations: int = CONFIRMATIONS) -> None:
@@ -67,7 +69,7 @@ class TransactionOutbox:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the one who sends from this account.
+        """Hold the lock of this account's outbox: only the holder sends from the account.
 
         Raises:
             ResourceError: another process has been sending for `LOCK_PATIENCE_S`, or the folder cannot be written.
@@ -90,7 +92,7 @@ class TransactionOutbox:
             lock.release()
 
     def entries(self) -> list[SentTransaction]:
-        """What is kept, by nonce.
+        """The kept transactions, by nonce.
 
         Raises:
             LedgerError: a file is damaged.
@@ -98,7 +100,7 @@ class TransactionOutbox:
         return [_read(path) for path in sorted(self.folder.glob("[0-9]*.txt"))]
 
     def add(self, transaction: SentTransaction) -> None:
-        """Write a transaction down; before it is sent.
+        """Write a transaction to the disk, before it is sent.
 
         Raises:
             ResourceError: the disk is full or the folder cannot be written.
@@ -110,7 +112,7 @@ class TransactionOutbox:
         write_atomic(self._file(transaction), content.encode(), PRIVATE)
 
     def remove(self, transaction: SentTransaction) -> None:
-        """Forget a transaction; harmless when repeated."""
+        """Delete a transaction's file; harmless when repeated."""
         try:
             self._file(transaction).unlink(missing_ok=True)
         except OSError as error:

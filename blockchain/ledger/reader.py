@@ -1,4 +1,4 @@
-"""The ledger as everybody may read it: roster, rounds and events of the contract, at any Ethereum node's URL."""
+"""`LedgerReader`: roster, rounds, rules and events of the contract, read at any Ethereum node's URL."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ WITNESS_ROLE = keccak(text="WITNESS_ROLE")
 
 
 class LedgerReader:
-    """One deployed contract, for reading.
+    """One deployed contract, read only.
 
     Every method raises `LedgerError` where the node cannot be reached or gives no usable answer. Safe to use from
     several threads.
@@ -62,7 +62,7 @@ class LedgerReader:
     # ---- roster and key -----------------------------------------------------------------------------------------
 
     def sealing_keys(self) -> dict[Address, bytes]:
-        """The last X25519 public key of everybody who was ever on the roster."""
+        """The latest X25519 public key of every hospital that was ever on the roster."""
         keys = {}
         for event in self._events([_selectors(HospitalRegistered, KeyRotated)]):
             if isinstance(event, HospitalRegistered | KeyRotated):
@@ -70,7 +70,7 @@ class LedgerReader:
         return keys
 
     def roster(self) -> tuple[RosterEntry, ...]:
-        """Who is on the roster now, revoked hospitals left out."""
+        """The hospitals that are on the roster now, without revoked ones."""
         members = self._connection.call("roster")
         return tuple(
             RosterEntry(index, as_address(account), int(weight))
@@ -79,12 +79,12 @@ class LedgerReader:
         )
 
     def key_context(self) -> KeyContext:
-        """The key epoch, its key and its dealer, at one moment."""
+        """The key epoch, its key and its dealer, read at one moment."""
         epoch, fingerprint, dealer = self._connection.call("keyContext")
         return KeyContext(int(epoch), bytes(fingerprint), as_address(dealer) if int(dealer, 16) else None)
 
     def dealer(self) -> Address | None:
-        """Who makes the consortium's keys; None while nobody is named."""
+        """The hospital that makes the consortium's keys; None while none is named."""
         address = as_address(self._connection.call("keyContext")[2])
         return address if int(address, 16) else None
 
@@ -93,7 +93,7 @@ class LedgerReader:
         return bytes(self._connection.call("keyContext")[1])
 
     def witnesses(self) -> tuple[Address, ...]:
-        """Who may attest to aggregates, in the order of their admission; fixed while a round runs."""
+        """The accounts that may attest to aggregates, in the order of their admission; fixed while a round runs."""
         admitted: dict[Address, None] = {}
         for event in self._events([_selectors(RoleAssigned, RoleRemoved), [WITNESS_ROLE]]):
             if isinstance(event, RoleAssigned | RoleRemoved):
@@ -123,7 +123,7 @@ class LedgerReader:
         )
 
     def round(self, round_index: int) -> RoundRecord:
-        """Where a round stands, and what came of it."""
+        """How far a round is and how it ended."""
         fields = self._round_fields(round_index)
         return RoundRecord(
             round_index=round_index,
@@ -144,7 +144,7 @@ class LedgerReader:
         )
 
     def _round_fields(self, round_index: int) -> dict[str, Any]:
-        """The contract's record of a round, by field."""
+        """What the contract stores of a round, by name."""
         values = self._connection.call("roundOf", round_index)
         fields = dict(zip(_round_field_names(), values, strict=True))
         if fields["phase"] == 0:
@@ -170,7 +170,7 @@ class LedgerReader:
     # ---- the whole ----------------------------------------------------------------------------------------------
 
     def base_id(self) -> bytes:
-        """32 bytes; the model that the next round starts from."""
+        """32 bytes; identifies the model that the next round starts from."""
         return bytes(self._connection.call("baseId"))
 
     def rules(self) -> LedgerRules:
@@ -210,7 +210,7 @@ class LedgerReader:
         return sum(1 for _ in self.events(VoteCast))
 
     def privacy_events(self, hospital: Address) -> dict[int, PrivacyEvent]:
-        """What a hospital declared of each round that it committed in: what its epsilon is computed from."""
+        """The privacy events that a hospital declared, by round: what its epsilon is computed from."""
         account = to_canonical_address(hospital).rjust(32, b"\0")
         committed = self._events([_selectors(UpdateCommitted), [], [account]])
         return {
@@ -221,7 +221,7 @@ class LedgerReader:
         """The contract's events of one kind, in the order of the chain.
 
         Args:
-            kind: Which; only this one is asked for.
+            kind: The type of the wanted events; the node is asked for no others.
             round_index: Only this round's, where given.
 
         Raises:
@@ -243,7 +243,7 @@ class LedgerReader:
         return self._events(())
 
     def _events(self, topics: Sequence[Sequence[bytes]]) -> Iterator[LedgerEvent]:
-        """The contract's events whose topics are among those given by place: the node leaves out the others."""
+        """The contract's events with these topics by place; the node filters out the others."""
         for log in self._connection.logs(topics):
             found = tuple(bytes(topic) for topic in log["topics"])
             event = read_event(found, bytes(log["data"]), int(log["blockNumber"]), bytes(log["transactionHash"]))
@@ -263,6 +263,6 @@ def _selectors(*kinds: type[LedgerEvent]) -> list[bytes]:
 
 
 def _round_field_names() -> list[str]:
-    """Fields of the contract's record of a round, in order."""
+    """Names of the values that the contract stores of a round, in order."""
     entry = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")
     return [field["name"] for field in entry["outputs"][0]["components"]]

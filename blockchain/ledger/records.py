@@ -1,4 +1,4 @@
-"""What the ledger says about rounds, as values."""
+"""Values that are read from the ledger: roster entries, rules, key in force, a round's opening, phase and outcome."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from fedward.types import Address
 
 
 class RoundPhase(Enum):
-    """Where a round stands; it only ever moves to a later one, and the last three are final."""
+    """How far a round is; it only ever moves to a later phase, and the last three are final."""
 
     OPEN = 1
     VOTING = 2
@@ -76,9 +76,9 @@ class RoundOpening:
     Attributes:
         round_index: From 1.
         ledger_head: 32 bytes; the running hash right after the opening.
-        base_id: 32 bytes; the model that the round starts from.
-        context_fingerprint: 32 bytes; the key that updates are encrypted under.
-        roster: Who takes part.
+        base_id: 32 bytes; identifies the model that the round starts from.
+        context_fingerprint: 32 bytes; identifies the key that updates are encrypted under.
+        roster: The hospitals that take part.
         enrolled_total: Sum of their weights.
         submission_deadline: Unix seconds; the last at which an update is taken.
     """
@@ -94,12 +94,12 @@ class RoundOpening:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """Where a round stands, and what came of it.
+    """How far a round is: phase, votes, and which updates its aggregate includes.
 
     Attributes:
         round_index: From 1.
-        phase: Where it stands.
-        base_id: 32 bytes; the model that it started from.
+        phase: How far the round is.
+        base_id: 32 bytes; identifies the model that the round started from.
         aggregate_hash: 32 bytes; zeros until submissions are closed.
         included: Places on the roster whose updates are in the aggregate.
         included_weight: Sum of their weights.

@@ -1,4 +1,4 @@
-"""How a transaction gets into a block, and stays there: lost answers, restarted nodes and reorganizations included."""
+"""Sending transactions: each gets into a block and stays there, despite lost answers, restarts and reorganizations."""
 
 import logging
 import threading
@@ -43,13 +43,14 @@ class _OvertakenError(Exception):
 class Sender:
     """Signs, sends and waits for the transactions of one connection, one after the other.
 
-    Errors of the node and of the way to it come out as web3 and requests raise them; whoever owns the connection
-    words them.
+    Errors of the node and of the network are raised as web3 and requests raise them; `Connection` turns them into
+    `LedgerError`s.
 
     Args:
         web3: The node.
         chain_id: The node's chain.
-        outbox: Where transactions are kept until they are certain; None: only in memory, until they are mined.
+        outbox: Keeps transactions until they are certain to stay; None: they are kept in memory only, until they are in
+            a block.
 
     Guarantees:
         1. With an outbox, a transaction is on the disk before the node sees it. After a crash it is sent again as it
@@ -66,10 +67,11 @@ class Sender:
         self._fees: tuple[float, int, int] = (0.0, 0, 0)
 
     def send(self, identity: Identity, fields: TxParams, what: str) -> TxReceipt:
-        """Try a transaction without recording it, then sign, send and wait for it.
+        """Estimate a transaction's gas, where a refusal by the contract shows; then sign, send and wait for it.
 
         Raises:
-            LedgerError: it failed in its block, is in no block after `RECEIPT_TIMEOUT_S`, or others use the account.
+            LedgerError: the transaction failed in its block, is in no block after `RECEIPT_TIMEOUT_S`, or others use
+                the account.
             ResourceError: another process is sending from the outbox, or it cannot be written.
         """
         sender = Web3.to_checksum_address(identity.address)
@@ -86,17 +88,17 @@ class Sender:
         return receipt
 
     def settle(self, account: Address | None = None) -> tuple[bytes, ...]:
-        """Send again what the outbox keeps and the chain does not have, and wait until it is in blocks.
+        """Send again the outbox's transactions that the chain does not have, and wait until they are in blocks.
 
         Args:
-            account: Whose transactions they must be; None: anybody's.
+            account: The account that all of them must be from; None: any account.
 
         Returns:
             Hashes of the transactions that were sent again, in order.
 
         Raises:
-            LedgerError: another transaction took a kept one's nonce, or the outbox is damaged, or another
-                chain's or account's.
+            LedgerError: another transaction took the nonce of a kept one, or the outbox is damaged or belongs to
+                another chain or account.
             ResourceError: another process is sending from the outbox.
         """
         with self._sending, self._held():
@@ -112,7 +114,7 @@ class Sender:
     def _broadcast(self, identity: Identity, fields: TxParams, gas: int, what: str) -> SentTransaction:
         """Sign and send under the next nonce.
 
-        Without an outbox, somebody else may send from the account too: then the next nonce is tried.
+        Without an outbox, another process may use the account and take the nonce: then the next one is tried.
         """
         for _ in range(1 if self._outbox else NONCE_TRIES):
             transaction = self._sign(identity, fields, gas)
@@ -126,7 +128,7 @@ class Sender:
                 continue
             except Web3RPCError:
                 if self._outbox and not self._is_known(transaction):
-                    self._outbox.remove(transaction)  # refused, and said so: it must not be tried for ever
+                    self._outbox.remove(transaction)  # the node refused it: it must not be sent for ever
                 raise
             return transaction
         raise LedgerError(
@@ -173,7 +175,7 @@ class Sender:
                 raise _OvertakenError from error
 
     def _await(self, transaction: SentTransaction, what: str) -> TxReceipt:
-        """Wait until a transaction is in a block; sent again now and then, for the node may have lost it."""
+        """Wait until a transaction is in a block; send it again now and then, because the node may have lost it."""
         began = pushed = time.monotonic()
         while (receipt := self._receipt(transaction)) is None:
             now = time.monotonic()
@@ -194,7 +196,7 @@ class Sender:
     # ---- the outbox ---------------------------------------------------------------------------------------------
 
     def _settle(self, account: Address | None) -> tuple[bytes, ...]:
-        """Bring what is kept back onto the chain. Needs the outbox to be held."""
+        """Send again what is kept and not on the chain. Its caller holds the outbox."""
         kept = self._outbox.entries() if self._outbox else []
         self._check_owner(kept, account)
         # A chain that has an account's latest transaction has all before it: one question is enough, as a rule.
@@ -223,7 +225,7 @@ class Sender:
                 )
 
     def _forget_settled(self) -> None:
-        """Remove what lies deep enough. Newer ones stay until others follow them: their depth is not even asked for."""
+        """Remove the oldest transactions once enough blocks lie on top; the last `confirmations` always stay."""
         if not self._outbox:
             return
         kept = self._outbox.entries()
@@ -261,7 +263,7 @@ class Sender:
         return price, tip
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
-        """Ask again for a while where the node is not there, or says that it is about to be back."""
+        """Repeat an action for a while where the node cannot be reached, or says that it is starting."""
         deadline = time.monotonic() + SEND_PATIENCE_S
         while True:
             try:
@@ -282,7 +284,7 @@ def _is_temporary(error: Exception) -> bool:
 
 
 def _taken(transaction: SentTransaction) -> LedgerError:
-    """What it means when somebody else's transaction stands where a kept one stood."""
+    """The error where somebody else's transaction has the nonce of a kept one."""
     return LedgerError(
         f"The account {transaction.sender} sent another transaction {transaction.nonce} than the one kept here.",
         "Find out who else uses the account's key; then delete that file from the outbox.",

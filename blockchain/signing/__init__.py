@@ -1,1 +1,1 @@
-"""What the parties sign, and how a signature is checked."""
+"""Signatures: what the parties sign (EIP-712), and how the signer is recovered."""

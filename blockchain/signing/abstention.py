@@ -1,9 +1,10 @@
-"""How a hospital sits a round out without making the others wait: it commits to having no update.
+"""Abstention: how a hospital without an update signs that it gives none, so that the others need not wait for it.
 
 The contract closes a round before its deadline only if everybody on the roster has committed. A hospital whose privacy
 budget is spent therefore signs a commitment to a few bytes that name the hospital and the round's opening, and no
-ciphertext. The server relays it and excludes it by reason, so the ledger tells in public who gave nothing, and when.
-The hospital stays on the roster: it votes, takes over accepted models, and needs no new key.
+ciphertext. The server relays this commitment and then excludes it with its reason, so the ledger shows in public who
+gave no update, and when. The hospital stays on the roster: it votes, catches up to accepted models, and needs no new
+key.
 """
 
 from eth_utils.address import to_canonical_address
@@ -16,17 +17,17 @@ from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment
 
 NOTHING_SPENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 _MAGIC = b"fedward has no update\n"
-ABSTENTION_BYTES = len(_MAGIC) + 32 + 20  # far less than a ciphertext: nothing else can be in it
+ABSTENTION_BYTES = len(_MAGIC) + 32 + 20  # too short for a ciphertext
 
 
 def sign_abstention(opening: RoundOpening, weight: int, ledger: LedgerPlace, identity: Identity) -> SignedCommitment:
-    """Sign that this hospital gives nothing in this round; the same bytes however often it is asked.
+    """Sign that this hospital gives no update in this round; the same bytes however often it is called.
 
     Args:
         opening: The open round.
         weight: The hospital's enrolled weight.
-        ledger: Where the round is.
-        identity: Whose word it is.
+        ledger: The chain and contract of the round.
+        identity: The hospital's keys.
     """
     commitment = Commitment(
         chain_id=ledger.chain_id,
@@ -45,7 +46,7 @@ def sign_abstention(opening: RoundOpening, weight: int, ledger: LedgerPlace, ide
 
 
 def is_abstention(commitment: Commitment, roster: frozenset[Address]) -> bool:
-    """Whether a commitment is one to no update, of somebody on the roster."""
+    """Whether a commitment is the abstention of a hospital on this roster."""
     return (
         commitment.hospital in roster
         and (commitment.update_bytes, commitment.event) == (ABSTENTION_BYTES, NOTHING_SPENT)
@@ -54,5 +55,5 @@ def is_abstention(commitment: Commitment, roster: frozenset[Address]) -> bool:
 
 
 def _root(hospital: Address, ledger_head: bytes) -> bytes:
-    """What stands in place of the ciphertexts' Merkle root: another one in each round, for each hospital."""
+    """Stands in place of the ciphertexts' Merkle root; different for each round and each hospital."""
     return merkle_root([sha256(_MAGIC + ledger_head + to_canonical_address(hospital))])

@@ -1,4 +1,4 @@
-"""Checkpoints: a hospital's signed word on where the ledger stood, so that nobody cuts or rewrites it unnoticed."""
+"""Checkpoints: a hospital signs where the ledger stood, so that cutting or rewriting the ledger is noticed."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Checkpoint:
 
     Attributes:
         chain_id, contract: Which ledger.
-        hospital: Who saw it, and signs.
+        hospital: The hospital that saw it, and signs.
         round_index: The latest round then; 0 before the first.
         height: Number of the last block.
         block_hash: 32 bytes; that block's hash.
@@ -53,7 +53,7 @@ def sign_checkpoint(checkpoint: Checkpoint, identity: Identity) -> SignedCheckpo
 
 
 def recover_checkpoint_signer(signed: SignedCheckpoint) -> Address | None:
-    """Who signed a checkpoint; None where the signature is none at all."""
+    """Who signed a checkpoint; None where the signature is malformed."""
     return recover(checkpoint_message(signed.checkpoint), signed.signature)
 
 

@@ -1,4 +1,4 @@
-"""EIP-712: what a hospital signs, readable in any wallet, and bound to one chain and one contract."""
+"""EIP-712 signatures of commitments and votes: readable in any wallet, bound to one chain and one contract."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ _VOTE_FIELDS = {
 
 
 class LedgerPlace(Protocol):
-    """Where a signature is meant for."""
+    """The chain and contract that a signature is bound to."""
 
     @property
     def chain_id(self) -> int:
@@ -63,11 +63,11 @@ class LedgerPlace(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a hospital says about a candidate.
+    """A hospital's judgment of a candidate.
 
     Attributes:
-        accept: Whether it takes the candidate.
-        candidate_digest: 32 bytes; digest of the weights that it decrypted.
+        accept: Whether the hospital accepts the candidate.
+        candidate_digest: 32 bytes; digest of the candidate's weights, which the hospital decrypted.
         evidence_hash: 32 bytes; hash of the reports behind the verdict.
     """
 
@@ -79,7 +79,7 @@ class Verdict:
 def commit(
     encrypted: EncryptedUpdate, opening: RoundOpening, ledger: LedgerPlace, identity: Identity
 ) -> SignedCommitment:
-    """Stage 5: sign what is about to leave the hospital, for this round of this ledger only.
+    """Stage 5, commit: sign what is about to leave the hospital, for this round of this ledger only.
 
     Raises:
         LedgerError: a value of the privacy event cannot be recorded.
@@ -121,7 +121,7 @@ def sign_commitment(commitment: Commitment, identity: Identity) -> SignedCommitm
 
 
 def recover_commitment_signer(signed: SignedCommitment) -> Address | None:
-    """Who signed a commitment; None where the signature is none at all."""
+    """Who signed a commitment; None where the signature is malformed."""
     return recover(commitment_message(signed.commitment), signed.signature)
 
 
@@ -166,7 +166,7 @@ def domain(chain_id: int, contract: Address) -> dict[str, Any]:
 
 
 def members(fields: dict[str, str]) -> list[dict[str, str]]:
-    """A struct's fields as EIP-712 lists them."""
+    """A struct's members as EIP-712 lists them."""
     return [{"name": name, "type": kind} for name, kind in fields.items()]
 
 

@@ -1,7 +1,7 @@
-"""EIP-712 digests of the contract's structs as they lie in a call, whatever is in them, and who signed them.
+"""EIP-712 digests of structs in contract calls, and recovery of their signers, exactly as the contract does both.
 
-`blockchain.signing.signatures` is for what a hospital is about to sign. This is for calls by anybody, with values that
-no hospital would sign, and does exactly what the contract does with them.
+`blockchain.signing.signatures` is for what a hospital is about to sign. This module is for judging calls by anybody,
+whose structs may have values that no hospital would sign.
 """
 
 import functools
@@ -73,7 +73,7 @@ def _digest(domain: bytes, struct_hash: bytes) -> bytes:
 
 @functools.cache
 def _commitment_types() -> tuple[list[str], bytes, list[str], bytes]:
-    """Kinds of all fields but the privacy event and the type's hash, then the same of the privacy event."""
+    """ABI types of all members but the privacy event, and the struct type's hash; then both for the privacy event."""
     fields = _struct("submitUpdate")
     privacy = fields[-1]["components"]
     privacy_type = _type("PrivacyEvent", privacy)
@@ -84,13 +84,13 @@ def _commitment_types() -> tuple[list[str], bytes, list[str], bytes]:
 
 @functools.cache
 def _vote_types() -> tuple[list[str], bytes]:
-    """Kinds of the fields, and the type's hash."""
+    """ABI types of the members, and the struct type's hash."""
     fields = _struct("castVote")
     return _kinds(fields), keccak(text=_type("Vote", fields))
 
 
 def _struct(function: str) -> list[AbiEntry]:
-    """Fields of the struct that a function takes."""
+    """Members of the struct that a function takes."""
     entry = next(entry for entry in load_artifact().abi if entry.get("name") == function)
     fields: list[AbiEntry] = entry["inputs"][0]["components"]
     return fields
@@ -102,5 +102,5 @@ def _type(name: str, fields: Sequence[AbiEntry]) -> str:
 
 
 def _kinds(fields: Sequence[AbiEntry]) -> list[str]:
-    """The fields' ABI types."""
+    """The members' ABI types."""
     return [field["type"] for field in fields]

@@ -1,1 +1,1 @@
-"""The contract's rules a second time, in Python: the oracle of its tests, and the judge of the audit."""
+"""The contract's twin: its rules implemented again in Python, to test the contract and to audit what it recorded."""

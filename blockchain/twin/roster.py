@@ -1,4 +1,4 @@
-"""Roles, roster and key of the contract a second time; `blockchain.twin.rounds` adds the rounds."""
+"""The twin's roles, roster and key epochs; `blockchain.twin.rounds` adds the rounds."""
 
 from typing import Any
 
@@ -25,14 +25,14 @@ from blockchain.twin.values import (
 
 
 class RosterModel:
-    """The part of a ledger that stands still while a round runs, and the running head over all of its events.
+    """Roles, roster and key of a ledger, and the ledger head over all of its events.
 
     Attributes:
         head: 32 bytes; the ledger head.
-        roster: Everybody who ever was on it, by place.
+        roster: Every hospital that ever was on it, by place.
         key_context: Epoch, context fingerprint (zeros while not set), dealer (zeros while none is named).
         rounds: By number, from 1, without a gap.
-        roles: Who has which.
+        roles: Pairs of a role and an account that has it.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class RosterModel:
         self._used_contexts: set[bytes] = set()
         self._shapes = {shape.name: shape for shape in load_artifact().events().values()}
         self._told: list[ModelEvent] = []
-        self._sender, self._timestamp = NOBODY, 0  # of the call that runs
+        self._sender, self._timestamp = NOBODY, 0  # of the call that is being executed
 
     # ---- the roster and its key ---------------------------------------------------------------------------------
 

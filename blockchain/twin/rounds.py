@@ -1,4 +1,4 @@
-"""The contract's rules a second time, in Python: the oracle of the contract's tests, and the judge of the audit."""
+"""The twin `LedgerModel`: the contract's rules in Python, as the oracle of its tests and the judge of the audit."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -51,13 +51,13 @@ class LedgerModel(RosterModel):
         chain_id, contract: What signatures are bound to.
         rules: The rules of every round.
         head: 32 bytes; the ledger head.
-        base_id: 32 bytes; the model that the next round starts from.
-        roster: Everybody who ever was on it, by place.
+        base_id: 32 bytes; identifies the model that the next round starts from.
+        roster: Every hospital that ever was on it, by place.
         key_context: Epoch, context fingerprint (zeros while not set), dealer (zeros while none is named).
         rounds: By number, from 1, without a gap.
-        roles: Who has which.
+        roles: Pairs of a role and an account that has it.
         update_rounds, aggregate_rounds: In which round a hash was recorded.
-        deployment_events: What the constructor told.
+        deployment_events: The events that the constructor emitted.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class LedgerModel(RosterModel):
         return self._take()
 
     def copy(self) -> "LedgerModel":
-        """A ledger that goes its own way from here; its rounds and members are values, so nothing is shared."""
+        """A copy that changes independently of this ledger; rounds and members are immutable, so both may hold them."""
         twin = LedgerModel.__new__(LedgerModel)
         for name, value in vars(self).items():
             setattr(twin, name, value.copy() if isinstance(value, list | dict | set) else value)
@@ -295,10 +295,10 @@ class LedgerModel(RosterModel):
             self._tell("RoundAborted", number, name_word(reason))
 
     def _outcome(self, number: int, current: ModelRound) -> int:
-        """How a round that is voted on ends now; refused while votes still to come could change it."""
+        """How a round that is voted on would end now; refused while votes still to come could change that."""
         accepts, rejects, votes = current.accepts, current.rejects, current.accepts + current.rejects
         in_time = self._timestamp <= current.voting_deadline
-        # The rules, tried on every way in which those who have not voted yet may still vote.
+        # Judge the round for every way in which the hospitals that have not voted yet may still vote.
         to_come = current.roster_mask.bit_count() - votes if in_time else 0
         outcomes = {
             _judge(current, accepts + more_accepts, rejects + more_rejects)
@@ -348,7 +348,7 @@ class LedgerModel(RosterModel):
             raise Refused("WrongSigner", hospital.lower(), signer)
 
     def _check_unused(self, root: bytes) -> None:
-        """Refuse a hash that is on record, as an update's or as an aggregate's."""
+        """Refuse a hash that was recorded before, as an update's or as an aggregate's."""
         used_in = self.update_rounds.get(root) or self.aggregate_rounds.get(root)
         if used_in:
             raise Refused("HashAlreadyUsed", root, used_in)

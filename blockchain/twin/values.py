@@ -1,4 +1,4 @@
-"""What the second implementation of the contract is made of: its values, its refusals, its small checks."""
+"""The twin's values (roster places, rounds, events), its refusals as the contract's custom errors, and small checks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Refused(Exception):  # noqa: N818 - reads as what the contract did; it is 
 
     Attributes:
         reason: Name of its custom error.
-        fields: That error's fields, in order; addresses in lower case.
+        fields: That error's arguments, in order; addresses in lower case.
     """
 
     def __init__(self, name: str, *fields: Any) -> None:
@@ -36,7 +36,7 @@ class Refused(Exception):  # noqa: N818 - reads as what the contract did; it is 
 
 
 class ModelEvent(NamedTuple):
-    """What the contract would tell: the event's name, and its fields by name, the ledger head last."""
+    """An event that the contract would emit: its name, and its arguments by name, the ledger head last."""
 
     name: str
     values: Mapping[str, Any]
@@ -51,7 +51,7 @@ class ModelMember(NamedTuple):
 
 
 class ModelRound(NamedTuple):
-    """A round, with the fields of `roundOf` in their order; masks have bit i set for place i on the roster."""
+    """A round, with the members of `roundOf` in their order; masks have bit i set for place i on the roster."""
 
     phase: int = NO_ROUND
     reject_quorum: int = 0
@@ -74,24 +74,24 @@ class ModelRound(NamedTuple):
 
 
 def name_word(name: str) -> bytes:
-    """A short name as a word."""
+    """A short name as a word of 32 bytes."""
     return name.encode().ljust(32, b"\0")
 
 
 def check_not_zero(field: str, word: bytes) -> None:
-    """Refuse a word that must carry something."""
+    """Refuse a word of zeros."""
     if word == NO_WORD:
         raise Refused("ZeroValue", name_word(field))
 
 
 def check_equal(error: str, expected: object, given: object) -> None:
-    """Refuse, by this error, another value than the one that is on record."""
+    """Refuse with this error, if the given value is not the expected one."""
     if given != expected:
         raise Refused(error, expected, given)
 
 
 def check_exclusions(expected_mask: int, exclusions: Exclusions) -> None:
-    """Refuse exclusions that name anything but each of these places once, with a reason."""
+    """Refuse exclusions unless they name each of these places once, with a reason, and no other place."""
     named_mask = 0
     for index, reason in exclusions:
         # Places from 128 on have no bit: the contract's shift loses it.
@@ -104,7 +104,7 @@ def check_exclusions(expected_mask: int, exclusions: Exclusions) -> None:
 
 
 def resolve_quorum(quorum: int, active: int) -> int:
-    """A rule's number of votes; more than half of the roster where the rule says 0."""
+    """The number of votes that a rule asks for; more than half of the roster where the rule says 0."""
     if quorum > active:
         raise Refused("QuorumAboveRoster", quorum, active)
     return quorum or active // 2 + 1
