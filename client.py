@@ -6,7 +6,9 @@ messages, since several hospitals may share it. A hospital answers one message a
 twice leads to one update and one vote.
 """
 
+import functools
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -100,7 +102,6 @@ class Hospital:
     folder: HospitalFolder
     membership: Membership
     settings: Settings
-    partition: Partition
     identity: Identity
     keys: HeldKeys
     ledger: Ledger
@@ -126,22 +127,23 @@ class Hospital:
         identity = Identity.load(folder.identity)
         ledger = Ledger.attach(folder.ledger_url(), membership.contract, identity, membership.chain_id)
         ledger.check_rules(settings.ledger)
-        return cls(
-            folder,
-            membership,
-            settings,
-            load_partition(folder.partition),
-            identity,
-            HeldKeys(folder),
-            ledger,
-        )
+        return cls(folder, membership, settings, identity, HeldKeys(folder), ledger)
 
     def close(self) -> None:
         """Close the connection to the ledger's node."""
         self.ledger.close()
 
-    def join_round(self, round_index: int, phase: RoundPhase) -> RoundOpening:
-        """Check that a round is the one that this hospital should work on now; returns how the round was opened.
+    @functools.cached_property
+    def partition(self) -> Partition:
+        """The hospital's images, read when they are first needed: a round that it refuses costs no reading.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        return load_partition(self.folder.partition)
+
+    def join_round(self, round_index: int, phase: RoundPhase) -> tuple[RoundOpening, RoundRecord]:
+        """Check that a round is the one that this hospital should work on now; returns what the ledger says of it.
 
         Raises:
             VerificationError: the ledger is not the one that this hospital joined and last saw, another round or
@@ -150,14 +152,13 @@ class Hospital:
         """
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
-        latest, record = self.ledger.latest_round(), self.ledger.round(round_index)
+        latest, (opening, record) = self.ledger.latest_round(), self.ledger.opening_and_round(round_index)
         if round_index != latest or record.phase is not phase:
             raise VerificationError(
                 f"The server asks about round {round_index}, which is {record.phase.name.lower()} on the ledger, "
                 f"whose last round is {latest}.",
                 "Compare this hospital's checkpoints with the others'.",
             )
-        opening = self.ledger.opening(round_index)
         if opening.context_fingerprint != self.public.fingerprint:
             raise VerificationError(
                 f"Round {round_index} is under another key than the latest that {self.membership.hospital} has taken.",
@@ -168,7 +169,7 @@ class Hospital:
                 f"The roster of round {round_index} is not the one that {self.membership.hospital} joined.",
                 "Ask the consortium who was added, removed or given another weight.",
             )
-        return opening
+        return opening, record
 
     @property
     def public(self) -> PublicContext:
@@ -191,7 +192,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
            caller holds the folder's lock.
     """
     settings, clock = hospital.settings, Stopwatch()
-    opening = hospital.join_round(round_index, RoundPhase.OPEN)
+    opening, _ = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
     if stored and stored[0].commitment.ledger_head == opening.ledger_head:
         return Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
@@ -231,7 +232,7 @@ def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:
 
 def abstain(hospital: Hospital, round_index: int) -> SignedCommitment:
     """Sign that this hospital gives no update, so that nobody waits for it: what it does once its budget is spent."""
-    opening = hospital.join_round(round_index, RoundPhase.OPEN)
+    opening, _ = hospital.join_round(round_index, RoundPhase.OPEN)
     return sign_abstention(opening, hospital.membership.weight, hospital.ledger, hospital.identity)
 
 
@@ -241,11 +242,11 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     An aggregate that is on the ledger but decodes to no model gets a vote against it.
     """
     settings, clock = hospital.settings, Stopwatch()
-    opening, record = hospital.join_round(round_index, RoundPhase.VOTING), hospital.ledger.round(round_index)
+    opening, record = hospital.join_round(round_index, RoundPhase.VOTING)
     model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
-        candidate = _decrypt(hospital, model, round_index, aggregates)
+        candidate = _decrypt(hospital, model, opening, record, aggregates.get(round_index, ()))
     if isinstance(candidate, DecodeFailure):
         signed = _vote(hospital, record, candidate, NO_CANDIDATE)
         return _ballot(hospital, opening, signed, empty_histogram(len(hospital.partition.findings)), clock)
@@ -311,11 +312,10 @@ class Scorer:
 
 
 def _decrypt(
-    hospital: Hospital, model: GlobalModel, round_index: int, aggregates: wire.Aggregates
+    hospital: Hospital, model: GlobalModel, opening: RoundOpening, record: RoundRecord, chunks: Sequence[bytes]
 ) -> Candidate | DecodeFailure:
     """The candidate, or why there is none: the aggregate is the one on the ledger, but does not decode."""
-    chunks = aggregates.get(round_index, ())
     try:
-        return candidate_model(model, chunks, round_index, hospital.ledger, hospital.keys, hospital.settings)
+        return candidate_model(model, chunks, opening, record, hospital.keys, hospital.settings)
     except EncryptionError as error:
         return DecodeFailure(str(error))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RoundPhase
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
 from fedward.folders.hospital import Candidate, HospitalFolder
@@ -29,8 +29,8 @@ class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
 def candidate_model(
     model: GlobalModel,
     chunks: Sequence[bytes],
-    round_index: int,
-    ledger: Ledger,
+    opening: RoundOpening,
+    record: RoundRecord,
     opener: SumOpener,
     settings: Settings,
 ) -> Candidate:
@@ -39,8 +39,8 @@ def candidate_model(
     Args:
         model: The model that the round started from.
         chunks: The aggregate's ciphertexts, as handed out by the server.
-        round_index: The round.
-        ledger: Where the aggregate's hash, its included weight and the roster are recorded.
+        opening: How the ledger opened the round: its roster.
+        record: What the ledger says of it: the aggregate's hash and included weight.
         opener: Decrypts the aggregate.
         settings: The packing plan and the server optimizer follow from them.
 
@@ -51,7 +51,7 @@ def candidate_model(
         EvidenceError: the hospital lacks the key of this round, or the model's moments are not those of the server
             optimizer.
     """
-    opening, record = ledger.opening(round_index), ledger.round(round_index)
+    round_index = opening.round_index
     if len(record.included) < settings.ledger.min_included:
         raise VerificationError(
             f"The aggregate of round {round_index} holds {len(record.included)} updates, "
@@ -106,7 +106,7 @@ def catch_up(
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
-            made = candidate_model(model, aggregates[index], index, ledger, opener, settings)
+            made = candidate_model(model, aggregates[index], ledger.opening(index), record, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.save_model(model)
         if model.base_id == base_id:
@@ -122,9 +122,10 @@ def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:
     """
     accepted: list[int] = []
     for index in range(ledger.latest_round(), 0, -1):
-        if ledger.round(index).phase is RoundPhase.ACCEPTED:
+        record = ledger.round(index)
+        if record.phase is RoundPhase.ACCEPTED:
             accepted.insert(0, index)
-        if ledger.opening(index).base_id == base_id:
+        if record.base_id == base_id:
             return accepted
     raise _history_differs()
 

@@ -110,7 +110,18 @@ class LedgerReader:
 
     def opening(self, round_index: int) -> RoundOpening:
         """What was fixed when a round was opened."""
+        return self._opening(round_index, self._round_fields(round_index))
+
+    def round(self, round_index: int) -> RoundRecord:
+        """How far a round is and how it ended."""
+        return _record(round_index, self._round_fields(round_index))
+
+    def opening_and_round(self, round_index: int) -> tuple[RoundOpening, RoundRecord]:
+        """What `opening` and `round` say, asked for once and so of one moment."""
         fields = self._round_fields(round_index)
+        return self._opening(round_index, fields), _record(round_index, fields)
+
+    def _opening(self, round_index: int, fields: dict[str, Any]) -> RoundOpening:
         members, active = self._connection.call("roster"), decode_mask(fields["rosterMask"])
         return RoundOpening(
             round_index=round_index,
@@ -120,27 +131,6 @@ class LedgerReader:
             roster=tuple(RosterEntry(index, as_address(members[index][0]), int(members[index][1])) for index in active),
             enrolled_total=int(fields["enrolledTotal"]),
             submission_deadline=int(fields["submissionDeadline"]),
-        )
-
-    def round(self, round_index: int) -> RoundRecord:
-        """How far a round is and how it ended."""
-        fields = self._round_fields(round_index)
-        return RoundRecord(
-            round_index=round_index,
-            phase=RoundPhase(fields["phase"]),
-            base_id=bytes(fields["baseId"]),
-            aggregate_hash=bytes(fields["aggregateHash"]),
-            included=decode_mask(fields["includedMask"]),
-            included_weight=int(fields["includedWeight"]),
-            enrolled_total=int(fields["enrolledTotal"]),
-            submissions=len(decode_mask(fields["submittedMask"])),
-            accepts=int(fields["accepts"]),
-            rejects=int(fields["rejects"]),
-            witnesses=int(fields["witnesses"]),
-            reject_quorum=int(fields["rejectQuorum"]),
-            min_votes=int(fields["minVotes"]),
-            submission_deadline=int(fields["submissionDeadline"]),
-            voting_deadline=int(fields["votingDeadline"]),
         )
 
     def _round_fields(self, round_index: int) -> dict[str, Any]:
@@ -260,6 +250,26 @@ def _selectors(*kinds: type[LedgerEvent]) -> list[bytes]:
     """The first topics of kinds of events."""
     names = {kind.__name__ for kind in kinds}
     return [selector for selector, shape in load_artifact().events().items() if shape.name in names]
+
+
+def _record(round_index: int, fields: dict[str, Any]) -> RoundRecord:
+    return RoundRecord(
+        round_index=round_index,
+        phase=RoundPhase(fields["phase"]),
+        base_id=bytes(fields["baseId"]),
+        aggregate_hash=bytes(fields["aggregateHash"]),
+        included=decode_mask(fields["includedMask"]),
+        included_weight=int(fields["includedWeight"]),
+        enrolled_total=int(fields["enrolledTotal"]),
+        submissions=len(decode_mask(fields["submittedMask"])),
+        accepts=int(fields["accepts"]),
+        rejects=int(fields["rejects"]),
+        witnesses=int(fields["witnesses"]),
+        reject_quorum=int(fields["rejectQuorum"]),
+        min_votes=int(fields["minVotes"]),
+        submission_deadline=int(fields["submissionDeadline"]),
+        voting_deadline=int(fields["votingDeadline"]),
+    )
 
 
 def _round_field_names() -> list[str]:

@@ -120,16 +120,6 @@ def sign_commitment(commitment: Commitment, identity: Identity) -> SignedCommitm
     return SignedCommitment(commitment, identity.sign_message(commitment_message(commitment)))
 
 
-def recover_commitment_signer(signed: SignedCommitment) -> Address | None:
-    """Who signed a commitment; None where the signature is malformed."""
-    return recover(commitment_message(signed.commitment), signed.signature)
-
-
-def recover_vote_signer(signed: SignedVote) -> Address | None:
-    """Who signed a vote; None where the signature is none at all."""
-    return recover(vote_message(signed.vote), signed.signature)
-
-
 def commitment_message(commitment: Commitment) -> SignableMessage:
     """The typed data of a commitment."""
     content = {

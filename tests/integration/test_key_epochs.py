@@ -100,10 +100,10 @@ def does_not_open(federation: Federation, round_index: int, secret: SecretContex
     other = HospitalFolder.create(federation.folder.path.parent / f"other-{round_index}")
     other.save_secret_key(HeldKey(1, secret.public.fingerprint), secret.to_bytes())
     with pytest.raises(EvidenceError, match=f"no secret key {opening.context_fingerprint.hex()}"):
-        candidate_model(model, chunks, round_index, ledger, HeldKeys(other), settings)
+        candidate_model(model, chunks, *ledger.opening_and_round(round_index), HeldKeys(other), settings)
     other.save_secret_key(HeldKey(2, opening.context_fingerprint), secret.to_bytes())
     with pytest.raises(VerificationError, match=f"under key .*by that name is {secret.public.fingerprint.hex()}"):
-        candidate_model(model, chunks, round_index, ledger, HeldKeys(other), settings)
+        candidate_model(model, chunks, *ledger.opening_and_round(round_index), HeldKeys(other), settings)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     with pytest.raises(EncryptionError):
         decrypt(chunks, plan, secret, len(record.included))
@@ -138,7 +138,7 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
     old, keys = absent.held_keys()[-1], HeldKeys(absent)
     base_id, ledger, settings = federation.ledger.base_id(), federation.ledger, federation.settings
     with pytest.raises(EvidenceError, match="no secret key"):
-        candidate_model(absent.load_model(), aggregates[2], 2, ledger, keys, settings)
+        candidate_model(absent.load_model(), aggregates[2], *ledger.opening_and_round(2), keys, settings)
     take_key(absent, ledger, federation.folder.server.keys)
     assert [key.epoch for key in absent.held_keys()] == [1, 2]
     # Without the old key the way is barred, and said so; with it the hospital has the others' model, bit for bit.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blockchain.identity import Identity
 from blockchain.ledger.records import RosterEntry, RoundOpening
-from blockchain.signing.signatures import commit, commitment_message, recover_commitment_signer, sign_commitment
+from blockchain.signing.signatures import commit, commitment_message, recover, sign_commitment
 from fedward.errors import UsageError
 from fedward.files import merkle_root, sha256
 from fedward.types import Address, Commitment, EncryptedUpdate
@@ -85,7 +85,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_the_signer_is_recovered(identity: Identity) -> None:
     signed = sign_commitment(commitment(identity.address), identity)
     assert len(signed.signature) == 65
-    assert recover_commitment_signer(signed) == identity.address
+    assert recover(commitment_message(signed.commitment), signed.signature) == identity.address
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_signer_is_recovered(identity: Identity) -> None:
 def test_every_field_is_signed(identity: Identity, change: dict[str, Any]) -> None:
     signed = sign_commitment(commitment(identity.address), identity)
     altered = dataclasses.replace(signed.commitment, **change)
-    assert recover_commitment_signer(dataclasses.replace(signed, commitment=altered)) != identity.address
+    assert recover(commitment_message(altered), signed.signature) != identity.address
 
 
 def test_every_field_is_tried_above() -> None:
@@ -123,7 +123,7 @@ def test_every_field_is_tried_above() -> None:
 @given(st.binary(max_size=80))
 def test_bytes_from_outside_are_no_signature(identity: Identity, signature: bytes) -> None:
     signed = dataclasses.replace(sign_commitment(commitment(identity.address), identity), signature=signature)
-    assert recover_commitment_signer(signed) != identity.address
+    assert recover(commitment_message(signed.commitment), signed.signature) != identity.address
 
 
 def test_commit_binds_the_ciphertexts_to_round_and_ledger(identity: Identity) -> None:
@@ -141,7 +141,7 @@ def test_commit_binds_the_ciphertexts_to_round_and_ledger(identity: Identity) ->
         31337, CONTRACT, 3, identity.address, b"h" * 32, b"b" * 32, b"c" * 32,
         merkle_root([sha256(chunk) for chunk in chunks]), 16, 7, EVENT,
     )  # fmt: skip
-    assert recover_commitment_signer(signed) == identity.address
+    assert recover(commitment_message(signed.commitment), signed.signature) == identity.address
 
 
 def test_the_typed_data_is_what_a_wallet_shows(identity: Identity) -> None:
