@@ -1,6 +1,6 @@
-"""Stage 9, detect: what a hospital finds in a candidate with nothing but its own images.
+"""Stage 9, detect: the registry of detectors, and running them on a candidate model with a hospital's own images.
 
-A detector is a frozen dataclass around its options. `DETECTORS` has all of them.
+A detector is a frozen dataclass around its options. `DETECTORS` has all detectors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Detector(Protocol):
     name: ClassVar[str]
 
     def __init__(self, options: Any) -> None:
-        """Made from the options that are registered under its name."""
+        """Make the detector from the options that are registered under its name."""
         ...
 
     def inspect(self, view: Inspection, /) -> DetectorReport:

@@ -1,12 +1,12 @@
-"""What a hospital has at hand to judge a candidate model, and the part of it that each kind of detector sees.
+"""What detectors are given of a candidate model: images, scores and both models, in a view for each kind of detector.
 
 A detector says by the type of its argument what it looks at: one of the views below, or a Protocol of its own with
-other members of `Inspection`. mypy then holds that it reads nothing else. What costs time is computed when it is first
-asked for and kept for the next detector, so a view that nobody asks for costs nothing.
+other members of `Inspection`. mypy then holds that the detector reads nothing else. What costs time is computed when it
+is first asked for and kept for the next detector, so a view that nobody asks for costs nothing.
 
 Models of earlier rounds are in no view: a hospital keeps the model in force and the latest candidate, and no older
-weights. A detector that compares with them needs them kept first (`HospitalFolder.save_model`); they come in as one
-more member of `Inspection`, which `client.make_ballot` fills, with a view of its own.
+weights. For a detector that compares with older models, first keep their weights (`HospitalFolder.save_model`), then
+add a member to `Inspection`, which `client.make_ballot` fills, and a view with that member.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Models(Protocol):
 
     @property
     def candidate(self) -> ScoringModel:
-        """What would replace it."""
+        """The model that would replace it."""
         ...
 
 
@@ -79,14 +79,14 @@ class TrainingImages(Protocol):
 
 @dataclass(frozen=True)
 class Inspection:
-    """All of it; every view is a part of this.
+    """All that detectors can be given; every view is a part of this.
 
     Attributes:
         round_index: The round, from 1.
         validation: The hospital's validation images.
         load_training: Gives its training images; called once, when a detector first asks for them.
         current: The model in force.
-        candidate: What would replace it.
+        candidate: The model that would replace it.
     """
 
     round_index: int
@@ -102,10 +102,10 @@ class Inspection:
 
     @cached_property
     def current_logits(self) -> Vector:
-        """Of the validation images, by the model in force; scored once, whoever asks."""
+        """Logits of the validation images by the model in force; computed once, whoever asks."""
         return self.current(self.validation.pixels())
 
     @cached_property
     def candidate_logits(self) -> Vector:
-        """Of the validation images, by the candidate; scored once, whoever asks."""
+        """Logits of the validation images by the candidate; computed once, whoever asks."""
         return self.candidate(self.validation.pixels())

@@ -43,16 +43,16 @@ class ValidationLoss:
 
 
 def loss_rises(current: Vector, candidate: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """By how much each image's loss rises from one model to another, each with the offset of its logits that suits it.
+    """By how much each image's loss rises from the model in force to the candidate, each model's logits best offset.
 
     Where hospitals' shares of a finding differ, the first models of a federation lean to one class, however well they
-    rank images. That does no harm, since the decision threshold is calibrated anew for each model; it is no reason to
-    reject one. So a number is added to all logits of a model, of each finding, at which the hospital's loss is least.
-    Images of one class cannot tell a lean from a mistake: of such a finding losses are compared as they are.
+    rank images. That does no harm, since the decision threshold is calibrated anew for each model, and is no reason to
+    reject a candidate. So for each finding, the number at which the hospital's loss is least is added to all logits of
+    a model. Where all images are of one class, a lean cannot be told from a mistake: such a finding gets no offset.
 
     Args:
         current: Logits of the model in force, finite, shape (n, findings).
-        candidate: Of the candidate, likewise.
+        candidate: Logits of the candidate, likewise.
         labels: float32, shape (n, findings), each 0 or 1.
 
     Returns:
@@ -62,9 +62,9 @@ def loss_rises(current: Vector, candidate: Vector, labels: NDArray[np.float32]) 
 
 
 def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits plus a number for each finding at which the mean loss, balanced as `balanced_mean` does, is least.
+    """Logits plus, for each finding, the number at which the mean loss, balanced as `balanced_mean` does, is least.
 
-    In float64, in which the largest logits have room for it.
+    Computed in float64, in which the largest float32 logits plus that number do not overflow.
     """
     wide, shares = logits.astype(np.float64), labels.mean(axis=0, dtype=np.float64)
     weights = np.ones_like(wide)

@@ -1,8 +1,9 @@
-"""Stage 11, evaluate: how good a model is, on one set of images or summed over hospitals.
+"""Stage 11, evaluate: metrics on one set of images; score histograms, summed over hospitals, for AUC and thresholds.
 
-A hospital gives away two score histograms a finding and one sum of losses; from their sums follow the pooled
+A hospital shares two score histograms a finding and one sum of losses. Their sums over the hospitals give the pooled
 validation AUC and the decision thresholds. Bins are so narrow that a histogram tells its reader as much as the single
-scores would, though not whose they are: only `metrics.encrypted` hides it from the server (docs/THREAT_MODEL.md).
+scores would, though not whose they are: only `metrics.encrypted` hides a hospital's histogram from the server
+(docs/THREAT_MODEL.md).
 """
 
 from dataclasses import asdict, dataclass
@@ -70,10 +71,10 @@ class ScoreHistogram:
         )
 
     def capped(self, most: int) -> "ScoreHistogram":
-        """The same shape with at most so many images: what a hospital claims weighs no more than it is enrolled for.
+        """Scale the histogram to at most so many images, so that no hospital counts more than it is enrolled for.
 
-        Each finding's counts then add up to `most`. The running totals are scaled and not the counts, most of which are
-        0 or 1 in bins so narrow, and would all become 0. In Python's whole numbers, for their products may be large.
+        Each finding's counts then add up to `most`. The running totals are scaled, not the counts: most counts are 0 or
+        1 in bins so narrow, and would all become 0. Python's whole numbers are used, for the products may be large.
         """
         if self.n <= most:
             return self
@@ -90,7 +91,7 @@ class ScoreHistogram:
         """Area under the ROC curve, scores of one bin counted as ties; mean over the findings with both classes.
 
         Guarantees:
-            1. Of a finding it is off by no more than half the share of pairs (one image of each class) in one bin.
+            1. A finding's AUC is off by no more than half the share of pairs (one image of each class) in one bin.
         """
         areas = []
         for positive, negative in zip(self.positives, self.negatives, strict=True):
@@ -101,16 +102,17 @@ class ScoreHistogram:
         return float(np.mean(areas)) if areas else None
 
     def thresholds(self) -> tuple[float, ...]:
-        """Of each finding the score from which on an image is called positive: the best one on these images.
+        """For each finding, the score from which on an image is called positive: the best threshold on these images.
 
-        The best of one finding alone is the most accurate. Among several findings some are rare, and the most accurate
-        threshold of a rare one calls nobody ill; there the best has the largest sensitivity + specificity - 1 (Youden
-        1950, "Index for rating diagnostic tests"), so that the rarer class counts as much as the other.
+        With a single finding, the best threshold is the most accurate. Among several findings some are rare, and the
+        most accurate threshold of a rare finding calls nobody ill. So with several findings, the best threshold has the
+        largest sensitivity + specificity - 1 (Youden 1950, "Index for rating diagnostic tests"), and the rarer class
+        counts as much as the other.
 
         Guarantees:
             1. No other edge of a bin is better on these counts, by what `called_positive` makes of it; among equally
                good ones the middle one is taken.
-            2. Of a finding with one class or no images it is one half.
+            2. The threshold of a finding with one class or no images is one half.
             3. With several findings, a finding's threshold depends on its own counts alone.
         """
         youden = len(self.positives) > 1

@@ -1,4 +1,4 @@
-"""Confidence intervals of a model's figures, with patients as the independent units.
+"""Confidence intervals of AUC, accuracy and other shares, with patients, not images, as the independent units.
 
 Images of one patient resemble each other, so they are no independent draws: intervals by image would be too narrow.
 All intervals are two-sided, of 95 %, and follow from the figures' linear parts summed by patient; no random numbers.
@@ -32,9 +32,10 @@ def ratio_interval(hits: Wide, cases: Wide, groups: Groups) -> Interval | None:
     many cases and as many patients, and it is never more than the cases (Korn and Graubard 1998, "Confidence Intervals
     for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data").
 
-    Where every case is a hit, or none, nothing varies, and the number of patients with a case stands for it: the images
-    of each might all go together. Where few patients have a miss the variation rests on these few, and says nothing of
-    patients of a kind not seen yet. So no result is surer than a faultless one of as many patients.
+    Where every case is a hit, or none, nothing varies; then the number of patients with a case is taken as the
+    effective number, as if all images of a patient had the same outcome. Where few patients have a miss, the variation
+    rests on these few, and says nothing of patients of a kind not seen yet. So no result is surer than a faultless one
+    of as many patients.
 
     Args:
         hits: float64, shape (n,); of each image.

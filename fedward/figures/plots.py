@@ -45,7 +45,7 @@ def plot_all(
         logits: float32, shape (n, findings).
         scores: Their figures.
         findings: Names of the findings.
-        thresholds: Of each of them.
+        thresholds: The threshold of each finding.
     """
     plot_confusion(folder / "confusion_matrix.png", scores.confusion, scores.threshold, findings)
     plot_roc(folder / "roc.png", images, logits, findings, thresholds)

@@ -1,4 +1,4 @@
-"""What a finished run leaves for people and programs: `summary.json` and one table."""
+"""Report of a finished run: `summary.json` for programs, and one table for people."""
 
 import json
 import math
@@ -25,7 +25,7 @@ class RunFacts:
         phases: How each round ended, as on the ledger.
         rejections: Updates and votes that the server set aside.
         scores: All figures of the test split: pooled, by hospital, and by finding.
-        baselines: What the hospitals would have alone, and together in one place; None where not asked for.
+        baselines: Scores of each hospital's model alone, and of one model on all images; None where not asked for.
         privacy: mode, unit, epsilon, delta.
         encryption: bytes_per_parameter, parameters, ring_degree, security_bits, exact.
         ledger: chain_id, contract, height, head, submissions, votes.
@@ -73,7 +73,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def epsilon_text(privacy: dict[str, Any]) -> str:
-    """What was spent, rounded up: never less than it is."""
+    """The spent epsilon as text, rounded up, so that it is never understated."""
     return f"epsilon {math.ceil(privacy['epsilon'] * 100 - 1e-9) / 100:.2f} at delta {privacy['delta']:g}"
 
 

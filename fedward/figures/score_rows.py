@@ -1,4 +1,4 @@
-"""Figures of a model as rows of text, the same in every table."""
+"""Format a model's figures, intervals, thresholds and baselines as rows of text, the same in every table."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def threshold_text(scores: dict[str, Any], findings: int) -> str:
 
 
 def decided(scores: dict[str, Any]) -> str:
-    """A finding's threshold and what comes of it."""
+    """A finding's threshold, and recall and specificity at it."""
     return f"{figure(scores, 'threshold')}: {figure(scores, 'recall')} / {figure(scores, 'specificity')}"
 
 
@@ -68,7 +68,7 @@ def test_rows(scores: dict[str, Any]) -> list[Row]:
 
 
 def baseline_rows(baselines: dict[str, Any] | None) -> list[Row]:
-    """Was it worth joining?"""
+    """Whether joining was worth it: the model beside each hospital's alone, and beside one of all images together."""
     if baselines is None:
         return []
     central, mean, spread = baselines["central"], baselines["local_mean"], baselines["local_range"]

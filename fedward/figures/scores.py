@@ -1,6 +1,6 @@
-"""Everything that is reported of a finished model on one set of images, with confidence intervals and reasons.
+"""All figures of a finished model on one set of images: metrics, calibration, confidence intervals, undefined ones.
 
-Point figures of `fedward.figures.evaluation` stand here unchanged; confidence intervals are of 95 % with patients as
+The metrics of `fedward.figures.evaluation` stand here unchanged; confidence intervals are of 95 % with patients as
 the independent units, see `fedward.figures.intervals` (AUC: DeLong by patient; shares of images: Wilson by patient).
 """
 
@@ -20,7 +20,7 @@ ONE_CLASS = "all images are of one class"
 NO_IMAGES = "there are no images"
 PATIENTS_TOO_FEW = "fewer than two patients of a kind"
 OWN_THRESHOLDS = "each finding has its own"
-NO_SPREAD = "the ranking shows no spread over patients"  # without any exception, or of scores that are all alike
+NO_SPREAD = "the ranking shows no spread over patients"  # the AUC is 0 or 1, or all scores are alike
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,10 @@ def _decisions(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[NDA
 
 
 def _auc_interval(logits: Vector, truth: NDArray[np.bool_], groups: NDArray[np.intp]) -> Interval | None:
-    """Of the mean over the findings with both classes; a patient's parts of all findings belong together.
+    """Interval of the mean AUC over the findings with both classes; a patient's parts of all findings belong together.
 
-    A single patient of a class tells nothing of how much patients differ: where that is so of every finding there is no
-    interval. Beside others, such a finding adds too little to the spread of their mean.
+    A single patient of a class tells nothing of how much patients differ. Where every finding has such a class, there
+    is no interval. Where only some findings do, they add too little to the spread of the mean.
     """
     if not _has_enough_patients(truth, groups):
         return None

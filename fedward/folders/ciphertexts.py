@@ -1,9 +1,9 @@
-"""Ciphertexts by their hashes, and which of them make up a round: how they are read, and the folder that keeps them.
+"""Store and read ciphertexts by their SHA-256, and the list of those that make up a round's aggregate and updates.
 
 FOLDER/  <sha256>  round-0001.json (which ciphertexts make up the round's aggregate and each update, in order)
 
-Whoever adds updates again, as witness or auditor, reads through `CiphertextSource` and checks every byte: a folder
-today, another way of fetching them later.
+Whoever adds updates again, as witness or auditor, reads through the Protocol `CiphertextSource` and checks every byte.
+The source is a folder today, and may be another place later.
 """
 
 import json
@@ -27,8 +27,8 @@ class RoundFiles:
     """Which ciphertexts make up a round, by the hexadecimal SHA-256 that each is stored under, in order.
 
     Attributes:
-        aggregate: The recorded sum's.
-        updates: Each submitted update's, as far as the run lists them.
+        aggregate: Ciphertexts of the recorded sum.
+        updates: Ciphertexts of each submitted update, as far as the run lists them.
     """
 
     aggregate: tuple[Digest, ...]
@@ -36,25 +36,27 @@ class RoundFiles:
 
 
 class CiphertextSource(Protocol):
-    """Where ciphertexts come from. Nothing that it gives is believed: what is read is compared with the ledger."""
+    """Where ciphertexts come from. Its readers trust nothing: they compare all that they read with the ledger."""
 
     def round_files(self, round_index: int) -> RoundFiles:
         """Which ciphertexts make up a round; every name is a SHA-256 in lower-case hexadecimal.
 
         Raises:
-            EvidenceError, VerificationError: this is not known, or what is known is damaged.
+            EvidenceError, VerificationError: the list is missing or damaged.
         """
 
     def chunk(self, name: str) -> bytes:
-        """The ciphertext that is stored under a hash, which may be another's; no more bytes than one has, and one.
+        """The bytes that are stored under a hash; the caller compares them with it.
+
+        However many bytes are stored, no more than a ciphertext has, and one, are read.
 
         Raises:
-            EvidenceError, VerificationError: it is not here, or cannot be one.
+            EvidenceError, VerificationError: nothing is stored under this hash, or it cannot be a ciphertext.
         """
 
 
 class CiphertextFolder:
-    """Keeps and gives ciphertexts; every file is whole or not there."""
+    """A `CiphertextSource` in a folder, which also stores ciphertexts; every file is whole or not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +72,7 @@ class CiphertextFolder:
     def save_round(
         self, round_index: int, aggregate: Sequence[Path], updates: Mapping[Address, Sequence[Path]]
     ) -> None:
-        """Write down which ciphertexts make up a round: what an absent hospital, and an auditor, will ask for."""
+        """Write down which ciphertexts make up a round, for hospitals that were away, and for auditors."""
         names = {address: tuple(path.name for path in paths) for address, paths in updates.items()}
         content = RoundFiles(tuple(path.name for path in aggregate), names)
         write_atomic(self._round_file(round_index), json.dumps(to_json(content), indent=1).encode())
@@ -89,7 +91,7 @@ class CiphertextFolder:
         """See `CiphertextSource`.
 
         Raises:
-            EvidenceError: this is not known, or a name is none of a ciphertext.
+            EvidenceError: the list is missing or damaged.
         """
         what = f"The list of ciphertexts of round {round_index}"
         return read_json(RoundFiles, self._round_file(round_index), what, _RESTORE)

@@ -1,4 +1,6 @@
-"""What a hospital keeps on its own disk. Processes are shared or restarted; only this folder is remembered.
+"""A hospital's folder on its own disk: membership, keys, models, submissions, reports, privacy record, checkpoints.
+
+Processes are shared or restarted, so that a hospital remembers only what is in this folder:
 
 hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
 keys/0001-<fingerprint>.ckks (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
@@ -100,7 +102,7 @@ class HospitalFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, so that one message at a time is answered; waits until whoever holds it has ended.
+        """Hold the folder's lock, so that one message at a time is answered; waits for whoever holds it.
 
         Raises:
             ResourceError: the folder cannot be written.
@@ -142,7 +144,7 @@ class HospitalFolder:
         return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE).url
 
     def save_secret_key(self, key: HeldKey, content: bytes) -> None:
-        """Keep the consortium's CKKS secret key of an epoch; older ones stay, to catch up with."""
+        """Keep the consortium's CKKS secret key of an epoch; older keys stay, to open the sums of earlier rounds."""
         make_folder(self.keys)
         write_atomic(self._key_file(key), content, PRIVATE)
 
@@ -257,7 +259,7 @@ class HospitalFolder:
         """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed.
 
         Args:
-            fields: What `blockchain.consortium.remembering` makes of it, with its signature.
+            fields: The signed checkpoint, by name, as `blockchain.consortium.remembering` makes it.
         """
         append_line(self.path / "checkpoints.jsonl", json.dumps(dict(fields)))
 

@@ -1,8 +1,10 @@
-"""The key board: where hospitals and dealer leave what they have for each other. It is public; nothing secret is on it.
+"""The key board: the public place where hospitals and dealer leave cards, sealed keys and sealed models for others.
+
+Nothing secret is on it: everything there is public, or sealed to one hospital.
 
 FOLDER/  cards/<address>.card  epoch-0001/<address>.sealed  models/<address>.sealed
 
-Whoever keeps the board can lose, keep back or replace files. Every reader checks signatures, so that is all it can do.
+Whoever keeps the board can lose, withhold or replace files, and can do nothing else: every reader checks signatures.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which folder on this machine is a node's own: said by whoever runs the node, never by the server."""
+"""Find the hospital's folder of a Flower node: whoever runs the node names it, never the server."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ def own_folder(node_config: Mapping[str, object], environment: Mapping[str, str]
     """The folder of the hospital that a node belongs to.
 
     Args:
-        node_config: Flower's, of this node.
-        environment: Of this process.
+        node_config: Flower's configuration of this node.
+        environment: Environment variables of this process.
 
     Raises:
         UsageError: neither says which folder it is.

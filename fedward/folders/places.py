@@ -1,4 +1,4 @@
-"""Where in the folder of a run the parts lie that an audit reads: names only, nothing is opened here."""
+"""Paths of the parts of a run's folder that an audit reads; nothing is opened here."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def server_part(run: Path) -> Path:
 
 
 def record_file(run: Path) -> Path:
-    """The server's word on what the study is."""
+    """The file in which the server describes the study."""
     return server_part(run) / "run.json"
 
 
@@ -28,5 +28,5 @@ def hospitals_part(run: Path) -> Path:
 
 
 def summary_file(run: Path) -> Path:
-    """What the run says of itself at its end."""
+    """The summary that the run writes at its end."""
     return run / "summary.json"

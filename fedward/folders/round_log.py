@@ -1,4 +1,4 @@
-"""What the server tells of a round: every event as it happens, and one line of metrics at its end."""
+"""The server's log of a round: progress events as they happen, and one line of metrics at the end."""
 
 from dataclasses import asdict
 from typing import Any
@@ -53,7 +53,7 @@ class RoundLog:
         self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
 
     def failed(self, node: int, failure: Failure, hospital: Address | None = None) -> None:
-        """A hospital could not do its part; which it is, where its node has shown that before."""
+        """A hospital could not do its part; `hospital` is None where its node has not shown which one it is."""
         self._failures.append(failure)
         name = self._name(hospital) if hospital else None
         self._tell("hospital-failed", node=str(node), hospital=name, what=failure.what, remedy=failure.remedy)
@@ -78,7 +78,7 @@ class RoundLog:
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
 
     def encrypted_counts(self, hospitals: int) -> None:
-        """So many hospitals' validation counts are in the sum that was kept; 0 where none was."""
+        """Note how many hospitals' validation counts are in the encrypted sum that was kept; 0 where none was kept."""
         self._encrypted = hospitals
 
     def waiting(self, what: str, deadline: int) -> None:

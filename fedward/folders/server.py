@@ -1,4 +1,4 @@
-"""What the server keeps on its own disk: what the study is, every ciphertext that it was sent, and what it tells.
+"""The server's folder on its own disk: the study's description, ciphertexts, key board, metrics, and progress.
 
 run.json  identity/  transactions/  ciphertexts/  counts/  metrics.jsonl  progress.jsonl
 keys/ (the key board, which the server keeps: signed sealing keys and sealed keys, nothing secret)
@@ -26,10 +26,10 @@ MAX_COUNTS_BYTES = 1024**3
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a study is, fixed before its first round (`run.json`).
+    """The description of a study, fixed before its first round (`run.json`).
 
     Attributes:
-        run_id: Its name.
+        run_id: The study's name.
         created: UTC time, ISO 8601.
         versions: Package versions that results depend on.
         settings: All settings, as nested tables.
@@ -59,7 +59,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class _CountsHead:
-    """The first line of a file of counts: whose they are."""
+    """The first line of a file of counts: whose counts are in the sum."""
 
     hospitals: tuple[Address, ...]
 
@@ -132,5 +132,5 @@ class ServerFolder:
             raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
 
     def log_progress(self, event: str, **details: Any) -> None:
-        """Tell whoever watches what has just happened, and when."""
+        """Add an event that has just happened to `progress.jsonl`, with the time, for whoever watches the run."""
         append_line(self.progress, json.dumps({"time": utc_now(), "event": event, **details}))

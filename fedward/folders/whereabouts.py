@@ -1,4 +1,4 @@
-"""Where the embedded node of a run answers, written down beside its chain for those who follow the run."""
+"""The file that says where the embedded node of a run listens, beside its chain, for those who follow the run."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class NodeAddress:
 
 @contextmanager
 def announced(ledger: Path, url: str) -> Iterator[None]:
-    """Tell where the node answers, for as long as it does; a crash leaves the file, so readers ask the node who it is.
+    """Keep a file with the node's URL while the node answers. A crash leaves the file: readers ask the node who it is.
 
     Args:
         ledger: The folder of the embedded node.

@@ -1,4 +1,4 @@
-"""What a witness keeps on its own disk: the account that may attest, and nothing that opens anything."""
+"""A witness's folder on its own disk: the keys of the account that attests, and no key that decrypts an update."""
 
 from pathlib import Path
 

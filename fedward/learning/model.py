@@ -1,6 +1,6 @@
-"""The classifiers, and the one place that talks to Keras.
+"""The classifiers cnn, densenet121 and scatter in Keras: weights as one vector, training steps, logits, Keras files.
 
-What is federated has no batch normalization: its running statistics would carry data past the privacy stage, and
+No federated model has batch normalization: its running statistics would carry data past the privacy stage, and
 averaging them breaks under label skew. Group normalization (Wu and He 2018, "Group Normalization") takes its place.
 """
 
@@ -136,7 +136,7 @@ class Classifier:
         return self.trainable is not self.network
 
     def start_training(self, learning_rate: float, proximal_mu: float = 0.0, positive_weight: float = 1.0) -> None:
-        """Forget the optimizer's memory: every round starts it anew, so nothing of it need be shared.
+        """Reset the optimizer: every round starts with a fresh one, so that its state need not be shared.
 
         Args:
             learning_rate: Of the steps that follow.
@@ -189,7 +189,8 @@ def weighted_cross_entropy(labels: Any, logits: Any, positive_weight: Any) -> An
 
     Guarantees:
         1. At weight 1, value and gradient are those of the plain mean, bit for bit.
-        2. At a whole weight w it is, but for a factor, the loss of the images with each positive one w times.
+        2. At a whole weight w, value and gradient are, but for a factor, those of the plain mean with each positive
+           label's term w times.
     """
     weights = 1.0 + (positive_weight - 1.0) * labels
     return tf.reduce_mean(weights * tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
@@ -224,7 +225,7 @@ def load_network(path: Path) -> Any:
 def network_logits(network: Any, pixels: Vector) -> Vector:
     """Scores before the sigmoid of a network that was read from a file; shapes as in `Classifier.logits`.
 
-    Not by Keras's own `predict`: that writes TensorFlow's internals to stderr.
+    Keras's own `predict` is not used, since it writes TensorFlow's internals to stderr.
 
     Raises:
         ValueError: the network does not take such images.
@@ -252,7 +253,7 @@ def _trainable_part(network: Any) -> Any:
 
 
 def _start_at_random(spec: ModelSpec, weights_file: str) -> None:
-    """Refuse a weights file that nothing would be read from."""
+    """Refuse a weights file for a model that always starts from random weights."""
     if weights_file:
         raise UsageError(
             f"model.weights is set, but {spec.name} starts from random weights.", "Leave it out, or use densenet121."

@@ -1,4 +1,4 @@
-"""`model.keras`: a Keras file with one more zip member that says how to read images for it."""
+"""Read and write `model.keras`: a Keras file with a model card inside (findings, image size, decision thresholds)."""
 
 import json
 import shutil
@@ -31,14 +31,14 @@ class ModelCard:
     """What `evaluate` and `predict` must know of a model.
 
     Attributes:
-        format_version: Of this card.
+        format_version: Version of the card's format.
         name: Architecture.
         findings: Names of the outputs.
         class_names: Names of the classes in the training data.
         image_size: Height and width of the input in pixels.
-        thresholds: Of each finding the score from which on an image is called positive, in [0, 1].
-        settings_digest: Of the settings that it was trained under, hexadecimal.
-        seed, val_share, test_share: What an own split of the same data follows from.
+        thresholds: For each finding, the score from which on an image is called positive, in [0, 1].
+        settings_digest: Of the settings that the model was trained under, hexadecimal.
+        seed, val_share, test_share: The settings that decide which patients of the same data are in which split.
     """
 
     format_version: int

@@ -1,4 +1,4 @@
-"""What the fixed part of a model makes of images, computed once for each set of images and kept in memory."""
+"""Cache of features: what the fixed part of a model makes of images, computed once for each set and kept in memory."""
 
 import hashlib
 from collections import OrderedDict
@@ -10,11 +10,11 @@ LIMIT_BYTES = 2**30  # of all that is kept; the newest result is kept whatever i
 
 
 class PreparedImages:
-    """Results of a function of images, found again by the images' content.
+    """Keeps results of a function of images, by the SHA-256 of the images' pixels.
 
     Args:
         compute: float32 pixels, shape (n, height, width, 1), to float32 rows, shape (n, columns).
-        limit_bytes: Results that were not asked for longest are given up beyond this.
+        limit_bytes: Beyond this, the results that were asked for least recently are dropped.
     """
 
     def __init__(self, compute: Callable[[Vector], Vector], limit_bytes: int = LIMIT_BYTES) -> None:
@@ -23,7 +23,7 @@ class PreparedImages:
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
 
     def of(self, pixels: Vector) -> Vector:
-        """The function of these images, computed or as it was computed before; not to be written to."""
+        """The function's result for these images, kept from before or computed now; not to be written to."""
         key = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
         if key not in self._kept:
             result = self._compute(pixels)

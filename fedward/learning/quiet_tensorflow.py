@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported without the lines that they write to stderr before they can be told not to."""
+"""Import TensorFlow and Keras, deterministic and without the log lines that they write to stderr while they load."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
 
 @contextmanager
 def _muted_stderr() -> Iterator[None]:
-    """Send what native code writes to stderr nowhere; Python's own errors are raised as ever."""
+    """Discard what native code writes to stderr; Python's own errors are raised as ever."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

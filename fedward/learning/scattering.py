@@ -1,9 +1,9 @@
-"""Wavelet scattering: fixed features of an image, in which a linear layer finds what a network would have to learn.
+"""Wavelet scattering: fixed image features, from which a linear layer classifies without a learned network.
 
 A wavelet transform, its modulus, both again, and a local mean: what is left moves little when the image is shifted
 or bent a little, and nothing of it is learned from patients, so it costs no privacy (Tramer and Boneh 2021,
 "Differentially Private Learning Needs Better Features"). Filters and borders are those of kymatio (Andreux et al.
-2020), which the tests hold this against.
+2020); tests compare the features with kymatio's.
 
     order 0   x * phi                                1 channel
     order 1   |x * psi_a| * phi                      one for each scale and angle: 24
@@ -130,15 +130,15 @@ def feature_count(size: int) -> int:
 
 @keras.saving.register_keras_serializable(package="fedward")
 class Scattering(keras.layers.Layer):  # type: ignore[misc]
-    """Images of shape (n, size, size, 1) to features of shape (n, `feature_count(size)`); nothing in it is trained.
+    """Layer from images, shape (n, size, size, 1), to features, shape (n, `feature_count(size)`); nothing is trained.
 
-    What all radiographs have in common is taken off first, as far as drawn phantoms show it (`phantom_center`). Else it
-    would fill most of every gradient: clipped to one length, and under noise of one size, little would be left of what
-    tells images apart (docs/adr/0016). The center is saved with the model.
+    The features that all radiographs have in common are subtracted, as far as drawn phantoms have them, too
+    (`phantom_center`). Else these common features would fill most of every gradient: after clipping and noise, little
+    would be left of what tells images apart (docs/adr/0016). The center is saved with the model.
 
     Guarantees:
         1. An image's features depend on no other image and on nothing learned.
-        2. They are 1 long.
+        2. The L2 norm of an image's features is 1.
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -158,7 +158,7 @@ class Scattering(keras.layers.Layer):  # type: ignore[misc]
 
 
 def features(pixels: Vector) -> Vector:
-    """What the layer `Scattering` gives, compiled: in less than half of its time.
+    """The output of the layer `Scattering`, by compiled code, in less than half of the layer's time.
 
     Args:
         pixels: float32, shape (n, size, size, 1), values in [0, 1].
@@ -205,7 +205,7 @@ def _compiled(size: int) -> Any:
 
 
 def centered(normalized: Any, center: Any) -> Any:
-    """Take a center off each row of features, and bring what is left to length 1."""
+    """Subtract a center from each row of features, and scale the difference to length 1."""
     return tf.math.l2_normalize(normalized - center, axis=1)
 
 

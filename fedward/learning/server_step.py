@@ -1,4 +1,4 @@
-"""How the mean update moves the model: plainly, with momentum, or by an adaptive step.
+"""Server optimizers: move the model by a round's mean update, plainly (FedAvg), with momentum, or by Adam or Yogi.
 
 Every hospital takes the step itself, from the decrypted mean: the server never sees one. What an optimizer remembers
 (its moments) follows from the accepted aggregates alone, so whoever replays these has the same moments.
@@ -35,7 +35,7 @@ class ServerOptimizer(Protocol):
     rows: ClassVar[int]  # values remembered for each parameter
 
     def __init__(self, options: Any) -> None:
-        """Made from the options that are registered under its name."""
+        """Make the optimizer from the options that are registered under its name."""
         ...
 
     def first_moments(self, parameters: int) -> Wide:
@@ -55,7 +55,7 @@ class Plain:
     rows: ClassVar[int] = 0
 
     def first_moments(self, parameters: int) -> Wide:
-        """None."""
+        """Nothing is remembered."""
         return np.zeros((self.rows, parameters))
 
     def move(self, moments: Wide, mean_update: Wide) -> Wide:  # noqa: ARG002 - it remembers nothing
@@ -83,16 +83,16 @@ class Momentum:
 
 @dataclass(frozen=True)
 class Adaptive:
-    """The mean of past updates over the root of their mean square; how the squares go on is Adam's.
+    """Adam: the decaying mean of past updates over the root of the decaying mean of their squares.
 
-    The moments are the momentum, then the squares.
+    The rows of the moments are the mean of updates, then the mean of squares.
     """
 
     options: AdaptiveOptions
     rows: ClassVar[int] = 2
 
     def first_moments(self, parameters: int) -> Wide:
-        """No momentum, and the floor's square."""
+        """A mean of zeros, and squares that start at the floor's square."""
         moments = np.zeros((self.rows, parameters))
         moments[1] = self.options.floor * self.options.floor
         return moments
@@ -113,10 +113,10 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class Yogi(Adaptive):
-    """As `Adaptive`, with squares that move by a bounded amount."""
+    """Yogi: as `Adaptive`, with squares that move by a bounded amount each round."""
 
     def next_squares(self, squares: Wide, square: Wide) -> Wide:
-        """Up or down by the same share of the new square."""
+        """Move each square toward the new one, by a fixed share of the new one."""
         moved: Wide = squares - (1.0 - self.options.decay) * square * np.sign(squares - square)
         return moved
 
@@ -141,7 +141,7 @@ def take_step(model: GlobalModel, mean_update: Wide, optimizer: ServerOptimizer)
     Args:
         model: Weights, and moments as the last accepted round left them; none before the first.
         mean_update: float64, shape (parameters,).
-        optimizer: How it moves them.
+        optimizer: How the mean update moves weights and moments.
 
     Returns:
         Weights, float32, shape (parameters,), and moments, float32, shape (optimizer.rows * parameters,).

@@ -1,4 +1,4 @@
-"""Stage 2, train: a hospital's own images and the global model give an update."""
+"""Stage 2, train, without privacy: local epochs from the global model on a hospital's images (FedAvg, FedProx)."""
 
 import numpy as np
 
@@ -15,8 +15,8 @@ def train(
     """Train from the global weights for some local epochs (McMahan et al. 2017, "FedAvg").
 
     With `proximal_mu`, each step also minimizes `proximal_mu / 2` times the squared distance from the global weights
-    (Li et al. 2020, "FedProx"), so that hospitals with other patients drift apart less. The loss told is without it,
-    and without `positive_weight`, by which positive labels count more or less than the others.
+    (Li et al. 2020, "FedProx"), so that hospitals with different patients drift apart less. The reported loss is
+    without this term, and without `positive_weight`, by which positive labels count more or less than the others.
 
     The order of the images follows from seed, hospital and round alone, so a repeated run repeats the update.
 

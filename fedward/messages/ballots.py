@@ -1,4 +1,4 @@
-"""A hospital's ballot as a message: its signed vote, and its validation counts, in the clear or encrypted.
+"""Write and read a hospital's ballot message: its signed vote, and its validation counts, in the clear or encrypted.
 
 A ballot that cannot be read becomes a `Malformed`, never an error.
 """
@@ -27,7 +27,7 @@ class Ballot:
     Attributes:
         signed: Its vote.
         histogram: Its validation counts in the clear; None with `metrics.encrypted`.
-        seconds: What it took, by stage.
+        seconds: Wall seconds by stage.
         encrypted: The ciphertexts of those counts; none where they are in the clear.
     """
 
@@ -71,7 +71,7 @@ def read_ballot(
 
     Returns:
         `Malformed` where a part is missing, of the wrong type or of the wrong size, the counts are in the clear where
-        they must not be, or one of their ciphertexts is none of ours.
+        they must not be, or one of their ciphertexts is malformed.
     """
     try:
         return read_absence(message) or _read_ballot(message.content, findings, chunk_count)

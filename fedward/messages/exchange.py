@@ -1,7 +1,4 @@
-"""Sends messages and takes the replies one at a time.
-
-So one update is in memory, however many hospitals there are.
-"""
+"""Send messages over Flower and fetch the replies one at a time, so that memory holds a single update."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +32,10 @@ def exchange(
 
     Args:
         grid: Flower's connection.
-        messages: One for each node. What they carry is let go of once it is sent.
+        messages: One for each node. They are not kept in memory once they are sent.
         poll_interval_s: Least seconds between polls.
         timeout_s: Replies that come later are not waited for.
-        read: Makes of a message what is handed out.
+        read: Turns a reply message into what is handed out.
         follow_up: May answer a reply with another message, whose reply is then waited for in its place.
         newcomers: Messages for nodes that have connected since; asked at most once a second while replies are awaited.
 
@@ -58,7 +55,7 @@ def exchange(
                 waiting.remove(message_id)
             else:
                 asked_s += time.monotonic() - started
-            # In a list, not under names of their own: those would keep a reply in memory until the next one comes.
+            # No variable holds a single reply: it would keep the reply in memory until the next one comes.
             while replies:
                 answer = follow_up(*replies[-1])
                 if answer is None:

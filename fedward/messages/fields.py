@@ -1,7 +1,7 @@
-"""Typed and bounded access to the records of a message from outside.
+"""Typed and bounded access to the entries of Flower records in messages from outside.
 
-What a hospital says about itself is shown to people and summed with what the others say: one of them must be able to
-spoil neither. So every number is finite and bounded, and every text short and printable.
+What a hospital says about itself is shown to people, and added to what the others say. No single hospital may spoil the
+one or the other. So every number is finite and bounded, and every text short and printable.
 """
 
 import math
@@ -16,7 +16,7 @@ LONGEST_TEXT = 500
 
 
 class Fields:
-    """One record of a message from outside.
+    """The entries of one Flower record of a message from outside.
 
     Every method raises `VerificationError` where a value is missing, of the wrong type or out of bounds.
     """

@@ -1,7 +1,8 @@
-"""Which of Flower's nodes are connected, and which hospital each has shown itself to be.
+"""Which Flower nodes are connected, and which hospital each of them is, as its signed messages have proved.
 
-Flower gives a process a number when it connects, and perhaps another one when it connects again; a number proves
-nothing. A hospital is known by its signature: what the ledger took from it binds the node that sent it.
+Flower gives a process a number when it connects, and perhaps another number when it reconnects; a number proves
+nothing. A signature does: once the ledger takes what a hospital has signed, the Flower node that sent it counts as that
+hospital's.
 """
 
 import time
@@ -17,7 +18,7 @@ _LOOK_S = 0.2
 
 
 class Nodes:
-    """Looks nodes up whenever it is asked, and remembers who they turned out to be."""
+    """Looks up the connected nodes whenever asked, and remembers which hospital each node turned out to be."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -29,8 +30,8 @@ class Nodes:
         """Wait until so many nodes are connected.
 
         Args:
-            expected: All hospitals; for fewer it waits no longer than `CONNECT_TIMEOUT_S`.
-            minimum: As many as a round needs.
+            expected: Number of all hospitals; where fewer connect, waiting ends after `CONNECT_TIMEOUT_S`.
+            minimum: Number of hospitals that a round needs.
 
         Raises:
             QuorumError: fewer than the minimum have connected in time.
@@ -44,14 +45,14 @@ class Nodes:
             )
 
     def ask_anew(self) -> None:
-        """Another question is to be put to everybody."""
+        """Start another question to everybody: forget who was asked the last one, and who answered it."""
         self._asked.clear()
         self._heard.clear()
 
     def newly_to_ask(self, roster: Collection[Address]) -> list[NodeId]:
-        """The connected nodes that were not asked yet, and count as asked now.
+        """The connected nodes that were not asked yet; from now on they count as asked.
 
-        Those of hospitals that are not on the roster are left out; a node of which nothing is known is not.
+        Nodes of hospitals that are not on the roster are left out. A node whose hospital is not known yet is asked.
         """
         connected = (NodeId(node) for node in self._grid.get_node_ids())
         new = [node for node in connected if node not in self._asked and self._hospitals.get(node) in {None, *roster}]
@@ -59,7 +60,7 @@ class Nodes:
         return new
 
     def bind(self, node: NodeId, hospital: Address) -> None:
-        """A node has answered with what the ledger took as this hospital's."""
+        """Remember that a node is this hospital's: it has sent what the ledger took as signed by this hospital."""
         self._hospitals[node] = hospital
         self._heard.add(hospital)
 

@@ -1,4 +1,4 @@
-"""What a hospital says where it gives neither an update nor a vote, and how that is read: as values, not as errors."""
+"""Write and read a hospital's replies that are neither update nor vote, as data: failures and missing aggregates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fedward.messages.fields import Fields
 
 @dataclass(frozen=True)
 class Failure:
-    """A hospital that could not do its part, in its own words.
+    """The reply of a hospital that could not do its part, in its own words.
 
     Attributes:
         what: What happened there.
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Missing:
-    """A hospital that was away, and needs the aggregates of these rounds first."""
+    """The reply of a hospital that was away, and needs the aggregates of these rounds first."""
 
     rounds: tuple[int, ...]
 
@@ -53,7 +53,7 @@ def missing_reply(request: Message, rounds: Sequence[int]) -> Message:
 
 
 def read_absence(message: Message) -> Failure | Missing | None:
-    """Why a message is no update and no vote; None where it should be one.
+    """Why a message has no update and no vote; None where it says nothing of the kind, so that it should have one.
 
     Raises:
         VerificationError: the reason is malformed.

@@ -1,4 +1,4 @@
-"""A hospital's reply to the opening of a round: an update, or its word that it gives none.
+"""Write and read a hospital's reply to the opening of a round: a signed update, or a signed abstention.
 
 A reply that cannot be read becomes a `Malformed`, never an error.
 """
@@ -16,10 +16,10 @@ from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a hospital tells of its training; absent when an earlier submission is sent again.
+    """What a hospital reports of its training; absent when an earlier submission is sent again.
 
     Attributes:
-        loss: Mean training loss of the last epoch; None under differential privacy, which it would pass by.
+        loss: Mean training loss of the last epoch; None under differential privacy, for the loss has no noise.
         saturated: Coordinates that were cut to the public value range.
     """
 
@@ -29,7 +29,7 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class Submission:
-    """A hospital's reply to the opening of a round."""
+    """A hospital's reply to the opening of a round: its signed commitment and its update's ciphertexts."""
 
     signed: SignedCommitment
     chunks: tuple[bytes, ...]
@@ -39,11 +39,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class Abstention:
-    """A hospital that gives no update in this round, and signs that nobody need wait for it.
+    """The reply of a hospital that gives no update in this round, and signs that nobody need wait for it.
 
     Attributes:
-        failure: Why.
-        signed: The commitment that says so; `blockchain.signing.abstention` tells whether it is one.
+        failure: Why the hospital gives no update.
+        signed: The commitment that says so; `blockchain.signing.abstention` checks whether it really does.
     """
 
     failure: Failure
@@ -88,7 +88,7 @@ def _commitment_record(signed: SignedCommitment) -> ConfigRecord:
 
 
 def abstention_reply(request: Message, error: FedwardError, signed: SignedCommitment) -> Message:
-    """A hospital's reply when it gives no update and leaves the round in order."""
+    """A hospital's reply when it gives no update: why, and its signed abstention."""
     reply = failure_reply(request, error)
     reply.content["commitment"] = _commitment_record(signed)
     return reply
@@ -115,7 +115,7 @@ def read_reply(message: Message, chunk_count: int) -> Submission | Abstention | 
 
 
 def _with_abstention(failure: Failure, message: Message) -> Abstention | Failure:
-    """A failure and the commitment that came with it, if one did that can be read; what the hospital says counts."""
+    """A failure, together with the abstention's commitment where a readable one came with it."""
     if message.has_error() or "commitment" not in message.content:
         return failure
     try:

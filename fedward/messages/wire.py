@@ -1,6 +1,6 @@
-"""What both directions of Flower's messages have in common, and what the server sends: a round, and aggregates.
+"""Write and read ciphertexts in Flower messages, and the messages of the server: a round, and aggregates.
 
-Ciphertexts go as opaque byte arrays, which Flower sends in chunks. A message that cannot be read raises
+Ciphertexts go as opaque byte arrays, which Flower sends in pieces. A message that cannot be read raises
 `VerificationError`, never anything else.
 """
 
@@ -38,7 +38,7 @@ def read_chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
 
 
 def sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
-    """These chunks, if they are as many and as long as they must be; else raises VerificationError."""
+    """The chunks, checked to be `count`, each of a ciphertext's length; else raises VerificationError."""
     if len(chunks) != count:
         raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
     if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):

@@ -1,1 +1,1 @@
-"""A secret split among hospitals so that a threshold of them restores it, or a sum of several: Shamir over a prime."""
+"""Shamir's secret sharing among hospitals, over a prime: a threshold of them restores a secret, or a sum of several."""

@@ -1,4 +1,4 @@
-"""How a hospital shares the key of a round, and how everybody sees that it shared one key and not several.
+"""Deal a round's key to the hospitals in shares, and test in public that all shares of a dealing belong to one key.
 
 The key is dealt by Shamir's scheme, and beside it a few uniform masks. Once all shares are on their way and their
 hashes on the ledger, a challenge is drawn that no dealer could know. Each holder then publishes, for each mask, one
@@ -29,7 +29,7 @@ Answers = tuple[int, ...]  # one number below q for each mask
 
 
 def deal_key(key: Residues, threshold: int, holders: int, source: RandomBytes = os.urandom) -> Residues:
-    """Split a key, and fresh masks beside it.
+    """Split a key, with fresh masks appended, into shares.
 
     Args:
         key: uint64, shape (entries,), each below q.
@@ -79,11 +79,11 @@ def find_disagreeing(answers: Mapping[int, Answers], threshold: int) -> tuple[in
 
     Args:
         answers: By holder, from 1.
-        threshold: Of the dealing.
+        threshold: How many shares restore the key.
 
     Returns:
-        Holders, ascending; () where the dealing is one of degree below the threshold. Of those returned either the
-        dealer gave them a wrong share, or they lie about it.
+        Holders, ascending; () where all shares are values of polynomials of degree below the threshold. Each holder
+        that is returned either got a wrong share from the dealer, or lies about its share.
 
     Raises:
         EncryptionError: there are too few answers to say, or too many disagree.

@@ -1,4 +1,4 @@
-"""Whole numbers modulo the ciphertexts' prime q = 2^60 - 16383, many at a time in NumPy: exact, with no wider type.
+"""Exact arithmetic modulo the ciphertexts' prime q = 2^60 - 16383, on NumPy arrays of 64-bit numbers.
 
 A product of two numbers below q has up to 120 bits, and NumPy has 64. Both factors are cut into halves of 30 bits, and
 2^60 is replaced by 16383, which it equals modulo q, wherever it turns up.
@@ -54,7 +54,7 @@ def scale(values: Residues, factors: Residues | np.uint64) -> Residues:
 
     Args:
         values: uint64, below q.
-        factors: uint64, at most 2^30; as many, or one for all of a row.
+        factors: uint64, at most 2^30; one for each value, or one for each row.
     """
     total = _fold_2_30((values >> _30) * factors)
     total += (values & _LOW_30) * factors

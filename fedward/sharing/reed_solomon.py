@@ -1,8 +1,8 @@
-"""Which of several shares are wrong: the values of a polynomial of low degree are a Reed-Solomon code word.
+"""Find wrong shares: right ones are values of one polynomial of low degree, that is, a Reed-Solomon code word.
 
-With m shares of a threshold t, up to (m - t) / 2 wrong ones are found, whatever those who gave them agreed on. A share
-here is a vector, and who is wrong is wrong as a whole; so the vectors are first folded to one number each, with random
-weights drawn after all shares are there, and the decoder of single numbers does the rest.
+With m shares of a threshold t, up to (m - t) / 2 wrong ones are found, even if those who gave them conspired. A share
+here is a vector, and counts as wrong as a whole. So each vector is first folded to one number, with random weights that
+are drawn after all shares are there; then a decoder of single numbers finds the wrong ones.
 
 References: Reed and Solomon 1960; Gao 2003, "A New Algorithm for Decoding Reed-Solomon Codes".
 """
@@ -35,12 +35,12 @@ def find_wrong(shares: Mapping[int, Residues], threshold: int) -> tuple[int, ...
         EncryptionError: there are fewer than `threshold`, or more of them are wrong than can be found.
 
     Guarantees:
-        1. If at most (len(shares) - threshold) / 2 are wrong, exactly those are returned, but with a probability of
+        1. If at most (len(shares) - threshold) / 2 are wrong, exactly those are returned, except with a probability of
            2^-40: that a wrong vector folds to the right number, for a weight that nobody knew.
-        2. Those that are not returned agree in every entry: they are the values of one polynomial.
+        2. The shares of holders that are not returned are, in every entry, values of one polynomial.
     """
     wrong: set[int] = set()
-    for _ in range(3):  # once is enough, but for that probability
+    for _ in range(3):  # once is enough, except with that probability
         left = {holder: share for holder, share in shares.items() if holder not in wrong}
         # What was set aside counts as one value fewer each, so that what is left may hold fewer wrong ones.
         if len(left) < threshold + len(wrong):

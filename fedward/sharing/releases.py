@@ -1,7 +1,8 @@
-"""From the sums of shares that hospitals release to the key of the sum, whoever of them is wrong.
+"""Restore the key of a sum of updates from the sums of shares that hospitals release, even if some are wrong.
 
-More releases than the threshold needs allow to find wrong ones by themselves (`reed_solomon`). Where they are too few
-for that, the ciphertexts decide: a wrong key opens them to noise of the size of the modulus, which nobody overlooks.
+Where there are enough releases beyond the threshold, wrong ones are found from the releases alone (`reed_solomon`).
+Where there are too few for that, the ciphertexts decide: a wrong key decrypts them to noise of the size of the modulus,
+which nobody overlooks.
 """
 
 import itertools
@@ -21,7 +22,7 @@ _MOST_TRIES = 500
 
 @dataclass(frozen=True)
 class SumKey:
-    """The key of a sum.
+    """The restored key of a sum, and who released something that does not fit this key.
 
     Attributes:
         key: uint64, shape (entries,), each below q.

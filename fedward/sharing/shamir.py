@@ -1,8 +1,8 @@
-"""Shamir's scheme over the prime q, for vectors: any threshold of shares restores the secret, fewer tell nothing.
+"""Shamir's secret sharing of vectors over the prime q: any threshold of shares restores a secret, fewer tell nothing.
 
 A dealer draws a polynomial of degree below the threshold for every entry of the secret, with the entry as its value at
-zero. Holder j gets the values at j. Shares of several dealers add up to shares of the sum of their secrets, which is
-why hospitals can release the sum of the keys of those in an aggregate, and nothing about a single key.
+zero. Holder j gets the values at j. Shares of several dealers add up to shares of the sum of their secrets. That is why
+hospitals can release the sum of the keys of those in an aggregate, and nothing about a single key.
 
 Reference: Shamir 1979, "How to Share a Secret".
 """

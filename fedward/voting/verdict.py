@@ -1,4 +1,4 @@
-"""Stage 10, vote: from what a hospital found to a verdict, and the hash under which the evidence is kept."""
+"""Stage 10, vote: from detector reports to a verdict, and the salted evidence, whose hash goes into the vote."""
 
 import json
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ class _Salted(Part):
 
 
 def accepts(found: Sequence[DetectorReport] | DecodeFailure) -> bool:
-    """A hospital accepts a candidate that none of its detectors finds suspicious, and no aggregate without one."""
+    """Whether a hospital accepts: the aggregate gave a candidate, and none of the detectors finds it suspicious."""
     return not isinstance(found, DecodeFailure) and not any(report.suspicious for report in found)
 
 
 def report_bytes(round_index: int, found: Sequence[DetectorReport] | DecodeFailure, salt: bytes) -> bytes:
-    """What a vote rests on, as it is kept at the hospital, and hashed into the vote.
+    """A vote's evidence as bytes, which the hospital keeps and whose hash goes into the vote.
 
     Args:
         round_index: The round.
         found: What the detectors found, or why there was nothing for them to look at.
-        salt: `SALT_BYTES` random bytes, kept with the rest. Without them, whoever knows all validation images but
-            one could work the reports out for each guess at it, and compare hashes on the public ledger.
+        salt: `SALT_BYTES` random bytes, kept with the rest. Without them, whoever knows all validation images but one
+            could compute the reports for each guess at that image, and compare their hashes with the public ledger.
     """
     content: dict[str, Any] = {"round": round_index, "salt": salt.hex()}
     if isinstance(found, DecodeFailure):
