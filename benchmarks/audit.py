@@ -1,4 +1,4 @@
-"""How long an audit takes, by rounds and by hospitals: whole ledgers with real ciphertexts, without any training.
+"""How long an audit takes, by rounds and by hospitals: on whole ledgers with real ciphertexts, without training.
 
 Each ledger is made through the contract on the embedded node, with updates of the CNN's size that hold random values.
 Only the audit is timed. `ratio_rounds` is a round's time among twenty rounds over its time among five, and
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def growth(rows: Sequence[Row]) -> dict[str, float]:
-    """How the time grows with rounds and with hospitals, from four to one of each; 1: in proportion."""
+    """How the time grows with rounds and with hospitals: ratios of times per round and per hospital; 1: linear."""
     by_case = {(row.hospitals, row.rounds): row.seconds for row in rows}
     return {
         "ratio_rounds": by_case[5, 20] / by_case[5, 5] / 4,
@@ -119,7 +119,7 @@ def make_ledger(run: SimulationFolder, settings: Settings) -> tuple[TrustFile, i
 def lead_round(
     run: SimulationFolder, settings: Settings, ledger: Ledger, parties: Parties, secret: SecretContext
 ) -> None:
-    """One round of random updates, accepted by all."""
+    """Lead one round of random updates, which all hospitals accept."""
     opening, rng = ledger.open_round(), np.random.default_rng()
     plan = round_plan(PARAMETERS, len(opening.roster), settings)
     updates: list[VerifiedUpdate] = []

@@ -1,4 +1,4 @@
-"""What settings of private training come to on validation images: for choosing presets, without the test split.
+"""Compares settings of private training on validation images, to choose presets without using the test split.
 
 Each way is a federation in one process: hospitals train with DP-SGD as in a run, and their updates are averaged
 plainly; encryption, ledger and votes are left out. Figures are means over seeds, on the pooled validation images: AUC,
@@ -65,10 +65,10 @@ def main() -> None:
 
 
 def suited(settings: Settings) -> Settings:
-    """The settings, if they are of what is done here.
+    """The settings, if this benchmark can follow them.
 
     Raises:
-        SystemExit: they ask for something that would be left out in silence.
+        SystemExit: they ask for something that this benchmark would silently leave out.
     """
     if settings.privacy.mode != "sample" or settings.server_optimizer.name != "none":
         raise SystemExit(
@@ -80,7 +80,7 @@ def suited(settings: Settings) -> Settings:
 
 
 def spent(settings: Settings) -> float | None:
-    """Epsilon of all rounds."""
+    """The epsilon of all rounds."""
     return epsilon([expected_event(settings.privacy)] * settings.training.rounds)
 
 
@@ -114,13 +114,13 @@ def federate(settings: Settings) -> dict[str, float]:
 
 
 def validation_logits(partitions: Sequence[Partition], weights: Vector, classifier: Classifier) -> list[Vector]:
-    """Of each hospital, the logits of its validation images."""
+    """The logits of each hospital's validation images."""
     classifier.set_weights(weights)
     return [classifier.logits(partition.val.pixels()) for partition in partitions]
 
 
 def common_part(images: ImageSet, classifier: Classifier) -> float:
-    """Squared length of the mean of features, each of which is 1 long."""
+    """Squared length of the mean of the images' features, each of which has length 1."""
     prepared = classifier.prepare(images.pixels())
     return float(np.square(prepared.mean(axis=0, dtype=np.float64)).sum()) if prepared.ndim == 2 else float("nan")
 
@@ -134,13 +134,13 @@ def train_all(
 
 
 def summarize(found: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Means over seeds; of update and rise the largest."""
+    """Means over seeds; for the largest update and the largest rise, the maximum over seeds."""
     means = {name: statistics.fmean(each[name] for each in found) for name in MEANS}
     return means | {name: max(each[name] for each in found) for name in LARGEST}
 
 
 def table(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> str:
-    """Markdown, as the documents have it."""
+    """A table in Markdown, as the documents have it."""
     lines = [
         "| tried | epsilon | AUC | accuracy | loss | largest update | largest rise | in common |",
         "|---|---|---|---|---|---|---|---|",

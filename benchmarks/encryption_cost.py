@@ -1,4 +1,4 @@
-"""What encryption costs: ours, Pyfhel as one would use it first, and TenSEAL at NVFlare's defaults.
+"""What encryption costs: ours, Pyfhel in its simplest use, and TenSEAL at NVFlare's defaults.
 
 Five hospitals' updates of the same random values go one after the other through the whole path: a hospital encrypts
 and serializes, the server parses and adds, a hospital decrypts the sum. Each way runs in a process of its own, with

@@ -1,4 +1,4 @@
-"""The ways to add updates under encryption that `benchmarks/encryption_cost.py` compares.
+"""Ways to add updates under encryption (ours, Pyfhel, TenSEAL), which `benchmarks/encryption_cost.py` compares.
 
 Libraries are imported where they are used: TenSEAL's environment has no Pyfhel, ours no TenSEAL.
 """
@@ -18,25 +18,25 @@ OURS, REFERENCE = "fedward", "tenseal symmetric"
 
 
 class Way(Protocol):
-    """One way to get five vectors added under encryption; ciphertexts and bytes are what it makes of them."""
+    """One way to add five vectors under encryption; each way has its own types of ciphertexts and bytes."""
 
     def encrypt(self, values: Any) -> Any:
-        """A float32 vector, weighted by 1 / HOSPITALS, to ciphertexts."""
+        """Encrypt a float32 vector, weighted by 1 / HOSPITALS."""
 
     def serialize(self, ciphertexts: Any) -> list[bytes]:
-        """Ciphertexts to what is sent."""
+        """Turn ciphertexts into the bytes that are sent."""
 
     def parse(self, sent: list[bytes]) -> Any:
-        """What was sent to what can be added."""
+        """Turn the bytes that were sent into what can be added."""
 
     def add(self, total: Any, update: Any) -> Any:
-        """The running sum with one update more."""
+        """Add one more update to the running sum."""
 
     def finish(self, total: Any) -> list[bytes]:
-        """The sum as it is sent."""
+        """Serialize the sum."""
 
     def decrypt(self, sent: list[bytes]) -> Any:
-        """The sum as it was sent, to float64."""
+        """Decrypt a serialized sum to float64."""
 
 
 class Ours:

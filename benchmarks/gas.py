@@ -1,8 +1,8 @@
-"""Gas of every call that changes the contract: with five hospitals, and with as many as the roster has places.
+"""Gas of every function that changes the contract: with five hospitals, and with as many as the roster has places.
 
-Runs the contract on an embedded node. For each function the dearest of its calls counts, and among these
-are the worst: an aggregate of two with all others named as left out, votes of everybody, numbers and hashes without a
-zero byte, which are dearest to send. Keys are fixed, so the figures are the same each time.
+Runs the contract on an embedded node. For each function its most expensive call counts. The worst cases are among the
+calls: an aggregate of two updates with all others named as excluded, votes of every hospital, and numbers and hashes
+without a zero byte, which cost most to send. Keys are fixed, so the figures are the same each time.
 Run: .venv/bin/python benchmarks/gas.py [--json]
 """
 
@@ -46,10 +46,10 @@ class Meter:
 
     Args:
         folder: An empty folder, for the chain and the keys.
-        names: Who takes part beside the admin.
+        names: The accounts that take part beside the admin.
 
     Attributes:
-        gas: Gas by function, the transaction's own cost and its data included; of several calls the dearest.
+        gas: Gas by function, the transaction's own cost and its data included; of several calls the most expensive.
         admin, people: The accounts; their keys are the same each time.
         ahead_s: Seconds that the node's clock is ahead.
     """
@@ -74,7 +74,7 @@ class Meter:
         self._node.stop()
 
     def send(self, sender: Identity, function: str, *arguments: object) -> None:
-        """Call a function in a transaction and note what it used.
+        """Call a function in a transaction and note the gas that it used.
 
         Raises:
             LedgerError: the contract refused.
@@ -83,12 +83,12 @@ class Meter:
         self.gas[function] = max(used, self.gas.get(function, 0))
 
     def round_field(self, round_index: int, name: str) -> bytes:
-        """One of the words that are recorded of a round."""
+        """One of the words that the contract stores of a round."""
         return bytes(self._connection.call("roundOf", round_index)[WORDS.index(name)])
 
 
 def fixed_identity(folder: Path, name: str) -> Identity:
-    """Keys that are the same each time, and guard nothing."""
+    """Keys that are the same each time, and so protect nothing."""
     folder.mkdir()
     for file in ("account.key", "x25519.key"):
         (folder / file).write_text(keccak(text=f"{name} {file}").hex())
@@ -97,7 +97,7 @@ def fixed_identity(folder: Path, name: str) -> Identity:
 
 
 def word(name: str) -> bytes:
-    """32 bytes without a zero among them, which are the dearest to send."""
+    """32 bytes without a zero among them, which cost most to send."""
     return bytes(byte or 1 for byte in hashlib.sha256(name.encode()).digest())
 
 
@@ -160,7 +160,7 @@ def _accept_round(meter: Meter, number: int) -> None:
 
 
 def _give_up_round(meter: Meter, number: int) -> None:
-    """A round with the smallest aggregate, all other updates named as left out, given up while it is voted on."""
+    """A round with the smallest aggregate, all other updates named as excluded, aborted while it is voted on."""
     _submit(meter, number)
     left_out = [(index, encode_reason("x" * 31)) for index in range(MIN_INCLUDED, len(meter.people) - 1)]
     included = encode_mask(range(MIN_INCLUDED))

@@ -123,7 +123,7 @@ def random_update(settings: Settings, parameters: int, public: PublicContext) ->
 
 
 def lead(run: SimulationFolder, url: str) -> Row:
-    """Be the server for one round."""
+    """Lead one round as the server."""
     TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
     record = run.server.load_record()
     settings = from_tables(record.settings)
@@ -139,7 +139,7 @@ def lead(run: SimulationFolder, url: str) -> Row:
 
 
 class DiskGrid:
-    """Stands where Flower's grid does; a hospital's reply comes into being when it is asked for, and is not kept."""
+    """Takes the place of Flower's grid; makes a hospital's reply when it is asked for, and does not keep it."""
 
     def __init__(self, run: SimulationFolder, settings: Settings, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger
@@ -154,7 +154,7 @@ class DiskGrid:
         return range(1, len(self._run.server.load_record().roster) + 1)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Note who was asked what; the aggregate that is sent along is not kept."""
+        """Note which node was asked what; the aggregate that is sent along is not kept."""
         names = []
         for message in messages:
             sent, name = message.metadata, f"message-{len(self._requests)}"

@@ -1,4 +1,4 @@
-"""Measure the noise of encryption over keys, beside the law and the bound that `PackingPlan` states.
+"""Measures the noise of encryption over many keys, beside the law and the bound that `PackingPlan` states.
 
     python benchmarks/noise.py [--keys N] [--ciphertexts N] [--json]
 
@@ -25,7 +25,7 @@ from fedward.ciphertexts.plan import SLOTS, noise_tail_bound, plan_layout
 from fedward.ciphertexts.serialized import add_ciphertexts
 
 BEYOND = tuple(range(1, 11))
-SMALL_BITS, LARGE_BITS = 20, 57  # of coordinates: what doubles leave out is nothing here, and all there is there
+SMALL_BITS, LARGE_BITS = 20, 57  # of coordinates: errors of doubles vanish in the first, dominate in the second
 
 
 def noise_of(secret: SecretContext, ciphertexts: int, summands: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A hospital of plain FedAvg, for `benchmarks/round_overhead.py`: same training and validation, nothing protected."""
+"""The hospital of plain FedAvg for `benchmarks/round_overhead.py`: same training and validation, nothing protected."""
 
 import os
 

@@ -31,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 class ToldFedAvg(FedAvg):
-    """FedAvg that says in the server's folder when a round has ended."""
+    """FedAvg that writes to the server's folder when a round has ended."""
 
     run: ServerFolder
 
@@ -43,7 +43,7 @@ class ToldFedAvg(FedAvg):
 
 
 class PolledGrid:
-    """Flower's grid, without the three seconds that it sleeps between looks for replies."""
+    """Flower's grid, without its three seconds of sleep between polls for replies."""
 
     def __init__(self, grid: Grid, poll_interval_s: float) -> None:
         self._grid, self._poll_interval_s = grid, poll_interval_s
@@ -53,7 +53,7 @@ class PolledGrid:
         return self._grid.get_node_ids()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float) -> Iterable[Message]:
-        """All replies, looked for as the secure server does."""
+        """All replies, polled for as the secure server does."""
         found = exchange(
             self._grid, list(messages), self._poll_interval_s, timeout, lambda reply: reply, lambda _node, _reply: None
         )

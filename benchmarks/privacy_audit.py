@@ -1,4 +1,4 @@
-"""How much of the stated epsilon an attacker finds who knows everything but one patient.
+"""Empirical privacy audit: an attacker who knows everything but one patient gives a lower bound on epsilon.
 
     PYTHONPATH=. .venv/bin/python benchmarks/privacy_audit.py [--trials 1000] [--json]
 
@@ -33,7 +33,7 @@ CASES = (  # name, sampling rate, steps, stated noise, noise really added
 
 
 def hospital() -> Partition:
-    """A few patients with noise for images, the last of whom is told apart most easily: black, and labeled so."""
+    """A few patients with noise for images; the last one is easiest to tell apart: black, and labeled so."""
     rng = np.random.default_rng(0)
     count = PATIENTS * IMAGES_EACH
     images = rng.integers(0, 256, (count, SIZE, SIZE)).astype(np.uint8)
@@ -46,7 +46,7 @@ def hospital() -> Partition:
 
 
 def rows(trials: int) -> list[dict[str, float | str]]:
-    """One case after the other."""
+    """Audit one case after the other."""
     classifier = Classifier(ModelSpec("scatter", SIZE, 1), 1)
     model = GlobalModel(classifier.get_weights(), b"")
     found: list[dict[str, float | str]] = []

@@ -60,7 +60,7 @@ def measured(name: str, images: int, repeats: int) -> dict[str, str | float]:
 
 
 def _hospital(images: int) -> Partition:
-    """Noise in place of images: what they show changes no time."""
+    """A partition with noise for images: what they show does not change the time."""
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (images, SIZE, SIZE), dtype=np.uint8)
     labels = (rng.random((images, 1)) < 0.5).astype(np.float32)

@@ -42,7 +42,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: Of the row and its runs' folders.
+        name: Name of the row and of its runs' folders.
         config: File in config/.
         changes: `table.key=value` beside it.
         baselines: Whether every hospital is also trained alone, which gives a second line.
@@ -56,7 +56,7 @@ class Row:
     slow: bool = False
 
     def settings(self, data: Path, seed: int) -> Settings:
-        """Of one run, but for the noise that calibration decides."""
+        """The settings of one run, before calibration has decided the noise."""
         given = [setting.parse_assignment(change) for change in self.changes]
         return setting.load(
             ROOT / "config" / self.config, *given, ("data.source", str(data)), ("training.seed", str(seed))
@@ -128,7 +128,7 @@ def run(row: Row, seed: int, data: Path, out: Path) -> list[dict[str, Any]]:
             return _lines(row, seed, found)
     out.mkdir(parents=True, exist_ok=True)
     kept.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)  # cut short: its time would be of no use
+    shutil.rmtree(folder, ignore_errors=True)  # it was cut short, and its time would be wrong
     seconds = _simulate(
         row,
         ["--config", str(ROOT / "config" / row.config), "--data", str(data), "--seed", str(seed), "--out", str(folder)]

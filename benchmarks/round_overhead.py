@@ -79,7 +79,7 @@ def report(
     """Print what was measured.
 
     Args:
-        settings: Of all runs.
+        settings: The settings of all runs.
         seconds: By kind, for each run the seconds of each round.
         stages: Of each later secure round, seconds by stage, summed over hospitals that work at the same time.
         as_json: JSON instead of a table.
@@ -108,7 +108,7 @@ def report(
 
 
 def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> list[float]:
-    """Do the work, and note when each round ends; the first is timed from the appearance of Flower's log on."""
+    """Do the work, and note when each round ends; the first round is timed from when Flower's log appears."""
     marks: list[float] = []
     done = threading.Event()
     watcher = threading.Thread(target=_note_rounds, args=(run, marks, done), daemon=True)
@@ -153,14 +153,14 @@ def run_plain(run: SimulationFolder, secure: SimulationFolder, settings: Setting
 
 
 def _stage_plain(target: Path) -> None:
-    """The app with other server and hospitals."""
+    """Stage the app with the server and the hospitals of plain FedAvg in place of ours."""
     stage_app(target)
     for name, source in STAGED.items():
         shutil.copyfile(HERE / source, target / name)
 
 
 def _wait(run: SimulationFolder, flower: FlowerSimulation) -> None:
-    """Until the server has finished; fails when Flower ends before."""
+    """Wait until the server has finished; fail when Flower ends before."""
     while not any(json.loads(line)["event"] == "finished" for line in read_lines(run.server.progress)):
         if not flower.running():
             time.sleep(5)

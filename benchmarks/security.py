@@ -35,12 +35,12 @@ ROWS = (
 
 
 def root_hermite_factor(block: int) -> float:
-    """What BKZ with such blocks reaches (Chen 2013)."""
+    """The root Hermite factor that BKZ reaches with blocks of this size (Chen 2013)."""
     return float(((math.pi * block) ** (1 / block) * block / (2 * math.pi * math.e)) ** (1 / (2 * (block - 1))))
 
 
 def succeeds(block: int, dimension: int, modulus_bits: float, deviation: float) -> bool:
-    """Whether such blocks find the secret with the best number of samples."""
+    """Whether blocks of this size find the secret with the best number of samples."""
     log_delta, left = math.log2(root_hermite_factor(block)), math.log2(deviation * math.sqrt(block))
     # m log q / d is largest against d log delta near this number of samples; its neighbors are tried, too.
     best = math.sqrt((dimension + 1) * modulus_bits / log_delta) - dimension - 1

@@ -55,5 +55,5 @@ def progress() -> Progress:
 
 
 def _plain(text: str) -> str:
-    """Brackets in a text are no markup."""
+    """Escape brackets, so that rich takes none of them for markup."""
     return escape(text)

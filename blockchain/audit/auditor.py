@@ -1,4 +1,4 @@
-"""An audit from beginning to end: the numbered steps of `Step`, in a straight line."""
+"""An audit from beginning to end: runs the numbered steps of `Step` in order over one source of evidence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,18 +21,18 @@ from fedward.types import Address, HospitalId
 
 
 class CheckedEvidence(Evidence, Protocol):
-    """A source that can say whether it is whole."""
+    """A source of evidence that can check whether it is complete."""
 
     def check_members(self, report: Report) -> None:
-        """Compare what was handed over with its own list; lines of step 1."""
+        """Check that every part of the source is there and intact; adds lines of step 1."""
 
 
 @runtime_checkable
 class NodeWord(Protocol):
-    """A source that can be asked what the contract's storage holds."""
+    """A source that can report what the contract's storage holds, as a node can."""
 
     def recorded_head(self) -> bytes:
-        """The ledger head there (32 bytes); raises `EvidenceError` or `VerificationError` where it does not say."""
+        """The ledger head there (32 bytes); `EvidenceError` or `VerificationError` where the node gives none."""
 
 
 class RoundCheck(Protocol):
@@ -49,8 +49,8 @@ class AuditResult:
     """What an audit found.
 
     Attributes:
-        source: What was audited, for people.
-        report: The lines of all steps; it alone decides.
+        source: What was audited, as text for people.
+        report: The lines of all steps; the exit code follows from them alone.
         claims: What the run says of itself; None where it could not be read.
         names: Hospitals by address, from the trust file, else as the run names them.
         stories: The rounds as the ledger tells them; empty where it could not be read.
@@ -74,15 +74,15 @@ def audit(
     """Verify a run from what was handed over and what the hospitals vouch for, without any key.
 
     Args:
-        evidence: What was handed over; nothing of it is believed.
+        evidence: What was handed over; none of it is trusted.
         trust: What the hospitals vouch for; None: then the history may be wholly invented, and the audit ends
             with evidence missing at best.
         progress: Told how many blocks were executed, and then how many rounds' ciphertexts were added.
-        check_ciphertexts: Makes the steps 10 and 11 for a round.
+        check_ciphertexts: Runs steps 10 and 11 for a round.
 
     Guarantees:
-        1. Every step has at least one line, whatever is broken; a step that could not be made says MISSING.
-        2. Whatever the evidence's bytes are, no `FedwardError` comes out.
+        1. Every step has at least one line, whatever is broken; a step that could not be run says MISSING.
+        2. Whatever the evidence's bytes are, no `FedwardError` is raised.
     """
     result = AuditResult(evidence.source)
     _examine(result, evidence, trust, progress, check_ciphertexts)
@@ -97,7 +97,7 @@ def _examine(
     progress: Progress,
     check_ciphertexts: RoundCheck,
 ) -> None:
-    """Steps 1 to 13; returns early where nothing more can be told."""
+    """Run steps 1 to 13; return early where later steps have nothing to check."""
     report = result.report
     with report.guarding(Step.EVIDENCE):
         evidence.check_members(report)
@@ -111,7 +111,7 @@ def _examine(
         return
     result.names = _names(trust, result.claims)
 
-    # What the trust file says is what is audited: a run that names another contract is shown that it lies.
+    # The ledger that the trust file names is audited. Where the run names another one, step 13 fails.
     genesis_hash = trust.genesis_hash if trust else None
     checker = HistoryChecker(evidence, report, ledger.chain_id, ledger.contract, genesis_hash, progress)
     blocks: list[ExecutedBlock] = []
@@ -137,14 +137,14 @@ def _examine(
         progress(index, len(result.stories))
     if result.claims is None:
         return
-    if told:  # else nobody knows what was spent
+    if told:  # without the rounds, nothing tells what was spent
         with report.guarding(Step.PRIVACY), _beyond(gap, report, None, result):
             check_privacy(result.stories, result.claims, report, result.names)
     _examine_trust(result, evidence, trust, checker, blocks)
 
 
 def _gap(checker: HistoryChecker, report: Report) -> Step | None:
-    """The step that shows that the transactions which ran here are not all that were recorded; None: they are."""
+    """The step that shows that recorded transactions are missing from those that ran here; None: none is missing."""
     chain = (Step.HEADERS, Step.ROOTS, Step.EXECUTION)
     if checker.complete and not any(report.failed(step) for step in chain):
         return None
@@ -154,16 +154,17 @@ def _gap(checker: HistoryChecker, report: Report) -> Step | None:
 
 @contextmanager
 def _beyond(gap: Step | None, report: Report, story: RoundStory | None, result: AuditResult) -> Iterator[None]:
-    """Blame nobody for what he did after the history broke off: what he did may be in the part that is not here.
+    """Turn a hospital's FAIL into MISSING where the part of the history that is missing may explain it.
 
-    A FAIL that only says that a hospital's commitment is not on the ledger becomes MISSING: a hospital's ciphertexts
-    in the round that was broken off, and an epsilon that the events which are here do not add up to.
+    Where the history is incomplete, a commitment that is not in it may still have been made, so its absence says
+    nothing against the hospital. Two kinds of lines change: ciphertexts without a commitment, in the round in which the
+    history breaks off, and an epsilon that the events in the history do not add up to.
 
     Args:
-        gap: The step that found the gap, which says FAIL or MISSING by itself; None: there is none.
+        gap: The step that found the history incomplete, and itself says FAIL or MISSING; None: the history is complete.
         report: Takes the lines.
-        story: The round whose ciphertexts are looked at; None: budgets are.
-        result: Who is who.
+        story: The round whose ciphertexts are checked in the `with` block; None: budgets are checked there.
+        result: Has the hospitals' names.
     """
     start = len(report.lines)
     yield
@@ -184,7 +185,7 @@ def _examine_trust(
     checker: HistoryChecker,
     blocks: Sequence[ExecutedBlock],
 ) -> None:
-    """Step 13: compare with what the hospitals saw."""
+    """Step 13: compare the chain with what the hospitals saw."""
     report, claims = result.report, result.claims
     handed_over: tuple[SignedCheckpoint, ...] = ()
     with report.guarding(Step.CHECKPOINTS):
@@ -200,14 +201,14 @@ def _examine_trust(
 
 
 def _names(trust: TrustFile | None, claims: Claims | None) -> dict[Address, HospitalId]:
-    """Who is who: the hospitals' own word before the run's."""
+    """Hospitals by address: as the trust file names them, or without a trust file as the run does."""
     if trust:
         return {address: hospital for hospital, address in trust.hospitals.items()}
     return {member.address: member.hospital for member in claims.roster} if claims else {}
 
 
 def _account_for_all_steps(result: AuditResult) -> None:
-    """A step without a line was not made: say so, and why."""
+    """Give every step without a line one that says that it was not checked, and why."""
     report = result.report
     told = {line.step for line in report.lines}
     bad = [line.step for line in report.in_order() if line.status in (Status.FAIL, Status.MISSING)]

@@ -1,4 +1,4 @@
-"""Blocks as bytes made into values: header, hash, transactions with their signers. Nothing is judged here."""
+"""Decoding of blocks and receipts: bytes to headers, hashes, and transactions with their signers. Nothing is judged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from fedward.types import Address
 
 BLOB_TYPE = 3
 REMEDY = "Compare with another hospital's copy of the ledger."
-_SHARED_FIELDS = 15  # that headers of every fork begin with
+_SHARED_FIELDS = 15  # with which headers of every fork begin
 _MAX_REASON = 160  # characters
-_MAX_NUMBER = 2**64 - 1  # of anything that a header counts, as all clients hold it
+_MAX_NUMBER = 2**64 - 1  # largest block number, time or gas in a header
 _MAX_WORD = 2**256 - 1  # of all other numbers
 _SUCCEEDED = b"\x01"
 
@@ -52,8 +52,8 @@ class SignedTransaction:
     """A transaction of a block's body.
 
     Attributes:
-        encoded: As the transaction root takes it.
-        transaction: What it says; None where it cannot be read.
+        encoded: The bytes that enter the block's transaction root.
+        transaction: The decoded transaction; None where it cannot be read.
         sender: Who signed it; None where no signer can be recovered.
     """
 
@@ -75,7 +75,7 @@ class SignedTransaction:
         return Address(to_checksum_address(keccak(place)[-20:]))
 
     def executed(self, block: "DecodedBlock", position: int, receipt: ReceiptAPI) -> ExecutedTransaction:
-        """The transaction with what its receipt tells; only for one that was read and has a signer."""
+        """The transaction with its outcome from a receipt; only for a readable one with a signer."""
         transaction = cast(SignedTransactionAPI, self.transaction)
         return ExecutedTransaction(
             block=block.header.block_number,
@@ -102,8 +102,8 @@ class DecodedBlock:
     Attributes:
         header: All fields of a Cancun header, or only those that every fork has, as it was decoded.
         block_hash: keccak-256 of the whole header.
-        transactions: The body's, in order.
-        extras: Number of uncles and withdrawals, which no block of ours has.
+        transactions: The body's transactions, in order.
+        extras: Number of uncles and withdrawals; blocks of the embedded node have none.
     """
 
     header: BlockHeaderAPI
@@ -112,7 +112,7 @@ class DecodedBlock:
     extras: int
 
     def executed(self, receipts: Sequence[ReceiptAPI | None]) -> ExecutedBlock:
-        """The block with those of its transactions that have a signer and a receipt, by their places."""
+        """The block with those of its transactions that have a signer and a receipt, each at its place."""
         pairs = enumerate(zip(self.transactions, receipts, strict=False))
         known = [
             signed.executed(self, place, receipt) for place, (signed, receipt) in pairs if signed.sender and receipt
@@ -125,10 +125,11 @@ def decode_header(encoded: bytes, any_fork: bool = False) -> tuple[BlockHeaderAP
 
     Args:
         encoded: RLP.
-        any_fork: Whether other fields may follow those that headers of every fork begin with; else it is Cancun's.
+        any_fork: Whether a header of any fork is taken: other fields may follow those that all forks share. Else it
+            must be Cancun's.
 
     Raises:
-        VerificationError: it is no header.
+        VerificationError: the bytes are no header.
     """
     try:
         return _header(rlp.decode(encoded), any_fork)
@@ -137,10 +138,10 @@ def decode_header(encoded: bytes, any_fork: bool = False) -> tuple[BlockHeaderAP
 
 
 def decode_block(raw: RawBlock, any_fork: bool = False) -> DecodedBlock:
-    """Read a block; its transactions may each be unreadable.
+    """Decode a block; single transactions in it may be unreadable.
 
     Raises:
-        VerificationError: it is no block.
+        VerificationError: the bytes are no block.
     """
     try:
         header_fields, items, uncles, *withdrawals = rlp.decode(raw.block)
@@ -158,7 +159,7 @@ def decode_receipts(encoded: Sequence[bytes]) -> tuple[ReceiptAPI, ...]:
     """Read a block's receipts.
 
     Raises:
-        VerificationError: one is no receipt.
+        VerificationError: an entry is no receipt.
     """
     try:
         return tuple(CancunReceiptBuilder.decode(item) for item in encoded)
@@ -167,7 +168,7 @@ def decode_receipts(encoded: Sequence[bytes]) -> tuple[ReceiptAPI, ...]:
 
 
 def root_of(items: Sequence[bytes]) -> bytes:
-    """Root of the trie that holds encoded transactions or receipts under their places."""
+    """Root of the trie that holds encoded transactions or receipts under their places in the block."""
     trie = HexaryTrie({}, prune=True)
     for place, item in enumerate(items):
         trie[rlp.encode(place)] = item
@@ -175,7 +176,7 @@ def root_of(items: Sequence[bytes]) -> bytes:
 
 
 def in_short(error: Exception) -> str:
-    """A library's words on one line, cut short: they may repeat all of the input."""
+    """A library's error message on one line, cut short, because it may repeat all of the input."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"
 
@@ -203,7 +204,7 @@ def _transaction(item: Any) -> SignedTransaction:
 
 
 def _unsound(item: Any) -> SignedTransactionAPI | None:
-    """A transaction that can be read at least."""
+    """A transaction that fails its validation, decoded all the same; None where it cannot be."""
     try:
         return CancunTransactionBuilder.deserialize(item)
     except MALFORMED:

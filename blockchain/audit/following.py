@@ -1,4 +1,4 @@
-"""A live audit: looks at a node again and again, audits whenever a round came further, and attests as a witness."""
+"""A live audit: polls a node, audits again whenever a round changed, and attests as a witness."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from fedward.types import Address
 
 
 class RememberedRounds:
-    """Steps 10 and 11 of a chain that grows: each round's ciphertexts are read and added once.
+    """Runs steps 10 and 11 on a growing chain, and keeps each round's lines, so that it is read and added once.
 
-    A round that takes updates is passed over: its list of ciphertexts may be younger than the blocks at hand.
-    What was missing is looked for again.
+    A round that still takes updates is skipped: its list of ciphertexts may be newer than the blocks that were read. A
+    round with something MISSING is checked again next time.
     """
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class RememberedRounds:
 
 @dataclass(frozen=True)
 class Witness:
-    """Who attests.
+    """The witness that attests.
 
     Attributes:
         address: Its account.
-        attest: Adds a round again and sends the attestation, as `attest_round` does; raises as that.
+        attest: Adds a round's updates again and sends the attestation, as `attest_round` does; raises what that raises.
     """
 
     address: Address
@@ -59,7 +59,7 @@ class Witness:
 
 @dataclass
 class Follower:
-    """Follows a run.
+    """Follows a run over its node: audits and, as a witness, attests.
 
     Args:
         evidence: The node, and where the run's ciphertexts lie.
@@ -70,7 +70,7 @@ class Follower:
 
     Attributes:
         last: The last audit; None before the first.
-        stories: The rounds as the node told them last, nothing of it checked.
+        stories: The rounds as the node last reported them, all unchecked.
     """
 
     evidence: NodeEvidence
@@ -86,7 +86,7 @@ class Follower:
     _settled: int = 0  # the last round that was attested to, or never will be
 
     def look(self) -> AuditResult | None:
-        """Look at the chain once; the audit's result where a round was opened, closed or ended, else None.
+        """Look at the chain once; returns an audit's result if a round was opened, closed or ended since, else None.
 
         Raises:
             EvidenceError: the node cannot be reached: look again later.
@@ -110,7 +110,7 @@ class Follower:
         return self.last
 
     def _attest(self, result: AuditResult) -> None:
-        """Attest to the round that is voted on, if nothing that was audited so far fails."""
+        """Attest to the round that is voted on, if no line of the audit says FAIL."""
         owed = self._owed
         if self.witness is None or owed <= self._settled:
             return

@@ -1,4 +1,4 @@
-"""What executing a chain tells: the transactions with their outcome, which all later steps read."""
+"""Executed blocks: transactions with outcome and logs, which all later steps of an audit read."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Log:
 
 @dataclass(frozen=True)
 class ExecutedTransaction:
-    """A transaction and what came of it.
+    """A transaction and its outcome.
 
     Attributes:
         block, timestamp: Its block's number and Unix time.
         position: Its place in the block.
         transaction_hash: 32 bytes.
-        chain_id: What it was signed for; None: not replay-protected.
+        chain_id: The chain that it was signed for; None: it is not replay-protected.
         sender: Who signed it, recovered.
         to: The account called; None where it creates a contract.
         created: The contract's address where it creates one.
@@ -59,7 +59,7 @@ class ExecutedBlock:
 
 
 def ledger_events(blocks: Iterable[ExecutedBlock], contract: Address) -> Iterator[LedgerEvent]:
-    """The contract's own events, in the order of the chain; those of OpenZeppelin are passed over.
+    """The contract's own events, in the order of the chain; OpenZeppelin's are skipped.
 
     Raises:
         VerificationError: an event is malformed.

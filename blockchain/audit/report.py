@@ -1,4 +1,4 @@
-"""What an audit found: numbered steps, each line OK, FAIL, MISSING or NOTE with its evidence."""
+"""The report of an audit: numbered steps, each with lines that say OK, FAIL, MISSING or NOTE and give evidence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class Status(Enum):
 
     OK = "OK"
     FAIL = "FAIL"  # something contradicts the ledger
-    MISSING = "MISSING"  # nothing contradicts, but what the check needs is not there
+    MISSING = "MISSING"  # nothing contradicts the ledger, but something that the check needs is missing
     NOTE = "NOTE"  # what a reader should know; decides nothing
 
 
@@ -87,7 +87,7 @@ class Report:
         self.lines.append(Line(step, Status.FAIL, evidence, **about))
 
     def missing(self, step: Step, evidence: str, **about: Any) -> None:
-        """Something that the check needs is not there."""
+        """Something that the check needs is missing."""
         self.lines.append(Line(step, Status.MISSING, evidence, **about))
 
     def note(self, step: Step, evidence: str, **about: Any) -> None:
@@ -96,7 +96,7 @@ class Report:
 
     @contextmanager
     def guarding(self, step: Step, **about: Any) -> Iterator[None]:
-        """Turn an error of Fedward's inside into a line: missing evidence as MISSING, all else as FAIL."""
+        """Turn a `FedwardError` raised inside into a line: missing evidence as MISSING, all else as FAIL."""
         try:
             yield
         except EvidenceError as error:

@@ -1,4 +1,4 @@
-"""One audit from what was named to lines, page and exit code."""
+"""One audit for the command line: opens the evidence, prints lines or JSON, writes the page, gives the exit code."""
 
 import re
 from contextlib import closing
@@ -47,13 +47,13 @@ def examine(
         witness: Folder of keys to attest with.
         as_json: Print JSON rather than lines.
         html: Where the page goes; None: for a run folder into the working directory, under the run's name.
-        every_line: Whether hospitals for which all holds have lines of their own.
+        every_line: Whether a hospital for which every check holds gets a line of its own.
 
     Returns:
         The exit code: 0 verified, 7 something contradicts, 8 evidence is missing.
 
     Raises:
-        FedwardError: something that was named cannot be read.
+        FedwardError: a run, bundle, trust file or node that was named cannot be read.
     """
     vouched = TrustFile.load(trust) if trust else None
     ledger = check_address(Address(contract), "contract") if contract else None
@@ -93,7 +93,7 @@ def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: 
 
 
 def _examine(path: Path, trust: TrustFile | None) -> AuditResult:
-    """Open what was handed over and audit it; what cannot be opened ends as a line of step 1."""
+    """Open what was handed over and audit it; if it cannot be opened, a line of step 1 says so."""
     report, opened = Report(), list[CheckedEvidence]()
     with report.guarding(Step.EVIDENCE):
         opened.append(open_evidence(path))
@@ -109,7 +109,7 @@ def _examine(path: Path, trust: TrustFile | None) -> AuditResult:
 
 
 def _own_trust(run: Path) -> TrustFile | None:
-    """A run's own trust file: it finds what broke by itself, and nothing that whoever made the run invented."""
+    """The trust file in a run's folder: it reveals accidental damage, but nothing that the run's maker invented."""
     path = run / "trust.json"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""`main.py audit --follow`: audits a run while it runs, round by round, and attests where it is a witness."""
+"""`main.py audit --follow`: audits a run while it goes on, round by round, and attests where it is a witness."""
 
 import time
 from contextlib import ExitStack, closing
@@ -36,19 +36,19 @@ CLOSING_S = 300.0  # from the last round to the end of a run: every hospital's m
 
 @dataclass
 class Following:
-    """One run that is followed.
+    """Follows one run, and prints its rounds as they end.
 
     Args:
-        run: Its folder.
+        run: The run's folder.
         rpc_url: The node; None: what the run folder says.
         contract: The ledger; None: what the run folder says.
         trust: What the hospitals vouch for, or None.
         witness: Folder of the witness's keys; None: the run's own, where its ledger requires a witness.
         quiet: Whether lines wait for the end, as for JSON.
-        every_line: Whether hospitals for which all holds have lines of their own.
+        every_line: Whether a hospital for which every check holds gets a line of its own.
 
     Attributes:
-        used_own_trust: Whether the last audit rested on the run's own trust file, which it leaves behind at its end.
+        used_own_trust: Whether the last audit used the run's own trust file, which the run writes at its end.
     """
 
     run: SimulationFolder
@@ -60,7 +60,7 @@ class Following:
     every_line: bool
     used_own_trust: bool = field(default=False, init=False)
     _told: set[Line] = field(default_factory=set, init=False)
-    _rounds: int = 0  # that were shown
+    _rounds: int = 0  # how many rounds were shown
     _note: str = ""
 
     def until_the_end(self) -> AuditResult:
@@ -110,7 +110,7 @@ class Following:
         return found == genesis_hash
 
     def _witness(self, stack: ExitStack, url: str, contract: Address) -> Witness | None:
-        """Who attests: the account of the folder that was given, or the run's own where its ledger requires one."""
+        """The witness that attests: from the given folder, or the run's own where the ledger requires one."""
         folder = self.witness
         if folder is None and self.run.witness.path.is_dir():
             rules = one_table("ledger", LedgerSettings, self.run.server.load_record().settings.get("ledger", {}))
@@ -128,7 +128,7 @@ class Following:
         return Witness(identity.address, attest)
 
     def _look(self, follower: Follower) -> bool:
-        """Look once, and show what is new; whether the node answered."""
+        """Look once, and show what is new; returns whether the node answered."""
         try:
             result = follower.look()
         except EvidenceError as error:
@@ -185,14 +185,14 @@ class Following:
         return examine(RunEvidence(self.run.path), trust)
 
     def _say(self, text: str) -> None:
-        """What is going on, whenever it changes."""
+        """Print what is going on, whenever it changes."""
         if text != self._note:
             self._note = text
             console.note(text)
 
 
 def _standing(story: RoundStory) -> str:
-    """How far a round is."""
+    """How far a round is, as text."""
     members = len(story.roster)
     if story.ended:
         return f"Round {story.round_index} is {story.outcome.name.lower()}; waiting for the next."

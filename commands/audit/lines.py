@@ -1,4 +1,4 @@
-"""An audit's report as lines of text: one a step, and beneath it rounds and hospitals."""
+"""An audit's report as lines of text: one for each step, and below it lines for rounds and hospitals."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -21,7 +21,8 @@ def render_lines(report: Report, every_line: bool) -> Iterator[Text]:
 
     Args:
         report: What to show.
-        every_line: Whether hospitals for which all holds have a line of their own, not one a round together.
+        every_line: Whether a hospital for which every check holds gets a line of its own; else one line per round joins
+            them.
     """
     for step, group in groupby(report.in_order(), key=lambda line: line.step):
         lines = list(group)
@@ -43,7 +44,7 @@ def summary(lines: Sequence[Line]) -> str:
 
 
 def fold(lines: Sequence[Line]) -> list[Line]:
-    """Put what holds for several hospitals of one round into one line, in its first one's place."""
+    """Join a round's lines on hospitals for which a step holds into one line, in the place of the first."""
     folded: list[Line] = []
     for _, group in groupby(lines, key=lambda line: line.round_index):
         of_round = list(group)
@@ -69,7 +70,7 @@ def verdict(report: Report) -> Text:
 
 
 def headline(report: Report) -> tuple[Status, str, str]:
-    """How the audit ended, in a word or two, and the figure or the first finding behind it."""
+    """How the audit ended in a word or two, with the figure or the first finding that decided it."""
     for status, title in ((Status.FAIL, "not verified"), (Status.MISSING, "incomplete")):
         first = next((line for line in report.in_order() if line.status is status), None)
         if first is not None:
@@ -86,7 +87,7 @@ def count(number: int, noun: str) -> str:
 
 
 def _together(good: Sequence[Line]) -> Line:
-    """One line for several hospitals that are all well."""
+    """One line in place of those of several hospitals for which everything holds."""
     first, checks = good[0], sum(line.checks for line in good)
     who = count(len({line.hospital for line in good}), "hospital")
     evidence = f"{count(checks, 'check')}, such as: {first.evidence}"
@@ -94,7 +95,7 @@ def _together(good: Sequence[Line]) -> Line:
 
 
 def _row(place: str, status: Status, evidence: str) -> Text:
-    """One line; what came with the evidence moves no cursor and changes no color."""
+    """One line as text; control characters in its evidence cannot move the cursor or change colors."""
     return Text.assemble(_printable(place), "  ", (f"{status.value:<7}", COLORS[status]), "  ", _printable(evidence))
 
 

@@ -1,4 +1,4 @@
-"""An audit as one self-contained page: the verdict, the steps, and the rounds as the ledger tells them.
+"""The page of an audit, as one self-contained HTML file: verdict, steps, and rounds as the ledger records them.
 
 Everything on it is written by Jinja2 with escaping on, and the page forbids scripts and every outside resource: what
 hostile parties put on a ledger or into a run is shown, never run.
@@ -32,7 +32,7 @@ _MOODS = {RoundPhase.ACCEPTED: "good", RoundPhase.REJECTED: "bad", RoundPhase.AB
 
 
 def render_page(result: AuditResult, source: TrustSource = NOBODY) -> str:
-    """The page of an audit, as HTML, with whose word it rests on.
+    """Render the page of an audit as HTML, with the origin of the trust file.
 
     Guarantees:
         1. It names no outside resource, and has no script.
@@ -47,7 +47,7 @@ def render_page(result: AuditResult, source: TrustSource = NOBODY) -> str:
 
 
 def _page(result: AuditResult, source: TrustSource) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """All values that the template shows."""
     report, claims = result.report, result.claims
     status, title, detail = headline(report)
     return {
@@ -88,7 +88,7 @@ def _figures(result: AuditResult) -> list[tuple[str, str]]:
 
 
 def _ledger(result: AuditResult) -> list[tuple[str, Any]]:
-    """Which ledger the run says that it has, and where it ends."""
+    """Which ledger the run claims, and where it ends."""
     claims = result.claims
     if claims is None:
         return []
@@ -196,7 +196,7 @@ def describe_event(event: PrivacyEvent) -> str:
 
 
 def _budgets(result: AuditResult) -> list[dict[str, Any]]:
-    """What each hospital states, beside what its recorded events come to."""
+    """For each hospital the epsilon that the run states, beside the one that its recorded events give."""
     claims = result.claims
     if claims is None:
         return []

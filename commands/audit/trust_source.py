@@ -1,4 +1,4 @@
-"""Whose word an audit rests on: a trust file that was handed in, the run's own, or none."""
+"""Where an audit's trust file came from: handed in by the auditor, the run's own, or none."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +30,7 @@ class TrustSource:
     """Where the trust file of an audit came from.
 
     Attributes:
-        origin: Who vouches.
+        origin: Who vouches for the history.
         file: Its path; None where there is none.
     """
 
@@ -39,10 +39,10 @@ class TrustSource:
 
     @classmethod
     def of(cls, given: Path | None, run: Path | None) -> "TrustSource":
-        """What an audit of a run rests on.
+        """Where the trust file of a run's audit comes from.
 
         Args:
-            given: The file that was named with --trust; one that lies in the run is the run's own all the same.
+            given: The file named with --trust; a file that lies in the run counts as the run's own all the same.
             run: The run's folder, where its own trust file is used when none is named.
         """
         own = run / "trust.json" if run else None
@@ -53,9 +53,9 @@ class TrustSource:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The origin as a sentence for people."""
         return _SENTENCES[self.origin].format(file=self.file)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The origin for `--json`."""
         return {"origin": self.origin.value, "file": str(self.file) if self.file else None}

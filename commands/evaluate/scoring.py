@@ -1,4 +1,4 @@
-"""All figures of a trained model on a set of labeled images, as tables or as JSON."""
+"""`main.py evaluate`: scores a trained model on labeled images, and prints all figures as tables or JSON."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ from fedward.settings import DataSettings
 from fedward.tables import one_table
 from fedward.types import ImageSet
 
-# Settings of data that records of older runs lack, and what those runs did.
+# Settings of data that older run.json files lack, with the values that those runs used.
 _OLDER_RUNS = {"patients": "", "patient-regex": "", "uncertain": "leave-out", "contradictions": "keep"}
 
 
@@ -39,7 +39,7 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool, find
         finding: What the data calls the model's finding; None: as the model does, or as its class names say.
 
     Raises:
-        DataError: model or images are missing, damaged or of another kind.
+        DataError: model or images are missing, damaged, or do not fit each other.
         EvidenceError: the run folder is damaged.
     """
     path = model / "model.keras" if model.is_dir() else model
@@ -115,7 +115,7 @@ def _table(found: dict[str, Any], findings: int, understood: Understood) -> Tabl
 
 
 def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
-    """Count, AUC, threshold and what it gives, of each finding."""
+    """For each finding its count, AUC and threshold, and the figures at that threshold."""
     names, decisions = (Column(heading, no_wrap=True) for heading in ("finding", DECIDED.replace(": ", ":\n")))
     table = Table(names, "positives", "AUC", decisions, title="By finding", title_justify="left")
     for name, found in findings.items():
@@ -124,9 +124,9 @@ def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
 
 
 def _data_settings(model: Path, card: ModelCard, source: str) -> tuple[DataSettings, bool]:
-    """Settings to read the data with, and whether it is what the run was trained on.
+    """Settings to read the data with, and whether the data is what the run was trained on.
 
-    The run's own data is read exactly as the run did, so that its own splits come out again.
+    The run's own data is read exactly as the run read it, so that the same splits result.
     """
     defaults = dataclasses.replace(
         setting.load().data,

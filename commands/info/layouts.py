@@ -1,4 +1,4 @@
-"""What the encryption's layouts cost and hold for a given roster, as a table."""
+"""`main.py info --plan`: what each packing plan costs and holds for a given roster and model, as a table."""
 
 from rich.table import Table
 
@@ -31,17 +31,17 @@ _ROWS = (
 def show_layouts(
     shown: Effective, hospitals: int | None, parameters: int | None, resolution: float | None, as_json: bool
 ) -> None:
-    """Print what each layout costs and holds.
+    """Print what the packing plan of each preset costs and holds.
 
     Args:
         shown: The settings, and the size to plan for where none is given.
-        hospitals: On the roster.
-        parameters: Of the model.
-        resolution: A step of the sum that is needed, or None.
+        hospitals: Number of hospitals on the roster; None: as `shown`.
+        parameters: Number of the model's parameters; None: as `shown`.
+        resolution: The largest step of the sum that is acceptable, or None.
         as_json: Print JSON rather than a table.
 
     Raises:
-        EncryptionError: no layout holds so many, or is fine enough.
+        EncryptionError: no plan holds so many hospitals, or is fine enough.
     """
     wanted = (
         parameters if parameters is not None else shown.parameters,
@@ -60,7 +60,7 @@ def layouts(settings: Settings, parameters: int, hospitals: int, resolution: flo
     A preset that does not hold so many hospitals is left out.
 
     Raises:
-        EncryptionError: none of them does, or none is fine enough.
+        EncryptionError: no plan holds so many hospitals, or is fine enough.
     """
     largest = value_range(settings.encryption, settings.privacy)
     plans: dict[str, PackingPlan] = {}
@@ -79,7 +79,7 @@ def layouts(settings: Settings, parameters: int, hospitals: int, resolution: flo
 
 
 def layout_table(figures: dict[str, Figures], chosen: str) -> Table:
-    """The statements side by side, the chosen preset's in bold."""
+    """The plans side by side, the chosen preset's in bold."""
     first = next(iter(figures.values()))
     title = f"\nLayouts for {first['parameters']:,} parameters of {first['hospitals']:,} hospitals"
     table = Table(title=title, title_justify="left")

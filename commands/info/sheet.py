@@ -1,4 +1,4 @@
-"""The settings that hold, what else can be chosen, and what is and is not protected, in sentences."""
+"""`main.py info`: the settings in effect, what else can be chosen, and what is and is not protected, in sentences."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
 
 @dataclass(frozen=True)
 class Effective:
-    """The settings that hold, and the size of what they are for.
+    """The settings in effect, with the number of hospitals and of parameters that they are for.
 
     Attributes:
         settings: All settings.
-        hospitals: On the roster.
-        parameters: Of the model.
+        hospitals: Number of hospitals on the roster.
+        parameters: Number of the model's parameters.
     """
 
     settings: Settings
@@ -36,12 +36,12 @@ class Effective:
 
 
 def effective(run: Path | None, config: Path | None, assignments: Sequence[str]) -> Effective:
-    """The settings of a run; without one, those of a new run.
+    """The settings in effect: of a run, or without one of a new run.
 
     Args:
         run: A run folder, or None.
         config: TOML file with settings of a new run, or None.
-        assignments: More of them, as `TABLE.KEY=VALUE`.
+        assignments: Further settings, as `TABLE.KEY=VALUE`.
 
     Raises:
         EvidenceError: the folder holds no run.
@@ -72,12 +72,12 @@ def show_sheet(settings: Settings, as_json: bool) -> None:
 
 
 def choices() -> dict[str, dict[str, str]]:
-    """What is registered: by the setting that chooses, each name and what it stands for."""
+    """What can be chosen by name: by setting, each name and what it stands for."""
     return {dotted: {name: plugin.about for name, plugin in registry.items()} for dotted, registry in KINDS.items()}
 
 
 def _choices_table() -> Table:
-    """The same for people."""
+    """What can be chosen by name, as a table."""
     table = Table("setting", "name", "what it is", title="\nWhat can be chosen", title_justify="left")
     for dotted, names in choices().items():
         for place, (name, about) in enumerate(names.items()):
@@ -86,7 +86,7 @@ def _choices_table() -> Table:
 
 
 def protections(settings: Settings) -> dict[str, str]:
-    """What these settings protect, by whom and what against, in one sentence each."""
+    """What these settings protect, by which means and against whom, in one sentence each."""
     return {
         "Images": "never leave the hospital that holds them.",
         "Updates, from the server": "encrypted (CKKS, 128 bits); the server never holds a key.",
@@ -123,7 +123,7 @@ UNIT_MEANS = {
 
 
 def _privacy_sentence(settings: Settings) -> str:
-    """What differential privacy holds under these settings."""
+    """What differential privacy guarantees under these settings."""
     if settings.privacy.mode == "none":
         return "not protected: privacy.mode is none, so the model may remember single images."
     event, rounds = expected_event(settings.privacy), settings.training.rounds

@@ -1,4 +1,4 @@
-"""The key epochs of a run, read from its ledger and its folder, as a table or as JSON."""
+"""`main.py keys`: a run's key epochs, read from its ledger and its folder, as a table or JSON."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -52,7 +52,7 @@ def show_epochs(run: Path, as_json: bool) -> None:
 
 @contextmanager
 def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
-    """The run's ledger: on the node that serves it, or on one that is started to read from.
+    """The run's ledger: on the node that serves it, or on a node that is started for reading.
 
     Raises:
         EvidenceError: there is no chain in the folder.
@@ -95,7 +95,7 @@ def _facts(status: EpochStatus, names: Mapping[Address, HospitalId]) -> dict[str
 
 
 def _table(facts: list[dict[str, Any]]) -> Table:
-    """The epochs for people."""
+    """The epochs as a table."""
     table = Table("epoch", "began", "key", "rounds", "taken by", title="Key epochs", title_justify="left")
     for epoch in facts:
         began = f"{epoch['reason']}: {epoch['who']}" if epoch["who"] else epoch["reason"]

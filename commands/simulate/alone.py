@@ -1,4 +1,4 @@
-"""What a hospital would have without the federation: the same training, on its own images only."""
+"""Training alone: what a hospital would have without the federation, by the same training on its own images only."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from fedward.types import GlobalModel, Partition, Vector
 def train_alone(
     partition: Partition, initial: Vector, classifier: Classifier, settings: Settings, each_round: Callable[[], None]
 ) -> Vector:
-    """As many rounds of the same local work as in the federation, with nobody to average with.
+    """Train for as many rounds as the federation, with the same local work and no averaging.
 
     What belongs to averaging is left out: encryption's range and rounding, votes, and the step that hospitals apply to
     an aggregate (`server-optimizer.name`). A proximal term pulls toward the weights that each round began with.

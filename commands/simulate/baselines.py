@@ -1,4 +1,4 @@
-"""`simulate --baselines`: was it worth joining? Every hospital alone, and all images in one place, beside the run.
+"""`simulate --baselines`: each hospital trained alone, and one model on all images in one place, beside the run.
 
 Both are trained after the last round, under the federation's settings and privacy budget, and scored on the same test
 images. What they release is no part of the run: the run's epsilon does not count it.
@@ -38,7 +38,7 @@ def ask_for(folder: SimulationFolder) -> None:
 
 
 def finish(folder: SimulationFolder, settings: Settings) -> None:
-    """Train what is wanted and not there yet; each finished baseline is kept at once.
+    """Train the wanted baselines that are not finished yet; each is saved as soon as it is finished.
 
     Raises:
         EvidenceError: the file of baselines is damaged.
@@ -102,7 +102,7 @@ class _Baseline:
 
 
 class _Shifted:
-    """Rounds of one baseline as a part of them all."""
+    """Reports the rounds of one baseline as part of the progress of all baselines."""
 
     def __init__(self, report: Progress, before: int, total: int) -> None:
         self._report, self._done, self._total = report, before, total
@@ -139,7 +139,7 @@ def _gain(joined: float | None, alone: float | None) -> float | None:
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:
-    """Mean, least and largest of those that there are."""
+    """Mean, least and largest of the values that are not None."""
     known = [value for value in values if value is not None]
     return {
         "mean": float(np.mean(known)) if known else None,

@@ -83,7 +83,7 @@ def _load(config: Path | None, given: list[tuple[str, Scalar]]) -> Settings:
 
 
 def _see_through(folder: Path, settings: Settings | None, baselines: bool) -> None:
-    """Start a run, or without settings continue one, and print its table."""
+    """Run a simulation to its end, or without settings continue one, and print its table."""
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
     from fedward.figures.reporting import final_table

@@ -1,4 +1,4 @@
-"""The end of a run: every hospital's model compared, the test split scored, summary, curves and model written."""
+"""The end of a simulated run: models compared, test split scored, and summary, curves and model file written."""
 
 import time
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
 
     Args:
         folder: The run's folder; all rounds are decided.
-        ledger: Its ledger.
-        clock: What was measured before the rounds.
+        ledger: The run's ledger.
+        clock: Holds the times that were measured before the rounds.
         started: `time.perf_counter()` at the beginning.
 
     Raises:
@@ -95,7 +95,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
 def _finish_all(
     folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings
 ) -> list[FinishedHospital]:
-    """Let every hospital come to its end, in roster order, and compare their models."""
+    """Finish the run at every hospital, in roster order, and compare their models."""
     finished = [
         finish(folder.hospital(member.hospital), ledger, settings, folder.server.ciphertexts.load_aggregate)
         for member in record.roster
@@ -146,7 +146,7 @@ def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -
 def _all_scores(
     own: dict[HospitalId, ImageSet], scores: Scores, test: ImageSet, logits: Vector, card: ModelCard
 ) -> dict[str, Any]:
-    """The pooled figures, and those of each hospital's own test images, one behind the other, and of each finding."""
+    """The pooled figures, those of each hospital's own test images, and those of each finding."""
     hospitals, start = {}, 0
     for hospital, images in own.items():
         hospitals[hospital] = score(images, logits[start : start + len(images)], card.thresholds).as_dict()
@@ -171,9 +171,9 @@ def _privacy(finished: Sequence[FinishedHospital], settings: Settings) -> dict[s
 
 
 def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[str, Any]:
-    """Facts of the packing that was used, with the size that the hospitals committed to."""
+    """Facts of the packing plan, with the size of the updates that the hospitals committed to."""
     plan = round_plan(record.parameters, len(ledger.opening(ledger.latest_round()).roster), settings)
-    # The largest: what a hospital without budget commits to, in place of an update, is a few bytes.
+    # The largest: a hospital without budget abstains, and commits to a few bytes in place of an update.
     committed = max((event.update_bytes for event in ledger.events(UpdateCommitted)), default=0)
     return dict(summarize_encryption(plan, committed))
 

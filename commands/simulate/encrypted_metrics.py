@@ -1,4 +1,4 @@
-"""Validation figures of a run whose server could not see them: opened at its end, with the hospitals' keys."""
+"""Validation figures with `metrics.encrypted`: opened from encrypted sums at the run's end, with hospitals' keys."""
 
 import json
 from typing import Any
@@ -22,8 +22,8 @@ Rounds = list[dict[str, Any]]
 def with_figures(folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings) -> Rounds:
     """The finished rounds with their validation figures: as the server wrote them, or opened from encrypted sums.
 
-    What is opened is also written to `hospitals/validation.jsonl`, which is the hospitals' and not the server's. A
-    round whose sum is missing or nonsense has no figures, and one half for thresholds; why is said in a warning.
+    The opened figures are also written to `hospitals/validation.jsonl`, which belongs to the hospitals and not to the
+    server. A round whose sum is missing or implausible has no figures, and thresholds of one half; a warning says why.
 
     Raises:
         EvidenceError: `metrics.jsonl` is damaged.
@@ -44,7 +44,7 @@ def with_figures(folder: SimulationFolder, record: RunRecord, ledger: Ledger, se
 def _figures(
     folder: SimulationFolder, record: RunRecord, ledger: Ledger, settings: Settings, index: int
 ) -> dict[str, Any]:
-    """A round's figures; those of no images where nothing plausible can be opened."""
+    """A round's figures; those of an empty set of images where no plausible counts can be opened."""
     try:
         counts = folder.server.load_counts(index)
         if counts:
@@ -58,10 +58,10 @@ def _figures(
 def _open(
     folder: SimulationFolder, counts: EncryptedCounts, record: RunRecord, ledger: Ledger, settings: Settings, index: int
 ) -> ScoreHistogram:
-    """A round's counts, opened by the first hospital that has what it takes: not every one was there in each epoch.
+    """A round's counts, opened by the first hospital with the key: some may have joined after that epoch.
 
     Raises:
-        EvidenceError: none has it.
+        EvidenceError: no hospital has the key.
     """
     for member in record.roster:
         hospital = folder.hospital(member.hospital)

@@ -1,7 +1,7 @@
-"""How a simulated consortium begins: every party's own acts, one after the other, each with that party's folder only.
+"""Founding of a simulated consortium: every party's acts, one after the other, each with that party's folder only.
 
-The acts themselves are those of `blockchain.consortium.joining`, where their order is explained; on separate hosts each
-party does its own. The dealer's key reaches the others sealed here, too.
+`blockchain.consortium.joining` has the acts themselves, and explains their order; on separate hosts each party does its
+own. Also here, the dealer's key reaches the other hospitals only sealed.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from fedward.types import Address, HospitalId, Member, Partition, Vector
 
 @dataclass(frozen=True)
 class Parties:
-    """Everybody who signs: the server and the hospitals, in roster order; the first hospital is the dealer.
+    """The keys of everybody who signs: the server, the hospitals in roster order, and the witness.
 
-    A witness attests; it is there where the settings require one.
+    The first hospital is the dealer. There is a witness, which attests, only where the settings require one.
     """
 
     server: Identity
@@ -32,7 +32,7 @@ class Parties:
     witness: Identity | None
 
     def addresses(self) -> tuple[Address, ...]:
-        """All of them, to be given what they need to send transactions."""
+        """The accounts of all parties, which need funds to send transactions."""
         hospitals = (identity.address for identity in self.hospitals.values())
         return (self.server.address, *hospitals, *self.witnesses())
 
@@ -103,16 +103,17 @@ def found_consortium(
 
 
 def settle_founding(run: SimulationFolder, rpc_url: str) -> None:
-    """Send again what a crash or a reorganization kept off the chain: the server's transactions, then hospitals' own.
+    """Send again what a crash or a reorganization kept off the chain: the server's transactions, then hospitals'.
 
-    In this order because a key can only be named on a ledger that is there, by a hospital that is on its roster.
+    The server's come first, because a key can only be named on a ledger that is there, by a hospital that is on its
+    roster.
 
     Args:
         run: The run folder; as at the founding, each account's transactions lie in its own part.
         rpc_url: Where the ledger's node listens.
 
     Raises:
-        LedgerError: the node cannot be reached, or an account has sent other transactions in their place.
+        LedgerError: the node cannot be reached, or an account has sent other transactions with the same nonces.
         EvidenceError: `run.json` is missing or damaged.
 
     Limits: what a round recorded may come back in another order, and then as a failed transaction; commitments name the

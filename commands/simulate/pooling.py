@@ -1,4 +1,4 @@
-"""Several hospitals' images in one set, as only a simulation can have them."""
+"""Pooling: joins several hospitals' images into one set, which only a simulation can do."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from fedward.types import HospitalId, ImageSet, Partition
 
 
 def pooled(partitions: list[Partition], name: str) -> Partition:
-    """All hospitals' images as if one had them, split by split."""
+    """Join all hospitals' images, split by split, as if one hospital had them."""
     splits = [join([getattr(partition, split) for partition in partitions]) for split in ("train", "val", "test")]
     return Partition(HospitalId(name), partitions[0].findings, *splits)
 
 
 def join(parts: list[ImageSet]) -> ImageSet:
-    """Several sets of images, one behind the other."""
+    """Concatenate several sets of images."""
     return ImageSet(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),

@@ -1,7 +1,8 @@
-"""Everything before the first round of a simulated federation: keys, partitions, ledger, initial weights, `run.json`.
+"""Everything before a simulated federation's first round: keys, partitions, ledger, initial weights, `run.json`.
 
-`simulate` prepares its runs by this, and so do tests and whoever else simulates hospitals. The node that serves the
-ledger is the caller's: it is started between `settle_hospitals`, which says whom it has to fund, and `found_study`.
+`simulate` prepares its runs with this module, and so do tests and everything else that simulates hospitals. The caller
+starts the node that serves the ledger, after `settle_hospitals`, which makes the accounts that the node has to fund,
+and before `found_study`.
 """
 
 import json
@@ -42,8 +43,8 @@ def settle_hospitals(folder: SimulationFolder, settings: Settings, data: Prepare
     """Make every party's keys, and give each hospital its images.
 
     Args:
-        folder: Of the run; nothing but `SimulationFolder.create` was done with it.
-        settings: Whether there is a witness.
+        folder: The run's folder, as `SimulationFolder.create` made it.
+        settings: They say whether there is a witness.
         data: The hospitals and their images.
 
     Raises:
@@ -59,10 +60,10 @@ def settle_hospitals(folder: SimulationFolder, settings: Settings, data: Prepare
 def found_study(
     folder: SimulationFolder, settings: Settings, data: PreparedData, parties: Parties, rpc_url: str
 ) -> Study:
-    """Found the consortium on a running node, and write down what the study is.
+    """Found the consortium on a running node, and write `run.json`.
 
     Args:
-        folder: Of the run, with the parties' keys and the hospitals' images.
+        folder: The run's folder, with the parties' keys and the hospitals' images.
         settings: All settings.
         data: As for `settle_hospitals`.
         parties: What `settle_hospitals` gave; the node has funded them.

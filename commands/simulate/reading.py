@@ -1,4 +1,4 @@
-"""What was understood of the images, shown before anything is trained."""
+"""Reads the images of a simulation, and shows how classes, patients and splits were understood before any training."""
 
 import secrets
 
@@ -9,7 +9,7 @@ from fedward.settings import Settings
 
 
 def read_data(settings: Settings) -> PreparedData:
-    """Preprocess, and show on stderr what was understood.
+    """Preprocess the images, and show on stderr how they were understood.
 
     Raises:
         DataError: the images are missing, of no known layout, unreadable or too few.
@@ -23,7 +23,7 @@ def read_data(settings: Settings) -> PreparedData:
 
 
 def show_reading(settings: Settings) -> None:
-    """Preprocess, print what was understood on stdout, and keep nothing.
+    """Preprocess the images, print on stdout how they were understood, and keep nothing.
 
     Raises:
         DataError: as `read_data`.
@@ -36,7 +36,7 @@ def show_reading(settings: Settings) -> None:
 
 
 def _warn(understood: Understood) -> None:
-    """What the table holds, and must not be read past."""
+    """Repeat as warnings what nobody should miss in the table."""
     for sentence in (understood.left_out_line(), *understood.warnings):
         if sentence:
             console.warn(sentence)

@@ -32,16 +32,16 @@ from fedward.timing import Stopwatch
 
 
 def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -> dict[str, Any]:
-    """Start a run in a new folder and see it through; returns what `summary.json` holds.
+    """Start a run in a new folder and run it to its end; returns what `summary.json` holds.
 
     Args:
         path: The new folder.
         settings: All settings.
-        with_baselines: Also train each hospital alone, and on all images in one place.
+        with_baselines: Also train each hospital alone, and one model on all images in one place.
 
     Raises:
-        FedwardError: of any kind. Everything that was started is stopped. What was finished is kept; a run that
-            fails before its first round leaves nothing.
+        FedwardError: any kind. Every process that was started is stopped. Finished work is kept; a run that fails
+            before its first round leaves nothing.
     """
     clock, started = Stopwatch(), time.perf_counter()
     SimulationFolder(path).check_unused()
@@ -87,7 +87,7 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
 
 
 def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:
-    """What is promised for a patient holds for an image where nobody knows whose it is."""
+    """Warn that privacy by patient protects only the single image where an image's patient is not known."""
     unnamed = data.manifest["patient_ids"]["images_without_id"]
     if settings.privacy.mode == "sample" and settings.privacy.unit == "patient" and unnamed:
         console.warn(
@@ -111,7 +111,7 @@ def _warn_of_large_delta(data: PreparedData, settings: Settings) -> None:
 
 @contextmanager
 def _prepared(folder: SimulationFolder, settings: Settings, data: PreparedData) -> Iterator[RunningNode]:
-    """The node that serves the ledger, with everything on it that comes before the first round.
+    """The node that serves the ledger, once everything that comes before the first round is done.
 
     Where that fails, or is interrupted, nothing is left of the folder.
     """
@@ -140,7 +140,7 @@ def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -
 
 @contextmanager
 def _witnessing(folder: SimulationFolder, settings: Settings) -> Iterator[None]:
-    """Where a witness is required, let one attest beside the run; it reads no key but its own."""
+    """Run a witness beside the rounds, where one is required; it reads no key but its own."""
     if not settings.ledger.witness_required:
         yield
         return

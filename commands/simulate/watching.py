@@ -1,4 +1,4 @@
-"""Shows a running federation: which round, who is done, how good the model is, where the time goes."""
+"""Progress display of a running federation: round, hospitals that are done, model quality, seconds by stage."""
 
 import json
 import time
@@ -15,11 +15,11 @@ from fedward.settings import Settings
 
 POLL_S = 0.1
 _NO_COUNTS = "no sum of validation counts, for too few hospitals sent any"
-SILENCE_S = 5.0  # after Flower's runner has ended: what the server still had to say is there by then
+SILENCE_S = 5.0  # after Flower's runner has ended: the server's last events are on the disk by then
 
 
 def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) -> None:
-    """Follow the server's progress until it has finished.
+    """Show the server's progress until it has finished.
 
     Raises:
         FedwardError: the server stopped with an error, or Flower ended without one.
@@ -49,7 +49,7 @@ def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) ->
 
 
 class _View:
-    """A bar for the rounds and one for the hospitals of the round at hand, and a line for each finished round."""
+    """A bar for the rounds, one for the hospitals of the current round, and a line for each finished round."""
 
     def __init__(self, shown: Progress, rounds: int, hospitals: int) -> None:
         self._shown = shown

@@ -1,6 +1,6 @@
-"""Step 12: what each hospital declared to have spent of its privacy budget, added up again from the ledger.
+"""Step 12, privacy: recompute each hospital's epsilon from the releases that it declared on the ledger.
 
-What the ledger cannot show is whether the noise was really added: that is the hospital's word, under its signature.
+The ledger cannot show whether the noise was really added: for that there is only the hospital's signed word.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ def check_privacy(stories: Sequence[RoundStory], claims: Claims, report: Report,
     """Recompute every hospital's epsilon, and compare each declared event with the settings.
 
     Args:
-        stories: All rounds; what was committed in rejected and aborted ones is spent as well.
+        stories: All rounds. An update that was committed in a rejected or aborted round is spent as well.
         claims: What the run says: its settings, and each hospital's epsilon.
         report: Takes lines of the step `PRIVACY`.
-        names: How to call each hospital.
+        names: Name of each hospital, for the lines.
     """
     _check_settings(stories, claims, report)
     expected = _expected(claims, report)
@@ -41,7 +41,7 @@ def check_privacy(stories: Sequence[RoundStory], claims: Claims, report: Report,
 
 
 def _check_settings(stories: Sequence[RoundStory], claims: Claims, report: Report) -> None:
-    """Whether the settings are those that the ledger was created with."""
+    """Check that the run's settings are those that the ledger was created with."""
     if claims.settings is None:
         text = "The settings are not here, so what hospitals had to declare is not known."
         report.missing(Step.PRIVACY, text)
@@ -63,7 +63,7 @@ def _check_settings(stories: Sequence[RoundStory], claims: Claims, report: Repor
 
 
 def _expected(claims: Claims, report: Report) -> PrivacyEvent | None:
-    """What the settings ask every update to declare; None where they do not say."""
+    """The privacy event that the settings ask every update to declare; None where the run gives no settings."""
     if claims.settings is None:
         return None
     privacy: Any = claims.settings.get("privacy")
@@ -80,7 +80,7 @@ def _expected(claims: Claims, report: Report) -> PrivacyEvent | None:
 def _check_events(
     stories: Sequence[RoundStory], expected: PrivacyEvent, report: Report, names: Mapping[Address, str]
 ) -> None:
-    """Whether each update declares what the settings ask for; one that was not added harms nobody."""
+    """Check that each update declares what the settings ask for; of one that was not added, a NOTE is enough."""
     as_asked = 0
     for story in stories:
         for update in story.updates.values():
@@ -102,13 +102,13 @@ def _check_events(
 
 
 def _abstains(update: CommittedUpdate, story: RoundStory) -> bool:
-    """Whether a commitment is to no update at all: too short to hold a ciphertext, and not added."""
+    """Whether a commitment is an abstention: too short to hold a ciphertext, and not added."""
     nothing = update.update_bytes == ABSTENTION_BYTES and update.event == NOTHING_SPENT
     return nothing and not story.is_included(update.hospital)
 
 
 def _differences(declared: PrivacyEvent, asked: PrivacyEvent) -> str:
-    """In which fields two events differ, with both values."""
+    """In which attributes two events differ, with both values."""
     found, wanted = dataclasses.asdict(declared), dataclasses.asdict(asked)
     return ", ".join(
         f"{name.replace('_', ' ')} {found[name]} where the settings have {wanted[name]}"
@@ -144,7 +144,7 @@ def _check_epsilons(
         word, who = stated.get(address), names.get(address, address)
         withheld = _withheld(events, word, expected)
         if withheld:
-            # Charged before anything left, and then late, lost or cut short by a crash: that stays spent.
+            # A release is charged before it leaves, and stays spent if it is late, lost, or cut short by a crash.
             text = f"{who} has spent {len(withheld)} more releases than reached the ledger; its epsilon covers them."
             report.note(Step.PRIVACY, text, hospital=who)
         _check_epsilon(events + withheld, word.epsilon if word else None, claims.delta, report, who)
@@ -161,7 +161,7 @@ class _Stated:
 def _withheld(
     committed: list[PrivacyEvent], stated: _Stated | None, expected: PrivacyEvent | None
 ) -> list[PrivacyEvent]:
-    """The releases that a hospital charged and that never reached the ledger: all are of the settings' kind."""
+    """The releases that a hospital charged and that are not on the ledger: each as the settings' privacy event."""
     private = [event for event in committed if event.mode != "none"]
     kind = expected or (private[-1] if private else None)
     if stated is None or kind is None or kind.mode == "none":
@@ -206,10 +206,10 @@ def _check_epsilon(
 
 
 def recomputed_epsilon(events: list[PrivacyEvent]) -> float | None:
-    """The epsilon of recorded events, whatever they declare; None when none is private.
+    """The epsilon of the events that a hospital declared; None when none is private.
 
     Raises:
-        VerificationError: an event declares what has no finite epsilon, such as no noise at all.
+        VerificationError: an event has no finite epsilon, such as one without any noise.
     """
     for event in events:
         if event.mode != "none" and not _is_bounded(event):
@@ -229,7 +229,7 @@ def recomputed_epsilon(events: list[PrivacyEvent]) -> float | None:
 
 
 def _is_bounded(event: PrivacyEvent) -> bool:
-    """Whether the accountant has an answer for an event."""
+    """Whether the accountant can compute an epsilon for an event."""
     return event.noise_multiplier > 0 and 0 < event.sampling_rate <= 1 and event.steps > 0 and 0 < event.delta < 1
 
 

@@ -1,7 +1,7 @@
-"""Steps 10 and 11: the stored ciphertexts are those that were committed, and they add up to what was recorded.
+"""Steps 10 and 11, ciphertexts and addition: stored ciphertexts are the committed ones, and add up to the aggregate.
 
-No key is needed: hashes tell which bytes they are, and adding ciphertexts is exact, the same bytes in any order. What
-this does not tell is what is inside.
+No key is needed: hashes identify the bytes, and adding ciphertexts is exact and gives the same bytes in any order. What
+the ciphertexts contain is not checked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class _Stored:
     problem: str = ""
 
     def read(self, evidence: Evidence, position: int) -> bytes | None:
-        """One ciphertext, checked; None where it is missing or wrong, which is written down here."""
+        """One ciphertext, checked; None where it is missing or wrong, which is then noted in this object."""
         try:
             return check_stored(evidence.chunk(self.names[position]), self.names[position])
         except EvidenceError:
@@ -50,13 +50,13 @@ class _Stored:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the recorded one, and all of it is there."""
+        """Whether this is the recorded list, and every ciphertext of it is there and right."""
         return self.faithful and not self.missing and not self.problem
 
 
 @dataclass
 class _Round:
-    """What is at hand of a round, and what adding it gave.
+    """The ciphertexts found for a round, and the hashes of their sums.
 
     Attributes:
         updates: By hospital, each committed update whose list is the committed one.
@@ -74,14 +74,14 @@ class _Round:
 def check_round(story: RoundStory, evidence: Evidence, report: Report, names: Mapping[Address, str]) -> None:
     """Check a round's stored ciphertexts against the ledger, and add the included ones again.
 
-    Each ciphertext is read once, and once more where the sum is another; one running sum and one ciphertext are in
-    memory, however many there are.
+    Each ciphertext is read once, and once more where a sum differs from the recorded one. One running sum and one
+    ciphertext are in memory, however many there are.
 
     Args:
         story: The round, as the ledger tells it.
         evidence: Where the ciphertexts are.
         report: Takes lines of the steps `CIPHERTEXTS` and `ADDITION`.
-        names: How to call each hospital.
+        names: Name of each hospital, for the lines.
     """
     about = {"round_index": story.round_index}
     if not story.updates and story.closed is None:
@@ -104,7 +104,7 @@ def check_round(story: RoundStory, evidence: Evidence, report: Report, names: Ma
 
 
 def _tell_nothing_listed(story: RoundStory, report: Report, what: str) -> None:
-    """The source does not say which ciphertexts the round has."""
+    """Report that the source does not say which ciphertexts the round has."""
     about = {"round_index": story.round_index}
     if story.closed is None:
         committed = f"{len(story.updates)} updates were committed, none was added, and their ciphertexts are not here"
@@ -115,7 +115,7 @@ def _tell_nothing_listed(story: RoundStory, report: Report, what: str) -> None:
 
 
 def _match_lists(story: RoundStory, files: RoundFiles, report: Report, names: Mapping[Address, str]) -> _Round:
-    """Compare the lists of ciphertexts with what the ledger recorded, before anything is read."""
+    """Compare the lists of ciphertexts with what the ledger recorded, before any ciphertext is read."""
     at_hand = _Round()
     for hospital in files.updates:
         if hospital not in story.updates:
@@ -157,7 +157,7 @@ def _match_aggregate(story: RoundStory, listed: tuple[str, ...], recorded: bytes
 
 
 def _tell_unlisted(story: RoundStory, hospital: Address, who: str, report: Report) -> None:
-    """A committed update of which the run lists no ciphertext: missing where it was added, else worth a note."""
+    """Report a committed update without listed ciphertexts: MISSING where the update was added, else a NOTE."""
     about = {"round_index": story.round_index, "hospital": who}
     if story.is_included(hospital):
         report.missing(Step.CIPHERTEXTS, f"The ciphertexts of {who}'s update are not listed.", **about)
@@ -168,7 +168,7 @@ def _tell_unlisted(story: RoundStory, hospital: Address, who: str, report: Repor
 
 
 def _list_problem(names: Sequence[str], root: bytes, length: int | None) -> str:
-    """In which way a list of hashes is not the one recorded, by its Merkle root and total length; empty if it is."""
+    """How a list of hashes differs from the recorded one, by Merkle root and total length; empty if it does not."""
     if not all(map(is_hash, names)):
         return "its list holds something else than hashes"
     listed = merkle_root([bytes.fromhex(name) for name in names])
@@ -191,11 +191,11 @@ def _read_and_add(at_hand: _Round, evidence: Evidence) -> None:
         if added and len(added) == len(at_hand.included):
             at_hand.sums.append(sha256(total))
         for _ in _read_all(others, evidence, position, []):
-            pass  # reading alone tells whether they are what was committed
+            pass  # reading them compares them with what was committed
 
 
 def _read_all(lists: Sequence[_Stored], evidence: Evidence, position: int, found: list[_Stored]) -> Iterator[bytes]:
-    """The ciphertexts at a position, as far as they are there and right; whose they are goes into `found`."""
+    """The ciphertexts at a position that are there and right; `found` gets the list that each belongs to."""
     for stored in lists:
         chunk = stored.read(evidence, position) if position < len(stored.names) else None
         if chunk is not None:
@@ -233,7 +233,7 @@ def _tell_ciphertexts(story: RoundStory, at_hand: _Round, report: Report, names:
 
 
 def _tell_addition(story: RoundStory, at_hand: _Round, evidence: Evidence, report: Report) -> None:
-    """Whether the sums are those recorded."""
+    """Report whether the sums are the recorded ones."""
     about = {"round_index": story.round_index}
     recorded, included = story.aggregate_hash, story.included_updates
     if recorded is None:
@@ -263,7 +263,7 @@ def _tell_addition(story: RoundStory, at_hand: _Round, evidence: Evidence, repor
 
 
 def _explain(at_hand: _Round, evidence: Evidence) -> str:
-    """Where the stored aggregate departs from the sum, and by which single update, if it is one."""
+    """Where the stored aggregate differs from the sum, and which single update explains the difference, if one does."""
     aggregate = at_hand.aggregate
     if aggregate is None:
         return "; the recorded aggregate's own ciphertexts are not here to compare with"

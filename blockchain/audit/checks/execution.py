@@ -1,4 +1,4 @@
-"""Running recorded transactions again, with py-evm's own rules, in memory."""
+"""Execution: runs a chain's recorded transactions again with py-evm, in memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ _ANYBODY = RawAddress(bytes(20))
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running a block again gives.
+    """The result of running a block again.
 
     Attributes:
         receipts: Of each transaction; None where it could not run.
         refusals: Why a transaction could not run, by its place.
         state_root, receipts_root: 32 bytes each.
-        bloom: The logs' filter, 2,048 bits.
+        bloom: Bloom filter over the logs, 2,048 bits.
         gas_used: Of the whole block.
     """
 
@@ -46,13 +46,13 @@ class Outcome:
 
 
 class Execution:
-    """The accounts and storage from block 0 on, as the transactions make them, whatever the headers say.
+    """Accounts and storage, computed from block 0 on by running the transactions; no header is trusted for them.
 
     Args:
-        header: Block 0's; its state root is not believed.
+        header: Block 0's; its state root is not trusted.
         block_hash: Its hash.
         balances: Wei of each account in block 0.
-        chain_id: What the code sees as the chain's id.
+        chain_id: The chain id that the contract's code sees.
 
     Raises:
         VerificationError: the accounts are malformed.
@@ -81,10 +81,10 @@ class Execution:
         self._remember(header, block_hash)
 
     def run(self, block: DecodedBlock) -> Outcome:
-        """Run a block's transactions on the state so far; those that cannot run are passed over.
+        """Run a block's transactions on the state so far; those that cannot run are skipped.
 
         Raises:
-            VerificationError: py-evm broke off; the state is as before, and nothing can follow.
+            VerificationError: py-evm failed; the state is as before the block, and no later block can run.
         """
         try:
             return self._run(block)
@@ -123,7 +123,7 @@ class Execution:
         return bytes(self._vm().state.get_code(to_canonical_address(address)))
 
     def ledger_head(self, contract: Address) -> bytes | None:
-        """What the contract says its ledger head is after the last block; None: it does not say."""
+        """The result of the contract's `ledgerHead()` after the last block; None where the call fails."""
         to = to_canonical_address(contract)
         vm = self._vm()
         try:

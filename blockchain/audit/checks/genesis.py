@@ -1,4 +1,4 @@
-"""Where a chain begins: block 0 and its accounts, and how the contract came to be there."""
+"""How a chain begins: checks of block 0, of its accounts, and of the contract's deployment."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from fedward.types import Address
 
 
 def check_block_zero(report: Report, block_hash: bytes, trusted: bytes | None) -> None:
-    """Is block 0 the hospitals'? Only they can say."""
+    """Check that block 0 is the one in the hospitals' trust file; without that file nothing can tell."""
     if trusted is None:
         report.missing(
             Step.GENESIS,
@@ -30,7 +30,7 @@ def check_block_zero(report: Report, block_hash: bytes, trusted: bytes | None) -
 
 
 def check_accounts(report: Report, header: BlockHeaderAPI, genesis: Genesis, state_root: bytes) -> None:
-    """Does block 0 follow from the accounts that it endows, whose state has this root?"""
+    """Check that block 0's state root is the one that its funded accounts give."""
     tally = Tally()
     tally.compare("The number of block 0", header.block_number, 0)
     tally.compare("The transaction root of block 0", header.transaction_root, BLANK_ROOT_HASH)
@@ -41,7 +41,7 @@ def check_accounts(report: Report, header: BlockHeaderAPI, genesis: Genesis, sta
 def check_contract(
     report: Report, contract: Address, blocks: Iterable[ExecutedBlock], execution: Execution | None
 ) -> None:
-    """Is the ledger's code this version's, and which transaction deployed it?
+    """Check that the ledger's code is this version's, and find the transaction that deployed it.
 
     Args:
         report: Takes the line.

@@ -1,8 +1,9 @@
-"""The audit's steps over the chain itself: genesis, headers, roots, senders, execution.
+"""`HistoryChecker`: the audit's steps over the chain itself: genesis, headers, roots, senders, execution.
 
-Block by block, each step compares what a header or body says with what was computed here, and reports the first
-difference only, with how many follow. Where a block contradicts itself its transactions still run, on the state as it
-really is, so that each step answers for itself; only a block that is not the next one ends the execution.
+Block by block, each step compares what a header or body says with what was computed here. It reports only the first
+difference, and how many follow. Where a block contradicts itself its transactions still run, on the computed state, so
+that one step's failure does not decide the next step's result; only a block that is not the next one ends the
+execution.
 """
 
 from eth.abc import BlockHeaderAPI
@@ -34,14 +35,14 @@ _MIN_GAS_LIMIT = 5_000  # what every client asks of a header at least
 
 
 class HistoryChecker:
-    """Checks a chain from block 0 to its end, and keeps what its transactions came to.
+    """Checks a chain from block 0 to its end, and keeps the outcome of its transactions.
 
     Args:
         evidence: Where the blocks come from.
         report: Takes the lines of the steps genesis to execution.
         chain_id: What every transaction must be signed for.
         contract: Where the ledger lies.
-        trusted_genesis: Hash of block 0 as the hospitals tell it, or None.
+        trusted_genesis: Hash of block 0 as the trust file has it, or None.
         progress: Told the number of blocks done.
 
     Attributes:
@@ -102,7 +103,7 @@ class HistoryChecker:
 
     @property
     def complete(self) -> bool:
-        """Whether the outcome of every block is known that the source has; after `run`."""
+        """Whether every block of the source was read, and the outcome of each is known; after `run`."""
         return self._read_to_the_end and not self._stopped and not self._without_receipts
 
     def contract_head(self) -> bytes | None:
@@ -153,9 +154,9 @@ class HistoryChecker:
         return block
 
     def _check_header(self, block: DecodedBlock, parent: BlockHeaderAPI) -> None:
-        """What a header must be, given its parent's."""
+        """Check a header against its parent's."""
         header, number = block.header, block.header.block_number
-        if self._evidence.live:  # its fork's other rules are the node's
+        if self._evidence.live:  # the fork's other rules are left to the node
             self._headers.require(
                 header.timestamp >= parent.timestamp, f"Block {number} is dated before the block before it."
             )
@@ -176,7 +177,7 @@ class HistoryChecker:
         self._headers.compare(f"The blob gas and withdrawals of block {number}", blobs, (0, 0, BLANK_ROOT_HASH))
 
     def _check_transactions(self, block: DecodedBlock) -> None:
-        """Is the body the one that the header names, and each of it signed for this chain?"""
+        """Check that the body matches the header's root, and that each transaction is signed for this chain."""
         number = block.header.block_number
         root = root_of([signed.encoded for signed in block.transactions])
         self._roots.compare(f"The transaction root of block {number}", block.header.transaction_root, root)
@@ -205,7 +206,7 @@ class HistoryChecker:
             return []
         if not outcome.refusals:  # else a transaction has no receipt, and all of these differ for that reason
             self._roots.compare(f"The receipt root of block {number}", header.receipt_root, outcome.receipts_root)
-            if raw.receipts is not None:  # they are not needed, but whoever follows this source believes them
+            if raw.receipts is not None:  # execution does not need them, but a live audit reads them
                 told = root_of(list(raw.receipts))
                 self._roots.compare(f"The root of the receipts told of block {number}", told, outcome.receipts_root)
             self._roots.compare(f"The log filter of block {number}", header.bloom, outcome.bloom)

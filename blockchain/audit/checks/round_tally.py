@@ -1,4 +1,4 @@
-"""What happened in one round, counted along the audit, and told in a few lines."""
+"""The tally of one round during an audit: counts of its calls, and the lines that report them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ class RoundTally:
 
     Attributes:
         round_index: Its number; 0: before the first.
-        calls: Calls that succeeded, all by the rules.
-        refused: Calls that were reverted while it was the latest round, as the rules say.
+        calls: Calls that succeeded, all as the rules allow.
+        refused: Calls that were reverted while this was the latest round, as the rules demand.
         relayed, direct: Commitments and votes with an EIP-712 signature, and by the hospital's own transaction.
         forged: Commitments and votes that were not their hospital's.
         broken: Whether a call went against the rules.
         last_submission: Unix time of the last one.
         submitted: Hospitals that submitted, in that order.
-        digests: Of the candidate that each accepting hospital decrypted.
+        digests: By hospital, digest of the candidate that it decrypted and accepted.
         exclusions: Place on the roster and reason, of submissions that are not in the aggregate.
-        abortion: Why it was aborted.
+        abortion: Why the round was aborted.
     """
 
     round_index: int
@@ -46,7 +46,7 @@ class RoundTally:
     abortion: str = ""
 
     def count(self, timestamp: int, function: str, events: Sequence[LedgerEvent]) -> None:
-        """One more call that went by the rules, and its events."""
+        """Count one more call that followed the rules, and its events."""
         self.calls += 1
         self.relayed += function in ("submitUpdateFor", "castVoteFor")
         self.direct += function in ("submitUpdate", "castVote")
@@ -54,7 +54,7 @@ class RoundTally:
             self._note(timestamp, event)
 
     def _note(self, timestamp: int, event: LedgerEvent) -> None:
-        """What the lines tell of an event."""
+        """Keep from an event what the lines report."""
         match event:
             case UpdateCommitted():
                 self.last_submission = timestamp

@@ -1,4 +1,4 @@
-"""The story of each round, told from the ledger's events alone: who took part, what each did, and how it ended."""
+"""Round stories: each round rebuilt from the ledger's events alone: who took part, what each did, how it ended."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class CommittedUpdate:
         update_root: 32 bytes; Merkle root of its ciphertexts' hashes.
         update_bytes: Total length of its ciphertexts.
         weight: Its example count.
-        event: What it declares to have spent of its privacy budget.
+        event: The privacy event that it declares.
     """
 
     hospital: Address
@@ -82,11 +82,11 @@ class RoundStory:
 
     Attributes:
         round_index: From 1.
-        settings_digest: 32 bytes; what the ledger was created with, the same for all rounds.
+        settings_digest: 32 bytes; of the settings that the ledger was created with, the same for all rounds.
         opened: When.
-        base_id: 32 bytes; the model that it starts from.
-        context_fingerprint: 32 bytes; the key that updates are encrypted under.
-        roster: Who takes part, by place.
+        base_id: 32 bytes; identifies the model that the round starts from.
+        context_fingerprint: 32 bytes; identifies the key that updates are encrypted under.
+        roster: The hospitals that take part, by place.
         enrolled_total: Sum of their weights.
         submission_deadline: Unix seconds.
         updates: What each hospital committed to, in the order of the ledger.
@@ -99,7 +99,7 @@ class RoundStory:
         votes: In the order of the ledger.
         witnesses: In the order of the ledger.
         ended: When the outcome was recorded; None: still running.
-        outcome: Where it stands, or how it ended.
+        outcome: How far the round is, or how it ended.
         abort_reason: Why it was aborted, printable ASCII; None where it was not.
     """
 
@@ -135,7 +135,7 @@ class RoundStory:
 
 
 def tell_rounds(blocks: Iterable[ExecutedBlock], contract: Address) -> list[RoundStory]:
-    """Tell all rounds of a ledger.
+    """Rebuild all rounds of a ledger from its events.
 
     Args:
         blocks: All blocks after block 0, in order.
@@ -186,7 +186,7 @@ def heads_by_height(blocks: Iterable[ExecutedBlock], contract: Address) -> dict[
 
 
 class _Teller:
-    """Hears the events in order and writes the stories."""
+    """Takes the events in order and builds the stories."""
 
     def __init__(self) -> None:
         self.stories: list[RoundStory] = []
@@ -194,7 +194,7 @@ class _Teller:
         self._members: list[RosterEntry] = []
 
     def hear(self, event: LedgerEvent, moment: Moment) -> None:
-        """Take one event in; those that concern no round are passed over."""
+        """Take one event in; an event that concerns no round is skipped."""
         match event:
             case LedgerCreated():
                 self._settings_digest = event.settings_digest
@@ -212,7 +212,7 @@ class _Teller:
         self._members.append(RosterEntry(event.index, event.hospital, event.weight))
 
     def _open(self, event: RoundOpened, moment: Moment) -> None:
-        """The next round begins."""
+        """Begin the next round."""
         places = decode_mask(event.roster_mask)
         if self._settings_digest is None or event.round_index != len(self.stories) + 1:
             raise _misfit(f"the opening of round {event.round_index} where {len(self.stories) + 1} is next")
@@ -242,7 +242,7 @@ class _Teller:
 
 
 def _continue(story: RoundStory, event: RoundEvent, moment: Moment) -> None:
-    """What an event of a running round adds to its story."""
+    """Add an event of a running round to its story."""
     match event:
         case UpdateCommitted():
             _commit(story, event, moment)
@@ -310,7 +310,7 @@ _PHASES: dict[type[RoundEvent], tuple[RoundPhase, ...]] = {
 
 
 def readable_reason(word: bytes) -> str:
-    """A reason as people may be shown it: whoever wrote it may have put control characters in."""
+    """A reason as people may be shown it: without the control characters that its writer may have put in."""
     return "".join(character if " " <= character <= "~" else "?" for character in decode_reason(word))
 
 

@@ -1,4 +1,4 @@
-"""Steps 7 to 9: the events add up, every call went as the rules say, and the hospitals signed what is theirs."""
+"""Steps 7 to 9: events lead to the ledger head, calls follow the contract's rules, hospitals signed what is theirs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,12 +23,12 @@ SHOWN_BYTES = 8  # of a hash in a line
 
 
 def check_events(blocks: Sequence[ExecutedBlock], contract: Address, head: bytes | None, report: Report) -> None:
-    """Step 7: the contract's events, from the first on, extend the head to the one in its storage.
+    """Step 7: fold the contract's events, from the first on, and compare with the ledger head in its storage.
 
     Args:
         blocks: The whole history.
         contract: The ledger.
-        head: 32 bytes; the head in the contract's storage after the last block, None where nobody could tell.
+        head: 32 bytes; the head in the contract's storage after the last block, None where it is not known.
         report: Where the lines go.
     """
     own, shapes = to_canonical_address(contract), load_artifact().events()
@@ -66,10 +66,10 @@ def check_rules(
     report: Report,
     names: Mapping[Address, HospitalId],
 ) -> LedgerModel | None:
-    """Steps 8 and 9: run every call to the contract on its rules in Python, and compare with what was recorded.
+    """Steps 8 and 9: run every call to the contract on its twin in Python, and compare with what was recorded.
 
     A call that succeeded must give exactly the recorded events. A call that was reverted recorded nothing; where the
-    rules would have allowed it, a note says so, for too little gas reverts any call.
+    rules would have allowed it, a NOTE says so, because any call with too little gas is reverted.
 
     Args:
         blocks: The whole history.
@@ -79,13 +79,12 @@ def check_rules(
         names: Hospitals by address, as far as they are known.
 
     Returns:
-        The ledger by its rules after the last block; None where the rules could not follow to the end, which a line
-        tells.
+        The twin after the last block; None where it could not follow the history to the end, which a line then says.
 
     Guarantees:
         1. Whatever the transactions' bytes are, nothing is raised.
-        2. After the first call that contradicts the rules none is judged, for all that follows builds on it; but a
-           signature that is not the hospital's is reported, and the rest judged as if it were.
+        2. After the first call that contradicts the rules no further call is judged, because all later state depends on
+           it. A signature that is not the hospital's is reported, and judging goes on as if it were valid.
     """
     judge = _Judge(contract, chain_id, report, names)
     for transaction in _transactions(blocks):
@@ -98,7 +97,7 @@ def check_rules(
 
 
 class _Judge:
-    """Runs the model along the history."""
+    """Runs the twin along the history."""
 
     def __init__(self, contract: Address, chain_id: int, report: Report, names: Mapping[Address, HospitalId]) -> None:
         self._contract, self._chain_id, self._report = contract, chain_id, report
@@ -213,7 +212,7 @@ class _Judge:
         return list(ledger_events((block,), self._contract))
 
     def _recorded_names(self, transaction: ExecutedTransaction) -> str:
-        """The same by name."""
+        """The names of a transaction's own events of the contract."""
         try:
             return _event_names(self._recorded(transaction))
         except VerificationError:
@@ -231,7 +230,7 @@ class _Judge:
             self._contradict(transaction, round_index, *self._difference(recorded, expected))
 
     def _difference(self, recorded: Sequence[LedgerEvent], expected: Sequence[LedgerEvent]) -> tuple[str, str]:
-        """Both sides of what differs, no more."""
+        """The recorded and the expected side of what differs, and nothing else."""
         theirs, ours = _event_names(recorded), _event_names(expected)
         if theirs != ours:
             return theirs, ours
@@ -243,7 +242,7 @@ class _Judge:
         return tuple(f"{pair[0].name} with {text}" for text in shown)  # type: ignore[return-value]
 
     def _contradict(self, transaction: ExecutedTransaction, round_index: int | None, recorded: str, rules: str) -> None:
-        """The history is not by the rules; nothing after it can be judged."""
+        """Report a call that contradicts the rules, and judge no further one."""
         self._report.fail(
             Step.RULES,
             f"{_where(transaction)}: the contract recorded {recorded}, the rules give {rules}. "
@@ -255,7 +254,7 @@ class _Judge:
         self.stopped = True
 
     def _stop(self, reason: str) -> None:
-        """The rules cannot follow any further."""
+        """Report that the twin cannot follow the history any further."""
         self._report.missing(Step.RULES, reason)
         self.stopped = True
 
@@ -287,7 +286,7 @@ class _Judge:
         return str(self._names.get(address.lower()) or to_checksum_address(address))
 
     def _shown(self, value: Any) -> str:
-        """A field for people."""
+        """An argument, shown for people."""
         if isinstance(value, bytes):
             return readable_reason(value) if value.rstrip(b"\0").isalnum() else _hex(value)
         return self._name(value) if isinstance(value, str) else str(value)
@@ -309,7 +308,7 @@ def _round_of(function: str, arguments: tuple[Any, ...], model: LedgerModel) -> 
 
 
 def _typed(told: Sequence[ModelEvent], transaction: ExecutedTransaction) -> list[LedgerEvent]:
-    """The rules' events as they stand on the chain, if the contract recorded them in this transaction."""
+    """The twin's events as they would stand on the chain, had the contract emitted them in this transaction."""
     return [event_of(event.name, event.values, transaction.block, transaction.transaction_hash) for event in told]
 
 
@@ -319,13 +318,13 @@ def _event_names(events: Sequence[LedgerEvent]) -> str:
 
 
 def _refusal(refusal: Refused) -> str:
-    """A refusal for people."""
+    """A refusal, as text for people."""
     shown = (_hex(field) if isinstance(field, bytes) else str(field) for field in refusal.fields)
     return f"the refusal {refusal.reason}({', '.join(shown)})"
 
 
 def _where(transaction: ExecutedTransaction) -> str:
-    """A transaction for people."""
+    """A transaction, as text for people."""
     return f"Block {transaction.block}, transaction {_hex(transaction.transaction_hash)}"
 
 

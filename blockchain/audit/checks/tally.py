@@ -1,4 +1,4 @@
-"""Many comparisons that make one line of an audit."""
+"""`Tally`: counts many comparisons, which become one line of an audit."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ class Tally:
     further: int = 0
 
     def compare(self, what: str, recorded: object, computed: object) -> None:
-        """Compare what the evidence says with what follows from the rest of it."""
+        """Compare a value from the evidence with the one that follows from the rest of the evidence."""
         self.checks += 1
         if recorded != computed:
             self._differs(f"{what} is recorded as {shown(recorded)}, but comes to {shown(computed)}.")
 
     def require(self, holds: bool, otherwise: str) -> None:
-        """A condition, and the sentence that says that it does not hold."""
+        """Count a condition; if it does not hold, the sentence that says so is the difference."""
         self.checks += 1
         if not holds:
             self._differs(otherwise)
@@ -49,7 +49,7 @@ class Tally:
 
 
 def shown(value: object) -> str:
-    """A value as a sentence has it: hashes in hexadecimal."""
+    """A value as text for a sentence: hashes in hexadecimal."""
     if isinstance(value, bytes):
         return f"0x{value.hex()}"
     if isinstance(value, tuple):

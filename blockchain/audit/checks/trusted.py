@@ -1,7 +1,7 @@
-"""Step 13: is this the history that the hospitals saw? Against their trust file and their signed checkpoints.
+"""Step 13, checkpoints: compare the history with the hospitals' trust file and their signed checkpoints.
 
-All steps before this one hold for a chain that somebody invented as well. Only what hospitals say themselves, on a way
-that the source's owner does not control, ties it to them.
+All earlier steps would pass for a chain that somebody invented, too. Only what the hospitals say themselves, over a
+channel that the source's owner does not control, ties the chain to them.
 """
 
 import itertools
@@ -27,11 +27,11 @@ class _Chain:
     """The chain under audit.
 
     Attributes:
-        chain_id, contract: As the run claims them; the steps before hold the chain to it.
+        chain_id, contract: As the run claims them; the earlier steps checked the chain against them.
         hashes: Block hash by height, from 0.
         heads: Ledger head after each height.
         tip: Number of the last block.
-        names: How to call each hospital.
+        names: Name of each hospital, for the lines.
         hospitals: Who may sign checkpoints.
     """
 
@@ -70,7 +70,7 @@ def check_trust(
         evidence_checkpoints: The checkpoints that came with the source.
         trust: The hospitals' trust file; None: none was given.
         report: Takes lines of the step `CHECKPOINTS`.
-        late: Who joined after the last round was opened, so that no round asked them.
+        late: Hospitals that joined after the last round was opened, and so are on no round's roster.
     """
     rosters = {entry.address for story in stories for entry in story.roster}
     if trust is None:
@@ -103,7 +103,7 @@ def check_trust(
 
 
 def _check_ledger(claims: Claims, genesis_hash: bytes, trust: TrustFile, report: Report) -> None:
-    """Whether it is the hospitals' chain and contract at all."""
+    """Check that this is the hospitals' chain and contract."""
     pairs = (
         ("chain id", claims.chain_id, trust.chain_id),
         ("contract", claims.contract, trust.contract),
@@ -120,7 +120,7 @@ def _check_ledger(claims: Claims, genesis_hash: bytes, trust: TrustFile, report:
 def _check_hospitals(
     claims: Claims, stories: Sequence[RoundStory], trust: TrustFile, report: Report, late: frozenset[Address]
 ) -> None:
-    """Whether exactly the hospitals of the trust file took part, under their own names."""
+    """Check that exactly the hospitals of the trust file took part, under their own names."""
     by_address = {address: hospital for hospital, address in trust.hospitals.items()}
     # Before the first round only the run itself tells who is on the roster.
     took_part = {entry.address for story in stories for entry in story.roster} or {m.address for m in claims.roster}
@@ -149,7 +149,7 @@ def _check_hospitals(
 
 
 def _note_changes(stories: Sequence[RoundStory], by_address: Mapping[Address, str], report: Report) -> None:
-    """Say who was no longer asked, who came, and where the key changed: a registrar may do so to be rid of somebody."""
+    """Note who left or joined the roster and when the key changed: a registrar can do so to get rid of a hospital."""
     for before, after in itertools.pairwise(stories):
         old, new = ({entry.address for entry in story.roster} for story in (before, after))
         for addresses, change in ((old - new, "was taken off the roster"), (new - old, "joined")):
@@ -163,7 +163,7 @@ def _note_changes(stories: Sequence[RoundStory], by_address: Mapping[Address, st
 
 
 def _check_witnesses(stories: Sequence[RoundStory], trust: TrustFile, report: Report) -> None:
-    """Whether only witnesses that the hospitals accept attested."""
+    """Check that every attestation is by a witness that the hospitals accept."""
     attested = [(story, word) for story in stories for word in story.witnesses]
     strangers = [(story, word) for story, word in attested if word.witness not in trust.witnesses]
     for story, word in strangers:
@@ -175,7 +175,7 @@ def _check_witnesses(stories: Sequence[RoundStory], trust: TrustFile, report: Re
 
 
 def _check_end(claims: Claims, chain: _Chain, report: Report) -> None:
-    """Whether the ledger ends where the run says that it ends."""
+    """Check that the ledger ends where the run says."""
     height = chain.tip if claims.height is None else claims.height
     checks = 0
     if claims.height is not None:
@@ -260,7 +260,7 @@ def _fits(signed: SignedCheckpoint) -> bool:
 
 
 def _check_tail(highest: int | None, chain: _Chain, report: Report) -> None:
-    """Whether somebody vouches for the last block."""
+    """Check that a checkpoint vouches for the last block."""
     if highest is None:
         report.missing(Step.CHECKPOINTS, "No checkpoint holds: no block is vouched for by anybody.")
     elif highest == chain.tip:

@@ -1,4 +1,4 @@
-"""One file of many members: an uncompressed ZIP whose bytes follow from its members alone, and its careful reader."""
+"""Bundle archives: a writer of reproducible, uncompressed ZIP files, and a reader that trusts nothing in them."""
 
 import struct
 import zipfile
@@ -46,7 +46,7 @@ class ArchiveWriter:
 
 @contextmanager
 def writing(path: Path) -> Iterator[ArchiveWriter]:
-    """Make an archive under a temporary name; it gets its own once it is whole and on the disk.
+    """Write an archive under a temporary name; it is renamed once it is whole and on the disk.
 
     Raises:
         UsageError: there is a file of that name, or no folder for it.
@@ -64,7 +64,7 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
 
 
 class Archive:
-    """Reads an archive from outside.
+    """Reads an archive that anybody may have made.
 
     Args:
         path: The file.
@@ -72,7 +72,7 @@ class Archive:
     Raises:
         EvidenceError: it is missing, empty or cannot be read.
         VerificationError: it is no archive as `writing` makes them: damaged, compressed, encrypted, with two
-            members of one name, or with more members than any.
+            members of one name, or with more than `MAX_MEMBERS` members.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,7 +115,7 @@ class Archive:
 
     @contextmanager
     def streaming(self, name: str) -> Iterator["MemberStream"]:
-        """A member, to be read piece by piece; raises as `read` does."""
+        """Open a member to be read piece by piece; raises what `read` raises."""
         if name not in self._members:
             raise EvidenceError(f"{self._path} has no {name}.", "Ask for a bundle that has it.")
         with self.guarded(name):
@@ -151,7 +151,7 @@ class MemberStream:
 
 
 def _check_end(path: Path) -> None:
-    """Read how many members an archive says it has, before anything is read by that number."""
+    """Check how many members an archive claims to have, before `zipfile` reads that many."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

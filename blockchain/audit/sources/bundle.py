@@ -1,4 +1,4 @@
-"""The bundle: a run's evidence in one file that an auditor takes home.
+"""The bundle: writes a run's evidence to one file that an auditor takes home, and reads it for the audit.
 
 manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  [ciphertexts/<sha256> ...]
 
@@ -45,18 +45,18 @@ Format = TypeVar("Format")
 
 
 class ListedEvidence(Evidence, Protocol):
-    """Evidence that knows which rounds it lists ciphertexts of."""
+    """Evidence that can list the rounds whose ciphertexts it knows."""
 
     def rounds(self) -> tuple[int, ...]:
         """The rounds whose ciphertexts are listed, in order."""
 
     def check_members(self, report: Report) -> None:
-        """Say of every part whether it is there and whole, under the step EVIDENCE."""
+        """Report under the step EVIDENCE, for every part, whether it is there and whole."""
 
 
 @dataclass(frozen=True)
 class BundleFacts:
-    """What was written: numbers of blocks after block 0, checkpoints, ciphertexts, and of those that were not there."""
+    """What was written: numbers of blocks after block 0, of checkpoints, of ciphertexts, and of missing ciphertexts."""
 
     blocks: int
     checkpoints: int
@@ -67,12 +67,12 @@ class BundleFacts:
 def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -> BundleFacts:
     """Write evidence into one file.
 
-    Ciphertexts that the source no longer has are left out: keeping them is each run's own policy.
+    Ciphertexts that the source no longer has are left out: each run decides how long it keeps them.
 
     Raises:
         UsageError: the file is there already, or its folder is not.
         ResourceError: the disk is full.
-        EvidenceError, VerificationError: the source misses something, or it is damaged.
+        EvidenceError, VerificationError: a part of the source is missing or damaged.
 
     Guarantees:
         1. The same evidence gives the same bytes.
@@ -113,7 +113,7 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
 
 
 class _Framed:
-    """Blocks as `blocks.rlp` holds them, counted as they pass."""
+    """Blocks in the format of `blocks.rlp`, counted as they are written."""
 
     def __init__(self, blocks: Iterable[RawBlock]) -> None:
         self._blocks = blocks
@@ -126,7 +126,7 @@ class _Framed:
 
 
 def _names(rounds: Iterable[RoundFiles]) -> set[str]:
-    """All ciphertexts that rounds are made of."""
+    """Names of all ciphertexts that rounds are made of."""
     return {name for files in rounds for names in (files.aggregate, *files.updates.values()) for name in names}
 
 
@@ -148,7 +148,7 @@ class _Manifest:
 
 
 class _ShortHeader:
-    """A header of block 0 is not longer than one can be."""
+    """A header of block 0 is at most as long as a header can be."""
 
     def problem(self, value: bytes) -> str | None:
         """What is wrong with it; None where nothing is."""
@@ -168,11 +168,13 @@ class _GenesisForm:
 
 
 class BundleEvidence:
-    """See `Evidence`; the source is a bundle. It holds the file open until `close`.
+    """Evidence from a bundle; see `Evidence`.
+
+    The file stays open until `close`.
 
     Raises:
         EvidenceError: the file is missing or empty, or has no manifest.
-        VerificationError: it is no bundle, or damaged.
+        VerificationError: the file is no bundle, or damaged.
     """
 
     live = False
@@ -266,7 +268,7 @@ class BundleEvidence:
         return digest.hexdigest()
 
     def _parsed(self, name: str, most: int, kind: type[Format]) -> Format:
-        """A member of JSON, of an annotated kind."""
+        """A member of JSON, read as an annotated type."""
         return claimed.parse(kind, self._archive.read(name, most), f"{name} of {self.source}")
 
 
@@ -274,7 +276,7 @@ def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
     """A run folder or a bundle, whichever a path names.
 
     Raises:
-        EvidenceError: it is neither.
+        EvidenceError: the path names neither.
         VerificationError: it is a damaged bundle.
     """
     if path.is_dir() and record_file(path).exists():

@@ -1,4 +1,4 @@
-"""The parts of evidence in JSON, with annotations that check them (see `fedward.checked_json`)."""
+"""Parsing of the JSON parts of evidence: annotated types that `fedward.checked_json` checks, and hash names."""
 
 import json
 import re
@@ -33,16 +33,16 @@ class RoundForm:
 
 
 def parse(kind: type[Format], content: bytes, what: str) -> Format:
-    """JSON of an annotated kind.
+    """Read JSON as an annotated type.
 
     Raises:
-        VerificationError: it is no JSON, or of another kind.
+        VerificationError: the content is no JSON, or not of that type.
     """
     return checked_json(kind, content, what, VerificationError, _COMPARE)
 
 
 def parse_lines(kind: type[Format], lines: Iterable[bytes], what: str) -> list[Format]:
-    """Lines of JSON, each of an annotated kind; raises as `parse`."""
+    """Read lines of JSON, each as an annotated type; raises what `parse` raises."""
     return checked_lines(kind, lines, what, VerificationError, _COMPARE)
 
 
@@ -52,7 +52,7 @@ def checkpoints_to_lines(checkpoints: Iterable[SignedCheckpoint]) -> bytes:
 
 
 def checkpoints_from_lines(content: bytes, what: str) -> tuple[SignedCheckpoint, ...]:
-    """Checkpoints from lines of JSON; a line that a crash cut short, or without a signature, is none.
+    """Checkpoints from lines of JSON; lines without a signature, and a last line cut short by a crash, are skipped.
 
     Raises:
         VerificationError: a line is malformed.

@@ -1,4 +1,4 @@
-"""What an audit is given: blocks, what the run says of itself, ciphertexts, checkpoints. Nothing of it is believed."""
+"""`Evidence`: what an audit reads of a run: blocks, claims, ciphertexts, checkpoints. None of it is trusted."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ Tables = Mapping[str, Mapping[str, bool | int | float | str]]  # of settings
 
 @dataclass(frozen=True)
 class Genesis:
-    """Block 0, and the accounts that it endows.
+    """Block 0, and the accounts that it funds.
 
     Attributes:
         header: RLP of the header.
-        balances: Wei by account; no genesis of ours has code or storage.
+        balances: Wei by account; block 0 of the embedded node has neither code nor storage.
     """
 
     header: bytes
@@ -34,10 +34,10 @@ class RawBlock:
     """A block after block 0, undecoded.
 
     Attributes:
-        number: As asked for; the header must say the same.
+        number: The number that was asked for; the header must have the same.
         block: RLP of header, transactions, uncles and withdrawals, as the chain stores and hashes it.
-        receipts: The receipts as encoded for the receipt root (typed), where the source has them; None: execution
-            alone tells.
+        receipts: The receipts as they enter the receipt root (typed), where the source has them; None: only running the
+            block tells its outcome.
     """
 
     number: int
@@ -64,8 +64,8 @@ class Claims:
         settings: The tables behind the settings digest (`Settings.guaranteed`), or None where they are not told.
         roster: Its hospitals, in the ledger's order.
         epsilons: By hospital, the epsilon that it states; empty where it states none, as for privacy mode none.
-        releases: By hospital, how many releases that epsilon covers, committed or not; 1 at least.
-        delta: For which delta; None where it states no epsilon.
+        releases: By hospital, how many releases that epsilon covers, committed or not; at least 1.
+        delta: The delta of these epsilons; None where the run states no epsilon.
         height, block_hash, ledger_head: Where it says the ledger ends; None where it does not say.
     """
 
@@ -83,7 +83,7 @@ class Claims:
 
 
 class Evidence(CiphertextSource, Protocol):
-    """One source: a run folder, a bundle, or a node.
+    """One source of evidence: a run folder, a bundle, or a node.
 
     Every method raises `EvidenceError` where something is missing and `VerificationError` where it is damaged;
     whatever the bytes are, nothing else.

@@ -1,7 +1,7 @@
-"""Blocks, transactions and receipts as a node's JSON has them, encoded again as a chain hashes them.
+"""Encoding of a node's JSON blocks, transactions and receipts as a chain hashes them, so that hashes can be checked.
 
-Nothing that a node says of a hash is taken over, but the header's own: whatever was left out or changed, what is
-encoded here then has another hash than the header, or than the header names.
+Of the hashes in a node's answers, only the header's own is used. If the node left out or changed anything, what is
+encoded here has another hash than the header, or than the header names.
 """
 
 import re
@@ -111,7 +111,7 @@ def block_of(block: Any, number: int) -> bytes:
 
 
 def transaction_of(fields: Any) -> bytes:
-    """A signed transaction as its block's transaction root takes it.
+    """Encode a signed transaction as it enters its block's transaction root.
 
     Raises:
         EvidenceError: it is of a type that is not known here.
@@ -142,7 +142,7 @@ def transaction_of(fields: Any) -> bytes:
 
 
 def transaction_hashes(block: Any, number: int) -> tuple[str, ...]:
-    """What to ask for a block's receipts by: the hashes of its transactions as they are encoded here.
+    """The hashes of a block's transactions as encoded here, to ask for the block's receipts by.
 
     Raises:
         EvidenceError, VerificationError: as `block_of`.
@@ -156,7 +156,7 @@ def transaction_hashes(block: Any, number: int) -> tuple[str, ...]:
 
 
 def receipts_of(answers: Any, number: int) -> tuple[bytes, ...]:
-    """A block's receipts as its receipt root takes them.
+    """Encode a block's receipts as they enter its receipt root.
 
     Args:
         answers: The node's receipts of all transactions, in the block's order.
@@ -172,10 +172,10 @@ def receipts_of(answers: Any, number: int) -> tuple[bytes, ...]:
 
 
 def quantity(answer: Any, what: str) -> int:
-    """A number that a node answers.
+    """Read a number from a node's answer.
 
     Raises:
-        VerificationError: it is none.
+        VerificationError: the answer is no number.
     """
     try:
         return _number(answer)
@@ -184,10 +184,10 @@ def quantity(answer: Any, what: str) -> int:
 
 
 def content(answer: Any, what: str, length: int | None = None) -> bytes:
-    """Bytes that a node answers, of a certain length where given.
+    """Read bytes from a node's answer, of a certain length where given.
 
     Raises:
-        VerificationError: they are none.
+        VerificationError: the answer is not such bytes.
     """
     try:
         return _data(answer, length)

@@ -1,7 +1,7 @@
-"""A running node as evidence: its blocks encoded anew, and ciphertexts from a run folder or bundle, where one is given.
+"""A running node as evidence: its blocks encoded anew, and ciphertexts from a run folder or bundle, where given.
 
-Where the node tells accounts of block 0 that give the state root in that block's header, the blocks are run again as
-those of a run folder are, and `live` is false. Else what the transactions came to is the node's word.
+If the accounts of block 0 that the node reports give the state root in that block's header, the blocks are run again as
+those of a run folder are, and `live` is false. Otherwise the outcome of the transactions is only the node's word.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ MAX_ACCOUNTS = 2_000  # whose balance in block 0 is asked for
 
 
 class NodeEvidence:
-    """See `Evidence`; the source is any Ethereum node, and a run folder or bundle for what no chain holds.
+    """Evidence from any Ethereum node, with a run folder or bundle for what no chain holds; see `Evidence`.
 
     Args:
         rpc: The node.
@@ -42,7 +42,7 @@ class NodeEvidence:
         trust: The hospitals' trust file, for their names.
 
     Attributes:
-        live: Whether what the transactions came to is the node's word; settled by `refresh`.
+        live: Whether the outcome of the transactions is only the node's word; settled by `refresh`.
 
     Guarantees:
         1. What `genesis`, `blocks` and `checkpoints` give is of one moment, that of the last `refresh`: no hospital's
@@ -65,7 +65,7 @@ class NodeEvidence:
         self._chain_id = 0
         self._genesis: Genesis | None = None
         self._blocks: list[RawBlock] = []
-        self._parents: list[bytes] = []  # the hash that each block names as its parent's
+        self._parents: list[bytes] = []  # by block, the hash of its parent
         self._told: list[ExecutedBlock] = []
         self._bytes = 0
         self._asked: set[Address] = set()  # for their balance in block 0
@@ -139,7 +139,7 @@ class NodeEvidence:
         return answer
 
     def _receipts(self, block: object, number: int) -> tuple[bytes, ...] | None:
-        """All receipts of a block; None where the node does not have them, as for transactions that it made up."""
+        """All receipts of a block; None where the node does not have them, as for transactions of its own making."""
         hashes = transaction_hashes(block, number)
         answers: Any = None
         if self._whole_receipts:
@@ -151,7 +151,7 @@ class NodeEvidence:
         )
 
     def _continues(self) -> bool:
-        """Whether the last block that is here is still on the node's chain."""
+        """Whether the last block that was fetched is still on the node's chain."""
         if not self._blocks:
             return True
         answer = self._rpc.ask("eth_getBlockByNumber", hex(len(self._blocks)), True)
@@ -165,7 +165,7 @@ class NodeEvidence:
         return self._parents == hashes[:-1]
 
     def _forget(self) -> None:
-        """Begin again: the node's chain is another now."""
+        """Forget all blocks, because the node's chain has changed."""
         self._reorganizations += 1
         self._genesis, self._bytes, self.live = None, 0, True
         self._asked, self._balances = set(), {}
@@ -174,9 +174,9 @@ class NodeEvidence:
         self._told.clear()
 
     def _find_accounts(self) -> None:
-        """Ask for the balances in block 0 of everybody who is known; the header's state root proves if these are all.
+        """Ask for the balances in block 0 of every known account; the header's state root proves whether they are all.
 
-        No answer is believed: a balance that is wrong or missing gives another root.
+        No answer is trusted: with a balance that is wrong or missing, the root differs.
         """
         if not self.live or self._genesis is None:
             return
@@ -198,7 +198,7 @@ class NodeEvidence:
             self.live = False
 
     def _known_accounts(self) -> set[Address]:
-        """Whoever sent a transaction, is named by the ledger or vouched for."""
+        """Every account that sent a transaction, or that the ledger or the trust file names."""
         found = {item.sender for block in self._told for item in block.transactions}
         for event in self._events():
             if isinstance(event, HospitalRegistered):

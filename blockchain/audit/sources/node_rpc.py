@@ -1,4 +1,4 @@
-"""JSON-RPC with a node that is not believed: bounded answers, bounded time, and two kinds of error."""
+"""JSON-RPC client for a node that is not trusted: answers are bounded in size and time; two kinds of error."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ _UNREACHABLE = (requests.RequestException, urllib3.exceptions.HTTPError, OSError
 
 
 class NodeRpc:
-    """Asks one node.
+    """Sends requests to one node.
 
     Args:
         url: Where it answers JSON-RPC.

@@ -46,7 +46,7 @@ class _Spent:
 
 
 class RunEvidence:
-    """See `Evidence`; the source is a run folder whose node is stopped.
+    """Evidence from a run folder whose node is stopped; see `Evidence`.
 
     Guarantees:
         1. Nothing in the folder is written, made or removed.
@@ -66,7 +66,7 @@ class RunEvidence:
         """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
         base, summary = self.record(), self._summary()
         spent = self._spent(base)
-        if not spent and summary.epsilon is not None:  # no hospital's record is here: the largest of any is told
+        if not spent and summary.epsilon is not None:  # the largest epsilon of any hospital
             spent = {member.hospital: _Spent(summary.epsilon, summary.delta or 0.0) for member in base.roster}
         deltas = [of_one.delta for of_one in spent.values() if of_one.delta > 0]
         return replace(
@@ -115,7 +115,7 @@ class RunEvidence:
         return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CIPHERTEXT.total_bytes)
 
     def check_members(self, report: Report) -> None:
-        """Say of every part of the folder whether it is there and readable, under the step EVIDENCE."""
+        """Report under the step EVIDENCE, for every part of the folder, whether it is there and readable."""
         told: Claims | None = None
         with report.guarding(Step.EVIDENCE):
             told = self.claims()
@@ -152,7 +152,7 @@ class RunEvidence:
         return _Summary(privacy.epsilon, privacy.delta, ledger.height, ledger.head)
 
     def _spent(self, base: Claims) -> dict[HospitalId, _Spent]:
-        """What each hospital has spent, of those whose privacy records are here and hold private releases."""
+        """What each hospital has spent, where its privacy record is here and has private releases."""
         spent = {}
         for member in base.roster:
             path = self._hospitals / member.hospital / "privacy.jsonl"
