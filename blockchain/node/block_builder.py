@@ -1,4 +1,4 @@
-"""Builds one block: which of the waiting transactions enter it, which are refused, and which go on waiting."""
+"""Building one block: which of the waiting transactions enter it, which are refused, and which go on waiting."""
 
 import logging
 import sqlite3
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of transactions; those in neither go on waiting.
+    """The result for the transactions; those that neither attribute has go on waiting.
 
     Attributes:
-        taken: Hashes of those that are in the block, which is on the disk.
-        refusals: Why others never will be, by hash.
+        taken: Hashes of the transactions in the block, which is on the disk.
+        refusals: By hash of a transaction that can never enter a block, the reason.
     """
 
     taken: set[bytes]
@@ -36,7 +36,7 @@ class Outcome:
 
 
 class _CulpritError(Exception):
-    """A block cannot be built with this transaction."""
+    """This transaction makes building the block fail."""
 
     def __init__(self, transaction: SignedTransactionAPI, reason: str) -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class _CulpritError(Exception):
 
 
 class _TooManyError(Exception):
-    """A block cannot be sealed with these transactions together; half of them may do."""
+    """A block with these transactions together cannot be sealed; with half of them it may be."""
 
     def __init__(self, transactions: Sequence[SignedTransactionAPI]) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class _TooManyError(Exception):
 
 
 class BlockBuilder:
-    """Builds blocks of a chain; one at a time, for the chain above it holds its lock.
+    """Builds a chain's blocks, one at a time: `EmbeddedChain` holds its lock meanwhile.
 
     Args:
         chain: The chain that is extended.
-        store: Where it lies.
+        store: The chain's store.
     """
 
     def __init__(self, chain: MiningChain, store: ChainStore) -> None:
@@ -65,17 +65,17 @@ class BlockBuilder:
         self._store = store
 
     def build(self, header: BlockHeaderAPI, waiting: Sequence[SignedTransactionAPI]) -> Outcome:
-        """Build, check and store one block of waiting transactions; none where none can run.
+        """Build, check and store one block of waiting transactions; no block where no transaction can run.
 
         Args:
-            header: Of the block to come, without transactions.
-            waiting: What waits, in any order.
+            header: Header of the block to come, without transactions.
+            waiting: The waiting transactions, in any order.
 
         Raises:
             ResourceError: the disk is full; nothing was stored.
 
         Guarantees:
-            1. A transaction that py-evm fails over, in whatever way, is refused, and takes no other with it.
+            1. A transaction over which py-evm fails, in whatever way, is refused, and all others are built without it.
         """
         by_nonce = sorted({tx.hash: tx for tx in waiting}.values(), key=lambda transaction: int(transaction.nonce))
         chosen: Sequence[SignedTransactionAPI] = by_nonce
@@ -83,7 +83,7 @@ class BlockBuilder:
         while True:
             try:
                 outcome = self._attempt(header, chosen)
-            except _CulpritError as culprit:  # what it left of the state is not known: begin anew without it
+            except _CulpritError as culprit:  # it may have changed the state: begin anew without it
                 culprits[culprit.transaction.hash] = culprit.reason
                 chosen = [transaction for transaction in by_nonce if transaction.hash not in culprits]
             except _TooManyError as error:
@@ -93,7 +93,7 @@ class BlockBuilder:
                 return outcome
 
     def _attempt(self, header: BlockHeaderAPI, waiting: Sequence[SignedTransactionAPI]) -> Outcome:
-        """Build a block."""
+        """Build a block; a transaction that makes this fail is raised as the culprit."""
         vm = cast(CheckedVM, self._chain.get_vm(header))
         taken: list[SignedTransactionAPI] = []
         receipts: list[ReceiptAPI] = []
@@ -113,7 +113,7 @@ class BlockBuilder:
         return Outcome({transaction.hash for transaction in taken}, refusals)
 
     def _refusal(self, transaction: SignedTransactionAPI, state: StateAPI) -> str:
-        """Why a transaction can never run, as far as that shows before it is run; empty where it may."""
+        """Why a transaction can never run, as far as can be told without running it; empty where it may run."""
         nonce = state.get_nonce(transaction.sender)
         if transaction.nonce < nonce:
             known = self._is_mined(transaction.hash)
@@ -166,7 +166,7 @@ class BlockBuilder:
 
 
 def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: BlockHeaderAPI) -> bool:
-    """Whether it is its sender's turn, and the block has room."""
+    """Whether it is the transaction's turn by its nonce, and the block has room for it."""
     fits = header.gas_used + transaction.gas <= header.gas_limit
     return fits and transaction.nonce == state.get_nonce(transaction.sender)
 
@@ -174,8 +174,8 @@ def _runs_next(transaction: SignedTransactionAPI, state: StateAPI, header: Block
 def _run(vm: CheckedVM, header: BlockHeaderAPI, transaction: SignedTransactionAPI) -> ReceiptAPI:
     """Run a transaction on the block's state.
 
-    py-evm has raised errors of many kinds over transactions that it should have let fail or refused. Each of them is
-    the transaction's own matter, and none may take the block with it.
+    py-evm has raised many kinds of errors over transactions that it should have refused or let fail. Each such error is
+    turned into a refusal of this transaction, so that no error ends the whole block.
     """
     try:
         vm.state.start_clock()
@@ -193,5 +193,5 @@ def _run(vm: CheckedVM, header: BlockHeaderAPI, transaction: SignedTransactionAP
 
 
 def _unfit(error: Exception) -> str:
-    """Why a transaction is refused that py-evm fails over."""
+    """The reason for refusing a transaction over which py-evm fails."""
     return f"this node cannot run the transaction ({type(error).__name__})"

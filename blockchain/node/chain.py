@@ -1,4 +1,4 @@
-"""The embedded chain: py-evm under Cancun rules, one writer, waiting transactions packed into one block."""
+"""`EmbeddedChain`: py-evm under Cancun rules, with one writer that packs all waiting transactions into one block."""
 
 import threading
 import time
@@ -60,10 +60,10 @@ class _Waiting:
 
 
 class EmbeddedChain:
-    """A whole chain on one disk.
+    """A whole chain in one folder.
 
     Args:
-        folder: Where the store lies; made where missing.
+        folder: Where the chain's store lies; made where missing.
         chain_id: The chain's id; an existing folder must have the same.
         funded: Accounts that a new chain gives `FUNDED_WEI`; an existing chain keeps its own.
         clock: Seconds since 1970; the timestamps of new blocks follow it.
@@ -106,14 +106,14 @@ class EmbeddedChain:
             raise
 
     def close(self) -> None:
-        """Stop taking transactions and let go of the store."""
+        """Take no more transactions, and close the store."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._store.close()
 
     def _check_chain_id(self, folder: Path) -> None:
-        """Refuse to go on with somebody else's chain."""
+        """Refuse a folder whose chain has another id."""
         stored = int(self._store[CHAIN_ID_KEY])
         if stored != self.chain_id:
             raise LedgerError(
@@ -130,7 +130,7 @@ class EmbeddedChain:
     def submit(self, raw: bytes) -> bytes:
         """Take a signed transaction and return its hash once it is in a block on the disk.
 
-        Whoever comes while a block is being built waits for the next one, which takes all that wait.
+        A transaction that arrives while a block is being built waits for the next block, which takes all that wait.
 
         Raises:
             TransactionRefusedError: it is malformed, for another chain, already known, unpayable or out of order.
@@ -152,7 +152,7 @@ class EmbeddedChain:
         return bytes(entry.transaction.hash)
 
     def _wait_for_block(self, entry: _Waiting) -> None:
-        """Build blocks, or wait while somebody else does, until this transaction is in one or refused."""
+        """Build blocks, or wait while another thread does, until this transaction is in a block or refused."""
         patience_s = NONCE_PATIENCE_S
         with self._changed:
             while not entry.done:
@@ -160,7 +160,7 @@ class EmbeddedChain:
                     raise TransactionRefusedError("the node is being stopped")
                 pause_s = self._pause_s()
                 if pause_s > 0:
-                    self._changed.wait(pause_s)  # lets go of the lock: others read, and their transactions gather
+                    self._changed.wait(pause_s)  # releases the lock: others read, and transactions gather
                 elif not self._mine_block() and not entry.done:
                     began = time.monotonic()
                     self._changed.wait(patience_s)
@@ -169,7 +169,7 @@ class EmbeddedChain:
                         raise TransactionRefusedError("nonce too high: transactions before it are missing")
 
     def _pause_s(self) -> float:
-        """Seconds to let pass before the next block, so that the chain's time does not run away from the clock."""
+        """Seconds to wait before the next block, so that the chain's time does not run away from the clock."""
         ahead_s = self._chain.get_canonical_head().timestamp + 1 - self._clock()
         return min(ahead_s - MAX_AHEAD_S, self._sealed_s + BLOCK_INTERVAL_S - time.monotonic())
 
@@ -193,7 +193,7 @@ class EmbeddedChain:
         return transaction
 
     def _mine_block(self) -> bool:
-        """Build a block of what waits; False where nothing of it can run. Needs the lock."""
+        """Build a block of the waiting transactions; False where none of them can run. Its caller holds the lock."""
         with self._pool_lock:
             waiting = list(self._waiting)
         if not waiting:
@@ -229,7 +229,7 @@ class EmbeddedChain:
             return self._next_header()
 
     def block_by_number(self, number: int) -> BlockAPI | None:
-        """A block, or None."""
+        """The block with a number, or None."""
         with self._changed:
             try:
                 return self._chain.get_canonical_block_by_number(BlockNumber(number))
@@ -237,7 +237,7 @@ class EmbeddedChain:
                 return None
 
     def block_by_hash(self, block_hash: bytes) -> BlockAPI | None:
-        """A block, or None."""
+        """The block with a hash, or None."""
         with self._changed:
             try:
                 return self._chain.get_block_by_hash(Hash32(block_hash))
@@ -277,7 +277,7 @@ class EmbeddedChain:
             return self._store.find_logs(blocks, addresses, topics, limit)
 
     def state(self, header: BlockHeaderAPI | None = None) -> StateAPI:
-        """Accounts and storage after a block, after the last one by default; for reading only, needs the lock."""
+        """Accounts and storage after a block, by default the last; for reading only. Its caller holds the lock."""
         at = self._chain.get_canonical_head() if header is None else header
         return self._chain.get_vm(at).state
 
@@ -293,9 +293,9 @@ class EmbeddedChain:
             return int(self.state(header).get_storage(address, slot))
 
     def call(self, request: CallRequest, header: BlockHeaderAPI) -> tuple[ComputationAPI, int]:
-        """Run a message on the state and under the time of a header; nothing is kept.
+        """Run a message on a header's state and at its time; nothing is kept.
 
-        It runs beside everything else: what it reads is found by its hash, which no block to come changes.
+        The call needs no lock: it reads state by hash, and later blocks change nothing that is stored under a hash.
 
         Returns:
             The computation, and the gas it took before refunds, the transaction's own cost included.

@@ -1,9 +1,10 @@
-"""The embedded node: the chain served over HTTP JSON-RPC on loopback, so that web3 talks to it as to any other.
+"""The embedded node: serves the chain over HTTP JSON-RPC on loopback, so that web3 talks to it as to any other node.
 
-On loopback, a web page that a browser of this machine shows is the one stranger who gets this far. It can send no JSON
-without asking first, which the node never grants; and where it makes its own name resolve to loopback ("DNS
-rebinding"), the Host header still bears that name, and is refused. On another address, names are what clients may reach
-the node by, and everybody who reaches it is answered: it has neither TLS nor authentication.
+On loopback, a request from outside this machine can come only from a web page in one of its browsers. Two checks refuse
+it. Such a page can send JSON only if the node allows it on being asked first (CORS), and the node never does. And where
+a page makes its own name resolve to loopback ("DNS rebinding"), the request's Host header still has that name, and is
+refused. When the node listens on another address, clients may reach it by any name, and it answers everybody who
+reaches it: it has neither TLS nor authentication.
 """
 
 import errno
@@ -29,7 +30,7 @@ from fedward.errors import ResourceError
 from fedward.types import Address
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-MOST_DIGITS = 15  # of a length that is looked at; Python reads no number of thousands of them
+MOST_DIGITS = 15  # of a Content-Length; Python refuses to parse numbers of thousands of digits
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 120
 
@@ -62,11 +63,11 @@ class RunningNode:
         self._thread.start()
 
     def wait(self) -> None:
-        """Block until the node is stopped, from another thread or by an exception such as Ctrl-C here."""
+        """Block until another thread stops the node, or an exception such as Ctrl-C arrives here."""
         self._thread.join()
 
     def stop(self) -> None:
-        """Stop listening, end the open connections and let go of the store; harmless when repeated."""
+        """Stop listening, end the open connections and close the store; harmless when repeated."""
         self._server.shutdown()
         self._server.server_close()
         self._server.end_connections()
@@ -99,21 +100,22 @@ def start_node(
         funded: Accounts that can pay for transactions on a new chain; an existing chain keeps its own.
         port: TCP port; 0 takes a free one.
         clock: Seconds since 1970; the timestamps of new blocks follow it.
-        host: IP address to listen on. On another one than loopback, everybody who reaches it may read the ledger and
-            send transactions.
-        private: Answer only whoever knows the node's `url`, which then holds a secret. Loopback is shared by all users
-            of a machine.
+        host: IP address to listen on. If it is not loopback, everybody who reaches it may read the ledger and send
+            transactions.
+        private: Answer only those who know the node's `url`, which then holds a secret: all users of a machine share
+            its loopback.
 
     Raises:
         UsageError: the host is no IP address.
-        LedgerError: the folder holds another chain, or something else.
-        ResourceError: the port is taken, the address another machine's, or the folder is in use or cannot be written.
+        LedgerError: the folder holds another chain, or something that is no chain.
+        ResourceError: the port is taken, the address is another machine's, or the folder is in use or cannot be
+            written.
 
     Guarantees:
         1. A transaction that was acknowledged is on the disk: killing the process at any point does not lose it.
         2. Whatever a request's body holds, the answer is a JSON-RPC answer and the node goes on.
         3. On loopback, a request by another name than `localhost` or an IP address is refused.
-        4. No call and no transaction takes more than a few seconds of the processor, and calls stop no block.
+        4. No call and no transaction takes more than a few seconds of processor time, and calls do not hold up blocks.
     """
     address = parse_host(host)
     secret = secrets.token_urlsafe(32) if private else ""
@@ -121,7 +123,7 @@ def start_node(
 
 
 class _Server(ThreadingHTTPServer):
-    """One thread a connection; connections are known, so that stopping ends them."""
+    """Serves each connection in a thread; it knows the open connections, so that stopping can end them."""
 
     daemon_threads = True
     block_on_close = False
@@ -132,16 +134,16 @@ class _Server(ThreadingHTTPServer):
         self.secret = secret
         self.loopback = host.is_loopback
         self.address_family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-        self._connections: dict[socket.socket, bool] = {}  # oldest first; whether it has sent a request that was taken
+        self._connections: dict[socket.socket, bool] = {}  # oldest first; whether an accepted request came
         self._connections_lock = threading.Lock()
         super().__init__((str(host), port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind, and ask no name server what the address is called, as HTTPServer does."""
+        """Bind without the look-up of the address's name that HTTPServer makes."""
         socketserver.TCPServer.server_bind(self)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
-        """When there are too many connections, end the oldest that has asked for nothing yet, or turn this one away."""
+        """With too many connections, end the oldest that has sent no accepted request yet, or refuse the new one."""
         with self._connections_lock:
             if len(self._connections) >= MAX_CONNECTIONS:
                 idle = next((connection for connection, trusted in self._connections.items() if not trusted), None)
@@ -153,7 +155,7 @@ class _Server(ThreadingHTTPServer):
         return True
 
     def trust(self, connection: socket.socket) -> None:
-        """Keep a connection also when there are too many: what came over it was a request for this node."""
+        """Keep a connection even when there are too many, because a request for this node came over it."""
         with self._connections_lock:
             if connection in self._connections:
                 self._connections[connection] = True
@@ -165,19 +167,19 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def end_connections(self) -> None:
-        """End what clients keep open; their threads then finish by themselves."""
+        """End the connections that clients keep open; their threads then finish by themselves."""
         with self._connections_lock:
             connections = list(self._connections)
         for connection in connections:
             _end(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
-        """A broken connection is the client's matter."""
+        """Only log a broken connection: nothing is wrong with the node."""
         _log.debug("A connection from %s broke.", client_address, exc_info=True)
 
 
 def _end(connection: socket.socket) -> None:
-    """Have the thread of a connection find that nothing more comes."""
+    """Shut a connection down, so that its thread reads the end of its data."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -185,7 +187,7 @@ def _end(connection: socket.socket) -> None:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads one bounded body, writes one buffered answer."""
+    """Reads one body of bounded length, and writes one buffered answer."""
 
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -205,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(length) > MOST_DIGITS or int(length) > MAX_BODY_BYTES:
             self._refuse(413, f"The request is longer than {MAX_BODY_BYTES} bytes.")
         elif self.headers.get_content_type() != "application/json":
-            self._refuse(415, "The request is not application/json.")  # what a web page could send unasked
+            self._refuse(415, "The request is not application/json.")  # a web page can send other types without asking
         else:
             self.server.trust(self.connection)
             body = self.rfile.read(int(length))
@@ -215,11 +217,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(200, self.server.service.answer(body), "application/json")
 
     def do_GET(self) -> None:
-        """Say what this is."""
+        """Refuse: only POST is answered."""
         self._refuse(405, "This is a JSON-RPC endpoint: POST requests to it.")
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Answer with a sentence and close, for the body was not read."""
+        """Answer with a sentence and close the connection, because the body was not read."""
         self.close_connection = True
         self._respond(status, sentence.encode() + b"\n", "text/plain")
 
@@ -239,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _is_local(host: str) -> bool:
-    """Whether a Host header is `localhost` or an IP address, with or without a port: no name that others can point."""
+    """Whether a Host header is `localhost` or an IP address, with or without a port: names that nobody can redirect."""
     try:
         name = urlsplit(f"//{host}").hostname
         return name == "localhost" or bool(ipaddress.ip_address(name or ""))

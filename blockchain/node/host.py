@@ -1,4 +1,4 @@
-"""Where a node may listen: on IP addresses, and on loopback where nothing else is asked for."""
+"""Which IP address a node listens on: parsing, with loopback as the default."""
 
 import ipaddress
 
@@ -13,7 +13,7 @@ def parse_host(host: str) -> IpAddress:
     """The IP address that a text names.
 
     Raises:
-        UsageError: it names none.
+        UsageError: the text is no IP address.
     """
     try:
         return ipaddress.ip_address(host)

@@ -1,8 +1,9 @@
-"""The machine that runs transactions and calls, what it is given, and how it says no: py-evm under Cancun rules.
+"""`CheckedVM`: py-evm under Cancun rules with a bound on processor time, for transactions and calls; refusals.
 
-Gas is no measure of time here: py-evm takes 7 minutes for 30 million gas of one hash function that Ethereum prices for
-faster machines. So whatever runs has a bound on the processor's time as well. Running out of it is no outcome that
-other nodes would find, so it never enters a block: the transaction is refused, or the call answered with an error.
+Gas does not bound time here: py-evm takes 7 minutes for 30 million gas of one hash function that Ethereum prices for
+faster machines. So whatever runs has a bound on processor time as well. Other nodes would not find that a transaction
+runs out of time, so this outcome never enters a block: the transaction is refused, or the call is answered with an
+error.
 """
 
 import time
@@ -20,8 +21,8 @@ from eth_typing import Address as RawAddress
 from eth_utils.exceptions import ValidationError
 
 RUN_TIME_S = 2.0  # of the processor; deploying our contract takes 0.05 s
-# A precompiled contract runs to its end without asking for the time. The largest inputs of those that take long, in
-# bytes of pairs of curve points (0.4 s each) and in rounds of a hash function (14 microseconds each):
+# A precompiled contract runs to its end without a look at the time, so inputs of the slow ones are bounded: in bytes of
+# pairs of curve points (0.4 s each), and in rounds of a hash function (14 microseconds each).
 MOST_PAIRING_BYTES = 4 * 192
 MOST_BLAKE2_ROUNDS = 20_000
 
@@ -34,34 +35,34 @@ class TransactionRefusedError(Exception):
 
 
 def _pairing(computation: ComputationAPI) -> ComputationAPI:
-    """The precompiled pairing check, for few points."""
+    """The precompiled pairing check, for at most `MOST_PAIRING_BYTES`."""
     if len(computation.msg.data_as_bytes) > MOST_PAIRING_BYTES:
         raise TransactionRefusedError("this node checks a pairing of at most 4 pairs of points")
     return _PRECOMPILES[_PAIRING](computation)
 
 
 def _blake2(computation: ComputationAPI) -> ComputationAPI:
-    """The precompiled compression function of BLAKE2b, for few rounds."""
+    """The precompiled compression function of BLAKE2b, for at most `MOST_BLAKE2_ROUNDS`."""
     if int.from_bytes(computation.msg.data_as_bytes[:4], "big") > MOST_BLAKE2_ROUNDS:
         raise TransactionRefusedError(f"this node runs at most {MOST_BLAKE2_ROUNDS} rounds of BLAKE2b")
     return _PRECOMPILES[_BLAKE2](computation)
 
 
 class _BoundedComputation(CancunComputation):
-    """Cancun's rules, for a bounded time."""
+    """Cancun's rules, with a bound on processor time."""
 
     _precompiles = {**_PRECOMPILES, _PAIRING: _pairing, _BLAKE2: _blake2}  # noqa: RUF012  py-evm's own way
     state: "_CheckedState"
 
     def consume_gas(self, amount: int, reason: str) -> None:
-        """Pay for an operation, as every operation does before anything else."""
+        """Pay for an operation, and check the time: every operation pays before it does anything else."""
         if time.thread_time() > self.state.deadline_s:
             raise TransactionRefusedError(f"execution takes longer than {RUN_TIME_S:g} s of this node's processor")
         super().consume_gas(amount, reason)
 
 
 class _CheckedExecutor(CancunTransactionExecutor):
-    """Cancun's rules, less a second and third recovery of the signer: `submit` recovered it already (5 ms each)."""
+    """Cancun's rules, without recovering the signer again (5 ms each): `submit` did that already."""
 
     def validate_transaction(self, transaction: SignedTransactionAPI) -> None:
         if transaction.gas < transaction.intrinsic_gas:
@@ -87,7 +88,7 @@ class _CheckedState(CancunState):
 
 
 class CheckedVM(CancunVM):
-    """The machine that builds blocks and runs calls; what it builds, py-evm's own CancunVM accepts."""
+    """The machine that builds blocks and runs calls; py-evm's own CancunVM accepts the blocks that it builds."""
 
     _state_class = _CheckedState
     state: _CheckedState
@@ -123,7 +124,7 @@ class MinedTransaction:
 
 
 def in_client_words(error: ValidationError) -> str:
-    """py-evm's reason in the words that clients look for."""
+    """A refusal by py-evm in the words that Ethereum clients look for."""
     text = str(error)
     if "afford" in text or "balance" in text or "funds" in text:
         return f"insufficient funds for gas * price + value: {text}"

@@ -1,4 +1,4 @@
-"""JSON-RPC: requests from outside as calls of the chain, and the chain's answers in Ethereum's formats."""
+"""The JSON-RPC service: requests from outside become calls of the chain, and results become Ethereum's formats."""
 
 import json
 import logging
@@ -25,7 +25,8 @@ MAX_BATCH = 256
 MAX_DEPTH = 64
 MAX_LOGS = 10_000
 MAX_CHOICES = 1_000  # addresses and topics that one query of events may name
-# A batch that has used up either of these is answered no further. One request by itself is bounded by its kind.
+# When a batch has used up one of these bounds, its remaining requests are refused. A single request is bounded by its
+# method.
 BATCH_TIME_S = 5.0  # of the processor
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 CLIENT_VERSION = "fedward/py-evm"
@@ -47,7 +48,7 @@ class RpcError(Exception):
 
     Args:
         code: JSON-RPC's or Ethereum's code.
-        message: One sentence for whoever sent the request.
+        message: One sentence for the sender of the request.
         data: Further detail, such as what a contract reverted with.
     """
 
@@ -84,7 +85,7 @@ class RpcService:
         return b"[" + b",".join(told) + b"]" if told else b""
 
     def _answer_one(self, request: Json, spent: bool = False) -> bytes:
-        """Answer one request, by a refusal where its batch has spent what a batch may; empty for a notification."""
+        """Answer one request, with a refusal where its batch has used up its bound; empty for a notification."""
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return _encode(_error(None, RpcError(INVALID_REQUEST, "a request is an object with a method")))
         request_id = request.get("id")
@@ -175,7 +176,7 @@ class RpcService:
         return self._block(self.chain.block_by_hash(_bytes(params, 0, 32)), params)
 
     def _block(self, block: BlockAPI | None, params: list[Json]) -> Json:
-        """A block's fields, with whole transactions where the second parameter says so."""
+        """A block as JSON, with whole transactions where the second parameter says so, else with their hashes."""
         if block is None:
             return None
         if len(params) > 1 and params[1] is True:
@@ -219,7 +220,7 @@ class RpcService:
         return bytes(block.hash)
 
     def _number(self, params: list[Json], place: int) -> int:
-        """A block number given as number or name; the latest where none is given."""
+        """The block number that a parameter gives as number or name; the latest where none is given."""
         tag = params[place] if place < len(params) else None
         if tag in (None, "latest", "pending", "safe", "finalized"):
             return int(self.chain.head().block_number)
@@ -250,8 +251,8 @@ _DATA_OR_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 def _parse(body: bytes) -> Json:
     """Read JSON that is not nested too deeply; ValueError where it is none.
 
-    py-evm lifts the process's recursion limit, so that json, left to itself, would overflow the stack and end the
-    process over a body of nothing but brackets.
+    py-evm raises the process's recursion limit. With the json module alone, a body of nothing but brackets would
+    therefore overflow the stack and end the process.
     """
     text = body.decode()
     outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
@@ -264,12 +265,12 @@ def _parse(body: bytes) -> Json:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity are no JSON, though Python reads them; no answer could repeat them."""
+    """Refuse NaN and Infinity: Python reads them, but they are no JSON, and no answer could repeat them."""
     raise ValueError(name)
 
 
 def _text(params: list[Json], place: int, pattern: re.Pattern[str]) -> str:
-    """A text parameter of a certain form."""
+    """A text parameter that matches a pattern."""
     value = params[place] if place < len(params) else None
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise RpcError(INVALID_PARAMS, f"parameter {place + 1} is missing or malformed")
@@ -322,7 +323,7 @@ def _raise_failure(computation: ComputationAPI) -> None:
 
 
 def _as_rpc_error(error: Exception) -> RpcError:
-    """What a client is told of a failure."""
+    """The error answer for a failure."""
     match error:
         case RpcError():
             return error

@@ -1,4 +1,4 @@
-"""Blocks, transactions, receipts and events in the fields and hexadecimal of Ethereum's JSON-RPC."""
+"""Format of Ethereum's JSON-RPC: blocks, transactions, receipts and events as names and hexadecimal values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ Fields = dict[str, Any]
 
 
 def hex_int(number: int | None) -> str:
-    """A number: 0x and as few digits as it needs; what py-evm leaves open is 0."""
+    """A number as 0x and as few digits as it needs; None, which py-evm gives for open values, as 0."""
     return hex(number or 0)
 
 
 def hex_bytes(content: bytes | None) -> str:
-    """Bytes: 0x and two digits each."""
+    """Bytes as 0x and two digits each."""
     return "0x" + bytes(content or b"").hex()
 
 

@@ -1,4 +1,4 @@
-"""The chain's key-value store and its log index, in one SQLite file that survives being killed at any point."""
+"""`ChainStore`: the chain's key-value store and its log index, in one SQLite file that survives a kill at any point."""
 
 import shutil
 import sqlite3
@@ -25,9 +25,9 @@ CREATE TABLE IF NOT EXISTS logs (
 CREATE INDEX IF NOT EXISTS logs_by_topic ON logs (address, topic0, topic1, block);
 """
 
-LARGEST_INTEGER = 2**63 - 1  # that SQLite can compare with
+LARGEST_INTEGER = 2**63 - 1  # that SQLite can compare
 MOST_LOG_BYTES = 16 * 1024 * 1024  # of the data of all events of one answer
-LARGEST_VALUE = 64 * 1024 * 1024  # bytes; what a foreign file claims to hold beyond that is not read
+LARGEST_VALUE = 64 * 1024 * 1024  # bytes; a longer value in a file from outside is not read
 
 
 class TooManyLogsError(Exception):
@@ -60,18 +60,19 @@ class StoredLog:
 class ChainStore(BaseAtomicDB):
     """py-evm's database on SQLite.
 
-    Single reads and writes may come from any thread. What belongs together does not stay together by itself: the chain
-    above holds one lock over each block that it builds, and over what reads more than one value that may change.
+    Single reads and writes may come from any thread. The store does not keep several of them together: `EmbeddedChain`
+    holds one lock while it builds a block, and while it reads several values that may change.
 
     Args:
-        path: The SQLite file; made where there is none. It stays locked for other processes until `close`.
+        path: The SQLite file; made where there is none. It is locked for other processes until `close`.
 
     Raises:
         ResourceError: another process has it open, or it cannot be written.
         LedgerError: the file is not a chain store.
 
     Guarantees:
-        1. What `transaction` wrote is on the disk when it returns, all of it, or none after a crash in between.
+        1. When `transaction` returns, everything that was written inside it is on the disk; after a crash before that,
+           nothing of it is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,14 +98,14 @@ class ChainStore(BaseAtomicDB):
     @classmethod
     @contextmanager
     def reading(cls, path: Path) -> Iterator["ChainStore"]:
-        """Open a store that no node holds, without writing a byte beside or into it; writes raise.
+        """Open a store that no node holds, and write nothing into it or beside it; writes raise.
 
         What a killed node left in its write-ahead log is read as well, from a copy of the two files, because SQLite
-        would fold it into the original.
+        would otherwise write the log into the original.
 
         Raises:
             EvidenceError: there is no such file.
-            ResourceError: a node holds it, it cannot be read, or there is no room for the copy.
+            ResourceError: a node holds the store, it cannot be read, or there is no room for the copy.
             VerificationError: it is not a chain store.
         """
         if not path.is_file():
@@ -137,7 +138,7 @@ class ChainStore(BaseAtomicDB):
                 store.close()
 
     def _check_readable(self) -> None:
-        """Make sure that the table is there."""
+        """Check that the table of the store is there."""
         try:
             self._database.execute("SELECT key, value FROM pairs LIMIT 1").fetchone()
         except sqlite3.DatabaseError as error:
@@ -146,13 +147,13 @@ class ChainStore(BaseAtomicDB):
             ) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside reach the disk together, or, where anything raises, not at all."""
+        """Write everything inside to the disk together, or, where anything raises, nothing of it."""
         try:
             self._execute("BEGIN IMMEDIATE")
             yield
@@ -201,8 +202,8 @@ class ChainStore(BaseAtomicDB):
 
         Args:
             blocks: First and last block, whole numbers of any size.
-            addresses: Contracts; empty: any.
-            topics: For each of up to four places the wanted values; an empty place: any, its absence included.
+            addresses: Contracts whose events are wanted; empty: any.
+            topics: For each of up to four places the wanted values; an empty place: any value, or no topic there.
             limit: Most events to return.
 
         Raises:
@@ -252,17 +253,17 @@ class ChainStore(BaseAtomicDB):
 
     @contextmanager
     def atomic_batch(self) -> Iterator[AtomicWriteBatchAPI]:
-        """py-evm's own batches; they lie inside `transaction`."""
+        """py-evm's own batches of writes, which lie inside `transaction`."""
         with AtomicDBWriteBatch._commit_unless_raises(self) as batch:
             yield batch
 
 
 def _check_unused(path: Path) -> None:
-    """Make sure that no node holds a store, this process's own included.
+    """Check that no node holds a store, this process's own included.
 
-    A node holds SQLite's exclusive lock, which shows before anything else. A reader that asks for exclusive locking
-    of a file with a write-ahead log is refused next, for want of the right to write, before it makes any file; so
-    every other answer means that the file is free.
+    A node holds SQLite's exclusive lock, and SQLite reports that lock first. The check asks for exclusive locking of a
+    file with a write-ahead log, opened for reading: SQLite refuses that next, for lack of the right to write, before it
+    makes any file. So every other answer means that the file is free.
     """
     try:
         probe = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0.1)

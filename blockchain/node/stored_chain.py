@@ -1,4 +1,4 @@
-"""A chain as it lies in its store, read without a node: block 0 with its accounts, and every block's bytes."""
+"""`StoredChain`: reads a chain from its store without a node: block 0 with its accounts, and every block's bytes."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from fedward.files import parse_json
 from fedward.types import Address
 
 CHAIN_ID_KEY = b"fedward:chain-id"
-GENESIS_KEY = b"fedward:genesis"  # the state trie holds only hashes of addresses, so their list is kept by itself
+GENESIS_KEY = b"fedward:genesis"  # the state trie holds only hashes of addresses, so the list is stored apart
 MAX_ITEMS = 10_000  # transactions or withdrawals of a block; the gas limit leaves room for 1,428 transactions
 
 _UNCLES, _TRANSACTIONS, _NUMBER, _WITHDRAWALS = 1, 4, 8, 16  # places in a header
@@ -60,21 +60,21 @@ Balances = dict[Account, Annotated[str, _Amount()]]
 
 
 def encode_balances(balances: Mapping[Address, int]) -> bytes:
-    """The accounts of block 0 as kept in a store and in a bundle; wei as text, which every JSON reader keeps whole."""
+    """The accounts of block 0 for a store and a bundle; wei as text, because many JSON readers round large numbers."""
     return json.dumps({address: str(wei) for address, wei in sorted(balances.items())}).encode()
 
 
 def decode_balances(fields: Any) -> dict[Address, int]:
-    """The accounts that `encode_balances` was given, from JSON's types.
+    """The accounts that `encode_balances` encoded, from JSON's types.
 
     Raises:
-        UnfitJsonError: they are none.
+        UnfitJsonError: the value is no such list of accounts.
     """
     return {address: int(wei) for address, wei in checked(Balances, fields).items()}
 
 
 class StoredChain:
-    """What a chain's store holds.
+    """A chain in its store.
 
     Args:
         store: Open for reading.
@@ -95,7 +95,7 @@ class StoredChain:
             yield cls(store, path)
 
     def balances(self) -> dict[Address, int]:
-        """Wei of each account that block 0 endows.
+        """Wei of each account that block 0 funds.
 
         Raises:
             EvidenceError: the chain was made by a version that did not write them down.
@@ -150,7 +150,7 @@ class StoredChain:
 
     @contextmanager
     def _guarded(self, what: str) -> Iterator[None]:
-        """Say of a malformed store where it is malformed."""
+        """Turn errors over a malformed store into a `VerificationError` that says where it is malformed."""
         try:
             yield
         except _MALFORMED as error:
@@ -160,7 +160,7 @@ class StoredChain:
 
 
 class _Nodes(dict[bytes, bytes]):
-    """A trie's nodes, each checked against the hash that it is kept under, so that no walk can go in circles."""
+    """A trie's nodes, each checked against the hash that it is stored under, so that no walk can go in circles."""
 
     def __init__(self, store: ChainStore) -> None:
         super().__init__()
