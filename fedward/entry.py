@@ -1,6 +1,6 @@
-"""How a program of Fedward begins and ends: whatever stops it on purpose is one sentence and an exit code.
+"""Run a program of Fedward: turn errors and interruptions into one sentence and an exit code; private file modes.
 
-No traceback shows the values of variables: among them are keys and patients' ids.
+No traceback shows the values of variables, since keys and patients' ids are among them.
 """
 
 import errno
@@ -63,7 +63,7 @@ def _stop(error: FedwardError, say: Callable[[str], None], verbose: bool) -> NoR
 
 
 def _as_resource_error(error: OSError) -> ResourceError:
-    """What the system refused that no part of the program had expected it to."""
+    """An error of the operating system that no part of the program expected, as a `ResourceError`."""
     where = f"{error.filename}: " if error.filename else "Reading or writing failed: "
     remedy = "Free some space." if error.errno == errno.ENOSPC else "Mend that; -v shows where in the program it was."
     resource = ResourceError(f"{where}{error.strerror or type(error).__name__}.", remedy)
@@ -72,7 +72,7 @@ def _as_resource_error(error: OSError) -> ResourceError:
 
 
 def _write_what_can_be_written() -> None:
-    """Let a character that the terminal's encoding lacks stand as its code, rather than end the program."""
+    """Write a character that the terminal's encoding lacks as its code, so that it does not end the program."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is closed or replaced
         if reconfigure is not None:

@@ -1,8 +1,9 @@
-"""Files that are whole or not there: written under a random temporary name, flushed to the disk, then renamed.
+"""Write files whole or not at all, read files from outside up to a bound, hash them, and parse JSON safely.
 
-All of Fedward's files are written here, because each of these is easily forgotten: a temporary name that somebody else
-could guess and make into a link to another file; a link in place of the file itself; and that a new name is only
-certain to survive a power loss once the folder that holds it is flushed as well.
+A file is written under a random temporary name, flushed to the disk, then renamed. All of Fedward's files are written
+here, because three things are easily forgotten: somebody else could guess a temporary name and put a link to another
+file there; a link may lie in place of the file itself; and a new name is certain to survive a power loss only once the
+folder that holds it is flushed as well.
 """
 
 import contextlib
@@ -55,7 +56,7 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 @contextmanager
 def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """Write a file in pieces; it gets its name when the block ends, and where the block raises, nothing is left.
+    """Write a file in pieces: it gets its name when the `with` block ends, and is removed where the block raises.
 
     Args:
         path: Where to; its folder must exist.
@@ -108,7 +109,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
-    """Fill a new folder, which gets its name when the block ends; where the block raises, nothing is left.
+    """Fill a new folder: it gets its name when the `with` block ends, and is removed where the block raises.
 
     Args:
         path: Where to; an empty folder there is replaced. Missing parents are made.
@@ -166,7 +167,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_file(path: Path, most: int, what: str, remedy: str, *, through_link: bool = False) -> bytes:
-    """The content of a file that somebody else may have put there, whatever it is: nothing endless is read.
+    """Read a file that somebody else may have put there: a regular file only, and up to a bound.
 
     Args:
         path: Where it lies.

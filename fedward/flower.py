@@ -1,4 +1,4 @@
-"""Flower's processes of a simulation: with a home of their own, closed to other users, and stopped to the last one."""
+"""Start and stop Flower's processes of a simulation: in a folder of their own, and closed to other users."""
 
 import contextlib
 import json
@@ -42,9 +42,9 @@ _ERROR_LINE = re.compile(r"([A-Za-z_]+\.)*[A-Z][A-Za-z]*(Error|Exception|Exit)\b
 
 
 def stage_app(target: Path) -> None:
-    """Copy what may travel to hospitals, and nothing else, into an empty folder: Flower bundles all it finds.
+    """Copy into an empty folder the files that may travel to hospitals; Flower bundles all files that it finds there.
 
-    The list is `fab-include` of pyproject.toml.
+    The list of these files is `fab-include` of pyproject.toml.
     """
     with PROJECT_FILE.open("rb") as file:
         patterns: list[str] = tomllib.load(file)["tool"]["flwr"]["app"]["fab-include"]
@@ -87,15 +87,15 @@ class FlowerSimulation:
 
         Guarantees:
             1. No other user of this machine can give these processes anything to run: Flower listens nowhere, and Ray
-               takes calls with a secret only that is drawn for this run.
-            2. They end when the process ends that started them, however it ends.
+               takes only calls with a secret that is drawn for this run.
+            2. The processes end when the process that started them ends, however it ends.
         """
         stage(folder / "fedward")
         config = {f"{table}.{key}": value for table, keys in to_tables(settings).items() for key, value in keys.items()}
         plan = {"config": config, "hospitals": settings.data.hospitals, "clients_at_once": clients_at_once(settings)}
         write_atomic(folder / "plan.json", json.dumps(plan).encode(), 0o600)
-        # Not as a module, and without the script's folder in the path: it would bring Fedward's modules with it, which
-        # are to come from the staged app.
+        # A script, not a module, and without the script's folder in the path: otherwise Fedward's modules would be
+        # found here, and not in the staged app.
         command = [sys.executable, "-P", str(Path(__file__).with_name("flower_process.py")), str(folder)]
         return cls(folder, _spawn(command, folder, log, hospitals), log)
 

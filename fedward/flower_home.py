@@ -1,4 +1,4 @@
-"""The folder of a simulation's processes: closed to other users, short enough for sockets, and gone when they are."""
+"""The temporary folder of a simulation's processes: for its owner only, short enough for sockets, removed after."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ RAY_PATH_BYTES = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/pl
 
 @contextmanager
 def flower_home(on_left_over: Callable[[Path], None]) -> Iterator[Path]:
-    """A new folder, removed at the end, together with those that dead processes of this user have left.
+    """Make a folder and remove it when the `with` block ends; first remove those that this user's dead processes left.
 
     Args:
         on_left_over: Called with each folder that a dead process left, before it is removed.
@@ -30,8 +30,8 @@ def flower_home(on_left_over: Callable[[Path], None]) -> Iterator[Path]:
         ResourceError: no folder for temporary files is short enough and can be written.
 
     Guarantees:
-        1. Nobody but its owner can reach into it, whatever is made in it.
-        2. A folder is removed only if it is this user's and whoever made it has ended.
+        1. Nobody but the folder's owner can reach into it, whatever is made in it.
+        2. A folder is removed only if it is this user's and the process that made it has ended.
     """
     places = _places()
     for place in places:
@@ -71,7 +71,7 @@ def _make(places: list[Path]) -> Path:
 
 @contextmanager
 def _held(home: Path) -> Iterator[None]:
-    """Hold a folder's lock, which is there from the moment on at which it is held."""
+    """Hold a folder's lock file, which gets its name only once it is locked."""
     new = home / f"{LOCK}.new"
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""The process of a simulation: the server, Flower's simulation runtime, and Ray. `flower.py` runs it as a script.
+"""Script that `flower.py` starts: one process with the server, Flower's simulation runtime and Ray.
 
 `flwr run` would go through a SuperLink, which listens on loopback and runs whatever app any user of the machine hands
 it. This process calls the same runtime by itself, so there is nothing to connect to.
@@ -73,7 +73,7 @@ def main(home: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the other end of standard input is gone, however the process that holds it ended; Ray's follow."""
+    """End this process when standard input ends: its parent has ended, however. Ray's processes then end, too."""
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Registries of what settings choose by name (models, privacy modes, server optimizers, detectors), and its options.
+"""Registries of what settings choose by name (models, privacy modes, server optimizers, detectors), with options.
 
 A registry has the names of one kind, and for each name the dataclass of its options. The checks of settings read this
 without importing the code behind a name: a server checks settings and holds no model, and a wrong name is reported

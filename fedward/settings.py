@@ -43,8 +43,8 @@ from fedward.tables import (
     values_of,
 )
 
-# Of a phase of a round. Whoever can send transactions can take the embedded chain's time up to a minute ahead of the
-# clock, and other chains allow as much; a phase must not be over by that.
+# Of a phase of a round. A party that can send transactions can move the embedded chain's time up to a minute ahead of
+# the clock, and other chains allow as much; that must not end a phase.
 SHORTEST_PHASE_S = 180
 
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "pyproject.toml"

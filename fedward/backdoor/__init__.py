@@ -1,1 +1,1 @@
-"""Backdoors in candidate models: what a hospital looks for before it votes."""
+"""Stage 9, detect: detectors with which a hospital looks for backdoors and damage in a candidate before it votes."""

@@ -144,7 +144,7 @@ class PackingPlan:
 
     @property
     def levels(self) -> int:
-        """Whole-number magnitude that stands for `value_range`; what is left of the field is rounding's."""
+        """Whole-number magnitude that stands for `value_range`; the rest of the field is room for rounding."""
         return self.largest_field_sum - self.summands
 
     @property

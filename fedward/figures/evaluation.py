@@ -19,7 +19,7 @@ from fedward.types import ImageSet, Vector
 BINS = 10_000  # an even number, so that the edge in the middle is the logit 0; see docs/adr/0003
 CENTER = 0.25
 LARGEST_LOGIT = 200.0  # the outermost bins hold all that is further out
-LARGEST_LOSS = 1e6  # that a hospital reports of an image; servers refuse more, and the vote that came with it
+LARGEST_LOSS = 1e6  # that a hospital reports for an image; servers refuse a larger loss, and the vote that came with it
 UNDECIDED = 0.5  # the threshold where validation images of one class, or none, decide nothing
 
 
@@ -172,7 +172,7 @@ def _edges() -> NDArray[np.float64]:
 
 _EDGES = _edges()
 THRESHOLDS = np.concatenate([[0.0], wide_sigmoid(_EDGES[1:-1]), [1.0]])  # their scores; float64, shape (BINS + 1,)
-# Far out several edges are one number as float32, as which scores and thresholds are compared: from the first on.
+# Scores and thresholds are compared as float32, as which several edges far out are equal: the first of each such group.
 _SINGLE = THRESHOLDS.astype(np.float32)
 _FIRST_ALIKE = np.searchsorted(_SINGLE, _SINGLE, "left")
 

@@ -1,1 +1,1 @@
-"""What each party keeps on its disk."""
+"""The folders of server, hospitals, witness and simulation: what each party keeps on its disk, and where."""

@@ -1,4 +1,4 @@
-"""The key board: the public place where hospitals and dealer leave cards, sealed keys and sealed models for others.
+"""The key board: the public place where hospitals and dealer leave cards, sealed keys and sealed models.
 
 Nothing secret is on it: everything there is public, or sealed to one hospital.
 

@@ -23,7 +23,7 @@ from fedward.types import HospitalId
 
 
 class SimulationFolder:
-    """Names the parties' folders and the simulation's own files."""
+    """Names the folders of all parties and the simulation's own files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,1 +1,1 @@
-"""Stage 2, train: the classifiers, their training, and the file that a trained one is kept in."""
+"""Stage 2, train: the classifiers, their training, server optimizers, and the file of a trained model."""

@@ -200,8 +200,8 @@ def weighted_cross_entropy(labels: Any, logits: Any, positive_weight: Any) -> An
 def shared_classifier(spec: ModelSpec) -> Classifier:
     """A classifier of this shape, built once a process: tracing it takes seconds.
 
-    Whoever uses it sets its weights and starts its optimizer first; in between it holds nothing of a hospital but
-    features, which are found again only by whoever has the same images.
+    Each caller sets its weights and resets its optimizer first, so that nothing of an earlier use changes a result.
+    Features of a hospital's images stay in it, and are found again only with the same images.
     """
     return Classifier(spec)
 

@@ -1,4 +1,4 @@
-"""Stage 2, train, without privacy: local epochs from the global model on a hospital's images (FedAvg, FedProx)."""
+"""Stage 2, train, in plain epochs: from the global model, on a hospital's images, to an update (FedAvg, FedProx)."""
 
 import numpy as np
 

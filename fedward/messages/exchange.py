@@ -26,9 +26,9 @@ def exchange(
 ) -> Iterator[tuple[NodeId, Reply]]:
     """Send messages; read the replies and hand them out one at a time, as they come.
 
-    Each reply is fetched by itself and read once, and nothing here holds it once it is handed out: a caller who drops
-    it too has one update in memory. A short poll costs no idle seconds; Flower's own `send_and_receive` waits three
-    seconds between polls and returns all replies together.
+    Each reply is fetched by itself and read once, and this function keeps no reply that it has handed out: a caller
+    that keeps none either has a single update in memory. Short polls lose little time; Flower's own `send_and_receive`
+    waits three seconds between polls and returns all replies together.
 
     Args:
         grid: Flower's connection.

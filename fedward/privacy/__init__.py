@@ -1,1 +1,1 @@
-"""Stage 3, privatize: clipping and noise, where they come from, and what they cost."""
+"""Stage 3, privatize: clipping and noise, DP-SGD, secret randomness, and privacy accounting."""

@@ -92,8 +92,9 @@ def noised(value: Wide, clip_norm: float, noise_multiplier: float, source: Rando
         2. Every coordinate has noise of its own.
 
     Limits:
-        The rounded noise follows the rounded normal law as closely as double precision gives the law itself: it is cut
-        off at 8.6 deviations, and the borders of the grid's cells are misplaced by about 2^-26 of a cell.
+        The rounded noise follows the rounded normal distribution as closely as double precision gives the normal
+        distribution itself: it is cut off at 8.6 deviations, and the borders of the grid's cells are misplaced by about
+        2^-26 of a cell.
     """
     step, deviation = grid_step(clip_norm, noise_multiplier), noise_multiplier * clip_norm
     wholes = np.rint(value / step)
