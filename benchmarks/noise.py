@@ -2,11 +2,11 @@
 
     python benchmarks/noise.py [--keys N] [--ciphertexts N] [--json]
 
-For each of many fresh keys, a few encryptions of zero are opened. Printed are the deviation of a coordinate, how it
-differs between slots, and the share of coordinates beyond 1 to 10 deviations: over the law's, (1 + z) * exp(-2 * z),
-and over the bound's that plans are held to. A second table does the same for sums of several ciphertexts under one key.
-Last come the errors of encoding and decoding alone, without any encryption, for `fedward.ciphertexts.plan`'s bounds on
-them.
+For each of many fresh keys, a few encryptions of zero are decrypted. The first table shows the deviation of a
+coordinate, how it differs between slots, and the share of coordinates beyond 1 to 10 deviations: divided by the share
+of the law, (1 + z) * exp(-2 * z), and by the bound that plans must keep. A second table does the same for sums of
+several ciphertexts under one key. Last come the errors of encoding and decoding without any encryption, which
+`fedward.ciphertexts.plan` bounds.
 """
 
 import argparse

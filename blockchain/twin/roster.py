@@ -150,7 +150,7 @@ class RosterModel:
     # ---- what the calls share -----------------------------------------------------------------------------------
 
     def _tell(self, name: str, *values: Any) -> None:
-        """Emit an event: it extends the head by its selector and its fields."""
+        """Emit an event: it extends the head by its selector and its arguments."""
         shape = self._shapes[name]
         fields = dict(zip([field for field, _, _ in shape.fields], values, strict=False))
         self.head = keccak(self.head + shape.selector + shape.encode_fields(fields))

@@ -44,8 +44,8 @@ __all__ = ["FUNCTIONS", "LedgerModel", "ModelEvent", "ModelMember", "ModelRound"
 class LedgerModel(RosterModel):
     """One deployed UpdateLedger.
 
-    Addresses are taken in any case of letters and told in lower case, as eth_abi decodes them. Arguments are taken as
-    eth_abi decodes them: structs as tuples, masks and numbers within the ranges of their types.
+    Addresses may be given in any case of letters, and are returned in lower case, as eth_abi decodes them. Arguments
+    are taken as eth_abi decodes them: structs as tuples, masks and numbers within the ranges of their types.
 
     Attributes:
         chain_id, contract: What signatures are bound to.

@@ -244,7 +244,7 @@ def _problem(signed: SignedCheckpoint, chain: _Chain, who: str) -> str:
 
 
 def _fits(signed: SignedCheckpoint) -> bool:
-    """Whether the fields are within the types that are signed (EIP-712): others cannot even be hashed."""
+    """Whether the values are within the types that are signed (EIP-712): others cannot even be hashed."""
     checkpoint = signed.checkpoint
     try:
         check_address(checkpoint.hospital, "hospital")

@@ -93,7 +93,7 @@ class Archive:
             raise VerificationError(f"{path} has {problem}.", _REMEDY)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._archive.close()
 
     def names(self) -> tuple[str, ...]:

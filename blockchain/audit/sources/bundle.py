@@ -189,7 +189,7 @@ class BundleEvidence:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._archive.close()
 
     def claims(self) -> Claims:

@@ -61,7 +61,8 @@ class Claims:
     Attributes:
         run_id: Its name.
         chain_id, contract: Its ledger.
-        settings: The tables behind the settings digest (`Settings.guaranteed`), or None where they are not told.
+        settings: The tables behind the settings digest (`Settings.guaranteed`), or None where the run does not give
+            them.
         roster: Its hospitals, in the ledger's order.
         epsilons: By hospital, the epsilon that it states; empty where it states none, as for privacy mode none.
         releases: By hospital, how many releases that epsilon covers, committed or not; at least 1.

@@ -263,7 +263,7 @@ class NodeEvidence:
             report.fail(Step.EVIDENCE, text)
 
     def claims(self) -> Claims:
-        """What the run's own record says; without one, the roster as the chain tells it."""
+        """What `run.json` claims; without a run folder or bundle, the roster as the chain gives it."""
         if self._store:
             return self._stored_claims(self._store)
         self._check_fetched()

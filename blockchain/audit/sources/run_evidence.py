@@ -38,7 +38,7 @@ class _Summary:
 
 @dataclass(frozen=True)
 class _Spent:
-    """What a hospital's privacy record adds up to; 0 releases: how many there are is not told."""
+    """The sum of a hospital's privacy record; 0 releases: their number is not given."""
 
     epsilon: float
     delta: float
@@ -138,7 +138,7 @@ class RunEvidence:
     # ---- the folder's own files ---------------------------------------------------------------------------------
 
     def record(self) -> Claims:
-        """What `run.json` says by itself: no budget, and no end of the ledger."""
+        """What `run.json` alone claims: no budget, and no end of the ledger."""
         path = self._record
         return claimed.parse(_RecordForm, _read(path, "The run's record"), str(path)).claims(path)
 
