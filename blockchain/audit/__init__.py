@@ -1,1 +1,1 @@
-"""Verify a ledger without any key: in numbered steps, each with its evidence, offline."""
+"""The audit: verifies a ledger and its ciphertexts offline and without any key, in numbered steps with evidence."""

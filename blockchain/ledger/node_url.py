@@ -1,11 +1,11 @@
-"""Addresses of nodes: which are on this machine, and how they are shown."""
+"""URLs of Ethereum nodes: whether one leads to this machine, and how to show one without its secrets."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine itself; False for what is no URL."""
+    """Whether a URL leads to this machine itself; False for a text that is no URL."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -14,7 +14,7 @@ def is_loopback(url: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """A URL without what may be secret in it: path, query and password. A run's own node is opened by its path."""
+    """A URL without path, query and password, which may be secrets: a run's own node answers only at a secret path."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -48,7 +48,7 @@ _MALFORMED = (
 
 
 class _Amount:
-    """Wei as a text of decimal digits, at most what a word of the machine holds."""
+    """Wei as a text of decimal digits, at most what a word of 256 bits holds."""
 
     def problem(self, value: str) -> str | None:
         """What is wrong with the text; None where nothing is."""

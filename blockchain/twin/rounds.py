@@ -70,11 +70,11 @@ class LedgerModel(RosterModel):
         rules: tuple[int, int, int, int, int, bool],
         recover: Recover = recover_signer,
     ) -> None:
-        """Deploy it.
+        """Deploy the contract.
 
         Args:
             chain_id: The chain's id.
-            contract: Where it comes to lie.
+            contract: The address that the contract gets.
             deployer: Who deploys it, and so becomes admin, registrar and aggregator.
             settings_digest: 32 bytes.
             initial_model_digest: 32 bytes.

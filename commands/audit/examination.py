@@ -127,9 +127,9 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def _write_page(result: AuditResult, source: TrustSource, run: Path | None, html: Path | None) -> None:
-    """Write the page, where one is asked for or a run folder was audited; trouble with it hides no finding.
+    """Write the page, where asked for or where a run folder was audited; if that fails, findings still count.
 
-    Never into the audited folder by itself: it is somebody else's, and evidence.
+    Without --html the page is never written into the audited folder, which is evidence and may be another party's.
     """
     path = html or (Path(f"audit-{_plain_name(run)}.html") if run and run.is_dir() else None)
     if path is None:

@@ -1,1 +1,1 @@
-"""`main.py evaluate`: how good a trained model is on a folder of images."""
+"""`main.py evaluate`: scores a trained model on a folder of images."""

@@ -69,10 +69,11 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool, find
 
 
 def _trained_on(run: Path, images: ImageSet) -> int | None:
-    """How many of the images are among those that the model was trained on; None where nobody here knows.
+    """How many of the images the model was trained on; None where the hospitals' folders are not here.
 
-    A run's hospitals keep the squares of grey that they trained on. A square is the same wherever its file lies now
-    and in whatever lossless format. Each hospital would find only its own; in a simulation all are at hand.
+    The hospitals' folders of a run keep the gray images that the model was trained on, at its size. Such an image is
+    the same wherever its file lies and in whatever lossless format. Each hospital by itself could find only its own
+    images; in a simulation all hospitals' folders are there.
     """
     partitions = sorted(run.glob("hospitals/*/partition.npz"))
     if not partitions:
@@ -87,7 +88,7 @@ def _keyed(square: NDArray[np.uint8], key: bytes) -> bytes:
 
 
 def _warn_of_trained(trained_on: int | None, count: int) -> None:
-    """Say what would make the figures too good."""
+    """Warn if the figures are too good because the model was trained on some of these images."""
     if trained_on is None:
         console.note("Whether the model was trained on these images is not known: its run's folder is not here.")
     elif trained_on:

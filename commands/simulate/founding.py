@@ -116,8 +116,8 @@ def settle_founding(run: SimulationFolder, rpc_url: str) -> None:
         LedgerError: the node cannot be reached, or an account has sent other transactions with the same nonces.
         EvidenceError: `run.json` is missing or damaged.
 
-    Limits: what a round recorded may come back in another order, and then as a failed transaction; commitments name the
-    ledger head, so none of them counts for another history.
+    Limits: after a reorganization a round's transactions may come in another order, and some then fail. A commitment
+    names the ledger head, so it never counts for another history.
     """
     record = run.server.load_record()
     parties = [(run.server.identity, run.server.transactions)]

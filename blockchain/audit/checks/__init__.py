@@ -1,1 +1,1 @@
-"""What an audit checks, step by step."""
+"""The audit's checks: blocks, execution, events, rules, signatures, ciphertexts, sums, privacy and checkpoints."""

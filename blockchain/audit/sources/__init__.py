@@ -1,1 +1,1 @@
-"""Where an audit's evidence comes from: a run folder, a bundle, a running node."""
+"""The audit's sources of evidence: a run folder, a bundle, a running node."""
