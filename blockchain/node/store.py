@@ -227,6 +227,21 @@ class ChainStore(BaseAtomicDB):
                 found.append(StoredLog(block, position, transaction_hash, index, address, present, data))
         return found
 
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """All keys with their values.
+
+        Raises:
+            VerificationError: the table gives more than the file can hold, so it is no table of pairs.
+        """
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        most, size = sum(file.stat().st_size for file in files if file.is_file()), 0
+        with self._lock, closing(self._database.execute("SELECT key, value FROM pairs")) as rows:
+            for key, value in rows:
+                size += len(key) + len(value) + 1
+                if size > most:
+                    raise VerificationError(f"{self._path} tells more than it holds.", "Restore it from a copy.")
+                yield bytes(key), bytes(value)
+
     # ---- what py-evm asks of a database -------------------------------------------------------------------------
 
     def __getitem__(self, key: bytes) -> bytes:

@@ -28,6 +28,7 @@ CHAIN_ID_KEY = b"fedward:chain-id"
 GENESIS_KEY = b"fedward:genesis"  # the state trie holds only hashes of addresses, so the list is stored apart
 MAX_ITEMS = 10_000  # transactions or withdrawals of a block; the gas limit leaves room for 1,428 transactions
 
+_HASH_BYTES = 32
 _UNCLES, _TRANSACTIONS, _NUMBER, _WITHDRAWALS = 1, 4, 8, 16  # places in a header
 _MALFORMED = (
     sqlite3.Error,
@@ -133,6 +134,30 @@ class StoredChain:
                     ]
                 )
             )
+
+    def check_entries(self) -> int:
+        """Compare every entry that is kept under its hash with that hash; returns how many there are.
+
+        Headers, transactions, receipts, state and code are kept so. No other part of an audit reads all of them, for
+        it makes the state anew.
+
+        Raises:
+            VerificationError: an entry is damaged; it names the first and says how many more there are.
+        """
+        count, damaged = 0, list[bytes]()
+        with self._guarded("An entry"):
+            for key, value in self._store.pairs():
+                if len(key) == _HASH_BYTES:
+                    count += 1
+                    if keccak(value) != key:
+                        damaged.append(key)
+        if damaged:
+            raise VerificationError(
+                f"{len(damaged)} of {count:,} entries of {self._path} that are kept under their hash have another, "
+                f"the first 0x{damaged[0].hex()}.",
+                "Restore it from a copy.",
+            )
+        return count
 
     def _header(self, number: int) -> bytes:
         key = SchemaV1.make_block_number_to_hash_lookup_key(BlockNumber(number))

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from federation import founded
 from blockchain.audit.report import Step
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
+from blockchain.node.stored_chain import StoredChain
+from fedward.errors import VerificationError
 from fedward.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +110,32 @@ def test_one_changed_bit_of_a_ciphertext_is_found_and_named(run: Path) -> None:
     assert done.returncode == 7
     assert done.stdout.splitlines()[-1].startswith(f"not verified: step 10 ciphertexts, round 2, {hospital}: ")
     assert "Not verified" in page_of(run).read_text()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
+def test_one_changed_bit_of_a_stored_entry_is_found(run: Path, share: float) -> None:
+    """State and receipts are made anew by an audit, so nothing else reads what is stored of them."""
+    with closing(sqlite3.connect(run / "ledger" / "chain.sqlite")) as store, store:
+        query = "SELECT key, value FROM pairs WHERE length(key) = 32 ORDER BY length(value), key"
+        entries = store.execute(query).fetchall()
+        key, value = entries[round(share * (len(entries) - 1))]
+        store.execute("UPDATE pairs SET value = ? WHERE key = ?", (value[:-1] + bytes([value[-1] ^ 1]), key))
+    done = audit(run, "--json")
+    assert done.returncode == 7
+    told = [line["evidence"] for line in json.loads(done.stdout)["steps"] if line["status"] == "FAIL"]
+    assert any(f"have another, the first 0x{key.hex()}" in text for text in told)
+
+
+def test_a_store_that_tells_more_than_it_holds_is_not_read_to_an_end(run: Path) -> None:
+    with closing(sqlite3.connect(run / "ledger" / "chain.sqlite")) as store, store:
+        store.executescript(
+            "ALTER TABLE pairs RENAME TO kept;"
+            "CREATE VIEW pairs AS SELECT key, value FROM kept UNION ALL SELECT * FROM "
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+            "SELECT randomblob(31) AS key, randomblob(1000) AS value FROM n)"
+        )
+    with pytest.raises(VerificationError), StoredChain.open(run / "ledger" / "chain.sqlite") as chain:
+        chain.check_entries()
 
 
 def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:

@@ -122,6 +122,9 @@ class RunEvidence:
             report.ok(Step.EVIDENCE, f"run.json names {len(told.roster)} hospitals and the ledger {told.contract}.")
         with report.guarding(Step.EVIDENCE), StoredChain.open(self._chain) as chain:
             report.ok(Step.EVIDENCE, f"chain.sqlite holds {chain.height() + 1} blocks.")
+            entries = chain.check_entries()
+            text = f"{entries:,} entries of chain.sqlite are what the hash says that each is kept under."
+            report.ok(Step.EVIDENCE, text, checks=entries)
         with report.guarding(Step.EVIDENCE):
             report.note(Step.EVIDENCE, f"There are {len(self.checkpoints())} signed checkpoints.")
         with report.guarding(Step.EVIDENCE):
