@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 import pytest
 from audit_material import claims, lines, only, story
 
-from blockchain.audit.checks.rounds import Attestation, RoundStory
+from blockchain.audit.checks.rounds import Attestation, Moment, RoundStory
 from blockchain.audit.checks.trusted import check_trust
 from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.sources.evidence import ClaimedMember, Claims
 from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
-from blockchain.ledger.records import RosterEntry
+from blockchain.ledger.records import RosterEntry, RoundPhase
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.types import Address, HospitalId
 
@@ -220,6 +220,50 @@ def test_blocks_that_change_nothing_of_the_ledger_need_nobody(people: People) ->
 def test_a_trust_file_without_checkpoints_vouches_for_no_block(people: People) -> None:
     report = checked(people, trusting(people))
     assert "No checkpoint holds" in only(report, Step.CHECKPOINTS, Status.MISSING).evidence
+
+
+def decided(people: People, *rounds: tuple[int, RoundPhase, int]) -> list[RoundStory]:
+    """Rounds with all hospitals on the roster: number, outcome, and the block of the aggregate."""
+    (base,) = told(people)
+    return [
+        dataclasses.replace(base, round_index=index, outcome=outcome, closed=Moment(block, 100 * block))
+        for index, outcome, block in rounds
+    ]
+
+
+LAST = (1, RoundPhase.ACCEPTED, 4), (2, RoundPhase.REJECTED, 8), (3, RoundPhase.ABORTED, 11)
+
+
+def test_a_hospital_that_is_silent_in_the_last_rounds_is_missed(people: People) -> None:
+    first, second, third = people.hospitals
+    trust = trusting(people, seen(first, TIP), seen(second, 7))
+    report = checked(people, trust, [seen(second, 5)], stories=decided(people, *LAST))
+    silent = lines(report, Step.CHECKPOINTS, Status.MISSING)
+    assert [line.hospital for line in silent] == ["hospital-2", "hospital-3"]
+    assert "the aggregate of round 2, in block 8, is not known: its last checkpoint is of block 7" in silent[0].evidence
+    assert "none of its checkpoints is here" in silent[1].evidence
+    assert report.exit_code == 8
+    whole = checked(people, trust, [seen(second, 8), seen(third, 9)], stories=decided(people, *LAST))
+    assert not lines(whole, Step.CHECKPOINTS, Status.MISSING)
+    assert any(line.evidence.startswith("Each of 3 hospitals has signed") for line in whole.lines)
+
+
+def test_a_hospitals_broken_checkpoint_vouches_for_nothing(people: People) -> None:
+    first, second, third = people.hospitals
+    forged = seen(third, TIP, signer=second)
+    trust = trusting(people, seen(first, TIP), seen(second, TIP), forged)
+    report = checked(people, trust, stories=decided(people, *LAST))
+    assert only(report, Step.CHECKPOINTS, Status.MISSING).hospital == "hospital-3"
+
+
+def test_a_hospital_taken_off_the_roster_need_not_have_seen_later_rounds(people: People) -> None:
+    fewer = People(people.hospitals[:2], people.witness, people.stranger)
+    stories = [*decided(people, LAST[0]), *decided(fewer, LAST[1])]
+    signed = [seen(people.hospitals[0], TIP), seen(people.hospitals[1], 8)]
+    report = checked(people, trusting(people, *signed, seen(people.hospitals[2], 4)), stories=stories)
+    assert not lines(report, Step.CHECKPOINTS, Status.MISSING)
+    report = checked(people, trusting(people, *signed, seen(people.hospitals[2], 3)), stories=stories)
+    assert only(report, Step.CHECKPOINTS, Status.MISSING).hospital == "hospital-3"
 
 
 # ---- checkpoints that are none --------------------------------------------------------------------------------------

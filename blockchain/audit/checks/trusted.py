@@ -14,6 +14,7 @@ from blockchain.audit.sources.evidence import Claims
 from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.encoding import MAX_UINT32, MAX_UINT64, WORD_BYTES, check_address
 from blockchain.ledger.fold import EMPTY_HEAD
+from blockchain.ledger.records import RoundPhase
 from blockchain.signing.checkpoints import SignedCheckpoint, recover_checkpoint_signer
 from fedward.errors import LedgerError
 from fedward.types import Address
@@ -97,9 +98,10 @@ def check_trust(
     )
     _check_end(claims, chain, report)
     signed = dict.fromkeys([*(trust.checkpoints if trust else ()), *evidence_checkpoints])
-    highest = _check_checkpoints(list(signed), chain, report)
+    held = _check_checkpoints(list(signed), chain, report)
     if trust:
-        _check_tail(highest, chain, report)
+        _check_everybody(held, stories, chain, report)
+        _check_tail(max(held.values(), default=None), chain, report)
 
 
 def _check_ledger(claims: Claims, genesis_hash: bytes, trust: TrustFile, report: Report) -> None:
@@ -198,8 +200,12 @@ def _check_end(claims: Claims, chain: _Chain, report: Report) -> None:
         report.ok(Step.CHECKPOINTS, f"The ledger ends at block {height}, as the run says.", checks=checks)
 
 
-def _check_checkpoints(signed: Sequence[SignedCheckpoint], chain: _Chain, report: Report) -> int | None:
-    """Check each; a line for each that fails, and one for all that hold of a hospital. Returns the highest of these."""
+def _check_checkpoints(signed: Sequence[SignedCheckpoint], chain: _Chain, report: Report) -> Mapping[Address, int]:
+    """Check each; a line for each that fails, and one for all that hold of a hospital.
+
+    Returns:
+        By hospital, the highest block of a checkpoint that holds.
+    """
     held: dict[Address, list[int]] = {}
     for each in signed:
         hospital = each.checkpoint.hospital
@@ -213,7 +219,34 @@ def _check_checkpoints(signed: Sequence[SignedCheckpoint], chain: _Chain, report
         who = chain.names.get(hospital, hospital)
         text = f"{len(heights)} checkpoints of {who} hold, the last at block {max(heights)}."
         report.ok(Step.CHECKPOINTS, text, hospital=who, checks=4 * len(heights))
-    return max((max(heights) for heights in held.values()), default=None)
+    return {hospital: max(heights) for hospital, heights in held.items()}
+
+
+def _check_everybody(held: Mapping[Address, int], stories: Sequence[RoundStory], chain: _Chain, report: Report) -> None:
+    """Whether each hospital saw the last decided round on whose roster it is: else it may have seen another chain.
+
+    A hospital that was away signed nothing meanwhile. It signs once it is back, so its checkpoint can be had.
+    """
+    last: dict[Address, RoundStory] = {}
+    for story in stories:
+        if story.outcome in (RoundPhase.ACCEPTED, RoundPhase.REJECTED):
+            last |= {entry.address: story for entry in story.roster}
+    silent = 0
+    for hospital, story in last.items():
+        height, moment = held.get(hospital), story.closed or story.opened
+        if hospital not in chain.hospitals or (height is not None and height >= moment.block):
+            continue
+        who, index = chain.names.get(hospital, hospital), story.round_index
+        seen = "none of its checkpoints is here" if height is None else f"its last checkpoint is of block {height}"
+        text = (
+            f"Whether {who} saw the aggregate of round {index}, in block {moment.block}, is not known: {seen}. "
+            f"Ask {who} for its trust file."
+        )
+        report.missing(Step.CHECKPOINTS, text, hospital=who)
+        silent += 1
+    if last and not silent:
+        text = f"Each of {len(last)} hospitals has signed that it saw the aggregate of its last decided round."
+        report.ok(Step.CHECKPOINTS, text, checks=len(last))
 
 
 def _problem(signed: SignedCheckpoint, chain: _Chain, who: str) -> str:
