@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
+from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.budget import check_privacy
 from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.replay import HistoryChecker
@@ -126,6 +127,9 @@ def _examine(
         check_events(blocks, ledger.contract, head, report)
     with report.guarding(Step.RULES):
         check_rules(blocks, ledger.contract, ledger.chain_id, report, result.names)
+    if result.claims:
+        with report.guarding(Step.RULES):
+            check_agreed(blocks, ledger.contract, result.claims, report)
     told = False
     with report.guarding(Step.RULES):
         result.stories = tell_rounds(blocks, ledger.contract)

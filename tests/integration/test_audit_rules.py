@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from audit_material import executed_blocks, lines, only
+from audit_material import claims, executed_blocks, lines, only
 from consortium import CHAIN_ID, RULES, Chain, Consortium, running_chain
 from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.rules import check_events, check_rules
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from blockchain.audit.report import Report, Status, Step
@@ -340,3 +341,47 @@ def test_any_bytes_decode_or_are_refused(tail: bytes, selector: bytes) -> None:
         except VerificationError:
             continue
         assert len(arguments) == len(KINDS[name])
+
+
+# ---- the rules themselves -------------------------------------------------------------------------------------------
+
+
+AGREED: dict[str, bool | int | float | str] = {
+    "chain-id": CHAIN_ID,
+    "min-included": RULES.min_included,
+    "reject-quorum": RULES.reject_quorum,
+    "min-votes": RULES.min_votes,
+    "submission-timeout-s": RULES.submission_timeout_s,
+    "voting-timeout-s": RULES.voting_timeout_s,
+    "witness-required": True,
+}
+
+
+def rules_compared(history: History, agreed: dict[str, bool | int | float | str]) -> Report:
+    report = Report()
+    check_agreed(history.blocks, history.contract, claims(settings={"ledger": agreed}), report)
+    return report
+
+
+def test_the_agreed_rules_hold(history: History) -> None:
+    assert only(rules_compared(history, AGREED), Step.RULES, Status.OK).checks == len(AGREED)
+
+
+@pytest.mark.parametrize("name", AGREED)
+@pytest.mark.parametrize("how", ["another", "none", "another type"])
+def test_a_contract_with_other_rules_than_the_hospitals_agreed_on_is_found(
+    history: History, name: str, how: str
+) -> None:
+    value = AGREED[name]
+    changed = {"another": not value if isinstance(value, bool) else value + 1, "another type": str(value)}  # type: ignore[operator]
+    agreed = {key: changed.get(how, each) if key == name else each for key, each in AGREED.items()}
+    if how == "none":
+        del agreed[name]
+    line = only(rules_compared(history, agreed), Step.RULES, Status.FAIL)
+    assert f"{name} {agreed.get(name, 'unset')} where the contract has {value}" in line.evidence
+
+
+def test_without_settings_what_was_agreed_is_missing(history: History) -> None:
+    report = Report()
+    check_agreed(history.blocks, history.contract, claims(), report)
+    assert only(report, Step.RULES, Status.MISSING)
