@@ -195,7 +195,7 @@ def test_why_an_update_was_set_aside_is_on_the_ledger_and_nobody_else_changes_it
     """Hospital 4 sends, after hospital 2's bad update, something in its name that is refused for another reason."""
     forge, second = signed_by_a_stranger(Identity.create(tmp_path / "stranger")), list[Message]()
 
-    def tamper(node: int, reply: Message) -> Message:
+    def tamper(node: int, reply: Message) -> Message | None:
         if "commitment" not in reply.content or node not in (2, 4):
             return reply
         if node == 2:
