@@ -113,6 +113,13 @@ def test_another_delta_is_found() -> None:
     assert "delta 1e-06" in line.evidence
 
 
+def test_leaving_out_an_update_for_an_event_that_is_right_is_found() -> None:
+    told = rounds(EVENT, EVENT)
+    told[0].exclusions, told[0].included = {ADDRESSES[1]: "WrongPrivacyEvent"}, (0,)
+    line = only(checked(told, stated(delta=None)), Step.PRIVACY, Status.FAIL)
+    assert (line.hospital, line.round_index) == ("hospital-2", 1)
+
+
 def with_budget(**changes: float) -> Claims:
     """A run whose settings have a budget, or a target, and whose hospital states what it spent."""
     tables = {name.replace("_", "-"): value for name, value in changes.items()}

@@ -14,6 +14,7 @@ from blockchain.audit.checks.rounds import CommittedUpdate, RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.evidence import Claims
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
+from blockchain.verification import WRONG_PRIVACY_EVENT
 from fedward.errors import FedwardError, VerificationError
 from fedward.privacy.accounting import budget_of, epsilon
 from fedward.privacy.mechanism import expected_event
@@ -88,10 +89,15 @@ def _check_events(
         for update in story.updates.values():
             if _abstains(update, story):
                 continue
+            who = names.get(update.hospital, update.hospital)
             if update.event == expected:
                 as_asked += 1
+                if story.exclusions.get(update.hospital) == WRONG_PRIVACY_EVENT:
+                    text = (
+                        f"{who}'s update was not added ({WRONG_PRIVACY_EVENT}), but declares what the settings ask for."
+                    )
+                    report.fail(Step.PRIVACY, text, round_index=story.round_index, hospital=who)
                 continue
-            who = names.get(update.hospital, update.hospital)
             differences = _differences(update.event, expected)
             about = {"round_index": story.round_index, "hospital": who}
             if story.is_included(update.hospital):
