@@ -5,7 +5,7 @@ PY = .venv/bin/python
 # tests/conftest.py has put those that take longest first: else one process would end alone with them.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality lock clean
+.PHONY: help setup demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality modules lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -19,6 +19,7 @@ help:
 	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, a million random calls"
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make quality     train with and without privacy, three seeds each (an hour; images from FEDWARD_DATA)"
+	@echo "make modules     write docs/MODULES.md, a line for each module"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
 setup:
@@ -96,6 +97,10 @@ bench: setup .venv-bench/stamp
 # Interrupt it at will: what has finished is in runs/quality and is used again.
 quality: setup
 	$(PY) benchmarks/quality.py
+
+# docs/MODULES.md, from the modules' own first lines.
+modules: setup
+	$(PY) setup/module_list.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \

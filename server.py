@@ -18,7 +18,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
-from blockchain.verification import REFUSED_WHEN_COMMITTED, verify
+from blockchain.verification import verify
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan
@@ -192,11 +192,8 @@ def lead_round(server: Server) -> None:
     """
     opening = server.ledger.open_round()
     log = RoundLog(server.folder, opening.round_index)
-    excluded: dict[Address, tuple[Path, ...]] = {}
-    updates = collect_updates(server, opening, excluded, log)
-    files = excluded | {update.hospital: update.chunk_files for update in updates}
+    updates = collect_updates(server, opening, log)
     if len(updates) < server.settings.ledger.min_included:
-        server.folder.ciphertexts.save_round(opening.round_index, (), files)
         server.ledger.abort_round(opening.round_index, "quorum lost")
         server.finish(log, "aborted")
         raise log.common_cause() or QuorumError(
@@ -206,6 +203,7 @@ def lead_round(server: Server) -> None:
         )
     with log.clock.measure("aggregate"):
         total = aggregate(updates, server.folder.ciphertexts.path)
+        files = {update.hospital: update.chunk_files for update in updates}
         server.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     close_submissions(server, opening, total, log)
     collect_votes(server, opening, log)
@@ -215,9 +213,7 @@ def lead_round(server: Server) -> None:
         raise undecided(server, opening, log)
 
 
-def collect_updates(
-    server: Server, opening: RoundOpening, excluded: dict[Address, tuple[Path, ...]], log: RoundLog
-) -> list[VerifiedUpdate]:
+def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     read = functools.partial(read_reply, chunk_count=plan.chunks)
@@ -225,7 +221,7 @@ def collect_updates(
     for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read):
         match reply:
             case Submission():
-                take_submission(server, opening, node, reply, updates, excluded, log)
+                take_submission(server, opening, node, reply, updates, log)
             case Abstention():
                 relay_abstention(server, opening, node, reply.signed, log)
                 log.failed(node, reply.failure, server.nodes.hospital(node))
@@ -241,14 +237,9 @@ def take_submission(
     node: NodeId,
     submission: Submission,
     updates: dict[Address, VerifiedUpdate],
-    excluded: dict[Address, tuple[Path, ...]],
     log: RoundLog,
 ) -> None:
-    """Move a submission's ciphertexts to the disk and verify it there; a verified one joins the round's updates.
-
-    The files of one that was committed and then refused are `excluded`: they show an auditor whether it was refused
-    rightly.
-    """
+    """Move a submission's ciphertexts to the disk and verify it there; a verified one joins the round's updates."""
     event = expected_event(server.settings.privacy)
     with log.clock.measure("verify"):
         files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
@@ -256,8 +247,6 @@ def take_submission(
         verdict = verify(stored, opening, event, server.ledger)
     if isinstance(verdict, Rejection):
         log.rejected(verdict)
-        if verdict.reason in REFUSED_WHEN_COMMITTED:
-            excluded.setdefault(verdict.hospital, files)
     elif verdict.hospital in updates:
         log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
     else:
