@@ -292,6 +292,9 @@ def test_rotate_key(consortium: Consortium) -> None:
         consortium.send(hospital, "rotateKey", bytes(32))
     with refused("NotOnRoster", consortium.chain.stranger.address.lower()):
         consortium.send(consortium.chain.stranger, "rotateKey", KEY)
+    consortium.ledger.revoke(hospital.address)
+    with refused("NotOnRoster", hospital.address.lower()):
+        consortium.send(hospital, "rotateKey", KEY)
 
 
 def test_roles_pass_on_and_are_recorded(consortium: Consortium) -> None:

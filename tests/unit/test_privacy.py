@@ -74,6 +74,14 @@ def test_the_noise_is_gaussian_of_the_promised_deviation() -> None:
     assert private.event == PrivacyEvent("update", "hospital", 1.0, 1.3, 1, 0.7, 1e-5)
 
 
+@pytest.mark.parametrize("coordinates", range(1_000_000, 1_000_008))
+def test_an_update_is_no_longer_than_the_clip_norm_after_rounding_to_the_grid_either(coordinates: int) -> None:
+    """Of bytes that are all ones the noise is zero: what is left is the update as it was clipped and rounded."""
+    private = privatize(update(np.full(coordinates, 5.0)), UPDATE, lambda size: b"\xff" * size)
+    assert np.linalg.norm(private.delta.astype(np.longdouble)) <= UPDATE.clip_norm * (1 + 1e-8)  # float32 rounds last
+    assert np.linalg.norm(private.delta.astype(np.longdouble)) == pytest.approx(UPDATE.clip_norm, rel=1e-3)
+
+
 def test_every_coordinate_has_noise_also_where_nothing_changed() -> None:
     private = privatize(update(np.zeros(10_000)), UPDATE)
     assert np.count_nonzero(private.delta) == 10_000

@@ -102,3 +102,11 @@ def test_no_product_code_chooses_another_source() -> None:
                 if name in {"privatize", "train_privately", "noisy_sum", "noised", "gaussian"}:
                     assert "source" not in given, path
                     assert len(node.args) <= {"privatize": 2, "train_privately": 4}.get(name, 0), path
+
+
+def test_coordinates_far_apart_have_noise_of_their_own() -> None:
+    """Noise is drawn for about a million coordinates at a time; none of it is used twice."""
+    size = 1_100_000
+    noise = noised(np.zeros(2 * size), 1.0, 1.0, np.random.default_rng(5).bytes)
+    # On a grid of 2^24 steps a deviation few values come twice; of repeated noise half of all would.
+    assert len(np.unique(noise)) > 0.9 * noise.size
