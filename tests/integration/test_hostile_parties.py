@@ -65,10 +65,19 @@ def test_strangers_on_the_roster_are_noticed(federation: Federation) -> None:
 
 @pytest.mark.parametrize("change", [("chain-id", 777), ("min-included", 3), ("voting-timeout-s", 777)])
 def test_another_chain_or_other_rules_are_refused(federation: Federation, change: tuple[str, int]) -> None:
+    """The hospital agreed to these settings, and the server sends them; the ledger that is there follows others."""
     agreed = setting.replace(federation.settings, f"ledger.{change[0]}", change[1])
     federation.ledger.check_rules(federation.settings.ledger)
     with pytest.raises(VerificationError, match="agreed"):
         federation.ledger.check_rules(agreed.ledger)
+    federation.server().ledger.open_round()
+    folder = federation.folder.hospital(HospitalId("hospital-1"))
+    folder.join(dataclasses.replace(folder.membership(), settings_digest=agreed.digest().hex()))
+    federation.grid.settings = agreed
+    failure = failure_in(ask(federation, 1, "train", 1, {}))
+    assert failure.exit_code == VerificationError.exit_code
+    assert "this is not the ledger that was agreed on" in failure.remedy
+    assert not folder.privacy_record.exists()
 
 
 def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(federation: Federation) -> None:
