@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+from lying_proxy import lying_proxy
 
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, leave_card, take_key
 from blockchain.consortium.sealed_keys import SealedKey, make_card, seal_key
@@ -25,6 +29,7 @@ from fedward.types import Address, HospitalId, ImageSet, Partition
 
 NAMES = tuple(HospitalId(f"hospital-{number}") for number in range(1, 5))
 NOT_SET = bytes(32)
+KEY_CONTEXT = "0x" + keccak(text="keyContext()")[:4].hex()  # the data of a call that asks for epoch, key and dealer
 
 
 def partition(name: HospitalId, images: int) -> Partition:
@@ -163,6 +168,26 @@ def test_a_key_that_the_server_sealed_is_refused(founded: Founded) -> None:
     founded.refused(2, "does not open", EncryptionError)
     founded.leave(2, 2, honest)
     assert founded.take(2).epoch == 2
+
+
+def test_a_dealer_that_only_the_servers_node_names_is_refused(founded: Founded) -> None:
+    """The contract lets no stranger deal. The server's node may say otherwise, and then everything else fits."""
+    founded.revoke(4, 1, 2, 3)
+    founded.deal()
+    server, own = founded.parties.server, SecretContext.generate()
+    terms = replace(founded.package(2, 2).terms, dealer=server.address, context_fingerprint=own.public.fingerprint)
+    founded.leave(2, 2, seal_key(own.to_bytes(), terms, founded.identity(2).x25519_public_key, server))
+    made_up = "0x" + encode(["uint32", "bytes32", "address"], [2, own.public.fingerprint, server.address]).hex()
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        asks_for_key = method == "eth_call" and KEY_CONTEXT in (params[0].get("data"), params[0].get("input"))
+        return made_up if asks_for_key else result
+
+    with lying_proxy(founded.node.url, lie) as url, closing(Ledger.attach(url, founded.ledger.contract)) as ledger:
+        assert ledger.key_context().dealer == server.address
+        with pytest.raises(VerificationError, match="is not on the roster"):
+            take_key(founded.folder(2), ledger, founded.run.server.keys)
+    assert [key.epoch for key in founded.folder(2).held_keys()] == [1]
 
 
 def test_a_key_of_an_earlier_epoch_or_for_another_is_refused(founded: Founded) -> None:

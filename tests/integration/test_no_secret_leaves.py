@@ -27,7 +27,7 @@ from fedward.settings import to_tables
 from fedward.types import HospitalId
 
 NAMES = tuple(HospitalId(f"hospital-{number}") for number in (1, 2, 3))
-PIECE_BYTES = 48  # of a long key: found wherever more than that of it was written
+PIECE_BYTES = 48  # of a long key are looked for at a time
 
 
 @dataclass
@@ -58,12 +58,15 @@ def raw_keys(federation: Federation, name: HospitalId) -> dict[str, bytes]:
     return {key: bytes.fromhex((folder / key).read_text()) for key in ("account.key", "x25519.key")}
 
 
-def shared_pieces(federation: Federation) -> dict[str, bytes]:
-    """Pieces from all over the consortium's CKKS secret key."""
+def shared_pieces(federation: Federation, apart: int = 2048) -> dict[str, bytes]:
+    """Pieces from all over the consortium's CKKS secret key, so many bytes apart.
+
+    What shows `apart` and `PIECE_BYTES` bytes of it in a row is found; where little is searched, they may be few.
+    """
     secret = federation.folder.hospital(NAMES[0]).load_secret_key()[
         -(SECRET_KEY.total_bytes - SECRET_KEY.header_bytes) :
     ]
-    places = range(0, len(secret) - PIECE_BYTES, len(secret) // 16)
+    places = range(0, len(secret) - PIECE_BYTES + 1, apart)
     return {f"CKKS key at {place}": secret[place : place + PIECE_BYTES] for place in places}
 
 
@@ -183,7 +186,7 @@ def test_no_message_log_run_config_or_bundle_holds_a_key(watched: Watched, tmp_p
 
 def test_no_repr_error_or_pickle_of_a_hospital_holds_a_key(watched: Watched) -> None:
     federation = watched.federation
-    secrets = {**shared_pieces(federation), **raw_keys(federation, NAMES[0])}
+    secrets = {**shared_pieces(federation, apart=PIECE_BYTES), **raw_keys(federation, NAMES[0])}
     with closing(Hospital.open(federation.context(1))) as hospital:
         assert hospital.keys.public  # a key is read when it is first needed: now it is there
         secret = SecretContext.from_bytes(hospital.folder.load_secret_key())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from expected_replies import submission_in
 from federation import Federation, Tamper, founded
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message
 
 import client
 from blockchain.catch_up import catch_up
@@ -189,6 +189,28 @@ def test_a_bad_update_is_rejected_and_the_round_goes_on_without_it(
     first, third = final_weights(federation, "hospital-1"), final_weights(federation, "hospital-3")
     assert first.tobytes() == third.tobytes()
     assert weights_digest(first) != weights_digest(federation.initial)
+
+
+def test_why_an_update_was_set_aside_is_on_the_ledger_and_nobody_else_changes_it(tmp_path: Path) -> None:
+    """Hospital 4 sends, after hospital 2's bad update, something in its name that is refused for another reason."""
+    forge, second = signed_by_a_stranger(Identity.create(tmp_path / "stranger")), list[Message]()
+
+    def tamper(node: int, reply: Message) -> Message | None:
+        if "commitment" not in reply.content or node not in (2, 4):
+            return reply
+        if node == 2:
+            second.append(reply)
+            return flip_one_bit(node, reply)
+        reply.content["commitment"] = ConfigRecord(dict(second[0].content["commitment"]))
+        return forge(2, reply)
+
+    with founded(tmp_path / "run", ("data.hospitals", 4)) as federation:
+        federation.grid.tamper = tamper
+        metrics = federation.lead_round()
+        reasons = [rejection["reason"] for rejection in metrics["rejections"]]  # type: ignore[attr-defined]
+        assert reasons == ["ChunkMismatch", "WrongSigner"]
+        assert federation.ledger.exclusions(1) == {1: "ChunkMismatch"}
+        assert federation.ledger.round(1).included == (0, 2)
 
 
 def test_the_contract_takes_nothing_for_a_closed_round(federation: Federation) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from blockchain.identity import Identity
 from blockchain.ledger.records import RosterEntry, RoundOpening
-from blockchain.signing.signatures import commit, commitment_message, recover, sign_commitment
+from blockchain.signing.checkpoints import Checkpoint, recover_checkpoint_signer, sign_checkpoint
+from blockchain.signing.signatures import commit, commitment_message, recover, sign_commitment, vote_message
 from fedward.errors import UsageError
 from fedward.files import merkle_root, sha256
-from fedward.types import Address, Commitment, EncryptedUpdate
+from fedward.types import Address, Commitment, EncryptedUpdate, Vote
 
 CONTRACT = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 OTHER_CONTRACT = Address("0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512")
@@ -117,6 +118,38 @@ def test_every_field_is_tried_above() -> None:
     fields = {field.name for field in dataclasses.fields(Commitment)}
     tried = {name for mark in test_every_field_is_signed.pytestmark for change in mark.args[1] for name in change}
     assert tried == fields
+
+
+VOTE_CHANGES: list[dict[str, Any]] = [
+    {"chain_id": 2}, {"contract": OTHER_CONTRACT}, {"round_index": 5}, {"hospital": OTHER_CONTRACT},
+    {"aggregate_hash": b"x" * 32}, {"accept": False}, {"candidate_digest": b"x" * 32}, {"evidence_hash": b"x" * 32},
+]  # fmt: skip
+CHECKPOINT_CHANGES: list[dict[str, Any]] = [
+    {"chain_id": 2}, {"contract": OTHER_CONTRACT}, {"hospital": OTHER_CONTRACT}, {"round_index": 5}, {"height": 10},
+    {"block_hash": b"x" * 32}, {"ledger_head": b"x" * 32},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", VOTE_CHANGES)
+def test_every_field_of_a_vote_is_signed(identity: Identity, change: dict[str, Any]) -> None:
+    vote = Vote(1, CONTRACT, 4, identity.address, b"a" * 32, True, b"c" * 32, b"e" * 32)
+    signature = identity.sign_message(vote_message(vote))
+    assert recover(vote_message(vote), signature) == identity.address
+    assert recover(vote_message(dataclasses.replace(vote, **change)), signature) != identity.address
+
+
+@pytest.mark.parametrize("change", CHECKPOINT_CHANGES)
+def test_every_field_of_a_checkpoint_is_signed(identity: Identity, change: dict[str, Any]) -> None:
+    checkpoint = Checkpoint(1, CONTRACT, identity.address, 4, 9, b"b" * 32, b"h" * 32)
+    signed = sign_checkpoint(checkpoint, identity)
+    assert recover_checkpoint_signer(signed) == identity.address
+    altered = dataclasses.replace(signed, checkpoint=dataclasses.replace(checkpoint, **change))
+    assert recover_checkpoint_signer(altered) != identity.address
+
+
+@pytest.mark.parametrize(("struct", "changes"), [(Vote, VOTE_CHANGES), (Checkpoint, CHECKPOINT_CHANGES)])
+def test_every_field_of_both_is_tried(struct: type[Vote | Checkpoint], changes: list[dict[str, Any]]) -> None:
+    assert {name for change in changes for name in change} == {field.name for field in dataclasses.fields(struct)}
 
 
 @settings(max_examples=50, deadline=None)
