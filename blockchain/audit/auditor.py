@@ -9,14 +9,18 @@ from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.budget import check_privacy
 from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.replay import HistoryChecker
+from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster
 from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
 from blockchain.audit.checks.rules import check_events, check_rules
 from blockchain.audit.checks.trusted import check_trust
-from blockchain.audit.history import ExecutedBlock
+from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.sources.evidence import Claims, Evidence
+from blockchain.audit.sources.released import WithResult
 from blockchain.consortium.trust import TrustFile
+from blockchain.ledger.events import LedgerCreated
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.folders.ciphertexts import RoundFiles
 from fedward.progress import Progress, silent
 from fedward.types import Address, HospitalId
 
@@ -26,6 +30,17 @@ class CheckedEvidence(Evidence, Protocol):
 
     def check_members(self, report: Report) -> None:
         """Check that every part of the source is there and intact; adds lines of step 1."""
+
+
+@runtime_checkable
+class ListedEvidence(Protocol):
+    """A source that lists the rounds whose ciphertexts it knows of."""
+
+    def rounds(self) -> tuple[int, ...]:
+        """Their numbers, in order."""
+
+    def round_files(self, round_index: int) -> RoundFiles:
+        """Which ciphertexts make up a round."""
 
 
 @runtime_checkable
@@ -145,6 +160,30 @@ def _examine(
         with report.guarding(Step.PRIVACY), _beyond(gap, report, None, result):
             check_privacy(result.stories, result.claims, report, result.names)
     _examine_trust(result, evidence, trust, checker, blocks)
+    if told and gap is None:
+        with report.guarding(Step.MODEL):
+            _examine_result(result, evidence, result.claims, ledger.contract, blocks)
+
+
+def _examine_result(
+    result: AuditResult, evidence: CheckedEvidence, claims: Claims, contract: Address, blocks: Sequence[ExecutedBlock]
+) -> None:
+    """Step 14: compare what was released with the ledger."""
+    report, stories = result.report, result.stories
+    listed: dict[int, RoundFiles] = {}
+    if isinstance(evidence, ListedEvidence):
+        for index in evidence.rounds():
+            with report.guarding(Step.CIPHERTEXTS, round_index=index):
+                listed[index] = evidence.round_files(index)
+        check_listed_rounds(evidence.rounds(), stories, report)
+    check_roster(claims, stories, late_joiners(blocks, contract), report)
+    if isinstance(evidence, WithResult):
+        created = (event for event in ledger_events(blocks, contract) if isinstance(event, LedgerCreated))
+        initial = next((event.initial_model_digest for event in created), None)
+        check_result(evidence.released(), claims, stories, initial, listed, report)
+    else:
+        report.note(Step.MODEL, "This source holds no released model, summary or report.")
+        report.not_verified("the released model, summary and reports: they are not in this source")
 
 
 def _gap(checker: HistoryChecker, report: Report) -> Step | None:

@@ -34,6 +34,7 @@ class Step(Enum):
     ADDITION = (11, "addition", "Do the included ciphertexts add up to the recorded aggregate?")
     PRIVACY = (12, "privacy", "Does the declared privacy budget follow from the recorded events?")
     CHECKPOINTS = (13, "checkpoints", "Is this the history that the hospitals saw?")
+    MODEL = (14, "model", "Is the released result that of the ledger?")
 
     @property
     def number(self) -> int:
@@ -77,6 +78,7 @@ class Report:
     """Gathers lines in the order in which they are found."""
 
     lines: list[Line] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)  # files, and what of files, that nothing was compared with
 
     def ok(self, step: Step, evidence: str, **about: Any) -> None:
         """Something holds; `about`: round_index, hospital, checks."""
@@ -93,6 +95,11 @@ class Report:
     def note(self, step: Step, evidence: str, **about: Any) -> None:
         """Something that a reader should know."""
         self.lines.append(Line(step, Status.NOTE, evidence, checks=0, **about))
+
+    def not_verified(self, what: str) -> None:
+        """A file, or what of a file, that was compared with nothing: it is listed, and decides nothing."""
+        if what not in self.unverified:
+            self.unverified.append(what)
 
     @contextmanager
     def guarding(self, step: Step, **about: Any) -> Iterator[None]:
@@ -142,4 +149,5 @@ class Report:
                 }
                 for line in self.in_order()
             ],
+            "not_verified": list(self.unverified),
         }

@@ -32,6 +32,10 @@ def render_lines(report: Report, every_line: bool) -> Iterator[Text]:
         yield _row(f"{step.number:>2} {step.label:<12}", worst(lines), summary(lines))
         for line in lines if every_line else fold(lines):
             yield _row(f"     {about(line) or '·':<22}", line.status, line.evidence)
+    if report.unverified:
+        yield Text(
+            _printable(f"   Not verified, for nothing on the ledger tells of it: {'; '.join(report.unverified)}.")
+        )
 
 
 def summary(lines: Sequence[Line]) -> str:

@@ -62,6 +62,7 @@ def _page(result: AuditResult, source: TrustSource) -> dict[str, Any]:
         "figures": _figures(result),
         "ledger": _ledger(result),
         "steps": _steps(report),
+        "unverified": report.unverified,
         "rounds": [_round(story, result.names) for story in result.stories],
         "budgets": _budgets(result),
         "checkpoints": _checkpoints(result),

@@ -9,6 +9,7 @@ from pathlib import Path
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
 from blockchain.audit.sources.evidence import MAX_RELEASES, Amount, ClaimedMember, Claims, Genesis, RawBlock, Tables
+from blockchain.audit.sources.released import ReleasedFolder
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.json_fields import Account, Whole, Word
 from blockchain.node.stored_chain import StoredChain
@@ -60,6 +61,7 @@ class RunEvidence:
         self._chain = chain_file(run)
         self._hospitals = hospitals_part(run)
         self._summary_file = summary_file(run)
+        self._run = run
         self.source = f"the run folder {run}"
 
     def claims(self) -> Claims:
@@ -77,6 +79,10 @@ class RunEvidence:
             height=summary.height,
             ledger_head=summary.ledger_head,
         )
+
+    def released(self) -> ReleasedFolder:
+        """What the run hands out as its result."""
+        return ReleasedFolder(self._run)
 
     def genesis(self) -> Genesis:
         """Block 0, from the ledger's store."""
