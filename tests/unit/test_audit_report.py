@@ -71,7 +71,7 @@ def test_json_has_exactly_the_promised_keys() -> None:
     report.fail(Step.CIPHERTEXTS, "It differs.", round_index=3, hospital="hospital-2")
     report.ok(Step.EVIDENCE, "It is whole.")
     shown = json.loads(json.dumps(report.to_json()))
-    assert list(shown) == ["verified", "exit_code", "checks_run", "steps"]
+    assert list(shown) == ["verified", "exit_code", "checks_run", "steps", "not_verified"]
     assert shown["steps"] == [
         {"name": "evidence", "status": "OK", "round": None, "hospital": None, "evidence": "It is whole."},
         {"name": "ciphertexts", "status": "FAIL", "round": 3, "hospital": "hospital-2", "evidence": "It differs."},
