@@ -18,7 +18,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
-from blockchain.verification import verify
+from blockchain.verification import REFUSED_WHEN_COMMITTED, verify
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan
@@ -46,9 +46,8 @@ from fedward.types import (
 )
 
 app = ServerApp()
-
 Reply = TypeVar("Reply")
-
+Files = dict[Address, tuple[Path, ...]]
 CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
 MALFORMED = "MalformedReply"  # reason of a rejection: the reply cannot be read
 NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
@@ -192,8 +191,11 @@ def lead_round(server: Server) -> None:
     """
     opening = server.ledger.open_round()
     log = RoundLog(server.folder, opening.round_index)
-    updates = collect_updates(server, opening, log)
+    excluded: Files = {}
+    updates = collect_updates(server, opening, excluded, log)
+    files = excluded | {update.hospital: update.chunk_files for update in updates}
     if len(updates) < server.settings.ledger.min_included:
+        server.folder.ciphertexts.save_round(opening.round_index, (), files)
         server.ledger.abort_round(opening.round_index, "quorum lost")
         server.finish(log, "aborted")
         raise log.common_cause() or QuorumError(
@@ -203,7 +205,6 @@ def lead_round(server: Server) -> None:
         )
     with log.clock.measure("aggregate"):
         total = aggregate(updates, server.folder.ciphertexts.path)
-        files = {update.hospital: update.chunk_files for update in updates}
         server.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     close_submissions(server, opening, total, log)
     collect_votes(server, opening, log)
@@ -213,7 +214,7 @@ def lead_round(server: Server) -> None:
         raise undecided(server, opening, log)
 
 
-def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> list[VerifiedUpdate]:
+def collect_updates(server: Server, opening: RoundOpening, excluded: Files, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     read = functools.partial(read_reply, chunk_count=plan.chunks)
@@ -221,7 +222,7 @@ def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> lis
     for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read):
         match reply:
             case Submission():
-                take_submission(server, opening, node, reply, updates, log)
+                take_submission(server, opening, node, reply, updates, excluded, log)
             case Abstention():
                 relay_abstention(server, opening, node, reply.signed, log)
                 log.failed(node, reply.failure, server.nodes.hospital(node))
@@ -237,6 +238,7 @@ def take_submission(
     node: NodeId,
     submission: Submission,
     updates: dict[Address, VerifiedUpdate],
+    excluded: Files,
     log: RoundLog,
 ) -> None:
     """Move a submission's ciphertexts to the disk and verify it there; a verified one joins the round's updates."""
@@ -247,6 +249,8 @@ def take_submission(
         verdict = verify(stored, opening, event, server.ledger)
     if isinstance(verdict, Rejection):
         log.rejected(verdict)
+        if verdict.reason in REFUSED_WHEN_COMMITTED:
+            excluded.setdefault(verdict.hospital, files)  # they show an auditor whether it was refused rightly
     elif verdict.hospital in updates:
         log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
     else:
@@ -297,10 +301,8 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
 def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
     index, counts = opening.round_index, RunningSum()
-    read, deadline = (
-        functools.partial(read_ballot, findings=server.findings),
-        server.ledger.round(index).voting_deadline,
-    )
+    read = functools.partial(read_ballot, findings=server.findings)
+    deadline = server.ledger.round(index).voting_deadline
     if server.settings.metrics.encrypted:
         layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
         read = functools.partial(read, chunk_count=layout.plan.chunks)

@@ -12,6 +12,14 @@ from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, Ver
 # The contract's errors, before and after the deadline, where the very same commitment may be on the ledger already.
 ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
 
+# Reasons to refuse an update whose commitment the contract has accepted; an audit checks them again.
+WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT = (
+    "WrongPrivacyEvent",
+    "ChunkMismatch",
+    "MalformedCiphertext",
+)
+REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT)
+
 
 def verify(
     stored: StoredUpdate,
@@ -91,7 +99,7 @@ def _check_event(stored: StoredUpdate, promised: PrivacyEvent) -> Rejection | No
     declared = stored.signed.commitment.event
     if declared == promised:
         return None
-    return _reject(stored, "WrongPrivacyEvent", f"it declares {declared}, the settings promise {promised}")
+    return _reject(stored, WRONG_PRIVACY_EVENT, f"it declares {declared}, the settings promise {promised}")
 
 
 def _check_chunks(stored: StoredUpdate) -> Rejection | None:
@@ -104,17 +112,17 @@ def _check_chunks(stored: StoredUpdate) -> Rejection | None:
             total += len(content)
             check_ciphertext(check_stored(content, path.name))
         except (EvidenceError, VerificationError) as error:
-            return _reject(stored, "ChunkMismatch", f"chunk {position}: {error.what.rstrip('.')}")
+            return _reject(stored, CHUNK_MISMATCH, f"chunk {position}: {error.what.rstrip('.')}")
         except EncryptionError as error:
             malformed = malformed or f"chunk {position}: {error.what.rstrip('.')}"
     if total != commitment.update_bytes:
-        return _reject(stored, "ChunkMismatch", f"{total} bytes are here, {commitment.update_bytes} were committed")
+        return _reject(stored, CHUNK_MISMATCH, f"{total} bytes are here, {commitment.update_bytes} were committed")
     root = merkle_root([bytes.fromhex(path.name) for path in stored.chunk_files])
     if root != commitment.update_root:
         return _reject(
-            stored, "ChunkMismatch", f"the chunks have root {root.hex()}, committed was {commitment.update_root.hex()}"
+            stored, CHUNK_MISMATCH, f"the chunks have root {root.hex()}, committed was {commitment.update_root.hex()}"
         )
-    return _reject(stored, "MalformedCiphertext", malformed) if malformed else None
+    return _reject(stored, MALFORMED_CIPHERTEXT, malformed) if malformed else None
 
 
 def _reject(stored: StoredUpdate, reason: str, evidence: str) -> Rejection:

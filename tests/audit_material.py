@@ -116,7 +116,7 @@ def story(
     if aggregate_hash is not None:
         made.closed, made.aggregate_hash, made.outcome = Moment(10, 1_000), aggregate_hash, RoundPhase.ACCEPTED
         made.ended, made.included, made.included_weight = Moment(11, 1_100), tuple(included), 10 * len(included)
-        made.exclusions = {ADDRESSES[place]: "WrongLength" for place in places if place not in included}
+        made.exclusions = {ADDRESSES[place]: "WrongPrivacyEvent" for place in places if place not in included}
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Status, Step
 from blockchain.ledger.records import RoundPhase
+from blockchain.signing.abstention import ABSTENTION_BYTES
 from encryption import SecretContext
 from fedward.folders.ciphertexts import RoundFiles
 
@@ -62,7 +63,8 @@ def relist(store: Store, place: int, names: tuple[str, ...]) -> None:
 def test_an_honest_round_holds_and_every_file_is_read_once(updates: tuple[Chunks, ...]) -> None:
     told, store = honest(updates)
     report = checked(told, store)
-    assert {line.status for line in report.lines} == {Status.OK}
+    assert {line.status for line in report.lines} == {Status.OK, Status.NOTE}
+    assert only(report, Step.CIPHERTEXTS, Status.NOTE).hospital == "hospital-4"  # whose reason step 12 looks at
     assert len(lines(report, Step.CIPHERTEXTS, Status.OK)) == 5  # four updates, the excluded one too, and the sum
     addition = only(report, Step.ADDITION, Status.OK)
     assert addition.evidence.startswith("3 updates of 2 ciphertexts add up to the recorded ")
@@ -248,13 +250,77 @@ def test_an_included_update_that_is_not_listed_is_missing(updates: tuple[Chunks,
     assert only(report, Step.ADDITION, Status.MISSING)
 
 
-def test_an_excluded_update_that_is_not_listed_is_noted_with_its_reason(updates: tuple[Chunks, ...]) -> None:
+# ---- reasons to leave an update out ---------------------------------------------------------------------------------
+
+
+def excluding(updates: tuple[Chunks, ...], reason: str) -> tuple[RoundStory, Store]:
+    """The fourth hospital's update is left out for a reason."""
     told, store = honest(updates)
+    told.exclusions[ADDRESSES[3]] = reason
+    return told, store
+
+
+def of_the_excluded(report: Report) -> list[Status]:
+    return [line.status for line in report.lines if line.hospital == "hospital-4" and "not added" in line.evidence]
+
+
+@pytest.mark.parametrize("reason", ["MalformedCiphertext", "ChunkMismatch"])
+def test_a_reason_that_the_ciphertexts_refute_is_found(updates: tuple[Chunks, ...], reason: str) -> None:
+    report = checked(*excluding(updates, reason))
+    line = only(report, Step.CIPHERTEXTS, Status.FAIL)
+    assert (line.hospital, line.round_index) == ("hospital-4", 1)
+    assert f"not added ({reason}), but its 2 ciphertexts are here as committed" in line.evidence
+    assert report.exit_code == 7
+
+
+@pytest.mark.parametrize("reason", ["", "NotVerified", "Late", "WrongLength"])
+def test_a_reason_that_nothing_shows_is_missing_evidence(updates: tuple[Chunks, ...], reason: str) -> None:
+    assert of_the_excluded(checked(*excluding(updates, reason))) == [Status.MISSING]
+
+
+@pytest.mark.parametrize("reason", ["MalformedCiphertext", "ChunkMismatch", "NotVerified"])
+@pytest.mark.parametrize("how", ["not listed", "another list", "lost", "damaged"])
+def test_a_reason_that_cannot_be_checked_is_missing_evidence(
+    updates: tuple[Chunks, ...], reason: str, how: str
+) -> None:
+    told, store = excluding(updates, reason)
+    names = store.files[1].updates[ADDRESSES[3]]
+    match how:
+        case "not listed":
+            relist(store, 3, ())
+        case "another list":
+            relist(store, 3, names[:1])
+        case "lost":
+            del store.chunks[names[0]]
+        case "damaged":
+            store.chunks[names[0]] = b"damaged"
+    assert of_the_excluded(checked(told, store)) == [Status.MISSING]
+
+
+def spoiled(updates: tuple[Chunks, ...], how: str) -> tuple[Chunks, ...]:
+    """The fourth hospital commits to what is no ciphertext, or to one that anybody can read."""
+    chunk = updates[3][1]
+    half = len(chunk) // 2
+    bad = {"junk": bytes(len(chunk)), "short": chunk[:-1], "in the clear": chunk[:-half] + bytes(half)}[how]
+    return (*updates[:3], (updates[3][0], bad))
+
+
+def test_a_malformed_update_is_left_out_rightly(updates: tuple[Chunks, ...]) -> None:
+    for how in ("junk", "in the clear"):
+        report = checked(*excluding(spoiled(updates, how), "MalformedCiphertext"))
+        assert of_the_excluded(report) == [Status.OK], how
+        assert report.exit_code == 0
+    report = checked(*excluding(spoiled(updates, "junk"), "ChunkMismatch"))
+    assert of_the_excluded(report) == [Status.FAIL]
+
+
+def test_an_abstention_is_noted_and_an_update_is_none(updates: tuple[Chunks, ...]) -> None:
+    told, store = excluding(updates, "Abstained")
+    assert of_the_excluded(checked(told, store)) == [Status.FAIL]
     relist(store, 3, ())
+    told.updates[ADDRESSES[3]] = dataclasses.replace(told.updates[ADDRESSES[3]], update_bytes=ABSTENTION_BYTES)
     report = checked(told, store)
-    line = only(report, Step.CIPHERTEXTS, Status.NOTE)
-    assert line.hospital == "hospital-4"
-    assert "WrongLength" in line.evidence
+    assert of_the_excluded(report) == [Status.NOTE]
     assert report.exit_code == 0
 
 

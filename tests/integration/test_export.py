@@ -206,9 +206,10 @@ def test_a_summary_that_states_less_than_was_spent_is_found(run: Path) -> None:
     (run / "summary.json").write_text(json.dumps(summary))
     assert (evidence.claims().height, evidence.claims().ledger_head) == (9, b"\xab" * 32)
     assert Status.FAIL not in statuses(evidence)
-    summary["privacy"]["epsilon"] = spent / 2
-    (run / "summary.json").write_text(json.dumps(summary))
-    assert Status.FAIL in statuses(evidence)
+    for wrong in ({"epsilon": spent / 2}, {"delta": 1e-12}, {"delta": None}):
+        changed = summary | {"privacy": {"epsilon": spent, "delta": 1e-5} | wrong}
+        (run / "summary.json").write_text(json.dumps(changed))
+        assert Status.FAIL in statuses(evidence)
 
 
 def test_names_that_lead_elsewhere_are_refused(finished: Path) -> None:

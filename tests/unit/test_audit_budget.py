@@ -113,6 +113,43 @@ def test_another_delta_is_found() -> None:
     assert "delta 1e-06" in line.evidence
 
 
+def test_leaving_out_an_update_for_an_event_that_is_right_is_found() -> None:
+    told = rounds(EVENT, EVENT)
+    told[0].exclusions, told[0].included = {ADDRESSES[1]: "WrongPrivacyEvent"}, (0,)
+    line = only(checked(told, stated(delta=None)), Step.PRIVACY, Status.FAIL)
+    assert (line.hospital, line.round_index) == ("hospital-2", 1)
+
+
+def with_budget(**changes: float) -> Claims:
+    """A run whose settings have a budget, or a target, and whose hospital states what it spent."""
+    tables = {name.replace("_", "-"): value for name, value in changes.items()}
+    agreed = PRIVATE.guaranteed()
+    agreed["privacy"] = {**agreed["privacy"], **tables}
+    return stated(delta=None, settings=agreed)
+
+
+@pytest.mark.parametrize("key", ["budget", "target_epsilon"])
+@pytest.mark.parametrize(("share", "holds"), [(1.0, True), (1.001, True), (0.999, False), (0.5, False)])
+def test_more_than_the_agreed_budget_is_found(key: str, share: float, holds: bool) -> None:
+    spent = epsilon([EVENT] * 3)
+    assert spent
+    said = with_budget(**{key: spent * share})
+    assert said.settings is not None
+    report = checked(rounds(EVENT, digest=setting.digest_of(said.settings)), said)
+    found = [line for line in report.lines if line.hospital == "hospital-1" and "budget" in line.evidence]
+    assert [line.status for line in found] == [Status.OK if holds else Status.FAIL]
+    assert report.failed(Step.PRIVACY) is not holds
+
+
+def test_the_budget_goes_before_the_target() -> None:
+    spent = epsilon([EVENT] * 3)
+    assert spent
+    said = with_budget(budget=spent / 2, target_epsilon=spent * 2)
+    assert said.settings is not None
+    report = checked(rounds(EVENT, digest=setting.digest_of(said.settings)), said)
+    assert f"more than the budget of {spent / 2:g}" in only(report, Step.PRIVACY, Status.FAIL).evidence
+
+
 def test_a_run_that_states_nothing_still_learns_its_epsilon() -> None:
     report = checked(rounds(EVENT), stated(delta=None))
     assert any(line.evidence.endswith("from 3 events; the run states none.") for line in report.lines)

@@ -14,8 +14,9 @@ from blockchain.audit.checks.rounds import CommittedUpdate, RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.evidence import Claims
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
+from blockchain.verification import WRONG_PRIVACY_EVENT
 from fedward.errors import FedwardError, VerificationError
-from fedward.privacy.accounting import epsilon
+from fedward.privacy.accounting import budget_of, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings, digest_of
 from fedward.tables import one_table
@@ -34,10 +35,12 @@ def check_privacy(stories: Sequence[RoundStory], claims: Claims, report: Report,
         names: Name of each hospital, for the lines.
     """
     _check_settings(stories, claims, report)
-    expected = _expected(claims, report)
+    agreed = _agreed(claims, report)
+    expected = expected_event(agreed) if agreed else None
     if expected is not None:
         _check_events(stories, expected, report, names)
-    _check_epsilons(stories, claims, expected, report, names)
+    budget = budget_of(agreed) if agreed else math.inf
+    _check_epsilons(stories, claims, expected, budget, report, names)
 
 
 def _check_settings(stories: Sequence[RoundStory], claims: Claims, report: Report) -> None:
@@ -62,8 +65,8 @@ def _check_settings(stories: Sequence[RoundStory], claims: Claims, report: Repor
     report.ok(Step.PRIVACY, f"The settings have the digest that the ledger was created with, {recorded.hex()[:16]}….")
 
 
-def _expected(claims: Claims, report: Report) -> PrivacyEvent | None:
-    """The privacy event that the settings ask every update to declare; None where the run gives no settings."""
+def _agreed(claims: Claims, report: Report) -> PrivacySettings | None:
+    """What the settings ask of privacy; None where they do not say."""
     if claims.settings is None:
         return None
     privacy: Any = claims.settings.get("privacy")
@@ -71,7 +74,7 @@ def _expected(claims: Claims, report: Report) -> PrivacyEvent | None:
         report.fail(Step.PRIVACY, "The settings have no table 'privacy'.")
         return None
     try:
-        return expected_event(one_table("privacy", PrivacySettings, privacy))
+        return one_table("privacy", PrivacySettings, privacy)
     except FedwardError as error:
         report.fail(Step.PRIVACY, f"The settings cannot be read: {error.what}")
         return None
@@ -86,10 +89,15 @@ def _check_events(
         for update in story.updates.values():
             if _abstains(update, story):
                 continue
+            who = names.get(update.hospital, update.hospital)
             if update.event == expected:
                 as_asked += 1
+                if story.exclusions.get(update.hospital) == WRONG_PRIVACY_EVENT:
+                    text = (
+                        f"{who}'s update was not added ({WRONG_PRIVACY_EVENT}), but declares what the settings ask for."
+                    )
+                    report.fail(Step.PRIVACY, text, round_index=story.round_index, hospital=who)
                 continue
-            who = names.get(update.hospital, update.hospital)
             differences = _differences(update.event, expected)
             about = {"round_index": story.round_index, "hospital": who}
             if story.is_included(update.hospital):
@@ -121,10 +129,11 @@ def _check_epsilons(
     stories: Sequence[RoundStory],
     claims: Claims,
     expected: PrivacyEvent | None,
+    budget: float,
     report: Report,
     names: Mapping[Address, str],
 ) -> None:
-    """Recompute and compare, hospital by hospital."""
+    """Recompute and compare, hospital by hospital; `budget` is the epsilon that none may exceed."""
     declared: dict[Address, list[PrivacyEvent]] = {member.address: [] for member in claims.roster}
     for story in stories:
         for entry in story.roster:
@@ -147,7 +156,9 @@ def _check_epsilons(
             # A release is charged before it leaves, and stays spent if it is late, lost, or cut short by a crash.
             text = f"{who} has spent {len(withheld)} more releases than reached the ledger; its epsilon covers them."
             report.note(Step.PRIVACY, text, hospital=who)
-        _check_epsilon(events + withheld, word.epsilon if word else None, claims.delta, report, who)
+        found = _check_epsilon(events + withheld, word.epsilon if word else None, claims.delta, report, who)
+        if found is not None and math.isfinite(budget):
+            _check_budget(found, budget, report, who)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +182,14 @@ def _withheld(
 
 def _check_epsilon(
     events: list[PrivacyEvent], stated: float | None, stated_delta: float | None, report: Report, who: str
-) -> None:
-    """Compare one hospital's epsilon with the one that the run states for it."""
+) -> float | None:
+    """Compare one hospital's epsilon with the one that the run states for it; returns what it comes to."""
     private = [event for event in events if event.mode != "none"]
     try:
         found = recomputed_epsilon(private)
     except VerificationError as error:
         report.fail(Step.PRIVACY, f"{who}: {error.what}", hospital=who)
-        return
+        return None
     if found is None:
         if stated is None or (not events and stated == 0):
             text = f"{who}: no differential privacy was declared, in {len(events)} events."
@@ -186,7 +197,7 @@ def _check_epsilon(
         else:
             text = f"The run states an epsilon of {stated} for {who}, whose events declare no differential privacy."
             report.fail(Step.PRIVACY, text, hospital=who)
-        return
+        return None
     delta, units = max(event.delta for event in private), "/".join(sorted({event.unit for event in private}))
     text = f"epsilon {found:.6g} at delta {delta:g}, unit {units}, from {len(private)} events"
     unprotected = len(events) - len(private)
@@ -203,6 +214,16 @@ def _check_epsilon(
         report.fail(Step.PRIVACY, wrong, hospital=who)
     else:
         report.ok(Step.PRIVACY, f"{who}: {text}, as the run states.", hospital=who, checks=2)
+    return found
+
+
+def _check_budget(found: float, budget: float, report: Report, who: str) -> None:
+    """Whether a hospital kept within the budget that all agreed on."""
+    if found > budget * (1 + TOLERANCE):
+        text = f"{who} has spent epsilon {found:.6g}, more than the budget of {budget:g} that the settings have."
+        report.fail(Step.PRIVACY, text, hospital=who)
+    else:
+        report.ok(Step.PRIVACY, f"{who} kept within the budget of epsilon {budget:g}.", hospital=who)
 
 
 def recomputed_epsilon(events: list[PrivacyEvent]) -> float | None:

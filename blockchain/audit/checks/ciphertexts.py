@@ -11,11 +11,19 @@ from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.claims import is_hash
 from blockchain.audit.sources.evidence import Evidence
-from fedward.ciphertexts.serialized import CIPHERTEXT, add_ciphertexts, check_stored, sum_ciphertexts
-from fedward.errors import EvidenceError, FedwardError
+from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
+from blockchain.verification import CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, WRONG_PRIVACY_EVENT
+from fedward.ciphertexts.serialized import (
+    CIPHERTEXT,
+    add_ciphertexts,
+    check_ciphertext,
+    check_stored,
+    sum_ciphertexts,
+)
+from fedward.errors import EncryptionError, EvidenceError, FedwardError
 from fedward.files import merkle_root, sha256
 from fedward.folders.ciphertexts import RoundFiles
-from fedward.types import Address
+from fedward.types import ABSTAINED, Address
 
 SHOWN_DIGITS = 16  # of a hash in a line
 
@@ -30,6 +38,8 @@ class _Stored:
         faithful: Whether the list itself is what the ledger recorded.
         missing: Number of ciphertexts that are not there.
         problem: The first thing that is wrong with one that is there.
+        excluded: Whether the ledger says that it was committed, and refused.
+        malformed: Of an excluded update, the first thing that makes a committed ciphertext none that can be added.
     """
 
     title: str
@@ -37,15 +47,27 @@ class _Stored:
     faithful: bool = True
     missing: int = 0
     problem: str = ""
+    excluded: bool = False
+    malformed: str = ""
 
     def read(self, evidence: Evidence, position: int) -> bytes | None:
         """One ciphertext, checked; None where it is missing or wrong, which is then noted in this object."""
         try:
-            return check_stored(evidence.chunk(self.names[position]), self.names[position])
+            chunk = check_stored(evidence.chunk(self.names[position]), self.names[position])
+            if self.excluded:
+                check_ciphertext(chunk)
         except EvidenceError:
             self.missing += 1
+        except EncryptionError as error:
+            told = f"ciphertext {position + 1} of {len(self.names)}: {error.what}"
+            if self.excluded:
+                self.malformed = self.malformed or told
+            else:
+                self.problem = self.problem or told
         except FedwardError as error:
             self.problem = self.problem or f"ciphertext {position + 1} of {len(self.names)}: {error.what}"
+        else:
+            return chunk
         return None
 
     @property
@@ -100,6 +122,8 @@ def check_round(story: RoundStory, evidence: Evidence, report: Report, names: Ma
     at_hand = _match_lists(story, files, report, names)
     _read_and_add(at_hand, evidence)
     _tell_ciphertexts(story, at_hand, report, names)
+    for hospital in story.exclusions:
+        _tell_exclusion(story, hospital, at_hand.updates.get(hospital), report, names)
     _tell_addition(story, at_hand, evidence, report)
 
 
@@ -126,11 +150,15 @@ def _match_lists(story: RoundStory, files: RoundFiles, report: Report, names: Ma
         who = names.get(hospital, hospital)
         about = {"round_index": story.round_index, "hospital": who}
         listed = files.updates.get(hospital, ())
+        excluded = hospital in story.exclusions
         if not listed:
-            _tell_unlisted(story, hospital, who, report)
+            if not excluded:
+                _tell_unlisted(story, hospital, who, report)
             continue
-        stored = _Stored(f"{who}'s update", listed)
+        stored = _Stored(f"{who}'s update", listed, excluded=excluded)
         problem = _list_problem(listed, update.update_root, update.update_bytes)
+        if problem and excluded:
+            continue  # what the hospital really sent is not known: `_tell_exclusion` says so
         if problem:
             report.fail(Step.CIPHERTEXTS, f"{stored.title} is not the committed one: {problem}.", **about)
             continue
@@ -162,9 +190,40 @@ def _tell_unlisted(story: RoundStory, hospital: Address, who: str, report: Repor
     if story.is_included(hospital):
         report.missing(Step.CIPHERTEXTS, f"The ciphertexts of {who}'s update are not listed.", **about)
         return
-    why = story.exclusions.get(hospital, "the round was aborted" if story.ended else "the round is open")
+    why = "the round was aborted" if story.ended else "the round is open"
     text = f"{who}'s update was committed but not added ({why}); its ciphertexts are not here."
     report.note(Step.CIPHERTEXTS, text, **about)
+
+
+def _tell_exclusion(
+    story: RoundStory, hospital: Address, stored: _Stored | None, report: Report, names: Mapping[Address, str]
+) -> None:
+    """Check a recorded reason to leave out a committed update against what was committed.
+
+    A server may name any reason. Where the committed ciphertexts are here, they confirm or refute what it says of
+    them; where they are not, nobody can tell.
+    """
+    reason, update, who = story.exclusions[hospital], story.updates[hospital], names.get(hospital, hospital)
+    about = {"round_index": story.round_index, "hospital": who}
+    left_out = f"{who}'s update was committed but not added ({reason})"
+    if reason == ABSTAINED:
+        if (update.update_bytes, update.event) == (ABSTENTION_BYTES, NOTHING_SPENT):
+            report.note(Step.CIPHERTEXTS, f"{left_out}: what it committed to is no update.", **about)
+        else:
+            report.fail(Step.CIPHERTEXTS, f"{left_out}, yet it committed to {update.update_bytes} bytes.", **about)
+    elif reason == WRONG_PRIVACY_EVENT:
+        report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.PRIVACY.number} compares what it declares.", **about)
+    elif stored is None or not stored.whole:
+        text = f"{left_out}. That cannot be checked: the ciphertexts that it committed to are not here."
+        report.missing(Step.CIPHERTEXTS, text, **about)
+    elif reason == MALFORMED_CIPHERTEXT and stored.malformed:
+        report.ok(Step.CIPHERTEXTS, f"{left_out}, rightly: {stored.malformed}", **about)
+    elif reason in (MALFORMED_CIPHERTEXT, CHUNK_MISMATCH):
+        text = f"{left_out}, but its {len(stored.names)} ciphertexts are here as committed"
+        text += f", only malformed: {stored.malformed}" if stored.malformed else ", and all are well formed."
+        report.fail(Step.CIPHERTEXTS, text, **about)
+    else:
+        report.missing(Step.CIPHERTEXTS, f"{left_out}. Nothing on the ledger or in its bytes shows that.", **about)
 
 
 def _list_problem(names: Sequence[str], root: bytes, length: int | None) -> str:
