@@ -139,6 +139,10 @@ def _spawn(command: list[str], home: Path, log: Path, hospitals: Path) -> "subpr
     inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment = {**inherited, **QUIET_AND_LOCAL, "FLWR_HOME": str(home), SIMULATED_HOSPITALS: str(hospitals)}
     environment |= {"RAY_TMPDIR": str(home), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # TensorFlow leaves files behind where it is killed: they go with the home.
+    scratch = home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    environment["TMPDIR"] = str(scratch)
     # Ray's workers look for modules where Flower was started before they look into the app: nothing may be there.
     nowhere = home / "empty"
     nowhere.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ It imports nothing of Fedward: server and hospitals find their modules in the st
 hospital on a host of its own.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import psutil
 from flwr.app import Context, RecordDict
 from flwr.common.config import get_fused_config_from_dir
 from flwr.common.constant import RUN_ID_NUM_BYTES, SUPERLINK_NODE_ID, TASK_ID_NUM_BYTES
@@ -73,8 +75,11 @@ def main(home: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when standard input ends: its parent has ended, however. Ray's processes then end, too."""
+    """End this process with all its children when standard input ends: its parent has ended, however."""
     sys.stdin.buffer.read()
+    for child in psutil.Process().children(recursive=True):  # some of Ray's would outlive this process
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
