@@ -21,9 +21,9 @@ from fedward.figures.plots import plot_all, plot_learning_curves
 from fedward.figures.reporting import RunFacts, summarize, write_summary
 from fedward.figures.scores import Scores, score, score_findings
 from fedward.files import parse_json, read_file
-from fedward.folders.hospital import weights_digest
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.model_file import FORMAT_VERSION, ModelCard, save_model
 from fedward.privacy.accounting import epsilon

@@ -14,8 +14,9 @@ from blockchain.consortium.model_handover import start_from
 from blockchain.consortium.registrar import deploy_ledger, register
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
-from fedward.folders.hospital import HospitalFolder, Membership, weights_digest
+from fedward.folders.hospital import HospitalFolder, Membership
 from fedward.folders.simulation import SimulationFolder
+from fedward.learning.digest import weights_digest
 from fedward.settings import Settings
 from fedward.types import Address, HospitalId, Member, Partition, Vector
 

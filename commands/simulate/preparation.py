@@ -16,9 +16,10 @@ from commands.simulate.founding import Parties, create_parties, found_consortium
 from data_preprocessing import PreparedData, save_partition
 from fedward import settings as setting
 from fedward.files import write_atomic
-from fedward.folders.hospital import PRIVATE, weights_digest
+from fedward.folders.hospital import PRIVATE
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.settings import Settings, to_tables
 from fedward.types import HospitalId, Vector

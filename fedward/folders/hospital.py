@@ -276,11 +276,6 @@ class HospitalFolder:
             raise _damaged(path, error) from error
 
 
-def weights_digest(weights: Vector) -> bytes:
-    """SHA-256 of the weights as little-endian float32."""
-    return sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes())
-
-
 def model_bytes(model: GlobalModel | Candidate) -> bytes:
     """Weights, then moments, as little-endian float32; their SHA-256 is the digest that votes name."""
     return b"".join(np.ascontiguousarray(part, dtype="<f4").tobytes() for part in (model.weights, model.moments))

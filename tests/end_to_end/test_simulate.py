@@ -90,7 +90,7 @@ def search_for_the_key(needle: bytes, homes: set[str]) -> None:
     """Search the Flower processes of a run: at a hospital the key must be seen, and nowhere else."""
     at_hospital, of_server = False, list[Search]()
     processes = {process: command(process) for process in processes_of(homes)}
-    servers = [process for process, line in processes.items() if "flwr-simulation" in line]
+    servers = [process for process, line in processes.items() if "flower_process.py" in line]
     # Ray runs hospitals in these: they have the key while they answer, and for some time after.
     hospitals = [process for process, line in processes.items() if line.startswith("ray::ClientAppActor")]
     others = [process for process in processes if process not in (*servers, *hospitals)]

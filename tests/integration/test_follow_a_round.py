@@ -9,7 +9,7 @@ import pytest
 from federation import founded
 from source_tree import ROOT
 
-from fedward.folders.hospital import weights_digest
+from fedward.learning.digest import weights_digest
 from fedward.types import HospitalId
 
 

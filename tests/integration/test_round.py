@@ -23,7 +23,7 @@ from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.errors import LedgerError, QuorumError, VerificationError
 from fedward.files import sha256
-from fedward.folders.hospital import weights_digest
+from fedward.learning.digest import weights_digest
 from fedward.learning.model import ModelSpec, shared_classifier
 from fedward.learning.training import train
 from fedward.messages import wire

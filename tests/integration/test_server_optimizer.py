@@ -11,7 +11,8 @@ from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.model_handover import digest_in_force
 from fedward.files import sha256
-from fedward.folders.hospital import Candidate, model_bytes, weights_digest
+from fedward.folders.hospital import Candidate, model_bytes
+from fedward.learning.digest import weights_digest
 from fedward.learning.server_step import ServerOptimizer, take_step
 from fedward.types import GlobalModel, HospitalId, Vector
 

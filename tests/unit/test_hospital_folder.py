@@ -13,7 +13,8 @@ from source_tree import ROOT
 
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import sha256
-from fedward.folders.hospital import Candidate, HeldKey, HospitalFolder, Membership, weights_digest
+from fedward.folders.hospital import Candidate, HeldKey, HospitalFolder, Membership
+from fedward.learning.digest import weights_digest
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
 
 WEIGHTS = np.random.default_rng(0).normal(0, 1, 1_000).astype(np.float32)

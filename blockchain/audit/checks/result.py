@@ -12,7 +12,7 @@ from blockchain.ledger.records import RoundPhase
 from fedward.errors import EvidenceError
 from fedward.files import sha256
 from fedward.folders.ciphertexts import RoundFiles
-from fedward.folders.hospital import weights_digest
+from fedward.learning.digest import weights_digest
 from fedward.types import Address, HospitalId
 
 _SHOWN = 16  # digits of a hash
