@@ -125,7 +125,7 @@ def assert_as_in_readme(output: str, errors: str) -> None:
     assert told == {shape(line.partition(" (")[0]) for line in sample if line.startswith("Round 1 accepted")}
     shown, expected = (
         [line.split("│")[1].strip() for line in lines if line.startswith("│")]
-        for lines in (output.splitlines(), sample)
+        for lines in (f"{errors}\n{output}".splitlines(), sample)
     )
     assert shown == expected
     assert "Test AUC" in shown
