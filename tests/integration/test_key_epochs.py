@@ -259,7 +259,7 @@ def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Feder
     refused(good[:-1] + bytes([good[-1] ^ 1]), EncryptionError, "does not open")
     refused(good[:40], EncryptionError, "does not open")
     refused(b"", EncryptionError, "does not open")
-    refused(bytes(12 * size + OVERHEAD_BYTES + 1), VerificationError, "more than")
+    refused(bytes(12 * size + OVERHEAD_BYTES + 1), VerificationError, "is longer than")
     # Whoever has its public key can seal to it: what counts is what was voted for.
     other = federation.initial.copy()
     other[0] += 1
