@@ -5,6 +5,7 @@ Most rows are layouts, names and ids as hospitals and public sets have them, wit
 
 # ruff: noqa: E501 - tables, a row a line
 
+import errno
 import os
 import subprocess
 import sys
@@ -443,11 +444,17 @@ def test_a_class_of_which_nothing_can_be_read_is_not_dropped(tmp_path: Path) -> 
         prepare(tmp_path / "set")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root opens every folder")
-def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    root = tmp_path / "set"
+def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root opens every folder, so the system's refusal is played."""
+    root, opened = tmp_path / "set", os.scandir
     with_beside("NORMAL/closed/1.png")(root)
-    (root / "NORMAL" / "closed").chmod(0)
+
+    def refuse_closed(folder: str) -> object:
+        if Path(folder).name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        return opened(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse_closed)
     assert prepare(root).understood.left_out == {"folders that cannot be opened": 1}
 
 
