@@ -1,159 +1,87 @@
-"""Encrypt a hospital's update, decrypt the sum: CKKS through Pyfhel, exact on whole numbers.
+"""Encrypt a hospital's update, decrypt the sum: CKKS with one polynomial, exact on whole numbers.
 
-What this does not protect: whoever holds the consortium's secret key can decrypt every ciphertext that reaches them,
-and a ciphertext says nothing about who made it, under which key, or whether the update inside is honest.
+Every hospital encrypts under a key of its own, drawn for one round and for one thing that is summed. A ciphertext is
+message + error + public polynomial * key, one polynomial of the ring; the public polynomial follows from the round. Sums
+of ciphertexts are ciphertexts under the sum of the keys. So whoever knows the sum of the keys opens the sum of the
+updates, and nothing else; the key of a single hospital is never put together again (`fedward.sharing`).
+
+What this does not protect: whoever knows a key opens what was encrypted under it, a ciphertext says nothing about who
+made it, under which key, or whether the update inside is honest, and a key that is used for two things tells their
+difference.
 
 Only hospitals use this module. Server, witness and auditor check and add ciphertexts without any key and without Pyfhel
-(`fedward.ciphertexts.serialized`). Bytes from outside are compared with the format that our parameters determine before
-Pyfhel parses them. Everything is serialized without compression, so that hashes do not depend on how Pyfhel was built.
+(`fedward.ciphertexts.serialized`). Of CKKS, Pyfhel does the encoding, with its transforms; adding and multiplying
+residues is NumPy's work.
+
+References: Shi, Chan, Rieffel, Chow and Song 2011, "Privacy-Preserving Aggregation of Time-Series Data", has sums under
+sums of keys; Bell, Gascón, Lepoint, Li, Meiklejohn, Raykova and Yun 2023, "ACORN", the form over rings.
 """
 
 import functools
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from Pyfhel import PyCtxt, Pyfhel
+from Pyfhel import PyPtxt, Pyfhel
 
+from fedward.ciphertexts.discrete_gaussian import discrete_gaussian
 from fedward.ciphertexts.packing import count_saturated, pack, quantize_chunks, unpack
-from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan
-from fedward.ciphertexts.serialized import (
-    CIPHERTEXT,
-    COEFFICIENT_MODULI,
-    PUBLIC_KEY,
-    RING_DEGREE,
-    SECRET_KEY,
-    SECURITY_BITS,
-)
+from fedward.ciphertexts.plan import ERROR_DEVIATION, WRONG_DECODE_BOUND, PackingPlan
+from fedward.ciphertexts.public_polynomials import public_polynomial
+from fedward.ciphertexts.serialized import CHUNK_BYTES, MODULUS, RING_DEGREE, SECURITY_BITS, residues_of
 from fedward.errors import EncryptionError
+from fedward.sharing.modular import Residues, add, multiply, subtract, uniform
 from fedward.types import EncryptedUpdate, PrivateUpdate
 
-_PUBLIC_MAGIC = b"fedward public context 1\n"
-_SECRET_MAGIC = b"fedward secret context 1\n"
-_REMEDY = "Ask the consortium's dealer for the current context."
-# Bound on an encrypted zero, decrypted: 97 standard deviations of one ciphertext's noise. Under a key that does not
-# match, zero decrypts to about 2^64.
-_LARGEST_ZERO = 2.0**20
+_BATCH = 16  # ciphertexts whose errors are drawn and transformed together: memory stays small, and NumPy is kept busy
 
 
-class PublicContext:
-    """Encryption parameters with the public key: encrypts, and cannot decrypt.
-
-    Attributes:
-        fingerprint: 32 bytes; sha256 of `to_bytes()`. Names the key epoch on the ledger and in every commitment.
+class RoundKey:
+    """A key for one round and one purpose: of one hospital, or the sum of several hospitals' keys.
 
     Guarantees:
-        1. `from_bytes` accepts our parameters only, and no bytes that carry anything beside a public key.
-        2. No secret key is inside; decrypting with what is inside fails.
+        1. `generate` draws each residue uniformly from the operating system's randomness.
+        2. `repr` shows nothing of the key; pickling and copying raise.
     """
 
-    __slots__ = ("_backend", "_content", "fingerprint")
+    __slots__ = ("_residues",)
 
-    def __init__(self, public_key: bytes) -> None:
-        """Take a public key, serialized without compression; raises EncryptionError as `from_bytes` does."""
-        PUBLIC_KEY.check_hiding(public_key)
-        self._backend = _new_backend()
-        _parse(self._backend.from_bytes_public_key, public_key, "public key")
-        self._content = _PUBLIC_MAGIC + _context_bytes() + public_key
-        self.fingerprint = hashlib.sha256(self._content).digest()
+    def __init__(self, residues: Residues) -> None:
+        """Take a key.
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "PublicContext":
-        """Read what `to_bytes` wrote.
+        Args:
+            residues: uint64, shape (RING_DEGREE,), each below the prime; in number-theoretic form.
 
         Raises:
-            EncryptionError: the bytes are anything else: truncated, of other parameters, or with a secret key.
+            EncryptionError: it is anything else.
         """
-        if content.startswith(_SECRET_MAGIC):
-            raise EncryptionError(
-                "A public context was expected, but these bytes hold a secret key.",
-                "Keep them at the hospital.",
-            )
-        return cls(_strip(content, _PUBLIC_MAGIC, PUBLIC_KEY.total_bytes, "public context"))
-
-    def to_bytes(self) -> bytes:
-        """Parameters and public key, about 66 kB; the same bytes for the same key, always."""
-        return self._content
-
-    def _encrypt_slots(self, slots: NDArray[np.complex128]) -> bytes:
-        """Encrypt slots to one ciphertext. `pack` has applied the scale, so CKKS's own is 1 and the header is fixed."""
-        return bytes(self._backend.encryptComplex(slots, scale=1.0).to_bytes("none"))
-
-    def __repr__(self) -> str:
-        return f"PublicContext({self.fingerprint.hex()})"
-
-    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
-        # Pyfhel's own pickling drops keys silently.
-        return PublicContext.from_bytes, (self._content,)
-
-
-class SecretContext:
-    """The consortium's key pair; at hospitals only.
-
-    Attributes:
-        public: What may be given to anybody.
-
-    Guarantees:
-        1. `repr` shows the fingerprint only, pickling and copying raise, equality is identity.
-        2. `from_bytes` accepts only a secret key that decrypts what its public key encrypted.
-
-    Limits: `to_bytes` returns the key in the clear; write it with mode 0600, or seal it.
-    """
-
-    __slots__ = ("_backend", "public")
-
-    def __init__(self, public: PublicContext, secret_key: bytes) -> None:
-        """Take a key pair, both serialized without compression; raises EncryptionError as `from_bytes` does."""
-        SECRET_KEY.check(secret_key)
-        self.public = public
-        self._backend = _new_backend()
-        # Pyfhel looks for the public key before it decrypts.
-        _parse(self._backend.from_bytes_public_key, public.to_bytes()[-PUBLIC_KEY.total_bytes :], "public key")
-        _parse(self._backend.from_bytes_secret_key, secret_key, "secret key")
-        zero = self._decrypt_slots(public._encrypt_slots(np.zeros(SLOTS, np.complex128)))
-        if not np.abs(zero).max() < _LARGEST_ZERO:
-            raise EncryptionError("A secret context's secret key does not belong to its public key.", _REMEDY)
+        if residues.shape != (RING_DEGREE,) or residues.dtype != np.uint64 or (residues >= np.uint64(MODULUS)).any():
+            raise EncryptionError("These numbers are no key of a round.", "Restore them from the shares again.")
+        self._residues = residues.copy()
 
     @classmethod
-    def generate(cls) -> "SecretContext":
-        """Make a new key pair from the operating system's randomness."""
-        backend = _new_backend()
-        backend.keyGen()
-        return cls(PublicContext(backend.to_bytes_public_key("none")), backend.to_bytes_secret_key("none"))
+    def generate(cls) -> "RoundKey":
+        """Draw a new key."""
+        return cls(uniform((RING_DEGREE,)))
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "SecretContext":
-        """Read what `to_bytes` wrote.
+    def residues(self) -> Residues:
+        """A copy of the key, to be dealt in shares; uint64, shape (RING_DEGREE,)."""
+        return self._residues.copy()
 
-        Raises:
-            EncryptionError: the bytes are anything else, or the two keys do not belong together.
-        """
-        keys = _strip(content, _SECRET_MAGIC, PUBLIC_KEY.total_bytes + SECRET_KEY.total_bytes, "secret context")
-        return cls(PublicContext(keys[: PUBLIC_KEY.total_bytes]), keys[PUBLIC_KEY.total_bytes :])
+    def forget(self) -> None:
+        """Overwrite the key in memory; what is encrypted or decrypted with it afterwards is worthless."""
+        self._residues[:] = 0
 
-    def to_bytes(self) -> bytes:
-        """Parameters and both keys, about 99 kB, in the clear."""
-        public = self.public.to_bytes()[len(_PUBLIC_MAGIC) :]
-        return bytes(_SECRET_MAGIC + public + self._backend.to_bytes_secret_key("none"))
-
-    def _decrypt_slots(self, chunk: bytes) -> NDArray[np.complex128]:
-        """Decrypt one ciphertext: complex128, shape (slots,), whole numbers times the plan's scale, plus noise."""
-        CIPHERTEXT.check(chunk)
-        try:
-            ciphertext = PyCtxt(pyfhel=self._backend, bytestring=chunk, scheme="ckks")
-            return np.asarray(self._backend.decryptComplex(ciphertext), dtype=np.complex128)
-        except (RuntimeError, ValueError) as error:
-            raise EncryptionError(f"A ciphertext could not be opened: {error}.", _REMEDY) from error
+    def _mask(self, seed: bytes, place: int) -> Residues:
+        """What hides the content of the ciphertext in this place: the public polynomial times the key."""
+        return multiply(public_polynomial(seed, place), self._residues)
 
     def __repr__(self) -> str:
-        return f"SecretContext({self.public.fingerprint.hex()})"
+        return "RoundKey(hidden)"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise EncryptionError(
-            "A secret context cannot be pickled or copied.", "Write to_bytes() to a file of mode 0600, or seal it."
-        )
+        raise EncryptionError("A round's key cannot be pickled or copied.", "Deal it in sealed shares.")
 
 
 def encrypt(
@@ -161,7 +89,8 @@ def encrypt(
     weight: int,
     total_weight: int,
     plan: PackingPlan,
-    context: PublicContext,
+    key: RoundKey,
+    seed: bytes,
     rng: np.random.Generator,
 ) -> EncryptedUpdate:
     """Weight, quantize and encrypt an update that has passed its privacy stage.
@@ -171,7 +100,8 @@ def encrypt(
         weight: The hospital's enrolled weight, in [1, total_weight].
         total_weight: Sum of all enrolled weights.
         plan: How the update is laid out in ciphertexts.
-        context: The consortium's public context.
+        key: A fresh key, which encrypts nothing else.
+        seed: Of the round's public polynomials for updates.
         rng: Source of the rounding only; encryption draws its own secret randomness.
 
     Raises:
@@ -179,21 +109,21 @@ def encrypt(
 
     Guarantees:
         1. The integers inside are those of `quantize` with the same generator.
-        2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter.
+        2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter and a few megabytes.
     """
     pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
-    chunks = tuple(context._encrypt_slots(pack(values, plan)) for values in pieces)
-    saturated = count_saturated(update.delta, plan)
-    return EncryptedUpdate(chunks, weight, context.fingerprint, update.event, saturated)
+    chunks = tuple(_encrypt_pieces(pieces, plan, key, seed))
+    return EncryptedUpdate(chunks, weight, update.event, count_saturated(update.delta, plan))
 
 
-def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, context: PublicContext) -> tuple[bytes, ...]:
+def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, key: RoundKey, seed: bytes) -> tuple[bytes, ...]:
     """Encrypt whole numbers as they are; `decrypt` reads sums of them.
 
     Args:
         fields: int64, shape (plan.parameters,); the sums over all hospitals must be within the plan's bounds, too.
         plan: How the fields are laid out in ciphertexts.
-        context: The consortium's public context.
+        key: A fresh key, which encrypts nothing else.
+        seed: Of the round's public polynomials for what these fields are.
 
     Raises:
         EncryptionError: there are more or fewer fields than planned, or one is out of its bounds.
@@ -201,18 +131,20 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, context: Public
     if fields.shape != (plan.parameters,):
         raise EncryptionError(f"{fields.shape} fields are not the {plan.parameters} of the layout.", "Plan for them.")
     starts = range(0, plan.parameters, plan.parameters_per_chunk)
-    return tuple(
-        context._encrypt_slots(pack(fields[start : start + plan.parameters_per_chunk], plan)) for start in starts
-    )
+    pieces = (fields[start : start + plan.parameters_per_chunk] for start in starts)
+    return tuple(_encrypt_pieces(pieces, plan, key, seed))
 
 
-def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, summands: int) -> NDArray[np.int64]:
+def decrypt(
+    chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int
+) -> NDArray[np.int64]:
     """Decrypt an aggregate, one chunk at a time, to the exact integer sums.
 
     Args:
         chunks: The aggregate's ciphertexts in order, checked against the ledger's hash first.
         plan: The plan of the updates inside.
-        context: The consortium's secret context.
+        key: The sum of the keys that the summands are under.
+        seed: Of the public polynomials that the summands were made with.
         summands: Number of updates inside, in [1, plan.summands].
 
     Returns:
@@ -224,23 +156,38 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, context: SecretContext, 
     """
     sums = np.empty(plan.parameters, dtype=np.int64)
     start = 0
-    for chunk in chunks:
+    for place, chunk in enumerate(chunks):
         if start >= plan.parameters:
             raise _wrong_count(plan)
         fields = min(plan.parameters_per_chunk, plan.parameters - start)
-        sums[start : start + fields] = unpack(context._decrypt_slots(chunk), fields, plan, summands)
+        content = subtract(residues_of(chunk), key._mask(seed, place))
+        sums[start : start + fields] = unpack(_from_residues(content), fields, plan, summands)
         start += fields
     if start < plan.parameters:
         raise _wrong_count(plan)
     return sums
 
 
-def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | bool]:
+def opens(chunks: Sequence[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int) -> bool:
+    """Whether a key opens an aggregate's first ciphertext to something within the bounds of noise.
+
+    A wrong key makes residues uniform, so that about one in 2^(10 * slots) wrong keys passes.
+    """
+    fields = min(plan.parameters_per_chunk, plan.parameters)
+    try:
+        unpack(_from_residues(subtract(residues_of(chunks[0]), key._mask(seed, 0))), fields, plan, summands)
+    except EncryptionError:
+        return False
+    return True
+
+
+def summarize(plan: PackingPlan, update_bytes: int, rounds: int) -> dict[str, float | int | bool]:
     """The `encryption` part of summary.json.
 
     Args:
         plan: The run's plan.
         update_bytes: Length of one real update's chunks.
+        rounds: How many sums were opened.
     """
     return {
         "bytes_per_parameter": update_bytes / plan.parameters,
@@ -249,39 +196,79 @@ def summarize(plan: PackingPlan, update_bytes: int) -> dict[str, float | int | b
         "security_bits": SECURITY_BITS,
         # No plan can be made that breaks this, and every decryption checks it anew.
         "exact": plan.wrong_decode_probability <= WRONG_DECODE_BOUND,
+        "wrong_decode_in_run": plan.wrong_decode_in(rounds),
     }
 
 
-def _new_backend() -> Any:
-    """Pyfhel with our parameters and no keys; SEAL refuses parameters below the standard's 128 bits."""
-    backend = Pyfhel()
-    # Every encoding names its own scale; Pyfhel warns when the default is 1.
-    backend.contextGen(scheme="ckks", n=RING_DEGREE, scale=2.0, qi=list(COEFFICIENT_MODULI), sec=SECURITY_BITS)
-    return backend
+def _encrypt_pieces(
+    pieces: Iterable[NDArray[np.int64]], plan: PackingPlan, key: RoundKey, seed: bytes
+) -> Iterator[bytes]:
+    """One ciphertext for each piece of at most `plan.parameters_per_chunk` whole numbers."""
+    errors = _errors()
+    for place, fields in enumerate(pieces):
+        content = add(_to_residues(pack(fields, plan)), _to_residues(next(errors)))
+        yield add(content, key._mask(seed, place)).tobytes()
+
+
+def _errors() -> Iterator[NDArray[np.complex128]]:
+    """Fresh error polynomials, each as the slots that Pyfhel encodes, at scale 1, to exactly these coefficients.
+
+    Encoded together with a message they would be lost: its coefficients pass 2^53, where doubles round to even numbers.
+    """
+    while True:
+        drawn = discrete_gaussian(_BATCH * RING_DEGREE, ERROR_DEVIATION).reshape(_BATCH, RING_DEGREE)
+        yield from _slots_of(drawn)
+
+
+def _slots_of(coefficients: NDArray[np.int64]) -> NDArray[np.complex128]:
+    """The values of polynomials at the roots of unity, in SEAL's order of slots: shape (polynomials, slots).
+
+    The values at all odd powers of the root are one Fourier transform; slot i is the value at its power 3^i. Doubles
+    hold them to within 2^-30 for coefficients below 2^10, and encoding rounds to the nearest whole number.
+    """
+    twist, order = _roots()
+    values = np.fft.ifft(coefficients * twist, axis=-1, norm="forward")
+    return np.ascontiguousarray(values[:, order])  # Pyfhel reads rows one after the other
 
 
 @functools.cache
-def _context_bytes() -> bytes:
-    """The serialized parameters: a constant, since the parameters are."""
-    return bytes(_new_backend().to_bytes_context("none"))
+def _roots() -> tuple[NDArray[np.complex128], NDArray[np.int64]]:
+    """Powers of the 2n-th root of unity, and for each slot which odd power it belongs to."""
+    twist = np.exp(1j * np.pi * np.arange(RING_DEGREE) / RING_DEGREE)
+    power, order = 1, []
+    for _ in range(RING_DEGREE // 2):
+        order.append((power - 1) // 2)
+        power = power * 3 % (2 * RING_DEGREE)
+    return twist, np.array(order)
 
 
-def _strip(content: bytes, magic: bytes, key_bytes: int, name: str) -> bytes:
-    """Check what stands before the keys and return the keys."""
-    head = magic + _context_bytes()
-    if len(content) != len(head) + key_bytes:
-        raise EncryptionError(f"A {name} has {len(content)} bytes where {len(head) + key_bytes} are expected.", _REMEDY)
-    if not content.startswith(head):
-        raise EncryptionError(f"A {name} has another format or other encryption parameters than ours.", _REMEDY)
-    return content[len(head) :]
+@functools.cache
+def _encoder() -> Any:
+    """Pyfhel with our parameters and no keys; SEAL refuses parameters below the standard's 128 bits."""
+    encoder = Pyfhel()
+    # Every encoding names its own scale; Pyfhel warns when the default is 1.
+    encoder.contextGen(scheme="ckks", n=RING_DEGREE, scale=2.0, qi=[MODULUS], sec=SECURITY_BITS)
+    return encoder
 
 
-def _parse(read: Any, content: bytes, name: str) -> None:
-    """Have Pyfhel parse bytes whose format was checked; its errors name the failed check, never the bytes."""
-    try:
-        read(content)
-    except (RuntimeError, ValueError) as error:
-        raise EncryptionError(f"A {name} could not be read: {error}.", _REMEDY) from error
+@functools.cache
+def _header() -> bytes:
+    """What SEAL writes before the residues of a plaintext: a constant, since the parameters are."""
+    zero = _encoder().encodeComplex(np.zeros(RING_DEGREE // 2, np.complex128), scale=1.0)
+    return bytes(zero.to_bytes("none")[:-CHUNK_BYTES])
+
+
+def _to_residues(slots: NDArray[np.complex128]) -> Residues:
+    """Encode slots to a polynomial in number-theoretic form. `pack` has applied the scale, so CKKS's own is 1."""
+    content = _encoder().encodeComplex(slots, scale=1.0).to_bytes("none")
+    return np.frombuffer(content, "<u8", offset=len(content) - CHUNK_BYTES)
+
+
+def _from_residues(residues: Residues) -> NDArray[np.complex128]:
+    """Decode a polynomial in number-theoretic form: complex128, shape (slots,)."""
+    encoder = _encoder()
+    plaintext = PyPtxt(pyfhel=encoder, bytestring=_header() + residues.tobytes(), scheme="ckks")
+    return np.asarray(encoder.decodeComplex(plaintext), dtype=np.complex128)
 
 
 def _wrong_count(plan: PackingPlan) -> EncryptionError:

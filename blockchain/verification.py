@@ -4,7 +4,7 @@ from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening
-from fedward.ciphertexts.serialized import CIPHERTEXT, check_ciphertext, check_stored
+from fedward.ciphertexts.serialized import CHUNK_BYTES, check_ciphertext, check_stored
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import merkle_root, read_file
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
@@ -108,7 +108,7 @@ def _check_chunks(stored: StoredUpdate) -> Rejection | None:
     total, malformed = 0, ""
     for position, path in enumerate(stored.chunk_files):
         try:
-            content = read_file(path, CIPHERTEXT.total_bytes, "It", "Have the hospital send it again.")
+            content = read_file(path, CHUNK_BYTES, "It", "Have the hospital send it again.")
             total += len(content)
             check_ciphertext(check_stored(content, path.name))
         except (EvidenceError, VerificationError) as error:

@@ -14,7 +14,7 @@ from blockchain.ledger.encoding import decode_mask
 from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
-from fedward.ciphertexts.serialized import CIPHERTEXT, check_stored, sum_ciphertexts
+from fedward.ciphertexts.serialized import CHUNK_BYTES, check_stored, sum_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, LedgerError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.folders.ciphertexts import CiphertextSource
@@ -134,7 +134,7 @@ def _committed_names(
     names = listed.get(address)
     if names is None:
         raise EvidenceError(f"The ciphertexts of {address}'s update are not listed.", "Restore the run's folder.")
-    root, length = merkle_root([bytes.fromhex(name) for name in names]), len(names) * CIPHERTEXT.total_bytes
+    root, length = merkle_root([bytes.fromhex(name) for name in names]), len(names) * CHUNK_BYTES
     if (root, length) != (commitment.update_root, commitment.update_bytes):
         raise VerificationError(
             f"{address}'s stored update has root {root.hex()} and {length} bytes, committed were "

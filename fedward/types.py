@@ -158,14 +158,12 @@ class EncryptedUpdate:
     Attributes:
         chunks: Serialized ciphertexts in the order of the parameters.
         weight: The hospital's enrolled weight, a whole number (its example count).
-        context_fingerprint: 32 bytes; names the key these ciphertexts are under.
         event: The privacy event of the update inside.
         saturated: Number of coordinates that did not fit the public value range and were cut to it.
     """
 
     chunks: tuple[bytes, ...] = field(repr=False)
     weight: int
-    context_fingerprint: bytes
     event: PrivacyEvent
     saturated: int
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.serialized import CIPHERTEXT, check_stored, sum_ciphertexts
+from fedward.ciphertexts.serialized import CHUNK_BYTES, check_stored, sum_ciphertexts
 from fedward.errors import EncryptionError, QuorumError, VerificationError
 from fedward.files import merkle_root, read_file, sha256, write_atomic
 from fedward.types import EncryptedAggregate, Vector, VerifiedUpdate
@@ -96,4 +96,4 @@ def apply_update(weights: Vector, mean_update: NDArray[np.float64]) -> Vector:
 
 def _read_chunk(file: Path) -> bytes:
     """Read a stored ciphertext and check that it is still the one it is named by."""
-    return check_stored(read_file(file, CIPHERTEXT.total_bytes, "A ciphertext", _RESTORE), file.name)
+    return check_stored(read_file(file, CHUNK_BYTES, "A ciphertext", _RESTORE), file.name)

@@ -1,7 +1,7 @@
 """Quantize an update to whole numbers, pack these into a ciphertext's slots, and unpack their sums exactly.
 
 Each parameter becomes a signed whole number, a field. In the default plan two fields share a real coordinate
-(low + high * 2^field_bits), two coordinates a complex slot, and 2,048 slots a ciphertext: 8,192 parameters in 66 kB.
+(low + high * 2^field_bits), two coordinates a complex slot, and 2,048 slots a ciphertext: 8,192 parameters in 33 kB.
 A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that factor, so decoding
 rounds to the exact sum. `fedward.ciphertexts.plan` has the plans and their bounds.
 """
@@ -21,7 +21,7 @@ from fedward.types import Vector
 NOISE_DEVIATIONS_IN_RANGE = 6  # of the privacy noise; a coordinate passes them once in 500 million
 
 # Fields a coordinate and their width in bits, by encryption.preset; fewer bits where the roster needs it.
-PRESETS = {"exact": (2, 18), "fine": (1, 32), "small": (3, 12)}
+PRESETS = {"exact": (2, 20), "fine": (1, 36), "small": (3, 13)}
 
 _SUM_REMEDY = "Vote to reject this aggregate: it was not made from this round's updates under this key."
 

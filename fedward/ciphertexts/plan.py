@@ -3,15 +3,15 @@
 A plan is a `PackingPlan`; one that does not fit cannot be made. `plan_layout` makes the plan for a number of fields a
 coordinate, `plan_for_resolution` for a wanted resolution, and `statement` says what a plan costs and holds.
 
-All plans have the same ring degree and modulus. Bytes a parameter depend on neither: they are 16 divided by the fields
-a coordinate. Ring degree 8192, with a special prime beside this prime, takes the same bytes and 1.7 times the time to
-encrypt; its smaller noise gains 3 bits. SEAL has no larger prime.
+All plans have the same ring degree and modulus. Bytes a parameter depend on neither: a ciphertext has eight bytes for
+each coordinate, so they are 8 divided by the fields a coordinate. SEAL has no larger prime.
 """
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
-from fedward.ciphertexts.serialized import CIPHERTEXT, COEFFICIENT_MODULUS_BITS, RING_DEGREE
+from fedward.ciphertexts.serialized import CHUNK_BYTES, MODULUS_BITS, RING_DEGREE
 from fedward.errors import EncryptionError
 
 SLOTS = RING_DEGREE // 2
@@ -26,18 +26,18 @@ LARGEST_MODULUS_BITS = {
 }
 
 # SEAL refuses to encode from 2^58 on, and a sum must stay below half of the 60-bit prime, noise included.
-_ENCODED_BITS = COEFFICIENT_MODULUS_BITS[0] - 2
+_ENCODED_BITS = MODULUS_BITS - 2
 # Error of encoding and decoding in double precision over the largest slot; 2^-49.2 was the largest measured
 # (random, edge, constant, alternating and single-slot vectors of 2^57 to 2^57.5), so this leaves a factor of 9.
 _DOUBLE_PRECISION_ERROR = 2.0**-46
 # Encoding rounds coefficients to whole numbers: in a slot, ten deviations of sqrt(ring_degree / 24); 68 was measured.
 _CODING_ERROR = 2.0**7
-# Variances of what SEAL draws: 42 fair bits, less 21, for a coefficient of errors; -1, 0 or 1 for keys and masks.
-_ERROR_VARIANCE = 10.5
-_TERNARY_VARIANCE = 2 / 3
+# Of the discrete Gaussian error in each coefficient of a ciphertext: twice the 3.2 of the community standard, since sums
+# of errors are told when a sum is opened (docs/adr/0029).
+ERROR_DEVIATION = Fraction(32, 5)
 # No smaller probability of a wrong decode is claimed: other ways to fail are likelier.
 _SMALLEST_CLAIM = 2.0**-128
-_FALSE_ALARM_DEVIATIONS = 26.25  # passed with a probability below 2^-64
+_FALSE_ALARM_DEVIATIONS = 9.5  # passed with a probability below 2^-64
 MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
 _PLAN_REMEDY = "Choose another encryption.preset, or fewer hospitals."
 
@@ -48,24 +48,15 @@ Figures = dict[str, int | float]
 class PackingPlan:
     """How fields are laid out in ciphertexts, with the bounds that make decoding exact. None is made that does not fit.
 
-    Noise. A ciphertext opens to its content plus e * u + s * f + g: e and s are the public key's error and the secret
-    key, the same for all summands; u (ternary), f and g (errors) are drawn for each ciphertext. At a slot's root of
-    unity, given the keys, a coordinate of it has the variance (|E|^2 * 2/3 + |S|^2 * 10.5 + 10.5) * ring_degree / 2,
-    exactly. Over keys |E|^2 and |S|^2 are exponential, nearly, with means 10.5 * ring_degree and 2/3 * ring_degree. So
-    a coordinate is the sum of two independent Laplace variables and a small Gaussian one: deviation 10,838, and it
-    passes z deviations with the probability (1 + z) * exp(-2 * z), nearly. K summed ciphertexts have sqrt(K) times the
-    deviation, and the same tails: given the keys their noise is independent, and the same slots are always the worst.
-
-    What is claimed is a bound, not that law: every coefficient drawn is strictly sub-Gaussian (E exp(t * x) at most
-    exp(t^2 * variance / 2)), so given the keys the coordinate is too. E exp(t * |S|^2) is then at most what a Gaussian
-    vector would give, 1 / (1 - t * mean), and so is |E|^2's; e and s are independent. Hence E exp(t * x) is at most the
-    Laplace variables' own, 1 / (1 - (b * t)^2)^2 with b half of the deviation, times the Gaussian one's, and
-    `noise_tail_bound` is Chernoff's bound from it, for every K and every distance: 64 times the law at 2^-40.
-
-    `benchmarks/noise.py` measures it. Over 3,000 keys and 98 million coordinates: deviation 10,836; the shares beyond 1
-    to 8 deviations are 0.96 to 1.00 times the law's (96 coordinates beyond 8, one beyond 10), and from 2 deviations on
-    at most an eighth of the bound. Of sums of 16, over 187 keys: deviation 43,347, by the law 43,352; shares beyond 1
-    to 7 deviations 0.93 to 1.00 times the law's. Of e itself, over 30 keys: variance 10.45, with a standard error 0.03.
+    Noise. A ciphertext opens to its content plus one error polynomial. Its coefficients are independent discrete
+    Gaussians of the parameter `ERROR_DEVIATION`, drawn anew for each ciphertext; nothing else is added, whatever the
+    key. A coordinate of a slot is the sum of the coefficients, each times a cosine or sine of an angle of its own; the
+    squares of these add up to ring_degree / 2. A discrete Gaussian is sub-Gaussian with the square of its parameter as
+    variance proxy: E exp(t * x) is at most exp(t^2 * parameter^2 / 2) (Canonne, Kamath and Steinke 2020, "The Discrete
+    Gaussian for Differential Privacy", lemma 23). So the noise of a coordinate of K summed ciphertexts is sub-Gaussian
+    with the deviation `ERROR_DEVIATION` * sqrt(K * ring_degree / 2), 290 for one, and passes z deviations in either
+    direction with a probability of at most 2 * exp(-z^2 / 2): for every key, slot, K and z. `benchmarks/noise.py`
+    measures it.
 
     Attributes:
         parameters: Length of the update; at least 1.
@@ -113,7 +104,7 @@ class PackingPlan:
         if self.scale_bits < 0 or self._largest_encoded > 2**_ENCODED_BITS:
             raise EncryptionError(
                 f"{self.fields_per_coordinate} fields of {self.field_bits} bits at scale 2^{self.scale_bits} do not "
-                f"fit a prime of {COEFFICIENT_MODULUS_BITS[0]} bits.",
+                f"fit a prime of {MODULUS_BITS} bits.",
                 _PLAN_REMEDY,
             )
         if self.wrong_decode_probability > WRONG_DECODE_BOUND:
@@ -135,7 +126,7 @@ class PackingPlan:
     @property
     def bytes_per_parameter(self) -> float:
         """Length of all chunks over the number of parameters."""
-        return self.chunks * CIPHERTEXT.total_bytes / self.parameters
+        return self.chunks * CHUNK_BYTES / self.parameters
 
     @property
     def largest_field_sum(self) -> int:
@@ -162,6 +153,14 @@ class PackingPlan:
         """Bound on the probability that a coordinate of a full sum decodes wrongly; 2^-128 where it is smaller."""
         return max(noise_tail_bound(self.noise_margin), _SMALLEST_CLAIM)
 
+    def wrong_decode_in(self, rounds: int) -> float:
+        """Bound on the probability that any coordinate of any of so many rounds' sums decodes wrongly; at most 1.
+
+        By the union bound over all coordinates, padding included. Hospitals add nothing to it: all of them decode the
+        same sum, with the same noise.
+        """
+        return min(1.0, rounds * self.chunks * RING_DEGREE * self.wrong_decode_probability)
+
     def residual_bound(self, summands: int) -> float:
         """Distance from a whole number that a sum's coordinate passes with probability 2^-64; at most 0.5."""
         distance = _FALSE_ALARM_DEVIATIONS * self._noise_deviation(summands)
@@ -182,23 +181,16 @@ class PackingPlan:
         return _DOUBLE_PRECISION_ERROR * self._largest_encoded + math.sqrt(self.summands) * _CODING_ERROR
 
     def _noise_deviation(self, summands: int) -> float:
-        """Standard deviation of a coordinate's noise over keys and slots, in encoded units."""
-        keyed = 2 * _TERNARY_VARIANCE * _ERROR_VARIANCE * RING_DEGREE**2
-        return math.sqrt(summands * (keyed + _ERROR_VARIANCE * RING_DEGREE) / 2)
+        """Standard deviation of a coordinate's noise, in encoded units."""
+        return float(ERROR_DEVIATION) * math.sqrt(summands * RING_DEGREE / 2)
 
 
 def noise_tail_bound(deviations: float) -> float:
     """Bound on the probability that noise passes so many of its deviations, in either direction; at most 1.
 
-    The docstring of `PackingPlan` derives it. Any `tilt` in (0, 1) gives a bound; this one is the least, but for the
-    Gaussian part, whose share of the exponent is 3 / (2 * ring_degree) at most.
+    The docstring of `PackingPlan` derives it.
     """
-    if deviations <= 0:
-        return 1.0
-    distance = 2 * deviations
-    tilt = (math.sqrt(4 + distance**2) - 2) / distance
-    exponent = -tilt * distance + 1.5 / RING_DEGREE - 2 * math.log1p(-(tilt**2))
-    return min(1.0, 2 * math.exp(exponent))
+    return min(1.0, 2 * math.exp(-(deviations**2) / 2)) if deviations > 0 else 1.0
 
 
 def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
@@ -296,7 +288,7 @@ def check_security(security_bits: int) -> None:
         EncryptionError: the level is unknown to the standard, or needs another ring degree.
     """
     allowed = LARGEST_MODULUS_BITS.get(security_bits)
-    modulus_bits = sum(COEFFICIENT_MODULUS_BITS)
+    modulus_bits = MODULUS_BITS
     if allowed is None or modulus_bits > allowed[RING_DEGREE]:
         reached = [level for level, sizes in LARGEST_MODULUS_BITS.items() if modulus_bits <= sizes[RING_DEGREE]]
         raise EncryptionError(
@@ -314,7 +306,7 @@ def statement(plan: PackingPlan) -> Figures:
         `noise_margin` in deviations of a full sum's noise, and `wrong_decode_log2` is of the probability that one
         real coordinate decodes wrongly.
     """
-    modulus_bits = sum(COEFFICIENT_MODULUS_BITS)
+    modulus_bits = MODULUS_BITS
     return {
         "parameters": plan.parameters,
         "hospitals": plan.summands,
@@ -327,7 +319,7 @@ def statement(plan: PackingPlan) -> Figures:
         "field_bits": plan.field_bits,
         "scale_bits": plan.scale_bits,
         "ciphertexts": plan.chunks,
-        "update_bytes": plan.chunks * CIPHERTEXT.total_bytes,
+        "update_bytes": plan.chunks * CHUNK_BYTES,
         "bytes_per_parameter": plan.bytes_per_parameter,
         "resolution": plan.resolution,
         "resolution_bits": math.log2(2 * plan.levels + 1),

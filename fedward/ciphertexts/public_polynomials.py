@@ -12,9 +12,10 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.serialized import COEFFICIENT_MODULI, RING_DEGREE
+from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
+from fedward.types import Address
 
-_Q = np.uint64(COEFFICIENT_MODULI[0])
+_Q = np.uint64(MODULUS)
 _LOW_60 = np.uint64(2**60 - 1)
 # Words beyond the ring's degree that are read at once: with a probability below 2^-350 more must be read.
 _SPARE = 8
@@ -41,3 +42,16 @@ def public_polynomial(seed: bytes, place: int) -> NDArray[np.uint64]:
         if residues.size >= RING_DEGREE:
             return residues[:RING_DEGREE]
         wanted *= 2
+
+
+def round_seed(chain_id: int, contract: Address, round_index: int, opening_head: bytes, purpose: str) -> bytes:
+    """The seed of what is encrypted in one round for one purpose; everybody who reads the ledger makes the same.
+
+    Args:
+        chain_id, contract: The ledger.
+        round_index: From 1.
+        opening_head: 32 bytes; the ledger's running hash right after the round was opened.
+        purpose: What is encrypted; each purpose has polynomials of its own.
+    """
+    ledger = chain_id.to_bytes(32, "big") + bytes.fromhex(contract.removeprefix("0x"))
+    return ledger + round_index.to_bytes(8, "big") + opening_head + purpose.encode()

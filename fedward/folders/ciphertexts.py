@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 from fedward.checked_json import Matching, read_json, to_json
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.files import make_folder, read_file, sha256, write_atomic
 from fedward.types import Address
 
@@ -85,7 +85,7 @@ class CiphertextFolder:
         """
         what = f"The aggregate of round {round_index}"
         files = read_json(RoundFiles, self._round_file(round_index), what, _RESTORE)
-        return tuple(read_file(self.path / name, CIPHERTEXT.total_bytes, what, _RESTORE) for name in files.aggregate)
+        return tuple(read_file(self.path / name, CHUNK_BYTES, what, _RESTORE) for name in files.aggregate)
 
     def round_files(self, round_index: int) -> RoundFiles:
         """See `CiphertextSource`.
@@ -103,7 +103,7 @@ class CiphertextFolder:
             EvidenceError: it is missing or cannot be read.
             VerificationError: it is longer than a ciphertext.
         """
-        return read_file(self.path / name, CIPHERTEXT.total_bytes, "The ciphertext", _RESTORE)
+        return read_file(self.path / name, CHUNK_BYTES, "The ciphertext", _RESTORE)
 
     def _round_file(self, round_index: int) -> Path:
         return self.path / f"round-{round_index:04d}.json"

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedward.checked_json import checked_json, read_json, to_json
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError
 from fedward.files import append_line, make_folder, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
@@ -107,7 +107,7 @@ class ServerFolder:
         what, remedy = f"The sum of counts of round {round_index}", "Restore that file from a backup."
         head, _, content = read_file(path, MAX_COUNTS_BYTES, what, remedy).partition(b"\n")
         hospitals = checked_json(_CountsHead, head, f"{what} in {path}", EvidenceError, remedy).hospitals
-        size = CIPHERTEXT.total_bytes
+        size = CHUNK_BYTES
         if len(content) % size:
             raise EvidenceError(f"{what} in {path} is cut short.", remedy)
         chunks = tuple(content[start : start + size] for start in range(0, len(content), size))

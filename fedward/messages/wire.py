@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.messages.fields import Fields, malformed
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
@@ -41,8 +41,8 @@ def sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
     """The chunks, checked to be `count`, each of a ciphertext's length; else raises VerificationError."""
     if len(chunks) != count:
         raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
-    if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
-        raise malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
+    if any(len(chunk) != CHUNK_BYTES for chunk in chunks):
+        raise malformed(f"has a ciphertext of other than {CHUNK_BYTES} bytes")
     return chunks
 
 

@@ -12,12 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.serialized import COEFFICIENT_MODULI
+from fedward.ciphertexts.serialized import MODULUS
 
 RandomBytes = Callable[[int], bytes]
 Residues = NDArray[np.uint64]
 
-MODULUS = COEFFICIENT_MODULI[0]
 _Q = np.uint64(MODULUS)
 _FOLD = np.uint64(2**60 - MODULUS)  # what 2^60 is modulo q: 16383
 _30, _60 = np.uint64(30), np.uint64(60)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import DataError, VerificationError
 from fedward.figures.evaluation import BINS, ScoreHistogram
 from fedward.messages import ballots, replies, submissions, wire
@@ -33,7 +33,7 @@ COMMITMENTS = st.builds(
 SIGNATURES = st.binary(min_size=65, max_size=65)
 # Ciphertexts have one length; what is in them does not matter here.
 CHUNKS = st.lists(
-    st.binary(min_size=8, max_size=8).map(lambda head: head + bytes(CIPHERTEXT.total_bytes - 8)), max_size=3
+    st.binary(min_size=8, max_size=8).map(lambda head: head + bytes(CHUNK_BYTES - 8)), max_size=3
 )
 SUBMISSIONS = st.builds(
     submissions.Submission,
@@ -142,7 +142,7 @@ EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, 5, EVENT)  # type: ignore[call-arg]
 SUBMISSION = submissions.Submission(
     SignedCommitment(COMMITMENT, b"s" * 65),
-    (bytes(CIPHERTEXT.total_bytes),),
+    (bytes(CHUNK_BYTES),),
     submissions.TrainingReport(0.5, 0),
     {"train": 1.0},
 )
@@ -270,7 +270,7 @@ def test_an_aggregate_of_no_round_is_refused(name: str) -> None:
         wire.read_aggregates(message(RecordDict({name: ArrayRecord()})))
 
 
-@pytest.mark.parametrize("lengths", [(), (0,), (CIPHERTEXT.total_bytes - 1,), (CIPHERTEXT.total_bytes,) * 2, (10**6,)])
+@pytest.mark.parametrize("lengths", [(), (0,), (CHUNK_BYTES - 1,), (CHUNK_BYTES,) * 2, (10**6,)])
 def test_ciphertexts_of_another_number_or_length_are_refused(lengths: tuple[int, ...]) -> None:
     chunks = tuple(map(bytes, lengths))
     changed = dataclasses.replace(SUBMISSION, chunks=chunks)
@@ -279,7 +279,7 @@ def test_ciphertexts_of_another_number_or_length_are_refused(lengths: tuple[int,
 
 def test_an_array_that_lies_about_its_shape_is_refused() -> None:
     records = submissions.submission_to_records(SUBMISSION)
-    lying = Array(dtype="float64", shape=(CIPHERTEXT.total_bytes,), stype="numpy.ndarray", data=b"short")
+    lying = Array(dtype="float64", shape=(CHUNK_BYTES,), stype="numpy.ndarray", data=b"short")
     records["chunks"] = ArrayRecord({"000000": lying})
     refused(submission_of(records))
 

@@ -15,7 +15,7 @@ from fedward.ciphertexts.encrypted_counts import (
     check_counts,
     counts_layout,
 )
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EncryptionError, EvidenceError
 from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
 from fedward.folders.simulation import SimulationFolder
@@ -166,8 +166,8 @@ def test_a_capped_histogram_adds_up_and_keeps_its_shape() -> None:
 def test_a_kept_sum_is_whole_or_not_there(tmp_path: Path) -> None:
     run = SimulationFolder.create(tmp_path / "run")
     assert run.server.load_counts(1) is None
-    chunks = tuple(bytes([10, number]) * (CIPHERTEXT.total_bytes // 2) + b"x" for number in range(3))
-    chunks = tuple(chunk[: CIPHERTEXT.total_bytes] for chunk in chunks)
+    chunks = tuple(bytes([10, number]) * (CHUNK_BYTES // 2) + b"x" for number in range(3))
+    chunks = tuple(chunk[: CHUNK_BYTES] for chunk in chunks)
     counts = EncryptedCounts((Address("0xa"), Address("0xb")), chunks)
     run.server.save_counts(1, counts)
     assert run.server.load_counts(1) == counts

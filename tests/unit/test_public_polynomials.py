@@ -7,7 +7,7 @@ import pytest
 
 from fedward.ciphertexts import public_polynomials as module
 from fedward.ciphertexts.public_polynomials import public_polynomial
-from fedward.ciphertexts.serialized import COEFFICIENT_MODULI, RING_DEGREE
+from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 
 SEED = bytes(range(32))
 
@@ -23,7 +23,7 @@ def test_it_is_read_from_shake_256_in_order() -> None:
     """By hand: the definition, one word at a time."""
     stream = hashlib.shake_256(b"fedward public polynomial 1\n" + (3).to_bytes(8, "little") + SEED).digest(8 * 5000)
     words = [int.from_bytes(stream[8 * place : 8 * place + 8], "little") % 2**60 for place in range(5000)]
-    expected = [word for word in words if word < COEFFICIENT_MODULI[0]][:RING_DEGREE]
+    expected = [word for word in words if word < MODULUS][:RING_DEGREE]
     assert public_polynomial(SEED, 3).tolist() == expected
 
 
@@ -35,5 +35,5 @@ def test_words_that_are_not_below_the_prime_are_left_out(monkeypatch: pytest.Mon
 
 
 def test_residues_fill_their_range() -> None:
-    drawn = np.concatenate([public_polynomial(SEED, place) for place in range(16)]) / COEFFICIENT_MODULI[0]
+    drawn = np.concatenate([public_polynomial(SEED, place) for place in range(16)]) / MODULUS
     assert np.histogram(drawn, 16, (0, 1))[0] == pytest.approx(4096, abs=6 * np.sqrt(4096))

@@ -14,7 +14,7 @@ from blockchain.audit.sources.evidence import Evidence
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
 from blockchain.verification import CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, WRONG_PRIVACY_EVENT
 from fedward.ciphertexts.serialized import (
-    CIPHERTEXT,
+    CHUNK_BYTES,
     add_ciphertexts,
     check_ciphertext,
     check_stored,
@@ -233,7 +233,7 @@ def _list_problem(names: Sequence[str], root: bytes, length: int | None) -> str:
     listed = merkle_root([bytes.fromhex(name) for name in names])
     if listed != root:
         return f"its hashes have the Merkle root {_short(listed)}, the ledger holds {_short(root)}"
-    stored = len(names) * CIPHERTEXT.total_bytes
+    stored = len(names) * CHUNK_BYTES
     if length is not None and stored != length:
         return f"{len(names)} ciphertexts have {stored} bytes, the ledger holds {length}"
     return ""

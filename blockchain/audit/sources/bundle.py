@@ -22,7 +22,7 @@ from blockchain.ledger.artifact import ARTIFACT_FILE
 from blockchain.node.stored_chain import Balances, encode_balances
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import to_json
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.folders.places import record_file
@@ -235,7 +235,7 @@ class BundleEvidence:
         """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
         if not claimed.is_hash(name):
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
-        return self._archive.read(CIPHERTEXTS + name, CIPHERTEXT.total_bytes)
+        return self._archive.read(CIPHERTEXTS + name, CHUNK_BYTES)
 
     def check_members(self, report: Report) -> None:
         """Compare every member with its digest in the manifest, under the step EVIDENCE.

@@ -15,7 +15,7 @@ from blockchain.ledger.json_fields import Account, Whole, Word
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import Part
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import read_file
 from fedward.folders.ciphertexts import RoundFiles
@@ -118,7 +118,7 @@ class RunEvidence:
         """The ciphertext that is stored under a hash; whether it has that hash is for the reader to check."""
         if not claimed.is_hash(name):
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
-        return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CIPHERTEXT.total_bytes)
+        return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CHUNK_BYTES)
 
     def check_members(self, report: Report) -> None:
         """Report under the step EVIDENCE, for every part of the folder, whether it is there and readable."""
