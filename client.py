@@ -1,7 +1,8 @@
 """A hospital's side of a round: train -> privatize -> encrypt -> commit, then decrypt -> detect -> vote -> evaluate.
 
-Flower calls `take_part` when a round opens and `judge` when the round's aggregate is on the ledger. Both work on the
-hospital's own folder and check what the server tells them against the ledger. The process remembers nothing between
+Flower calls `take_part` when a round opens and `judge` when the round's sum can be opened. Between them it calls
+`answer`, about the shares of keys that the others dealt, and `release`, for this hospital's part of the sum's key. All
+of them work on the hospital's own folder and check what the server tells them against the ledger. The process remembers nothing between
 messages, since several hospitals may share it. A hospital answers one message at a time, so that a message that comes
 twice leads to one update and one vote.
 """
@@ -19,16 +20,18 @@ from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_joined, check_remembered, remember
 from blockchain.identity import Identity
+from blockchain.key_sharing import answer_dealings, deal_keys, keep, release_sum
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import sign_abstention
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
-from encryption import PublicContext, encrypt, encrypt_fields
+from encryption import RoundKey, encrypt, encrypt_fields
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
 from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
 from fedward.figures.evaluation import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
@@ -37,13 +40,16 @@ from fedward.folders.own_folder import own_folder
 from fedward.learning.model import Classifier, ModelSpec, shared_classifier
 from fedward.local_update import local_update
 from fedward.messages import wire
-from fedward.messages.ballots import Ballot, ballot_to_records
+from fedward.messages.ballots import Ballot, ballot_to_records, counts_hash
+from fedward.messages.key_sharing import answers_to_records, read_dealt, read_request, release_to_records
 from fedward.messages.replies import failure_reply, missing_reply
 from fedward.messages.submissions import Submission, TrainingReport, abstention_reply, submission_to_records
 from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
+from fedward.sharing.sealed_shares import sealed_share_bytes, share_width
+from fedward.sharing.terms import Purpose, purposes
 from fedward.timing import Stopwatch
 from fedward.types import (
     DecodeFailure,
@@ -51,6 +57,7 @@ from fedward.types import (
     GlobalModel,
     ModelUpdate,
     Partition,
+    SentSum,
     SignedCommitment,
     SignedVote,
     Vector,
@@ -59,6 +66,7 @@ from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt
 
 app = ClientApp()
 
+VOTED = (RoundPhase.ACCEPTED, RoundPhase.REJECTED, RoundPhase.ABORTED)
 NO_CANDIDATE = b"\xff" * 32  # candidate digest in votes on an aggregate that does not decode: no model's digest
 
 
@@ -79,6 +87,36 @@ def take_part(message: Message, context: Context) -> Message:
     except FedwardError as error:
         return failure_reply(message, error)
     return reply
+
+
+@app.query("answers")
+def answer(message: Message, context: Context) -> Message:
+    """Answer about the shares that all hospitals dealt, or say why not."""
+    try:
+        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
+            width = share_width(len(purposes(hospital.settings.metrics.encrypted)))
+            dealt = read_dealt(message, sealed_share_bytes(width))
+            opening, _ = hospital.join_round(dealt.round_index, RoundPhase.OPEN)
+            sent = answer_dealings(hospital.folder, hospital.ledger, opening, hospital.identity, dealt, width)
+            return Message(answers_to_records(sent), reply_to=message)
+    except FedwardError as error:
+        return failure_reply(message, error)
+
+
+@app.query("release")
+def release(message: Message, context: Context) -> Message:
+    """Release this hospital's part of the key of a sum that the ledger has fixed, or say why not."""
+    try:
+        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
+            request = read_request(message)
+            phases = VOTED if request.purpose == Purpose.COUNTS else (RoundPhase.VOTING,)
+            opening, record = hospital.join_round(request.round_index, *phases)
+            sent = release_sum(
+                hospital.folder, hospital.ledger, opening, record, hospital.identity, request, hospital.settings
+            )
+            return Message(release_to_records(sent), reply_to=message)
+    except FedwardError as error:
+        return failure_reply(message, error)
 
 
 @app.evaluate()
@@ -142,7 +180,7 @@ class Hospital:
         """
         return load_partition(self.folder.partition)
 
-    def join_round(self, round_index: int, phase: RoundPhase) -> tuple[RoundOpening, RoundRecord]:
+    def join_round(self, round_index: int, *phases: RoundPhase) -> tuple[RoundOpening, RoundRecord]:
         """Check that a round is the one that this hospital should work on now; returns what the ledger says of it.
 
         Raises:
@@ -153,13 +191,13 @@ class Hospital:
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
         latest, (opening, record) = self.ledger.latest_round(), self.ledger.opening_and_round(round_index)
-        if round_index != latest or record.phase is not phase:
+        if round_index != latest or record.phase not in phases:
             raise VerificationError(
                 f"The server asks about round {round_index}, which is {record.phase.name.lower()} on the ledger, "
                 f"whose last round is {latest}.",
                 "Compare this hospital's checkpoints with the others'.",
             )
-        if opening.context_fingerprint != self.public.fingerprint:
+        if opening.context_fingerprint != self.keys.fingerprint:
             raise VerificationError(
                 f"Round {round_index} is under another key than the latest that {self.membership.hospital} has taken.",
                 "Take the dealer's key of this epoch first; if there is none, do not take part.",
@@ -171,10 +209,10 @@ class Hospital:
             )
         return opening, record
 
-    @property
-    def public(self) -> PublicContext:
-        """The context that this hospital encrypts with: the public half of the latest key that it has taken."""
-        return self.keys.public
+    def seed(self, opening: RoundOpening, purpose: Purpose) -> bytes:
+        """The seed of a round's public polynomials."""
+        place = (self.ledger.chain_id, self.ledger.contract, opening.round_index, opening.ledger_head)
+        return round_seed(*place, purpose.name)
 
     def classifier(self) -> Classifier:
         """This process's classifier of the right shape, with whatever weights it last had."""
@@ -194,8 +232,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     settings, clock = hospital.settings, Stopwatch()
     opening, _ = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
-    if stored and stored[0].commitment.ledger_head == opening.ledger_head:
-        return Submission(signed=stored[0], chunks=tuple(stored[1]), report=None, seconds={})
+    if stored and stored.signed.commitment.ledger_head == opening.ledger_head:
+        return Submission(stored.signed, stored.chunks, stored.sealed_shares, report=None, seconds={})
     model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
@@ -212,14 +250,17 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         private = privatize(update, settings.privacy)
     with clock.measure("encrypt"):
         weight = hospital.membership.weight
-        encrypted = encrypt(private, weight, opening.enrolled_total, plan, hospital.public, rounding)
+        dealing = deal_keys(hospital.folder, hospital.ledger, opening, hospital.identity, settings.metrics.encrypted)
+        key, seed = dealing.keys[Purpose.UPDATES], hospital.seed(opening, Purpose.UPDATES)
+        encrypted = encrypt(private, weight, opening.enrolled_total, plan, key, seed, rounding)
+        key.forget()
     with clock.measure("commit"):
-        signed = commit(encrypted, opening, hospital.ledger, hospital.identity)
-        hospital.folder.save_submission(signed, encrypted.chunks)
+        signed = commit(encrypted, dealing.root(), opening, hospital.ledger, hospital.identity)
+        keep(hospital.folder, signed, encrypted, dealing)
     # The training loss is computed from patients' images without noise: it leaves only where privacy is off.
     loss = update.loss if isinstance(update, ModelUpdate) and settings.privacy.mode == "none" else None
     report = TrainingReport(loss, encrypted.saturated)
-    return Submission(signed, encrypted.chunks, report, _tellable(clock, settings))
+    return Submission(signed, encrypted.chunks, dealing.sealed, report, _tellable(clock, settings))
 
 
 def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:
@@ -246,43 +287,66 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
-        candidate = _decrypt(hospital, model, opening, record, aggregates.get(round_index, ()))
+        candidate, wrong = _decrypt(hospital, model, opening, record, aggregates)
     if isinstance(candidate, DecodeFailure):
-        signed = _vote(hospital, record, candidate, NO_CANDIDATE)
-        return _ballot(hospital, opening, signed, empty_histogram(len(hospital.partition.findings)), clock)
+        counts = _counts(hospital, opening, empty_histogram(len(hospital.partition.findings)), clock)
+        signed = _vote(hospital, record, candidate, NO_CANDIDATE, counts)
+        return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
     inspection = _inspection(hospital, round_index, model, candidate)
     with clock.measure("detect"):
         reports = detect(inspection, configured_detectors(settings.detectors))
+    with clock.measure("evaluate"):
+        counts = _counts(hospital, opening, histogram(inspection.candidate_logits, inspection.validation.labels), clock)
     with clock.measure("vote"):
         hospital.folder.save_candidate(candidate)
-        signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)))
-    with clock.measure("evaluate"):
-        counts = histogram(inspection.candidate_logits, inspection.validation.labels)
-    return _ballot(hospital, opening, signed, counts, clock)
+        signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)), counts)
+    return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
 
 
-def _ballot(
-    hospital: Hospital, opening: RoundOpening, signed: SignedVote, counts: ScoreHistogram, clock: Stopwatch
-) -> Ballot:
-    """A vote with its validation counts, encrypted where the settings say so: then nothing else tells of them."""
+@dataclass(frozen=True)
+class Counts:
+    """Validation counts as they leave: in the clear, or encrypted where the settings say so."""
+
+    histogram: ScoreHistogram | None
+    encrypted: tuple[bytes, ...] = ()
+
+
+def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, clock: Stopwatch) -> Counts:
+    """A hospital's validation counts; where they are encrypted, nothing else tells of them.
+
+    A hospital that has dealt no key for them in this round (it has no budget left) sends none.
+    """
     if not hospital.settings.metrics.encrypted:
-        return Ballot(signed, counts, _tellable(clock, hospital.settings))
+        return Counts(counts)
+    kept = hospital.folder.load_submission(opening.round_index)
+    if kept is None or kept.signed.commitment.ledger_head != opening.ledger_head:
+        return Counts(None)
+    if kept.counts is not None or kept.counts_key is None:
+        return Counts(None, kept.counts or ())
     with clock.measure("encrypt"):
         layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
         # The server cannot cap counts that it does not see.
         fields = layout.to_fields(counts.capped(hospital.membership.weight))
-        chunks = encrypt_fields(fields, layout.plan, hospital.public)
-    return Ballot(signed, None, _tellable(clock, hospital.settings), chunks)
+        key = RoundKey(kept.counts_key)
+        chunks = encrypt_fields(fields, layout.plan, key, hospital.seed(opening, Purpose.COUNTS))
+        key.forget()
+    hospital.folder.save_counts(opening.round_index, chunks)
+    return Counts(None, chunks)
 
 
 def _vote(
-    hospital: Hospital, record: RoundRecord, found: tuple[DetectorReport, ...] | DecodeFailure, digest: bytes
+    hospital: Hospital,
+    record: RoundRecord,
+    found: tuple[DetectorReport, ...] | DecodeFailure,
+    digest: bytes,
+    counts: Counts,
 ) -> SignedVote:
     """Keep the evidence of a vote and sign the vote; asked again, sign the same vote with the same salt."""
     salt = kept_salt(hospital.folder.load_report(record.round_index)) or os.urandom(SALT_BYTES)
     content = report_bytes(record.round_index, found, salt)
     hospital.folder.save_report(record.round_index, content)
-    verdict = Verdict(accepts(found), digest, evidence_hash(content))
+    counted = counts_hash(counts.histogram, counts.encrypted)
+    verdict = Verdict(accepts(found), digest, counted, evidence_hash(content))
     return sign_vote(verdict, record, hospital.ledger, hospital.identity)
 
 
@@ -312,10 +376,14 @@ class Scorer:
 
 
 def _decrypt(
-    hospital: Hospital, model: GlobalModel, opening: RoundOpening, record: RoundRecord, chunks: Sequence[bytes]
-) -> Candidate | DecodeFailure:
-    """The candidate, or why there is none: the aggregate is the one on the ledger, but does not decode."""
+    hospital: Hospital, model: GlobalModel, opening: RoundOpening, record: RoundRecord, aggregates: wire.Aggregates
+) -> tuple[Candidate | DecodeFailure, tuple[int, ...]]:
+    """The candidate, or why there is none: the aggregate is the one on the ledger, but does not decode.
+
+    With it the places of hospitals whose releases were wrong.
+    """
+    sent = aggregates.get(opening.round_index, SentSum((), ()))
     try:
-        return candidate_model(model, chunks, opening, record, hospital.keys, hospital.settings)
+        return candidate_model(model, sent, opening, record, hospital.keys, hospital.settings)
     except EncryptionError as error:
-        return DecodeFailure(str(error))
+        return DecodeFailure(str(error)), ()

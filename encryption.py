@@ -135,9 +135,7 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, key: RoundKey, 
     return tuple(_encrypt_pieces(pieces, plan, key, seed))
 
 
-def decrypt(
-    chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int
-) -> NDArray[np.int64]:
+def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int) -> NDArray[np.int64]:
     """Decrypt an aggregate, one chunk at a time, to the exact integer sums.
 
     Args:

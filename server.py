@@ -16,6 +16,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
+from blockchain.leading.dealings import fitting_dealings
+from blockchain.leading.endings import too_few_releases, undecided
+from blockchain.leading.releases import collect_releases, name_wrong_releases
+from blockchain.leading.server_state import Server
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
 from blockchain.verification import REFUSED_WHEN_COMMITTED, verify
@@ -25,14 +29,14 @@ from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, FedwardError, LedgerError, QuorumError
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
-from fedward.messages import wire
 from fedward.messages.ballots import Ballot, read_ballot
-from fedward.messages.exchange import exchange
-from fedward.messages.nodes import Nodes
+from fedward.messages.key_sharing import ReleaseRequest
 from fedward.messages.replies import Failure, Malformed, Missing
 from fedward.messages.submissions import Abstention, Submission, read_reply
 from fedward.privacy.mechanism import expected_event
-from fedward.settings import Settings, from_run_config
+from fedward.settings import from_run_config
+from fedward.sharing.sealed_shares import sealed_share_bytes, share_width
+from fedward.sharing.terms import Purpose, purposes
 from fedward.types import (
     ABSTAINED,
     UNKNOWN_ADDRESS,
@@ -64,99 +68,6 @@ def main(grid: Grid, context: Context) -> None:
     except FedwardError as error:
         folder.log_progress("failed", what=error.what, remedy=error.remedy, exit_code=error.exit_code)
         raise
-
-
-@dataclass
-class Server:
-    """What the server works with. What must survive its process is on the ledger or in the server's folder."""
-
-    grid: Grid
-    folder: ServerFolder
-    settings: Settings
-    ledger: Ledger
-    nodes: Nodes
-    findings: int
-    parameters: int
-
-    @classmethod
-    def open(cls, grid: Grid, folder: ServerFolder, settings: Settings) -> "Server":
-        """Read the folder, reach the ledger and wait for the hospitals."""
-        record, account = folder.load_record(), Identity.load(folder.identity)
-        ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=folder.transactions)
-        nodes = Nodes(grid)
-        nodes.wait_for(len(ledger.roster()), settings.ledger.min_included)
-        return cls(grid, folder, settings, ledger, nodes, len(record.findings), record.parameters)
-
-    def decided_rounds(self) -> int:
-        """Count the rounds that ended as accepted or rejected, after tidying up what a crash left.
-
-        A round that is still open is aborted, and not counted. A round whose line of metrics was not written when the
-        round ended gets one now.
-        """
-        latest = self.ledger.latest_round()
-        if latest and self.ledger.round(latest).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
-            self.ledger.abort_round(latest, "interrupted")
-        phases = {index: self.ledger.round(index).phase for index in range(1, latest + 1)}
-        logged = {entry["round"] for entry in self.folder.rounds()}
-        for index in sorted(phases.keys() - logged):
-            self.finish(RoundLog(self.folder, index), phases[index].name.lower())
-        return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases.values())
-
-    def finish(self, log: RoundLog, phase: str) -> None:
-        """Write down how a round ended, and where the ledger then stood."""
-        head = self.ledger.head()
-        log.finish(phase, head.height, head.ledger_head)
-
-    def messages(self, kind: str, nodes: Iterable[NodeId], round_index: int, needed: Sequence[int]) -> list[Message]:
-        """Messages that tell nodes about a round, with the aggregates of the needed rounds in memory only once."""
-        aggregates = {index: self.folder.ciphertexts.load_aggregate(index) for index in needed}
-        content = wire.round_records(round_index, aggregates)
-        return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
-
-    def ask(
-        self, kind: str, opening: RoundOpening, needed: Sequence[int], deadline: int, read: Callable[[Message], Reply]
-    ) -> Iterator[tuple[NodeId, Reply]]:
-        """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
-
-        A node that connects meanwhile is asked, too: a hospital may reconnect under another number. Asking ends before
-        the deadline once everybody has replied, or once the ledger has taken something of every hospital on the roster.
-
-        A hospital that was away replies which rounds' aggregates it lacks. It is asked again with some of these, as
-        long as its replies show that it gets further. A reply that shows no progress is handed out, as `Missing`.
-
-        Args:
-            kind: Flower's message type, which names the hospital's function.
-            opening: The round that the message is about.
-            needed: Rounds whose aggregates everybody gets.
-            deadline: Until when replies are waited for.
-            read: Turns a reply into what is handed out; called once for each reply.
-        """
-        round_index, roster = opening.round_index, {entry.address for entry in opening.roster}
-        reached: dict[int, int] = {}  # by node: the earliest round that its last reply named as missing
-
-        def follow_up(node: NodeId, reply: Reply) -> Message | None:
-            if not isinstance(reply, Missing):
-                return None
-            earlier = sorted({index for index in reply.rounds if 0 < index < round_index})
-            accepted = [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
-            if not accepted or accepted[0] <= reached.get(node, 0):
-                return None
-            reached[node] = accepted[0]
-            return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
-
-        def to_newcomers() -> list[Message]:
-            new = self.nodes.newly_to_ask(roster)
-            return self.messages(kind, new, round_index, needed) if new else []
-
-        self.nodes.ask_anew()
-        # No variable holds the messages: it would keep the aggregate in memory for as long as replies are awaited.
-        interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
-        replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, read, follow_up, to_newcomers)
-        for node, reply in replies:
-            yield node, reply
-            del reply  # the caller drops the reply, too, before the next one is fetched
-            if self.nodes.heard_from(roster):
-                return
 
 
 def lead_rounds(server: Server) -> None:
@@ -194,10 +105,10 @@ def lead_round(server: Server) -> None:
     excluded: Files = {}
     updates = collect_updates(server, opening, excluded, log)
     files = excluded | {update.hospital: update.chunk_files for update in updates}
+    updates = fitting_dealings(server, opening, updates, log)
     if len(updates) < server.settings.ledger.min_included:
         server.folder.ciphertexts.save_round(opening.round_index, (), files)
-        server.ledger.abort_round(opening.round_index, "quorum lost")
-        server.finish(log, "aborted")
+        give_up(server, opening, "quorum lost", log)
         raise log.common_cause() or QuorumError(
             f"Round {opening.round_index} got {len(updates)} valid updates of {len(opening.roster)} hospitals, "
             f"{server.settings.ledger.min_included} are needed.",
@@ -207,17 +118,35 @@ def lead_round(server: Server) -> None:
         total = aggregate(updates, server.folder.ciphertexts.path)
         server.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     close_submissions(server, opening, total, log)
-    collect_votes(server, opening, log)
+    request = ReleaseRequest(opening.round_index, Purpose.UPDATES, total.included, total.aggregate_hash)
+    released = collect_releases(server, opening, request, log)
+    if released < opening.threshold:
+        give_up(server, opening, "too few releases", log)
+        raise log.common_cause() or too_few_releases(opening, released)
+    counts = collect_votes(server, opening, total.included, log)
     phase = decide(server, opening, log)
+    keep_counts(server, opening, counts, log)
+    server.folder.shares.forget()
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
         raise undecided(server, opening, log)
 
 
+def give_up(server: Server, opening: RoundOpening, reason: str, log: RoundLog) -> None:
+    """Abort a round on the ledger, and tidy up after it."""
+    server.ledger.abort_round(opening.round_index, reason)
+    server.folder.shares.forget()
+    server.finish(log, "aborted")
+
+
 def collect_updates(server: Server, opening: RoundOpening, excluded: Files, log: RoundLog) -> list[VerifiedUpdate]:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
-    read = functools.partial(read_reply, chunk_count=plan.chunks)
+    holders, share_bytes = (
+        len(opening.roster),
+        sealed_share_bytes(share_width(len(purposes(server.settings.metrics.encrypted)))),
+    )
+    read = functools.partial(read_reply, chunk_count=plan.chunks, share_count=holders, share_bytes=share_bytes)
     updates: dict[Address, VerifiedUpdate] = {}
     for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read):
         match reply:
@@ -241,11 +170,12 @@ def take_submission(
     excluded: Files,
     log: RoundLog,
 ) -> None:
-    """Move a submission's ciphertexts to the disk and verify it there; a verified one joins the round's updates."""
+    """Move a submission's ciphertexts and shares to the disk and verify it there; a verified one joins the round's updates."""
     event = expected_event(server.settings.privacy)
     with log.clock.measure("verify"):
         files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
-        stored = StoredUpdate(submission.signed.commitment.hospital, files, submission.signed)
+        shares = tuple(server.folder.shares.store(sealed) for sealed in submission.sealed_shares)
+        stored = StoredUpdate(submission.signed.commitment.hospital, files, shares, submission.signed)
         verdict = verify(stored, opening, event, server.ledger)
     if isinstance(verdict, Rejection):
         log.rejected(verdict)
@@ -298,8 +228,13 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
     server.ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, reasons)
 
 
-def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
-    """Pass the aggregate on and relay the hospitals' signed votes to the contract."""
+def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ...], log: RoundLog) -> EncryptedCounts:
+    """Pass the aggregate on and relay the hospitals' signed votes to the contract.
+
+    Returns:
+        The sum of the included hospitals' encrypted validation counts; of none where they are not encrypted.
+    """
+    members = {entry.address for entry in opening.roster if entry.index in included}
     index, counts = opening.round_index, RunningSum()
     read = functools.partial(read_ballot, findings=server.findings)
     deadline = server.ledger.round(index).voting_deadline
@@ -308,40 +243,49 @@ def collect_votes(server: Server, opening: RoundOpening, log: RoundLog) -> None:
         read = functools.partial(read, chunk_count=layout.plan.chunks)
     for node, reply in server.ask(MessageType.EVALUATE, opening, (index,), deadline, read):
         if isinstance(reply, Ballot):
-            take_ballot(server, opening, node, reply, counts, log)
+            taken = take_ballot(server, opening, node, reply, log)
+            if taken and reply.signed.vote.hospital in members and reply.encrypted:
+                counts.add(reply.signed.vote.hospital, reply.encrypted)
         else:
             set_aside(server, node, reply, log)
-    keep_counts(server, opening, counts.total(), log)
+    name_wrong_releases(opening, log)
+    return counts.total()
 
 
-def take_ballot(
-    server: Server, opening: RoundOpening, node: NodeId, ballot: Ballot, counts: RunningSum, log: RoundLog
-) -> None:
-    """Relay a signed vote to the contract; where the contract takes it, its encrypted counts are added."""
+def take_ballot(server: Server, opening: RoundOpening, node: NodeId, ballot: Ballot, log: RoundLog) -> bool:
+    """Relay a signed vote to the contract; returns whether the contract took it."""
     vote = ballot.signed.vote
     if vote.hospital not in {entry.address for entry in opening.roster} or vote.round_index != opening.round_index:
         log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
-        return
+        return False
+    if ballot.counts_hash() != vote.counts_hash:
+        log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, "Validation counts are not those that the vote names."))
+        return False
     try:
         server.ledger.cast_vote_for(ballot.signed)
     except LedgerError as error:
         if not error.reason:  # the ledger is gone, which is no fault of the vote's
             raise
         log.rejected(Rejection(vote.hospital, error.reason, error.what))
-        return
+        return False
     server.nodes.bind(node, vote.hospital)
     log.voted(ballot)
-    if server.settings.metrics.encrypted:
-        counts.add(vote.hospital, ballot.encrypted)
+    return True
 
 
 def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
-    """Keep the sum of a round's encrypted counts; a sum of too few hospitals would show single ones and is dropped."""
+    """Keep the sum of a round's encrypted counts, and have hospitals release its key: now its set is fixed.
+
+    A sum of too few hospitals would show single ones and is dropped, and so is one that too few release.
+    """
     if not server.settings.metrics.encrypted:
         return
     enough = len(counts.hospitals) >= server.settings.ledger.min_included
     if enough:
         server.folder.save_counts(opening.round_index, counts)
+        places = tuple(sorted(entry.index for entry in opening.roster if entry.address in counts.hospitals))
+        request = ReleaseRequest(opening.round_index, Purpose.COUNTS, places, counts.root())
+        enough = collect_releases(server, opening, request, log) >= opening.threshold
     log.encrypted_counts(len(counts.hospitals) if enough else 0)
 
 
@@ -361,20 +305,6 @@ def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
             raise
     wait_for_witness(server, record, log)
     return _count_votes(server, index)
-
-
-def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardError:
-    """The error that says why the votes did not decide a round."""
-    index, reason = opening.round_index, server.ledger.abort_reason(opening.round_index)
-    if reason == NOT_WITNESSED:
-        return QuorumError(
-            f"Round {index} was not decided: the votes carry it, but the required attestation of a witness is missing.",
-            "See what the witness says: if its sum differs, do not go on; else start it and continue with --resume.",
-        )
-    return log.common_cause() or QuorumError(
-        f"Round {index} was not decided ({reason}): too few votes, or no majority, of {len(opening.roster)}.",
-        "See the warnings above, mend those hospitals and continue with --resume.",
-    )
 
 
 def wait_for_witness(server: Server, record: RoundRecord, log: RoundLog) -> None:

@@ -1,4 +1,4 @@
-"""Catch-up: how a hospital brings the model on its disk up to the model in force, by decrypting accepted aggregates.
+"""Catch-up: how a hospital brings the model on its disk up to the model in force, by opening accepted aggregates.
 
 No aggregate that the server sends is trusted. Its hash must be the one recorded on the ledger, and the base id that the
 hospital derives from the accepted rounds must equal the one that the contract computed.
@@ -6,7 +6,7 @@ hospital derives from the accepted rounds must equal the one that the contract c
 
 from collections.abc import Mapping, Sequence
 
-from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
+from blockchain.closed_sums import ClosedSum, SumOpener
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
@@ -15,7 +15,8 @@ from fedward.errors import VerificationError
 from fedward.folders.hospital import Candidate, HospitalFolder
 from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
-from fedward.types import GlobalModel
+from fedward.sharing.terms import Purpose
+from fedward.types import GlobalModel, SentSum
 
 
 class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
@@ -28,27 +29,31 @@ class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
 
 def candidate_model(
     model: GlobalModel,
-    chunks: Sequence[bytes],
+    sent: SentSum,
     opening: RoundOpening,
     record: RoundRecord,
     opener: SumOpener,
     settings: Settings,
-) -> Candidate:
+) -> tuple[Candidate, tuple[int, ...]]:
     """Stage 8, decrypt: make the candidate, by opening a round's aggregate and applying it to the model in force.
 
     Args:
         model: The model that the round started from.
-        chunks: The aggregate's ciphertexts, as handed out by the server.
+        sent: The aggregate's ciphertexts and the releases for it, as handed out by the server.
         opening: How the ledger opened the round: its roster.
         record: What the ledger says of it: the aggregate's hash and included weight.
         opener: Decrypts the aggregate.
         settings: The packing plan and the server optimizer follow from them.
 
+    Returns:
+        The candidate, and the places of hospitals whose releases were wrong.
+
     Raises:
         VerificationError: the ciphertexts are not those that the ledger recorded, or the aggregate holds fewer updates
             than `ledger.min-included`.
-        EncryptionError: the aggregate does not decode to sums that honest hospitals can have made.
-        EvidenceError: the hospital lacks the key of this round, or the model's moments are not those of the server
+        EncryptionError: the aggregate does not decode to sums that honest hospitals can have made, or too few hospitals
+            released their part of its key.
+        EvidenceError: the hospital lacks the channel key of this round, or the model's moments are not those of the server
             optimizer.
     """
     round_index = opening.round_index
@@ -58,15 +63,16 @@ def candidate_model(
             f"fewer than ledger.min-included {settings.ledger.min_included}.",
             "Do not decrypt it: it would show single hospitals' updates.",
         )
-    closed = ClosedSum(opening, Purpose.UPDATE, record.included, chunks)
+    closed = ClosedSum(opening, Purpose.UPDATES, record.included, sent.chunks, sent.releases)
     if closed.root() != record.aggregate_hash:
         raise VerificationError(
             f"The aggregate of round {round_index} is not the one on the ledger.", "Ask the server for it again."
         )
     plan = round_plan(len(model.weights), len(opening.roster), settings)
-    mean_update = dequantize(opener.open(closed, plan), plan, record.included_weight, opening.enrolled_total)
+    opened = opener.open(closed, plan)
+    mean_update = dequantize(opened.sums, plan, record.included_weight, opening.enrolled_total)
     moved = take_step(model, mean_update, server_optimizer(settings.server_optimizer))
-    return Candidate(round_index, record.aggregate_hash, *moved)
+    return Candidate(round_index, record.aggregate_hash, *moved), opened.wrong
 
 
 def catch_up(
@@ -75,17 +81,17 @@ def catch_up(
     opener: SumOpener,
     settings: Settings,
     base_id: bytes,
-    aggregates: Mapping[int, Sequence[bytes]],
+    aggregates: Mapping[int, SentSum],
 ) -> GlobalModel:
     """Apply every aggregate accepted since the hospital's model, until the model has the wanted base id.
 
     Args:
         folder: The hospital's folder; its model is replaced round by round.
         ledger: Tells what was accepted.
-        opener: Decrypts the aggregates, each with the key of its round.
+        opener: Decrypts the aggregates.
         settings: The packing plan and the server optimizer follow from them.
         base_id: The base id to arrive at: what the contract computed for the current round.
-        aggregates: Ciphertexts by round, as far as they were sent.
+        aggregates: Ciphertexts and releases by round, as far as they were sent.
 
     Returns:
         The model in force.
@@ -93,7 +99,7 @@ def catch_up(
     Raises:
         MissingAggregates: the aggregates of accepted rounds were not sent, and are not on the disk as a candidate.
         VerificationError: the ledger's history does not lead from the hospital's model to the base id.
-        EvidenceError: the hospital lacks the key of a round, because it never took the key of that epoch.
+        EvidenceError: the hospital lacks the channel key of a round, because it never took the key of that epoch.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
     if model.base_id == base_id:
@@ -106,7 +112,7 @@ def catch_up(
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
-            made = candidate_model(model, aggregates[index], ledger.opening(index), record, opener, settings)
+            made, _ = candidate_model(model, aggregates[index], ledger.opening(index), record, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.save_model(model)
         if model.base_id == base_id:

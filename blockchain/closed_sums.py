@@ -1,11 +1,9 @@
 """Encrypted sums (`ClosedSum`), and the one interface through which hospitals decrypt them (`SumOpener`).
 
-Code that needs the numbers in a sum builds a `ClosedSum` and hands it to a `SumOpener`. The opener alone decides which
-key decrypts the sum, who holds that key, and whether other parties must help. No other code asks for a key that
-decrypts.
+Code that needs the numbers in a sum builds a `ClosedSum` and hands it to a `SumOpener`. The opener alone restores the
+key that decrypts the sum, from what a threshold of hospitals released for it. No other code asks for such a key.
 """
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,13 +14,8 @@ from numpy.typing import NDArray
 from blockchain.ledger.records import RoundOpening
 from fedward.ciphertexts.plan import PackingPlan
 from fedward.files import merkle_root, sha256
-
-
-class Purpose(enum.Enum):
-    """What the hospitals of a round encrypted; the ciphertexts of each purpose are summed and opened separately."""
-
-    UPDATE = "updates"
-    COUNTS = "validation counts"
+from fedward.sharing.terms import Purpose
+from fedward.types import SentRelease
 
 
 @dataclass(frozen=True)
@@ -30,40 +23,54 @@ class ClosedSum:
     """A sum of ciphertexts, with the round, purpose and hospitals that identify it.
 
     Attributes:
-        opening: How the ledger opened the sum's round: number, roster, key and ledger head.
+        opening: How the ledger opened the sum's round: number, roster, channel key, threshold and ledger head.
         purpose: What was added.
         included: Places on the roster of the hospitals whose ciphertexts were added, ascending, each once.
         chunks: The sum's ciphertexts, in order.
+        releases: What hospitals released for it, as it came from the server.
     """
 
     opening: RoundOpening
     purpose: Purpose
     included: tuple[int, ...]
     chunks: Sequence[bytes] = field(repr=False)
+    releases: Sequence[SentRelease] = field(repr=False)
 
     def root(self) -> bytes:
         """32 bytes; Merkle root of the ciphertexts' hashes. Of updates, the ledger records it as the aggregate hash."""
         return merkle_root([sha256(chunk) for chunk in self.chunks])
 
 
+@dataclass(frozen=True)
+class OpenedSum:
+    """The numbers in a sum, and which hospitals' releases were wrong.
+
+    Attributes:
+        sums: int64, shape (plan.parameters,).
+        wrong: Places on the roster of the hospitals that released something else than the key's shares, ascending.
+    """
+
+    sums: NDArray[np.int64]
+    wrong: tuple[int, ...]
+
+
 class SumOpener(Protocol):
     """Opens sums, that is decrypts them, for one hospital.
 
-    The opener checks that it uses the right key. Whether the sum may be opened at all, its caller has checked before.
+    The opener checks that what was released is for this sum. Whether the sum may be opened at all, its caller has
+    checked before.
     """
 
-    def open(self, closed: ClosedSum, plan: PackingPlan) -> NDArray[np.int64]:
+    def open(self, closed: ClosedSum, plan: PackingPlan) -> OpenedSum:
         """Decrypt a sum to its exact whole numbers.
 
         Args:
             closed: The sum.
             plan: The packing plan that each of its summands was encrypted with.
 
-        Returns:
-            int64, shape (plan.parameters,).
-
         Raises:
-            EvidenceError: this hospital has no key for sums of that round.
-            VerificationError: the key that it has in that place is for another round.
-            EncryptionError: the sum does not decode to what so many honest hospitals can have encrypted.
+            EvidenceError: this hospital has no channel key of that round's epoch.
+            VerificationError: the key that it has in that place is another.
+            EncryptionError: too few hospitals released their part, or the sum does not decode to what so many honest
+                hospitals can have encrypted.
         """

@@ -5,16 +5,21 @@ is on the round's roster and has voted, and they are at least as many as an aggr
 show single hospitals' counts.
 """
 
-from blockchain.closed_sums import ClosedSum, Purpose, SumOpener
+from collections.abc import Sequence
+
+from blockchain.closed_sums import ClosedSum, SumOpener
 from blockchain.ledger.events import VoteCast
 from blockchain.ledger.reader import LedgerReader
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
 from fedward.figures.evaluation import ScoreHistogram
+from fedward.sharing.terms import Purpose
+from fedward.types import SentRelease
 
 
 def open_counts(
     counts: EncryptedCounts,
+    releases: Sequence[SentRelease],
     round_index: int,
     findings: int,
     min_included: int,
@@ -25,6 +30,7 @@ def open_counts(
 
     Args:
         counts: The sum, as the server kept it.
+        releases: What hospitals released for it.
         round_index: The round.
         findings: Number of findings.
         min_included: The fewest hospitals whose sum is opened.
@@ -55,7 +61,7 @@ def open_counts(
         )
     layout = counts_layout(findings, len(opening.roster), opening.enrolled_total)
     places = tuple(sorted(entry.index for entry in opening.roster if entry.address.lower() in inside))
-    closed = ClosedSum(opening, Purpose.COUNTS, places, counts.chunks)
-    total = layout.from_fields(opener.open(closed, layout.plan))
+    closed = ClosedSum(opening, Purpose.COUNTS, places, counts.chunks, releases)
+    total = layout.from_fields(opener.open(closed, layout.plan).sums)
     check_counts(total, sum(weights[address] for address in inside))
     return total

@@ -20,7 +20,7 @@ from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.settings import Settings
-from fedward.types import GlobalModel, ImageSet, PrivacyEvent
+from fedward.types import GlobalModel, ImageSet, PrivacyEvent, SentRelease, SentSum
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FinishedHospital:
 
 
 def finish(
-    folder: HospitalFolder, ledger: Ledger, settings: Settings, aggregate_of: Callable[[int], Sequence[bytes]]
+    folder: HospitalFolder, ledger: Ledger, settings: Settings, aggregate_of: Callable[[int], SentSum]
 ) -> FinishedHospital:
     """Catch up to the model in force, check that the ledger is the one that was seen, and sign where it ends.
 
@@ -49,7 +49,7 @@ def finish(
         folder: The hospital's own.
         ledger: All rounds on it are decided.
         settings: The settings that the hospital joined under.
-        aggregate_of: Fetches a round's aggregate from the server; its hash is compared with the ledger.
+        aggregate_of: Fetches a round's aggregate, with the releases for it, from the server; its hash is compared with the ledger.
 
     Raises:
         VerificationError: the ledger is not the one that the hospital saw, or an aggregate is not the ledger's.
@@ -69,7 +69,13 @@ def finish(
 
 
 def open_validation_counts(
-    folder: HospitalFolder, counts: EncryptedCounts, round_index: int, findings: int, ledger: Ledger, settings: Settings
+    folder: HospitalFolder,
+    counts: EncryptedCounts,
+    releases: Sequence[SentRelease],
+    round_index: int,
+    findings: int,
+    ledger: Ledger,
+    settings: Settings,
 ) -> ScoreHistogram:
     """Open a round's sum of encrypted validation counts, if the hospital has the key.
 
@@ -77,7 +83,8 @@ def open_validation_counts(
         EvidenceError: the hospital never took the key of that round's epoch.
         VerificationError, EncryptionError: as `blockchain.pooled_counts.open_counts`.
     """
-    return open_counts(counts, round_index, findings, settings.ledger.min_included, ledger, HeldKeys(folder))
+    opener, least = HeldKeys(folder), settings.ledger.min_included
+    return open_counts(counts, releases, round_index, findings, least, ledger, opener)
 
 
 def own_test_images(folder: HospitalFolder) -> ImageSet:

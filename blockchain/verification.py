@@ -7,18 +7,20 @@ from blockchain.ledger.records import RoundOpening
 from fedward.ciphertexts.serialized import CHUNK_BYTES, check_ciphertext, check_stored
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import merkle_root, read_file
+from fedward.sharing.sealed_shares import shares_root
 from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
 
 # The contract's errors, before and after the deadline, where the very same commitment may be on the ledger already.
 ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
 
 # Reasons to refuse an update whose commitment the contract has accepted; an audit checks them again.
-WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT = (
+WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH = (
     "WrongPrivacyEvent",
     "ChunkMismatch",
     "MalformedCiphertext",
+    "SharesMismatch",
 )
-REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT)
+REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH)
 
 
 def verify(
@@ -36,10 +38,10 @@ def verify(
        From here on the commitment is on the ledger, so that a bad update behind a good signature counts as submitted.
     3. The declared privacy event is what the settings promise.
     4. Every chunk's hash is its file name, and total length and Merkle root are the committed ones.
-    5. Every chunk is a well-formed ciphertext of this project's parameters, and not one that anybody can read without a
-       key. Whether it is under the round's key cannot be seen from its bytes without the secret key. So the signed
-       commitment names the key, the contract compares that name with the round's (2), and a sum with a chunk under
-       another key does not decode.
+    5. Every chunk is a well-formed ciphertext of this project's parameters. Whether it is under the key that the
+       hospital dealt cannot be seen from its bytes; a sum with a chunk under another key does not decode.
+    6. There is a sealed share for each hospital on the roster, and their Merkle root is the committed one. Whether the
+       shares fit together, their holders answer afterwards (`blockchain.leading.dealings`).
 
     Args:
         stored: The update.
@@ -75,7 +77,8 @@ def verify(
     return (
         _check_event(stored, promised)
         or _check_chunks(stored)
-        or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, commitment.weight)
+        or _check_shares(stored, len(opening.roster))
+        or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, stored.share_files, commitment.weight)
     )
 
 
@@ -85,11 +88,13 @@ def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:
         commitment.hospital,
         commitment.update_root,
         commitment.update_bytes,
+        commitment.shares_root,
         commitment.weight,
         encode_event(commitment.event),
     )
     return any(
-        (event.hospital, event.update_root, event.update_bytes, event.weight, event.privacy) == wanted
+        (event.hospital, event.update_root, event.update_bytes, event.shares_root, event.weight, event.privacy)
+        == wanted
         for event in ledger.events(UpdateCommitted, commitment.round_index)
     )
 
@@ -123,6 +128,17 @@ def _check_chunks(stored: StoredUpdate) -> Rejection | None:
             stored, CHUNK_MISMATCH, f"the chunks have root {root.hex()}, committed was {commitment.update_root.hex()}"
         )
     return _reject(stored, MALFORMED_CIPHERTEXT, malformed) if malformed else None
+
+
+def _check_shares(stored: StoredUpdate, holders: int) -> Rejection | None:
+    """Compare the sealed shares, which are named by their hashes, with the commitment."""
+    if len(stored.share_files) != holders:
+        return _reject(stored, SHARES_MISMATCH, f"{len(stored.share_files)} shares are here, for {holders} hospitals")
+    root = shares_root([bytes.fromhex(path.name) for path in stored.share_files])
+    committed = stored.signed.commitment.shares_root
+    if root == committed:
+        return None
+    return _reject(stored, SHARES_MISMATCH, f"the shares have root {root.hex()}, committed was {committed.hex()}")
 
 
 def _reject(stored: StoredUpdate, reason: str, evidence: str) -> Rejection:

@@ -163,6 +163,7 @@ class SpeedSettings:
 
     clients_at_once: Annotated[int, Between(0, 1_024)]
     poll_interval_s: Annotated[float, Between(0, 60, above=True)]
+    answer_timeout_s: Annotated[float, Between(0, 24 * 3600, above=True)]
 
 
 @dataclass(frozen=True)

@@ -213,11 +213,13 @@ class StoredUpdate:
     Attributes:
         hospital: Who claims to have sent it.
         chunk_files: The chunks in order, each named by its sha256.
+        share_files: The sealed shares of the round's keys in roster order, each named by its sha256.
         signed: The commitment that came with it.
     """
 
     hospital: Address
     chunk_files: tuple[Path, ...]
+    share_files: tuple[Path, ...]
     signed: SignedCommitment
 
 
@@ -231,6 +233,7 @@ class VerifiedUpdate:
     hospital: Address
     roster_index: int
     chunk_files: tuple[Path, ...]
+    share_files: tuple[Path, ...]
     weight: int
 
 
@@ -320,3 +323,90 @@ class SignedVote:
 
     vote: Vote
     signature: bytes
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a hospital signs (EIP-712) about the shares that others dealt to it in a round.
+
+    Attributes:
+        chain_id, contract, round_index, hospital: As in `Commitment`.
+        ledger_head: 32 bytes; where the ledger stood after the last of the tested dealings; gives the challenge.
+        answers_hash: 32 bytes; sha256 of the numbers that it answers, by dealer (`fedward.sharing.answers`).
+    """
+
+    chain_id: int
+    contract: Address
+    round_index: int
+    hospital: Address
+    ledger_head: bytes
+    answers_hash: bytes
+
+
+@dataclass(frozen=True)
+class SignedAnswers:
+    """Answers with their signature: 65 bytes r, s, v."""
+
+    answers: Answers
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class SentAnswers:
+    """Signed answers with the numbers themselves, serialized."""
+
+    signed: SignedAnswers
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a hospital signs (EIP-712) when it releases its part of the key of one sum.
+
+    Attributes:
+        chain_id, contract, round_index, hospital: As in `Commitment`.
+        purpose: What is summed: 0 updates, 1 validation counts.
+        ledger_head: 32 bytes; the ledger's running hash right after the round's submissions were closed.
+        included_mask: Whose ciphertexts are in the sum: bit i for place i on the roster.
+        sum_hash: 32 bytes; Merkle root of the sum's ciphertexts.
+        content_hash: 32 bytes; sha256 of the released shares under the channel key.
+    """
+
+    chain_id: int
+    contract: Address
+    round_index: int
+    hospital: Address
+    purpose: int
+    ledger_head: bytes
+    included_mask: int
+    sum_hash: bytes
+    content_hash: bytes
+
+
+@dataclass(frozen=True)
+class SignedRelease:
+    """A release with its signature: 65 bytes r, s, v."""
+
+    release: Release
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class SentRelease:
+    """A signed release with the released shares, encrypted under the channel key."""
+
+    signed: SignedRelease
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SentSum:
+    """A sum of ciphertexts with what hospitals released for it: all that hospitals need to open it.
+
+    Attributes:
+        chunks: The sum's ciphertexts, in order; to be checked against the ledger.
+        releases: Of different hospitals; to be checked by whoever opens.
+    """
+
+    chunks: tuple[bytes, ...] = field(repr=False)
+    releases: tuple[SentRelease, ...] = field(repr=False)

@@ -1,58 +1,125 @@
-"""`HeldKeys`: the consortium's keys that one hospital has taken, to encrypt updates and to open sums."""
+"""`HeldKeys`: the consortium's channel keys that one hospital has taken, with which it opens sums."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
 
-from blockchain.closed_sums import ClosedSum
-from encryption import PublicContext, SecretContext, decrypt
+from blockchain.closed_sums import ClosedSum, OpenedSum
+from blockchain.signing.releases import is_release
+from encryption import RoundKey, decrypt, opens
 from fedward.ciphertexts.plan import PackingPlan
-from fedward.errors import VerificationError
+from fedward.ciphertexts.public_polynomials import round_seed
+from fedward.ciphertexts.serialized import RING_DEGREE
+from fedward.errors import EncryptionError, VerificationError
 from fedward.folders.hospital import HospitalFolder
+from fedward.sharing.modular import Residues
+from fedward.sharing.releases import restore_sum_key
+from fedward.sharing.sealed_releases import ChannelKey, decrypt_release
+from fedward.sharing.terms import ReleaseTerms
+from fedward.types import Address
 
 
 class HeldKeys:
-    """A `SumOpener` over the keys in one hospital's folder.
+    """A `SumOpener` over the channel keys in one hospital's folder.
 
-    Updates are encrypted under the latest key. A sum is opened with the key of its round. A key is read when it is
-    first needed.
+    What other hospitals released for a sum is decrypted with the channel key of the round's epoch. From enough of it
+    the key of the sum is restored, used once, and overwritten.
 
     Guarantees:
-        1. A sum is opened with the key that the ledger names for its round, and with no other.
-        2. No secret key leaves this object: callers get numbers and public contexts.
+        1. What was released for another sum, round, purpose or set, or by nobody on the roster, is not used.
+        2. No key leaves this object: callers get numbers and fingerprints.
     """
 
     def __init__(self, folder: HospitalFolder) -> None:
         self._folder = folder
-        self._read: dict[bytes | None, SecretContext] = {}
+        self._read: dict[bytes | None, ChannelKey] = {}
 
     @property
-    def public(self) -> PublicContext:
-        """The public half of the latest key, under which this hospital encrypts.
+    def fingerprint(self) -> bytes:
+        """32 bytes; names the latest channel key.
 
         Raises:
             EvidenceError: the hospital has taken no key.
             EncryptionError: the key's file is damaged.
         """
         held = self._folder.held_keys()
-        return self._key(held[-1].fingerprint if held else None).public
+        return self._key(held[-1].fingerprint if held else None).fingerprint
 
-    def open(self, closed: ClosedSum, plan: PackingPlan) -> NDArray[np.int64]:
-        """Decrypt a sum with the key of its round's epoch; see `SumOpener.open`."""
-        wanted = closed.opening.context_fingerprint
-        secret = self._key(wanted)
-        if secret.public.fingerprint != wanted:
+    def channel(self, fingerprint: bytes) -> ChannelKey:
+        """The channel key that the ledger names for a round, and no other.
+
+        Raises:
+            EvidenceError: the hospital never took the key of that epoch.
+            VerificationError: the file of that name holds another key.
+            EncryptionError: the key's file is damaged.
+        """
+        key = self._key(fingerprint)
+        if key.fingerprint != fingerprint:
             raise VerificationError(
-                f"The {closed.purpose.value} of round {closed.opening.round_index} are under key {wanted.hex()}; "
-                f"what {self._folder.keys} has by that name is {secret.public.fingerprint.hex()}.",
+                f"What {self._folder.keys} has as channel key {fingerprint.hex()} is {key.fingerprint.hex()}.",
                 "Restore that file from a backup, or take the key of that epoch from the dealer.",
             )
-        return decrypt(closed.chunks, plan, secret, len(closed.included))
+        return key
 
-    def _key(self, fingerprint: bytes | None) -> SecretContext:
+    def open(self, closed: ClosedSum, plan: PackingPlan) -> OpenedSum:
+        """Restore the key of a sum and decrypt the sum with it; see `SumOpener.open`."""
+        opening, membership = closed.opening, self._folder.membership()
+        channel = self.channel(opening.context_fingerprint)
+        place = (membership.chain_id, membership.contract, opening.round_index)
+        seed = round_seed(*place, opening.ledger_head, closed.purpose.name)
+        released, unusable = self._released(closed, channel, place)
+        chunks, summands = list(closed.chunks), len(closed.included)
+
+        def works(residues: Residues) -> bool:
+            key = RoundKey(residues)
+            try:
+                return opens(chunks, plan, key, seed, summands)
+            finally:
+                key.forget()
+
+        restored = restore_sum_key(released, opening.threshold, works)
+        key = RoundKey(restored.key)
+        restored.key[:] = 0
+        try:
+            sums = decrypt(chunks, plan, key, seed, summands)
+        finally:
+            key.forget()
+        places = [entry.index for entry in opening.roster]
+        wrong = {places[holder - 1] for holder in restored.wrong} | unusable
+        return OpenedSum(sums, tuple(sorted(wrong)))
+
+    def _released(
+        self, closed: ClosedSum, channel: ChannelKey, place: tuple[int, Address, int]
+    ) -> tuple[Mapping[int, Residues], set[int]]:
+        """What hospitals released for this sum, by holder from 1; and the places of those whose release is unusable.
+
+        A release that its hospital did not sign for this very sum is dropped, and counts against nobody: the server may
+        have made it up.
+        """
+        released, unusable = {}, set()
+        holders = {entry.address: (number, entry.index) for number, entry in enumerate(closed.opening.roster, 1)}
+        for sent in closed.releases:
+            said = sent.signed.release
+            terms = ReleaseTerms(
+                *place, said.hospital, closed.purpose, said.ledger_head, mask_of(closed.included), closed.root()
+            )
+            if said.hospital not in holders or not is_release(sent.signed, terms, sent.content):
+                continue
+            number, index = holders[said.hospital]
+            try:
+                released[number] = decrypt_release(sent.content, terms, channel, RING_DEGREE)
+            except EncryptionError:
+                unusable.add(index)
+        return released, unusable
+
+    def _key(self, fingerprint: bytes | None) -> ChannelKey:
         """The key that is filed under a fingerprint; for None the latest, which must be there."""
         if fingerprint not in self._read:
-            self._read[fingerprint] = SecretContext.from_bytes(self._folder.load_secret_key(fingerprint))
+            self._read[fingerprint] = ChannelKey.from_bytes(self._folder.load_channel_key(fingerprint))
         return self._read[fingerprint]
 
     def __repr__(self) -> str:
         return f"HeldKeys({self._folder.keys})"
+
+
+def mask_of(places: Sequence[int]) -> int:
+    """The ledger's mask of a set: bit i for place i on the roster."""
+    return sum(1 << place for place in places)

@@ -1,4 +1,7 @@
-"""Key exchange: how the consortium's key gets from the dealer to every hospital, sealed, over a public key board.
+"""Key exchange: how the consortium's channel key gets from the dealer to every hospital, over a public key board.
+
+Hospitals hide from the server, under the channel key, what they release to open a sum. It opens no update: whoever has
+it, and all that was released, opens sums. Whose updates a sum may hold, hospitals check before they release.
 
 1. Each hospital publishes a card: its X25519 key, signed with its Ethereum key.
 2. The dealer makes the key on its own disk, names the key on the ledger by its own transaction, and leaves a sealed and
@@ -24,10 +27,10 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.reader import LedgerReader
 from blockchain.ledger.records import KeyContext, RosterEntry
-from encryption import SecretContext
 from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HeldKey, HospitalFolder, Membership, roster_digest
 from fedward.folders.key_board import KeyBoard
+from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import Address
 
 _NOT_SET = bytes(32)
@@ -84,9 +87,9 @@ def deal_key(folder: HospitalFolder, ledger: Ledger, board: KeyBoard) -> HeldKey
             "Let the dealer make the key.",
         )
     others = [entry.address for entry in roster if entry.address != identity.address]
-    keys = sealing_keys(ledger, board, others)
+    keys = _keep_sealing_keys(folder, ledger, board, roster)
     secret = _make_key(folder, ledger, context)
-    held = HeldKey(context.epoch, secret.public.fingerprint)
+    held = HeldKey(context.epoch, secret.fingerprint)
     for recipient in others:
         terms = _terms(membership, held, identity.address, recipient)
         package = seal_key(secret.to_bytes(), terms, keys[recipient], identity)
@@ -117,6 +120,7 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
     roster, context = check_ledger(folder, membership, ledger)
     current = HeldKey(context.epoch, context.fingerprint)
     held = folder.held_keys()
+    _keep_sealing_keys(folder, ledger, board, roster)
     if current in held and current == held[-1]:
         return current
     if context.fingerprint == _NOT_SET:
@@ -135,13 +139,13 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
         )
     package = SealedKey.from_bytes(board.load_sealed_key(context.epoch, identity.address))
     expected = _terms(membership, current, context.dealer, identity.address)
-    secret = SecretContext.from_bytes(package.open(expected, identity.sealing_key))
-    if secret.public.fingerprint != context.fingerprint:
+    secret = ChannelKey.from_bytes(package.open(expected, identity.sealing_key))
+    if secret.fingerprint != context.fingerprint:
         raise VerificationError(
-            f"The dealer sealed key {secret.public.fingerprint.hex()}, the ledger names {context.fingerprint.hex()}.",
+            f"The dealer sealed key {secret.fingerprint.hex()}, the ledger names {context.fingerprint.hex()}.",
             "Do not use it; ask the dealer which key is the consortium's.",
         )
-    folder.save_secret_key(current, secret.to_bytes())
+    folder.save_channel_key(current, secret.to_bytes())
     return current
 
 
@@ -188,17 +192,26 @@ def sealing_keys(ledger: LedgerReader, board: KeyBoard, hospitals: Iterable[Addr
     return keys
 
 
-def _make_key(folder: HospitalFolder, ledger: Ledger, context: KeyContext) -> SecretContext:
+def _keep_sealing_keys(
+    folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, roster: tuple[RosterEntry, ...]
+) -> dict[Address, bytes]:
+    """Check every member's card, and keep the keys: in each round this hospital seals shares to them."""
+    keys = sealing_keys(ledger, board, [entry.address for entry in roster])
+    folder.save_sealing_keys(keys)
+    return keys
+
+
+def _make_key(folder: HospitalFolder, ledger: Ledger, context: KeyContext) -> ChannelKey:
     """The dealer's key of this epoch: on its disk first, then on the ledger, so that a crash between loses nothing."""
     mine = [key for key in folder.held_keys() if key.epoch == context.epoch]
     if context.fingerprint != _NOT_SET:
-        return SecretContext.from_bytes(folder.load_secret_key(context.fingerprint))
+        return ChannelKey.from_bytes(folder.load_channel_key(context.fingerprint))
     if mine:
-        secret = SecretContext.from_bytes(folder.load_secret_key(mine[-1].fingerprint))
+        secret = ChannelKey.from_bytes(folder.load_channel_key(mine[-1].fingerprint))
     else:
-        secret = SecretContext.generate()
-        folder.save_secret_key(HeldKey(context.epoch, secret.public.fingerprint), secret.to_bytes())
-    ledger.set_context(secret.public.fingerprint)
+        secret = ChannelKey.generate()
+        folder.save_channel_key(HeldKey(context.epoch, secret.fingerprint), secret.to_bytes())
+    ledger.set_context(secret.fingerprint)
     return secret
 
 

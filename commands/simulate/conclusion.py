@@ -97,8 +97,7 @@ def _finish_all(
 ) -> list[FinishedHospital]:
     """Finish the run at every hospital, in roster order, and compare their models."""
     finished = [
-        finish(folder.hospital(member.hospital), ledger, settings, folder.server.ciphertexts.load_aggregate)
-        for member in record.roster
+        finish(folder.hospital(member.hospital), ledger, settings, folder.server.load_sum) for member in record.roster
     ]
     if len({hospital.model_digest() for hospital in finished}) > 1:
         shown = ", ".join(
@@ -175,7 +174,7 @@ def _encryption(ledger: Ledger, record: RunRecord, settings: Settings) -> dict[s
     plan = round_plan(record.parameters, len(ledger.opening(ledger.latest_round()).roster), settings)
     # The largest: a hospital without budget abstains, and commits to a few bytes in place of an update.
     committed = max((event.update_bytes for event in ledger.events(UpdateCommitted)), default=0)
-    return dict(summarize_encryption(plan, committed))
+    return dict(summarize_encryption(plan, committed, ledger.latest_round()))
 
 
 def _ledger_facts(ledger: Ledger, settings: Settings) -> dict[str, Any]:

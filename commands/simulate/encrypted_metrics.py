@@ -15,6 +15,7 @@ from fedward.folders.round_log import validation_figures
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.settings import Settings
+from fedward.sharing.terms import Purpose
 
 Rounds = list[dict[str, Any]]
 
@@ -63,10 +64,12 @@ def _open(
     Raises:
         EvidenceError: no hospital has the key.
     """
+    releases = folder.server.round_keys.load_releases(index, Purpose.COUNTS)
     for member in record.roster:
         hospital = folder.hospital(member.hospital)
         try:
-            return open_validation_counts(hospital, counts, index, len(record.findings), ledger, settings)
+            findings = len(record.findings)
+            return open_validation_counts(hospital, counts, releases, index, findings, ledger, settings)
         except EvidenceError:
             continue
     raise EvidenceError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedward.ciphertexts.plan import MOST_FIELDS, PackingPlan, plan_layout
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EncryptionError
+from fedward.files import merkle_root, sha256
 from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram
 from fedward.types import Address
 
@@ -30,6 +31,10 @@ class EncryptedCounts:
 
     hospitals: tuple[Address, ...]
     chunks: tuple[bytes, ...]
+
+    def root(self) -> bytes:
+        """32 bytes; Merkle root of the ciphertexts' hashes."""
+        return merkle_root([sha256(chunk) for chunk in self.chunks])
 
 
 class RunningSum:

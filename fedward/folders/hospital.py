@@ -3,8 +3,8 @@
 Processes are shared or restarted, so that a hospital remembers only what is in this folder:
 
 hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
-keys/0001-<fingerprint>.ckks (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
-reports/round-0001.json  privacy.jsonl  checkpoints.jsonl
+keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
+reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  sealing-keys.json  round-keys/round-000001/
 .lock (held while a message is answered)
 """
 
@@ -17,21 +17,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import filelock
 import numpy as np
+from numpy.typing import NDArray
 
-from fedward.checked_json import read_json, to_json
+from fedward.checked_json import Length, read_json, to_json
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
+from fedward.folders.held_shares import HeldShares
 from fedward.folders.whereabouts import NodeAddress
 from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector
 
 PRIVATE = 0o600
 
+SealingKey = Annotated[bytes, Length(32)]
+
 _RESTORE = "Restore it from a backup, or join anew."
-_KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.ckks")
+_KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.key")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Membership:
 
 
 class HeldKey(NamedTuple):
-    """Names a CKKS secret key that a hospital has: key epoch, from 1, and context fingerprint, 32 bytes."""
+    """Names a channel key that a hospital has: key epoch, from 1, and fingerprint, 32 bytes."""
 
     epoch: int
     fingerprint: bytes
@@ -83,6 +88,26 @@ class Candidate:
     moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """A submission as it leaves a hospital.
+
+    Attributes:
+        signed: The commitment to it.
+        chunks: The update's ciphertexts.
+        sealed_shares: The round's keys in shares, sealed to each hospital, in roster order.
+        counts_key: The key for this round's encrypted validation counts, which stays; None where they are not
+            encrypted, or were encrypted already.
+        counts: The encrypted validation counts; None before they were encrypted.
+    """
+
+    signed: SignedCommitment
+    chunks: tuple[bytes, ...] = field(repr=False)
+    sealed_shares: tuple[bytes, ...] = field(repr=False)
+    counts_key: NDArray[np.uint64] | None = field(repr=False)
+    counts: tuple[bytes, ...] | None = field(repr=False)
+
+
 class HospitalFolder:
     """Reads and writes one hospital's folder; every file is whole or not there."""
 
@@ -93,6 +118,7 @@ class HospitalFolder:
         self.keys = path / "keys"
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"
+        self.round_keys = HeldShares(path / "round-keys")
 
     @classmethod
     def create(cls, path: Path) -> "HospitalFolder":
@@ -143,18 +169,18 @@ class HospitalFolder:
         """
         return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE).url
 
-    def save_secret_key(self, key: HeldKey, content: bytes) -> None:
-        """Keep the consortium's CKKS secret key of an epoch; older keys stay, to open the sums of earlier rounds."""
+    def save_channel_key(self, key: HeldKey, content: bytes) -> None:
+        """Keep the consortium's channel key of an epoch; older keys stay, to open the sums of earlier rounds."""
         make_folder(self.keys)
         write_atomic(self._key_file(key), content, PRIVATE)
 
     def held_keys(self) -> tuple[HeldKey, ...]:
-        """Which CKKS secret keys are here, oldest epoch first."""
-        found = (_KEY_NAME.fullmatch(path.name) for path in self.keys.glob("*.ckks"))
+        """Which channel keys are here, oldest epoch first."""
+        found = (_KEY_NAME.fullmatch(path.name) for path in self.keys.glob("*.key"))
         return tuple(sorted(HeldKey(int(name[1]), bytes.fromhex(name[2])) for name in found if name))
 
-    def load_secret_key(self, fingerprint: bytes | None = None) -> bytes:
-        """A CKKS secret key, serialized; the caller parses it.
+    def load_channel_key(self, fingerprint: bytes | None = None) -> bytes:
+        """A channel key, serialized; the caller parses it.
 
         Args:
             fingerprint: 32 bytes; which. None: the one of the latest epoch.
@@ -166,7 +192,7 @@ class HospitalFolder:
         if not held:
             which = f"key {fingerprint.hex()}" if fingerprint else "key"
             raise EvidenceError(
-                f"There is no secret {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
+                f"There is no channel {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
             )
         path = self._key_file(held[-1])
         try:
@@ -174,8 +200,22 @@ class HospitalFolder:
         except OSError as error:
             raise _damaged(path, error) from error
 
+    def save_sealing_keys(self, keys: Mapping[Address, bytes]) -> None:
+        """Keep the X25519 public keys (32 bytes) of all hospitals, as their signed cards have them."""
+        content = {address: key.hex() for address, key in keys.items()}
+        write_atomic(self.path / "sealing-keys.json", json.dumps(content, indent=2).encode())
+
+    def sealing_keys(self) -> dict[Address, bytes]:
+        """The X25519 public keys that shares are sealed to, by hospital.
+
+        Raises:
+            EvidenceError: the file is missing or damaged.
+        """
+        what = "The list of the hospitals' sealing keys"
+        return read_json(dict[Address, SealingKey], self.path / "sealing-keys.json", what, _RESTORE)
+
     def _key_file(self, key: HeldKey) -> Path:
-        return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.ckks"
+        return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.key"
 
     def save_model(self, model: GlobalModel) -> None:
         """Replace the model in force."""
@@ -216,24 +256,39 @@ class HospitalFolder:
         weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
         return Candidate(int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), weights, moments)
 
-    def save_submission(self, signed: SignedCommitment, chunks: Sequence[bytes]) -> None:
+    def save_submission(self, kept: Outgoing) -> None:
         """Keep what is about to leave, so that a retry resends the same bytes; older rounds' are removed."""
         outbox = self.path / "outbox"
-        folder = outbox / _round_name(signed.commitment.round_index)
+        folder = outbox / _round_name(kept.signed.commitment.round_index)
         shutil.rmtree(outbox, ignore_errors=True)
-        make_folder(folder)
-        for index, chunk in enumerate(chunks):
-            write_atomic(folder / f"{index:06d}", chunk, PRIVATE)
+        for name, parts in (("chunks", kept.chunks), ("shares", kept.sealed_shares)):
+            make_folder(folder / name)
+            for index, part in enumerate(parts):
+                write_atomic(folder / name / f"{index:06d}", part, PRIVATE)
+        if kept.counts_key is not None:
+            write_atomic(folder / "counts.key", kept.counts_key.astype("<u8").tobytes(), PRIVATE)
         # Written last: a folder without it is a submission that never left.
-        write_atomic(folder / "commitment.json", json.dumps(to_json(signed), indent=2).encode())
+        write_atomic(folder / "commitment.json", json.dumps(to_json(kept.signed), indent=2).encode())
 
-    def load_submission(self, round_index: int) -> tuple[SignedCommitment, list[bytes]] | None:
+    def load_submission(self, round_index: int) -> Outgoing | None:
         """What was sent, or about to be sent, in this round; None when nothing was."""
         folder = self.path / "outbox" / _round_name(round_index)
         if not (folder / "commitment.json").exists():
             return None
         signed = read_json(SignedCommitment, folder / "commitment.json", "The commitment", _RESTORE)
-        return signed, [path.read_bytes() for path in sorted(folder.glob("[0-9]*"))]
+        chunks, shares = (
+            tuple(path.read_bytes() for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
+        )
+        key = np.frombuffer(_load_or_none(folder / "counts.key") or b"", "<u8")
+        counts = _load_or_none(folder / "counts")
+        split = None if counts is None else tuple(_split(counts, CHUNK_BYTES))
+        return Outgoing(signed, chunks, shares, key if key.size else None, split)
+
+    def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:
+        """Keep a round's encrypted validation counts, and remove their key: it must never encrypt anything else."""
+        folder = self.path / "outbox" / _round_name(round_index)
+        write_atomic(folder / "counts", b"".join(chunks), PRIVATE)
+        (folder / "counts.key").unlink(missing_ok=True)
 
     def save_report(self, round_index: int, content: bytes) -> None:
         """Keep the detector reports that this hospital's vote rests on."""
@@ -306,6 +361,14 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # RuntimeError: a damaged header may claim encryption or an unknown compression.
         raise _damaged(path, error) from error
+
+
+def _load_or_none(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _split(content: bytes, size: int) -> list[bytes]:
+    return [content[start : start + size] for start in range(0, len(content), size)]
 
 
 def _damaged(path: Path, error: Exception) -> EvidenceError:

@@ -1,5 +1,6 @@
 """The server's log of a round: progress events as they happen, and one line of metrics at the end."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +8,7 @@ from fedward.errors import FedwardError, error_of
 from fedward.figures.evaluation import ScoreHistogram, single_threshold
 from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
-from fedward.messages.replies import Failure
+from fedward.messages.replies import Failure, Malformed
 from fedward.messages.submissions import Submission
 from fedward.timing import Stopwatch
 from fedward.types import ABSTAINED, Address, Rejection
@@ -18,7 +19,8 @@ class RoundLog:
 
     Attributes:
         clock: Seconds by stage, of the server and summed over the hospitals.
-        rejections: Updates and votes that were set aside, with their reasons.
+        rejections: Updates, votes, dealings and releases that were set aside, with their reasons.
+        wrong_releases: By place on the roster: how many hospitals found its release wrong.
     """
 
     def __init__(self, folder: ServerFolder, round_index: int) -> None:
@@ -35,6 +37,7 @@ class RoundLog:
         self._verdicts: dict[Address, bool] = {}
         self._failures: list[Failure] = []
         self._histogram: ScoreHistogram | None = None
+        self.wrong_releases: Counter[int] = Counter()
         self._tell("opened")
 
     def submitted(self, hospital: Address, submission: Submission) -> None:
@@ -72,10 +75,21 @@ class RoundLog:
         vote = ballot.signed.vote
         self._verdicts[vote.hospital] = vote.accept
         self.clock.add(ballot.seconds)
+        self.wrong_releases.update(ballot.wrong_releases)
         if ballot.histogram:
             counts = ballot.histogram.capped(self._members[vote.hospital].weight)
             self._histogram = counts if self._histogram is None else self._histogram + counts
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
+
+    @property
+    def ballots(self) -> int:
+        """How many votes are on the ledger so far."""
+        return len(self._verdicts)
+
+    def unanswered(self, hospital: Address | None, what: str, reply: object) -> None:
+        """A hospital was asked about something, and gave no usable answer; the round may go on without it."""
+        reason = str(reply) if isinstance(reply, Failure | Malformed) else "Its answer is not signed for this round."
+        self._tell("unanswered", hospital=self._name(hospital) if hospital else None, what=what, reason=reason)
 
     def encrypted_counts(self, hospitals: int) -> None:
         """Note how many hospitals' validation counts are in the encrypted sum that was kept; 0 where none was kept."""

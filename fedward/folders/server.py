@@ -1,6 +1,7 @@
 """The server's folder on its own disk: the study's description, ciphertexts, key board, metrics, and progress.
 
 run.json  identity/  transactions/  ciphertexts/  counts/  metrics.jsonl  progress.jsonl
+shares/  dealings/  releases/ (`fedward.folders.round_keys`)
 keys/ (the key board, which the server keeps: signed sealing keys and sealed keys, nothing secret)
 
 counts/ has the sums of encrypted validation counts, by round, where metrics.encrypted is set.
@@ -18,8 +19,10 @@ from fedward.errors import EvidenceError
 from fedward.files import append_line, make_folder, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.key_board import KeyBoardFolder
+from fedward.folders.round_keys import RoundKeyRecords, ShareFolder
+from fedward.sharing.terms import Purpose
 from fedward.timing import utc_now
-from fedward.types import Address, Member
+from fedward.types import Address, Member, SentSum
 
 MAX_COUNTS_BYTES = 1024**3
 
@@ -73,6 +76,8 @@ class ServerFolder:
         self.transactions = path / "transactions"
         self.ciphertexts = CiphertextFolder(path / "ciphertexts")
         self.counts = path / "counts"
+        self.shares = ShareFolder(path / "shares")
+        self.round_keys = RoundKeyRecords(path)
         self.keys = KeyBoardFolder(path / "keys")
         self.metrics = path / "metrics.jsonl"
         self.progress = path / "progress.jsonl"
@@ -88,6 +93,15 @@ class ServerFolder:
             EvidenceError: it is missing or damaged.
         """
         return read_json(RunRecord, self.path / "run.json", "The run's record", "Name the folder of a run.")
+
+    def load_sum(self, round_index: int) -> SentSum:
+        """A round's aggregate, with what hospitals released to open it.
+
+        Raises:
+            EvidenceError: a part of it is missing or damaged.
+        """
+        releases = self.round_keys.load_releases(round_index, Purpose.UPDATES)
+        return SentSum(self.ciphertexts.load_aggregate(round_index), releases)
 
     def save_counts(self, round_index: int, counts: EncryptedCounts) -> None:
         """Keep a round's sum of encrypted validation counts, whole or not at all: a line of JSON, then ciphertexts."""

@@ -3,6 +3,8 @@
 A ballot that cannot be read becomes a `Malformed`, never an error.
 """
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, Re
 from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import EncryptionError, VerificationError
 from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.files import merkle_root, sha256
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.wire import chunks_to_record, read_chunks, sized
@@ -18,6 +21,7 @@ from fedward.types import Address, SignedVote, Vote
 
 MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 ENCRYPTED_COUNTS = "encrypted-counts"
+NO_COUNTS = bytes(32)  # what a vote signs where no counts come with it
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,33 @@ class Ballot:
         histogram: Its validation counts in the clear; None with `metrics.encrypted`.
         seconds: Wall seconds by stage.
         encrypted: The ciphertexts of those counts; none where they are in the clear.
+        wrong_releases: Places on the roster of hospitals whose part of the sum's key did not fit.
     """
 
     signed: SignedVote
     histogram: ScoreHistogram | None
     seconds: dict[str, float]
     encrypted: tuple[bytes, ...] = ()
+    wrong_releases: tuple[int, ...] = ()
+
+    def counts_hash(self) -> bytes:
+        """32 bytes; what the vote signs of the validation counts."""
+        return counts_hash(self.histogram, self.encrypted)
+
+
+def counts_hash(histogram: ScoreHistogram | None, encrypted: Sequence[bytes]) -> bytes:
+    """What a vote signs of the validation counts that come with it.
+
+    Returns:
+        32 bytes: the Merkle root of the ciphertexts; of counts in the clear, the SHA-256 of their canonical bytes;
+        zeros where there are neither.
+    """
+    if encrypted:
+        return merkle_root([sha256(chunk) for chunk in encrypted])
+    if histogram is None:
+        return NO_COUNTS
+    numbers = np.concatenate([histogram.positives.reshape(-1), histogram.negatives.reshape(-1), [histogram.n]])
+    return sha256(numbers.astype("<i8").tobytes() + struct.pack("<d", histogram.loss_sum))
 
 
 def ballot_to_records(ballot: Ballot) -> RecordDict:
@@ -52,6 +77,7 @@ def ballot_to_records(ballot: Ballot) -> RecordDict:
         "signature": ballot.signed.signature,
     }
     content = RecordDict({"vote": ConfigRecord(values), "seconds": MetricRecord({**ballot.seconds})})
+    content["releases"] = ConfigRecord({"wrong": list(ballot.wrong_releases)})
     if ballot.histogram is None:
         content[ENCRYPTED_COUNTS] = chunks_to_record(ballot.encrypted)
     else:
@@ -92,14 +118,15 @@ def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) ->
         evidence_hash=values.content("evidence-hash", 32),
     )
     signed, seconds = SignedVote(vote, values.content("signature", 65)), Fields(records, "seconds").stage_seconds()
+    wrong = Fields(records, "releases").wholes("wrong")
     if chunk_count is None:
-        return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds)
+        return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds, (), wrong)
     if "counts" in records:
         raise malformed("has score counts in the clear, where metrics.encrypted is set")
-    chunks = sized(read_chunks(records, ENCRYPTED_COUNTS), chunk_count)
-    for chunk in chunks:
+    chunks = read_chunks(records, ENCRYPTED_COUNTS)
+    for chunk in sized(chunks, chunk_count) if chunks else ():  # who has dealt no key for them sends none
         check_ciphertext(chunk)
-    return Ballot(signed, None, seconds, chunks)
+    return Ballot(signed, None, seconds, chunks, wrong)
 
 
 def _counts_record(histogram: ScoreHistogram) -> ConfigRecord:

@@ -1,7 +1,7 @@
 """Send messages over Flower and fetch the replies one at a time, so that memory holds a single update."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from flwr.app import Message
@@ -17,7 +17,7 @@ _LOOK_S = 1.0  # between two looks for further nodes
 
 def exchange(
     grid: Grid,
-    messages: Sequence[Message],
+    messages: Iterable[Message],
     poll_interval_s: float,
     timeout_s: float,
     read: Callable[[Message], Reply],

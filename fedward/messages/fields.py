@@ -84,6 +84,20 @@ class Fields:
             raise malformed(f"has no {size} bytes in {self._name}.{key}")
         return value
 
+    def content_up_to(self, key: str, most: int) -> bytes:
+        """Bytes, at most so many."""
+        value = self._get(key, (bytes,))
+        if not isinstance(value, bytes) or len(value) > most:
+            raise malformed(f"has more than {most} bytes in {self._name}.{key}")
+        return value
+
+    def contents(self, key: str) -> tuple[bytes, ...]:
+        """A list of bytes."""
+        values = self._get(key, (list,))
+        if not isinstance(values, list) or any(type(value) is not bytes for value in values):
+            raise malformed(f"has no list of bytes in {self._name}.{key}")
+        return tuple(values)
+
     def stage_seconds(self) -> dict[str, float]:
         """Seconds by stage; there are no other keys."""
         if not set(self._values) <= set(STAGES):

@@ -61,6 +61,7 @@ class Nodes:
 
     def bind(self, node: NodeId, hospital: Address) -> None:
         """Remember that a node is this hospital's: it has sent what the ledger took as signed by this hospital."""
+        self._hospitals.pop(node, None)  # so that the latest comes last
         self._hospitals[node] = hospital
         self._heard.add(hospital)
 
@@ -71,3 +72,9 @@ class Nodes:
     def hospital(self, node: NodeId) -> Address | None:
         """Which hospital a node has shown itself to be; None before it has."""
         return self._hospitals.get(node)
+
+    def known(self) -> dict[NodeId, Address]:
+        """The connected nodes that have shown which hospital they are; where two are one hospital's, the later one."""
+        connected = set(self._grid.get_node_ids())
+        latest = {hospital: node for node, hospital in self._hospitals.items() if node in connected}
+        return {node: hospital for hospital, node in latest.items()}

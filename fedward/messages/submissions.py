@@ -29,10 +29,19 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class Submission:
-    """A hospital's reply to the opening of a round: its signed commitment and its update's ciphertexts."""
+    """A hospital's reply to the opening of a round.
+
+    Attributes:
+        signed: Its commitment.
+        chunks: Its update's ciphertexts.
+        sealed_shares: Its keys of this round in shares, sealed to each hospital, in roster order.
+        report: What it tells of its training.
+        seconds: Wall seconds by stage.
+    """
 
     signed: SignedCommitment
     chunks: tuple[bytes, ...]
+    sealed_shares: tuple[bytes, ...]
     report: TrainingReport | None
     seconds: dict[str, float]
 
@@ -56,6 +65,7 @@ def submission_to_records(submission: Submission) -> RecordDict:
         {
             "commitment": _commitment_record(submission.signed),
             "chunks": chunks_to_record(submission.chunks),
+            "shares": chunks_to_record(submission.sealed_shares),
             "report": _report_record(submission.report),
             "seconds": MetricRecord({**submission.seconds}),
         }
@@ -94,12 +104,15 @@ def abstention_reply(request: Message, error: FedwardError, signed: SignedCommit
     return reply
 
 
-def read_reply(message: Message, chunk_count: int) -> Submission | Abstention | Missing | Failure | Malformed:
+def read_reply(
+    message: Message, chunk_count: int, share_count: int, share_bytes: int
+) -> Submission | Abstention | Missing | Failure | Malformed:
     """What a hospital replied to the opening of a round.
 
     Args:
         message: The reply.
         chunk_count: How many ciphertexts an update of this round consists of.
+        share_count, share_bytes: How many sealed shares belong to it, and how long each is.
 
     Returns:
         `Malformed` where a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a reply,
@@ -109,7 +122,7 @@ def read_reply(message: Message, chunk_count: int) -> Submission | Abstention | 
         absence = read_absence(message)
         if isinstance(absence, Failure):
             return _with_abstention(absence, message)
-        return absence or _read_submission(message.content, chunk_count)
+        return absence or _read_submission(message.content, chunk_count, share_count, share_bytes)
     except VerificationError as error:
         return Malformed(str(error))
 
@@ -124,11 +137,12 @@ def _with_abstention(failure: Failure, message: Message) -> Abstention | Failure
         return failure
 
 
-def _read_submission(records: RecordDict, chunk_count: int) -> Submission:
+def _read_submission(records: RecordDict, chunk_count: int, share_count: int, share_bytes: int) -> Submission:
     told = Fields(records, "report")
     return Submission(
         signed=_read_commitment(records),
         chunks=sized(read_chunks(records, "chunks"), chunk_count),
+        sealed_shares=sized(read_chunks(records, "shares"), share_count, share_bytes, "sealed share"),
         report=_training_report(told) if told else None,
         seconds=Fields(records, "seconds").stage_seconds(),
     )

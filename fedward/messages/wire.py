@@ -11,6 +11,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.messages.fields import Fields, malformed
+from fedward.messages.key_sharing import MOST_MEMBERS, parse_signed, signed_bytes
+from fedward.types import SentRelease, SentSum, SignedRelease
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
 
@@ -37,25 +39,28 @@ def read_chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
     return record_to_chunks(record)
 
 
-def sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
-    """The chunks, checked to be `count`, each of a ciphertext's length; else raises VerificationError."""
+def sized(
+    chunks: tuple[bytes, ...], count: int, length: int = CHUNK_BYTES, what: str = "ciphertext"
+) -> tuple[bytes, ...]:
+    """The chunks, checked to be `count`, each of the length that it must have; else raises VerificationError."""
     if len(chunks) != count:
-        raise malformed(f"has {len(chunks)} ciphertexts where {count} are expected")
-    if any(len(chunk) != CHUNK_BYTES for chunk in chunks):
-        raise malformed(f"has a ciphertext of other than {CHUNK_BYTES} bytes")
+        raise malformed(f"has {len(chunks)} {what}s where {count} are expected")
+    if any(len(chunk) != length for chunk in chunks):
+        raise malformed(f"has a {what} of other than {length} bytes")
     return chunks
 
 
-Aggregates = dict[int, tuple[bytes, ...]]  # by round, as the server hands them out; to be checked against the ledger
-AGGREGATE = "aggregate-"
+Aggregates = dict[int, SentSum]  # by round, as the server hands them out; to be checked against the ledger
+AGGREGATE, RELEASES = "aggregate-", "releases-"
 _AGGREGATE_NAME = re.compile(rf"{AGGREGATE}([0-9]{{1,9}})")
 
 
 def round_records(round_index: int, aggregates: Aggregates) -> RecordDict:
     """What the server sends: a round, and the aggregates that the receiver needs for it."""
     content = RecordDict({"round": ConfigRecord({"index": round_index})})
-    for index, chunks in aggregates.items():
-        content[f"{AGGREGATE}{index}"] = chunks_to_record(chunks)
+    for index, total in aggregates.items():
+        content[f"{AGGREGATE}{index}"] = chunks_to_record(total.chunks)
+        content[f"{RELEASES}{index}"] = _releases_record(total.releases)
     return content
 
 
@@ -69,7 +74,7 @@ def read_round(message: Message) -> int:
 
 
 def read_aggregates(message: Message) -> Aggregates:
-    """The aggregates that came with a message.
+    """The aggregates that came with a message, with their releases.
 
     Raises:
         VerificationError: one of them has no proper name.
@@ -79,5 +84,29 @@ def read_aggregates(message: Message) -> Aggregates:
         named = _AGGREGATE_NAME.fullmatch(name)
         if not named:
             raise malformed(f"has an unknown record {name!r}")
-        aggregates[int(named[1])] = read_chunks(message.content, name)
+        index = int(named[1])
+        aggregates[index] = SentSum(read_chunks(message.content, name), _read_releases(message, index))
     return aggregates
+
+
+def _releases_record(releases: Iterable[SentRelease]) -> ConfigRecord:
+    """What hospitals released for a sum, in a record."""
+    sent = tuple(releases)
+    return ConfigRecord(
+        {
+            "signed": [signed_bytes(release.signed) for release in sent],
+            "content": [release.content for release in sent],
+        }
+    )
+
+
+def _read_releases(message: Message, index: int) -> tuple[SentRelease, ...]:
+    """The releases that came with an aggregate; whoever opens it checks their signatures."""
+    values = Fields(message.content, f"{RELEASES}{index}")
+    signed, contents = values.contents("signed"), values.contents("content")
+    if len(signed) != len(contents) or len(signed) > MOST_MEMBERS:
+        raise malformed("has releases that do not belong together")
+    return tuple(
+        SentRelease(parse_signed(SignedRelease, each, "release"), content)
+        for each, content in zip(signed, contents, strict=True)
+    )

@@ -32,9 +32,7 @@ COMMITMENTS = st.builds(
 )
 SIGNATURES = st.binary(min_size=65, max_size=65)
 # Ciphertexts have one length; what is in them does not matter here.
-CHUNKS = st.lists(
-    st.binary(min_size=8, max_size=8).map(lambda head: head + bytes(CHUNK_BYTES - 8)), max_size=3
-)
+CHUNKS = st.lists(st.binary(min_size=8, max_size=8).map(lambda head: head + bytes(CHUNK_BYTES - 8)), max_size=3)
 SUBMISSIONS = st.builds(
     submissions.Submission,
     st.builds(SignedCommitment, COMMITMENTS, SIGNATURES),

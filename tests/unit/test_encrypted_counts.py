@@ -167,7 +167,7 @@ def test_a_kept_sum_is_whole_or_not_there(tmp_path: Path) -> None:
     run = SimulationFolder.create(tmp_path / "run")
     assert run.server.load_counts(1) is None
     chunks = tuple(bytes([10, number]) * (CHUNK_BYTES // 2) + b"x" for number in range(3))
-    chunks = tuple(chunk[: CHUNK_BYTES] for chunk in chunks)
+    chunks = tuple(chunk[:CHUNK_BYTES] for chunk in chunks)
     counts = EncryptedCounts((Address("0xa"), Address("0xb")), chunks)
     run.server.save_counts(1, counts)
     assert run.server.load_counts(1) == counts

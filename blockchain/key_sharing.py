@@ -1,0 +1,247 @@
+"""A hospital's part in a round's shared keys: it deals its own, answers about others', and releases its part of a sum's.
+
+No hospital ever has another's key. It has one share of each, and gives only the sum of its shares of those hospitals
+whose updates the ledger says were added: once in a round, for one set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blockchain.consortium.held_keys import HeldKeys, mask_of
+from blockchain.identity import Identity
+from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted, VoteCast
+from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundOpening, RoundRecord
+from blockchain.signing.answers import sign_answers
+from blockchain.signing.releases import sign_release
+from encryption import RoundKey
+from fedward.ciphertexts.serialized import RING_DEGREE
+from fedward.errors import EvidenceError, VerificationError
+from fedward.files import sha256
+from fedward.folders.hospital import HospitalFolder, Outgoing
+from fedward.messages.ballots import NO_COUNTS
+from fedward.messages.key_sharing import DealtShares, ReleaseRequest
+from fedward.settings import Settings
+from fedward.sharing.answer_sheets import AnswerSheet, state
+from fedward.sharing.dealing import Answers as Numbers
+from fedward.sharing.dealing import Complaint, answer, challenges, deal_key
+from fedward.sharing.modular import Residues, add
+from fedward.sharing.sealed_releases import encrypt_release
+from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, shares_root
+from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, purposes
+from fedward.types import Address, Answers, EncryptedUpdate, SentAnswers, SentRelease, SignedCommitment
+
+_REFUSE = "Release nothing; compare this hospital's checkpoints with the others'."
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """Fresh keys of one hospital for one round, and their shares.
+
+    Attributes:
+        keys: By what they encrypt.
+        shares: uint64, shape (hospitals, width): all shares in the clear; they never leave the hospital so.
+        sealed: Each hospital's, sealed to it, in roster order.
+    """
+
+    keys: Mapping[Purpose, RoundKey] = field(repr=False)
+    shares: Residues = field(repr=False)
+    sealed: tuple[bytes, ...] = field(repr=False)
+
+    def root(self) -> bytes:
+        """32 bytes; what the commitment signs of the shares."""
+        return shares_root([sha256(share) for share in self.sealed])
+
+
+def deal_keys(
+    folder: HospitalFolder, ledger: Ledger, opening: RoundOpening, identity: Identity, encrypted_counts: bool
+) -> Dealing:
+    """Draw this hospital's keys of a round and deal them to all hospitals on the round's roster.
+
+    Raises:
+        EvidenceError: the folder's list of sealing keys is missing, or lacks a hospital on the roster.
+    """
+    known = folder.sealing_keys()
+    unknown = [entry.address for entry in opening.roster if entry.address not in known]
+    if unknown:
+        raise EvidenceError(
+            f"There is no checked sealing key of {unknown[0]} here.",
+            "Take the key of this epoch, with all cards, first.",
+        )
+    keys = {purpose: RoundKey.generate() for purpose in purposes(encrypted_counts)}
+    joined = np.concatenate([key.residues() for key in keys.values()])
+    shares = deal_key(joined, opening.threshold, len(opening.roster))
+    joined[:] = 0
+    terms = [_share_terms(ledger, opening, identity.address, entry.address) for entry in opening.roster]
+    sealed = seal_shares(shares, [known[entry.address] for entry in opening.roster], terms)
+    return Dealing(keys, shares, sealed)
+
+
+def keep(folder: HospitalFolder, signed: SignedCommitment, encrypted: EncryptedUpdate, dealing: Dealing) -> None:
+    """Keep what is about to leave, and what of the keys is needed later; the update's key is not kept."""
+    round_index = signed.commitment.round_index
+    folder.round_keys.forget_before(round_index)
+    folder.round_keys.keep_dealt(round_index, dealing.shares)
+    counts = dealing.keys.get(Purpose.COUNTS)
+    folder.save_submission(
+        Outgoing(signed, encrypted.chunks, dealing.sealed, counts.residues() if counts else None, None)
+    )
+
+
+def answer_dealings(
+    folder: HospitalFolder,
+    ledger: Ledger,
+    opening: RoundOpening,
+    identity: Identity,
+    dealt: DealtShares,
+    width: int,
+) -> SentAnswers:
+    """Open the shares that others dealt, keep them, and answer about them; asked again, the same answers.
+
+    Args:
+        folder, ledger, opening, identity: The hospital's own, and the round.
+        dealt: What the server passed on.
+        width: How many residues a share of this round has.
+
+    Raises:
+        VerificationError: a list of hashes is not the one that its dealer committed to, the head that gives the
+            challenge is from before a dealer's commitment, or this hospital has answered for another challenge.
+        EvidenceError: a file of the folder is damaged.
+    """
+    index = opening.round_index
+    earlier = folder.round_keys.answers(index)
+    if earlier:
+        if earlier.signed.answers.ledger_head != dealt.ledger_head:
+            raise VerificationError(f"Round {index}'s dealings were answered already, for another challenge.", _REFUSE)
+        return earlier
+    _check_dealings(ledger, opening, dealt)
+    points = challenges(_transcript(ledger, opening, dealt.ledger_head))
+    own = next(position for position, entry in enumerate(opening.roster) if entry.address == identity.address)
+    dealers = {entry.index: (number, entry.address) for number, entry in enumerate(opening.roster, 1)}
+    said: dict[int, Numbers | Complaint] = {}
+    opened: dict[int, Residues] = {}
+    for share in dealt.shares:
+        number, dealer = dealers[share.dealer]
+        terms = _share_terms(ledger, opening, dealer, identity.address)
+        if sha256(share.sealed) != share.hashes[own]:
+            raise VerificationError(f"The share of {dealer} is not the one that it committed to.", _REFUSE)
+        try:
+            opened[share.dealer] = open_share(share.sealed, terms, identity.sealing_key, width)
+            said[number] = answer(opened[share.dealer], points)
+        except UnfitShareError as unfit:
+            said[number] = unfit.complaint
+    shares = folder.round_keys.dealt(index)
+    content = AnswerSheet(said, state(shares, points) if shares is not None else ()).to_bytes()
+    place = (ledger.chain_id, ledger.contract, index, identity.address)
+    sent = SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
+    folder.round_keys.keep_shares(index, opened)
+    folder.round_keys.keep_answers(index, sent)
+    folder.round_keys.forget_dealt(index)
+    return sent
+
+
+def release_sum(
+    folder: HospitalFolder,
+    ledger: Ledger,
+    opening: RoundOpening,
+    record: RoundRecord,
+    identity: Identity,
+    request: ReleaseRequest,
+    settings: Settings,
+) -> SentRelease:
+    """Release this hospital's part of the key of a sum that the ledger has fixed: once; asked again, the same bytes.
+
+    Raises:
+        VerificationError: the set is not the one on the ledger, too small, or another than this hospital has released
+            for before.
+        EvidenceError: this hospital lacks a share of an included hospital, or its channel key.
+    """
+    index, purpose = opening.round_index, Purpose(request.purpose)
+    included, sum_hash = _fixed_set(ledger, record, request, purpose)
+    if len(included) < settings.ledger.min_included:
+        raise VerificationError(
+            f"The {purpose.label} of round {index} are of {len(included)} hospitals, fewer than ledger.min-included "
+            f"{settings.ledger.min_included}.",
+            "Release nothing: their sum would show single hospitals'.",
+        )
+    closed = next(event for event in ledger.events(SubmissionsClosed, index))
+    terms = ReleaseTerms(
+        ledger.chain_id,
+        ledger.contract,
+        index,
+        identity.address,
+        purpose,
+        closed.ledger_head,
+        mask_of(included),
+        sum_hash,
+    )
+    earlier = folder.round_keys.release(terms)
+    if earlier:
+        return earlier
+    shares = folder.round_keys.shares(index)
+    missing = [place for place in included if place not in shares]
+    if missing:
+        raise EvidenceError(
+            f"This hospital has no share of place {missing[0]}'s keys of round {index}.",
+            "It cannot help to open this round's sum; others can.",
+        )
+    start = RING_DEGREE * purposes(settings.metrics.encrypted).index(purpose)
+    total = np.zeros(RING_DEGREE, np.uint64)
+    for place in included:
+        total = add(total, shares[place][start : start + RING_DEGREE])
+    content = encrypt_release(total, terms, HeldKeys(folder).channel(opening.context_fingerprint))
+    return folder.round_keys.keep_release(terms, SentRelease(sign_release(terms, content, identity), content))
+
+
+def _fixed_set(
+    ledger: Ledger, record: RoundRecord, request: ReleaseRequest, purpose: Purpose
+) -> tuple[tuple[int, ...], bytes]:
+    """The set and the sum's hash: of updates, as the ledger has them; of counts, checked against the votes."""
+    if purpose is Purpose.UPDATES:
+        return record.included, record.aggregate_hash
+    opening = ledger.opening(record.round_index)
+    places = {entry.address: entry.index for entry in opening.roster}
+    voted = {
+        places[event.hospital]
+        for event in ledger.events(VoteCast, record.round_index)
+        if event.counts_hash != NO_COUNTS
+    }
+    if not set(request.included) <= voted & set(record.included) or list(request.included) != sorted(
+        set(request.included)
+    ):
+        raise VerificationError(
+            f"The counts of round {record.round_index} are said to be of hospitals whose votes name none.", _REFUSE
+        )
+    return request.included, request.sum_hash
+
+
+def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -> None:
+    """Check what the server says of the dealings against the commitments on the ledger."""
+    committed = list(ledger.events(UpdateCommitted, opening.round_index))
+    heads = [event.ledger_head for event in committed]
+    if dealt.ledger_head not in heads:
+        raise VerificationError(f"The challenge of round {opening.round_index} is not from its ledger.", _REFUSE)
+    before = committed[: heads.index(dealt.ledger_head) + 1]
+    roots = {event.hospital: event.shares_root for event in before}
+    dealers = {entry.index: entry.address for entry in opening.roster}
+    for share in dealt.shares:
+        dealer = dealers.get(share.dealer)
+        whole = len(share.hashes) == len(opening.roster)
+        if dealer is None or not whole or roots.get(dealer) != shares_root(share.hashes):
+            raise VerificationError(
+                f"The shares of {dealer or share.dealer} in round {opening.round_index} are not those that the ledger "
+                "has a commitment to, from before the challenge.",
+                _REFUSE,
+            )
+
+
+def _transcript(ledger: Ledger, opening: RoundOpening, head: bytes) -> bytes:
+    """What the challenge is drawn from: the ledger, the round, and where the ledger then stood."""
+    place = ledger.chain_id.to_bytes(32, "big") + bytes.fromhex(ledger.contract.removeprefix("0x"))
+    return place + opening.round_index.to_bytes(8, "big") + opening.ledger_head + head
+
+
+def _share_terms(ledger: Ledger, opening: RoundOpening, dealer: Address, recipient: Address) -> ShareTerms:
+    return ShareTerms(ledger.chain_id, ledger.contract, opening.round_index, opening.ledger_head, dealer, recipient)

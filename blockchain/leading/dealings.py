@@ -1,0 +1,113 @@
+"""Test in public that the shares that each hospital dealt in a round fit together, before its update is added.
+
+The server passes the sealed shares on. Each holder answers, signed, with a few numbers that depend on its shares and on
+a challenge from the ledger (`fedward.sharing.dealing`). From these answers anybody can repeat the judgment.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from flwr.app import Message
+
+from blockchain.leading.server_state import Server
+from blockchain.ledger.events import UpdateCommitted
+from blockchain.ledger.records import RoundOpening, RosterEntry
+from blockchain.signing.answers import recover_answers_signer
+from fedward.errors import EncryptionError, VerificationError
+from fedward.files import sha256
+from fedward.folders.round_log import RoundLog
+from fedward.folders.round_keys import Dealings
+from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
+from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
+from fedward.sharing.judging import Judgment, judge_dealings
+from fedward.types import NodeId, Rejection, SentAnswers, VerifiedUpdate
+
+WRONG_DEALING, WRONG_ANSWERS = "WrongDealing", "WrongAnswers"
+
+
+def fitting_dealings(
+    server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate], log: RoundLog
+) -> list[VerifiedUpdate]:
+    """Stage 7, test: the updates whose dealings stand. The others are logged as rejected, with what was found.
+
+    What was dealt and answered is kept in the server's folder, for auditors.
+    """
+    if not updates:
+        return []
+    head = _challenge_head(server, opening, updates)
+    read = partial(read_answers, most_bytes=MAX_BYTES)
+    sent: dict[int, SentAnswers] = {}
+    sheets: dict[int, AnswerSheet] = {}
+    timeout_s = server.settings.speed.answer_timeout_s
+    for node, reply in server.ask_each(_messages(server, opening, head, updates), timeout_s, read):
+        holder = _holder(server, opening, head, node, reply) if isinstance(reply, SentAnswers) else None
+        if holder is None or not isinstance(reply, SentAnswers):
+            log.unanswered(server.nodes.hospital(node), "dealt shares", reply)
+            continue
+        number = opening.roster.index(holder) + 1
+        sent[number] = reply
+        sheets[number] = AnswerSheet.from_bytes(reply.content)
+    hashes = {update.hospital: tuple(path.name for path in update.share_files) for update in updates}
+    server.folder.round_keys.save_dealings(opening.round_index, Dealings(head, hashes, tuple(sent.values())))
+    dealers = {_number(opening, update.roster_index): update for update in updates}
+    judgment = judge_dealings(sheets, sorted(dealers), opening.threshold, len(opening.roster))
+    _log_judgment(judgment, opening, log)
+    return [update for number, update in dealers.items() if number not in judgment.wrong_dealers]
+
+
+def _challenge_head(server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate]) -> bytes:
+    """Where the ledger stood after the last of these commitments: from there on no dealer can change its shares."""
+    hospitals = {update.hospital for update in updates}
+    heads = [
+        event.ledger_head
+        for event in server.ledger.events(UpdateCommitted, opening.round_index)
+        if event.hospital in hospitals
+    ]
+    return heads[-1]
+
+
+def _messages(
+    server: Server, opening: RoundOpening, head: bytes, updates: Sequence[VerifiedUpdate]
+) -> Iterator[Message]:
+    """For each holder whose node is known: its own share of every dealing, and the hashes of all."""
+    places = {entry.address: position for position, entry in enumerate(opening.roster)}
+    for node, hospital in server.nodes.known().items():
+        if hospital not in places:
+            continue
+        shares = tuple(
+            DealtShare(
+                update.roster_index,
+                tuple(bytes.fromhex(path.name) for path in update.share_files),
+                server.folder.shares.load(update.share_files[places[hospital]]),
+            )
+            for update in updates
+        )
+        content = dealt_to_records(DealtShares(opening.round_index, head, shares))
+        yield Message(content, dst_node_id=node, message_type=ANSWERS, group_id=str(opening.round_index))
+
+
+def _holder(server: Server, opening: RoundOpening, head: bytes, node: NodeId, reply: SentAnswers) -> RosterEntry | None:
+    """Whose answers these are; None where they are not signed by the hospital that was asked, for this challenge."""
+    said = reply.signed.answers
+    wanted = (server.ledger.chain_id, server.ledger.contract, opening.round_index, head, sha256(reply.content))
+    given = (said.chain_id, said.contract, said.round_index, said.ledger_head, said.answers_hash)
+    if given != wanted or said.hospital != server.nodes.hospital(node):
+        return None
+    if recover_answers_signer(reply.signed) != said.hospital:
+        return None
+    try:
+        AnswerSheet.from_bytes(reply.content)
+    except EncryptionError:
+        return None
+    return next((entry for entry in opening.roster if entry.address == said.hospital), None)
+
+
+def _number(opening: RoundOpening, place: int) -> int:
+    """A hospital's number as dealer and holder, from 1: its position on the round's roster."""
+    return 1 + next(position for position, entry in enumerate(opening.roster) if entry.index == place)
+
+
+def _log_judgment(judgment: Judgment, opening: RoundOpening, log: RoundLog) -> None:
+    for reason, found in ((WRONG_DEALING, judgment.wrong_dealers), (WRONG_ANSWERS, judgment.wrong_holders)):
+        for number, evidence in found.items():
+            log.rejected(Rejection(opening.roster[number - 1].address, reason, evidence))

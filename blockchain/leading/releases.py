@@ -1,0 +1,68 @@
+"""Gather what hospitals release for a sum: each its part of the sum's key, encrypted so that only hospitals read it."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from flwr.app import Message
+
+from blockchain.leading.server_state import Server
+from blockchain.ledger.events import SubmissionsClosed
+from blockchain.ledger.records import RoundOpening
+from blockchain.signing.releases import is_release
+from fedward.ciphertexts.serialized import RING_DEGREE
+from fedward.folders.round_log import RoundLog
+from fedward.messages.key_sharing import RELEASE, ReleaseRequest, read_release, request_to_records
+from fedward.sharing.sealed_releases import release_bytes
+from fedward.sharing.terms import Purpose, ReleaseTerms
+from fedward.types import Address, Rejection, SentRelease
+
+WRONG_RELEASE = "WrongRelease"
+
+
+def collect_releases(server: Server, opening: RoundOpening, request: ReleaseRequest, log: RoundLog) -> int:
+    """Stage 9, release: ask every hospital for its part of a sum's key, and keep what comes.
+
+    Returns:
+        How many hospitals released their part.
+    """
+    head = next(event.ledger_head for event in server.ledger.events(SubmissionsClosed, opening.round_index))
+    read = partial(read_release, content_bytes=release_bytes(RING_DEGREE))
+    kept: dict[Address, SentRelease] = {}
+    timeout_s = server.settings.speed.answer_timeout_s
+    for node, reply in server.ask_each(_messages(server, opening, request), timeout_s, read):
+        hospital = server.nodes.hospital(node)
+        if hospital and isinstance(reply, SentRelease):
+            terms = ReleaseTerms(
+                server.ledger.chain_id,
+                server.ledger.contract,
+                opening.round_index,
+                hospital,
+                Purpose(request.purpose),
+                head,
+                sum(1 << place for place in request.included),
+                request.sum_hash,
+            )
+            if is_release(reply.signed, terms, reply.content):
+                kept[hospital] = reply
+                continue
+        log.unanswered(hospital, "a sum to be opened", reply)
+    server.folder.round_keys.save_releases(opening.round_index, Purpose(request.purpose), tuple(kept.values()))
+    return len(kept)
+
+
+def name_wrong_releases(opening: RoundOpening, log: RoundLog) -> None:
+    """Log which releases hospitals found wrong: only they can read them."""
+    for place, hospitals in sorted(log.wrong_releases.items()):
+        entry = next((entry for entry in opening.roster if entry.index == place), None)
+        if entry:
+            evidence = f"{hospitals} of {log.ballots} hospitals found that its part of the sum's key does not fit."
+            log.rejected(Rejection(entry.address, WRONG_RELEASE, evidence))
+
+
+def _messages(server: Server, opening: RoundOpening, request: ReleaseRequest) -> Iterator[Message]:
+    """The request for each hospital on the roster whose node is known."""
+    roster = {entry.address for entry in opening.roster}
+    for node, hospital in server.nodes.known().items():
+        if hospital in roster:
+            content = request_to_records(request)
+            yield Message(content, dst_node_id=node, message_type=RELEASE, group_id=str(opening.round_index))

@@ -1,0 +1,186 @@
+"""Write and read the messages about a round's shared keys: dealt shares and answers about them, asks and releases.
+
+A reply that cannot be read becomes a `Malformed`, never an error. A request of the server that cannot be read raises
+`VerificationError`.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from fedward.checked_json import checked_json, to_json
+from fedward.errors import VerificationError
+from fedward.messages.fields import Fields, malformed
+from fedward.messages.replies import Failure, Malformed, Missing, read_absence
+from fedward.types import SentAnswers, SentRelease, SignedAnswers, SignedRelease
+
+ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
+DIGEST_BYTES = 32
+MOST_MEMBERS = 128
+_MOST_SIGNED_BYTES = 4096
+_REMEDY = "Run the same version of Fedward at every hospital."
+
+Signed = TypeVar("Signed", SignedAnswers, SignedRelease)
+
+
+@dataclass(frozen=True)
+class DealtShare:
+    """One dealer's share for one holder, as the server passes it on.
+
+    Attributes:
+        dealer: The dealer's place on the roster.
+        hashes: SHA-256 of all sealed shares of this dealing, in roster order; the dealer committed to their Merkle root.
+        sealed: The holder's own.
+    """
+
+    dealer: int
+    hashes: tuple[bytes, ...]
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DealtShares:
+    """What the server asks a holder about: all dealings of a round that it wants tested.
+
+    Attributes:
+        round_index: The round.
+        ledger_head: 32 bytes; where the ledger stood after the last of these dealings.
+        shares: Of different dealers.
+    """
+
+    round_index: int
+    ledger_head: bytes
+    shares: tuple[DealtShare, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseRequest:
+    """Which sum the server wants to have opened.
+
+    Attributes:
+        round_index: The round.
+        purpose: 0 updates, 1 validation counts.
+        included: Places whose ciphertexts are in the sum. Of updates the hospital reads both from the ledger instead.
+        sum_hash: 32 bytes; Merkle root of the sum's ciphertexts.
+    """
+
+    round_index: int
+    purpose: int
+    included: tuple[int, ...]
+    sum_hash: bytes
+
+
+def dealt_to_records(dealt: DealtShares) -> RecordDict:
+    """Dealt shares as a message's content."""
+    values = {
+        "index": dealt.round_index,
+        "ledger-head": dealt.ledger_head,
+        "dealers": [share.dealer for share in dealt.shares],
+        "hashes": [b"".join(share.hashes) for share in dealt.shares],
+        "shares": [share.sealed for share in dealt.shares],
+    }
+    return RecordDict({"dealings": ConfigRecord(values)})  # type: ignore[arg-type]
+
+
+def read_dealt(message: Message, share_bytes: int) -> DealtShares:
+    """Dealt shares, of the length that a share of this round has.
+
+    Raises:
+        VerificationError: the message has other contents.
+    """
+    values = Fields(message.content, "dealings")
+    dealers, hashes, shares = values.wholes("dealers"), values.contents("hashes"), values.contents("shares")
+    if not len(dealers) == len(hashes) == len(shares) == len(set(dealers)) <= MOST_MEMBERS:
+        raise malformed("lists dealings that do not belong together")
+    if any(len(share) != share_bytes for share in shares):
+        raise malformed(f"has a sealed share of other than {share_bytes} bytes")
+    if any(len(joined) % DIGEST_BYTES or len(joined) > MOST_MEMBERS * DIGEST_BYTES for joined in hashes):
+        raise malformed("has a list of hashes that is none")
+    split = (
+        tuple(joined[start : start + DIGEST_BYTES] for start in range(0, len(joined), DIGEST_BYTES))
+        for joined in hashes
+    )
+    dealt = tuple(DealtShare(*each) for each in zip(dealers, split, shares, strict=True))
+    return DealtShares(values.whole("index"), values.content("ledger-head", DIGEST_BYTES), dealt)
+
+
+def request_to_records(request: ReleaseRequest) -> RecordDict:
+    """A request for releases as a message's content."""
+    values = {
+        "index": request.round_index,
+        "purpose": request.purpose,
+        "included": list(request.included),
+        "sum-hash": request.sum_hash,
+    }
+    return RecordDict({"sum": ConfigRecord(values)})  # type: ignore[arg-type]
+
+
+def read_request(message: Message) -> ReleaseRequest:
+    """A request for releases.
+
+    Raises:
+        VerificationError: the message has other contents.
+    """
+    values = Fields(message.content, "sum")
+    included = values.wholes("included")
+    return ReleaseRequest(
+        values.whole("index"), values.whole("purpose"), included, values.content("sum-hash", DIGEST_BYTES)
+    )
+
+
+def answers_to_records(sent: SentAnswers) -> RecordDict:
+    """Answers as a message's content."""
+    return RecordDict({"answers": ConfigRecord({"signed": signed_bytes(sent.signed), "content": sent.content})})
+
+
+def read_answers(message: Message, most_bytes: int) -> SentAnswers | Missing | Failure | Malformed:
+    """What a hospital replied to dealt shares; its numbers, of at most so many bytes, are not parsed yet."""
+    try:
+        absence = read_absence(message)
+        if absence:
+            return absence
+        values = Fields(message.content, "answers")
+        content = values.content_up_to("content", most_bytes)
+        return SentAnswers(
+            parse_signed(SignedAnswers, values.content_up_to("signed", _MOST_SIGNED_BYTES), "answers"), content
+        )
+    except VerificationError as error:
+        return Malformed(str(error))
+
+
+def release_to_records(sent: SentRelease) -> RecordDict:
+    """A release as a message's content."""
+    return RecordDict({"release": ConfigRecord({"signed": signed_bytes(sent.signed), "content": sent.content})})
+
+
+def read_release(message: Message, content_bytes: int) -> SentRelease | Missing | Failure | Malformed:
+    """What a hospital replied to a request for releases; nobody but hospitals can read what it released."""
+    try:
+        absence = read_absence(message)
+        if absence:
+            return absence
+        values = Fields(message.content, "release")
+        content = values.content("content", content_bytes)
+        return SentRelease(
+            parse_signed(SignedRelease, values.content_up_to("signed", _MOST_SIGNED_BYTES), "release"), content
+        )
+    except VerificationError as error:
+        return Malformed(str(error))
+
+
+def signed_bytes(signed: SignedAnswers | SignedRelease) -> bytes:
+    """A signed struct in its one form on the wire and on disk: JSON with sorted keys."""
+    return json.dumps(to_json(signed), sort_keys=True).encode()
+
+
+def parse_signed(kind: type[Signed], content: bytes, what: str) -> Signed:
+    """Read what `signed_bytes` wrote; the signature is not checked.
+
+    Raises:
+        VerificationError: the content is anything else.
+    """
+    if len(content) > _MOST_SIGNED_BYTES:
+        raise malformed(f"has a signed {what} of {len(content)} bytes")
+    return checked_json(kind, content, f"A signed {what}", VerificationError, _REMEDY)
