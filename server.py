@@ -105,7 +105,11 @@ def lead_round(server: Server) -> None:
     excluded: Files = {}
     updates = collect_updates(server, opening, excluded, log)
     files = excluded | {update.hospital: update.chunk_files for update in updates}
-    updates = fitting_dealings(server, opening, updates, log)
+    try:
+        updates, holders = fitting_dealings(server, opening, updates, log)
+    except QuorumError:
+        give_up(server, opening, "too few answers", log)
+        raise
     if len(updates) < server.settings.ledger.min_included:
         server.folder.ciphertexts.save_round(opening.round_index, (), files)
         give_up(server, opening, "quorum lost", log)
@@ -119,13 +123,13 @@ def lead_round(server: Server) -> None:
         server.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
     close_submissions(server, opening, total, log)
     request = ReleaseRequest(opening.round_index, Purpose.UPDATES, total.included, total.aggregate_hash)
-    released = collect_releases(server, opening, request, log)
+    released = collect_releases(server, opening, request, holders, log)
     if released < opening.threshold:
         give_up(server, opening, "too few releases", log)
         raise log.common_cause() or too_few_releases(opening, released)
     counts = collect_votes(server, opening, total.included, log)
     phase = decide(server, opening, log)
-    keep_counts(server, opening, counts, log)
+    keep_counts(server, opening, counts, holders, log)
     server.folder.shares.forget()
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
@@ -273,7 +277,9 @@ def take_ballot(server: Server, opening: RoundOpening, node: NodeId, ballot: Bal
     return True
 
 
-def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, log: RoundLog) -> None:
+def keep_counts(
+    server: Server, opening: RoundOpening, counts: EncryptedCounts, holders: Sequence[Address], log: RoundLog
+) -> None:
     """Keep the sum of a round's encrypted counts, and have hospitals release its key: now its set is fixed.
 
     A sum of too few hospitals would show single ones and is dropped, and so is one that too few release.
@@ -285,7 +291,7 @@ def keep_counts(server: Server, opening: RoundOpening, counts: EncryptedCounts, 
         server.folder.save_counts(opening.round_index, counts)
         places = tuple(sorted(entry.index for entry in opening.roster if entry.address in counts.hospitals))
         request = ReleaseRequest(opening.round_index, Purpose.COUNTS, places, counts.root())
-        enough = collect_releases(server, opening, request, log) >= opening.threshold
+        enough = collect_releases(server, opening, request, holders, log) >= opening.threshold
     log.encrypted_counts(len(counts.hospitals) if enough else 0)
 
 

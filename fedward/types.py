@@ -332,7 +332,7 @@ class Answers:
     Attributes:
         chain_id, contract, round_index, hospital: As in `Commitment`.
         ledger_head: 32 bytes; where the ledger stood after the last of the tested dealings; gives the challenge.
-        answers_hash: 32 bytes; sha256 of the numbers that it answers, by dealer (`fedward.sharing.answers`).
+        answers_hash: 32 bytes; sha256 of the numbers that it answers, by dealer (`fedward.sharing.answer_sheets`).
     """
 
     chain_id: int

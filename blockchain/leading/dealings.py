@@ -20,20 +20,24 @@ from fedward.folders.round_keys import Dealings
 from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
 from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
 from fedward.sharing.judging import Judgment, judge_dealings
-from fedward.types import NodeId, Rejection, SentAnswers, VerifiedUpdate
+from fedward.types import Address, NodeId, Rejection, SentAnswers, VerifiedUpdate
 
 WRONG_DEALING, WRONG_ANSWERS = "WrongDealing", "WrongAnswers"
 
 
 def fitting_dealings(
     server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate], log: RoundLog
-) -> list[VerifiedUpdate]:
-    """Stage 7, test: the updates whose dealings stand. The others are logged as rejected, with what was found.
+) -> tuple[list[VerifiedUpdate], tuple[Address, ...]]:
+    """Stage 7, test: the updates whose dealings stand, and the hospitals whose releases count.
 
-    What was dealt and answered is kept in the server's folder, for auditors.
+    The others are logged as rejected, with what was found. What was dealt and answered is kept in the server's folder,
+    for auditors.
+
+    Raises:
+        QuorumError: fewer hospitals answered than are needed to open a sum.
     """
     if not updates:
-        return []
+        return [], ()
     head = _challenge_head(server, opening, updates)
     read = partial(read_answers, most_bytes=MAX_BYTES)
     sent: dict[int, SentAnswers] = {}
@@ -52,7 +56,8 @@ def fitting_dealings(
     dealers = {_number(opening, update.roster_index): update for update in updates}
     judgment = judge_dealings(sheets, sorted(dealers), opening.threshold, len(opening.roster))
     _log_judgment(judgment, opening, log)
-    return [update for number, update in dealers.items() if number not in judgment.wrong_dealers]
+    standing = [update for number, update in dealers.items() if number not in judgment.wrong_dealers]
+    return standing, tuple(opening.roster[number - 1].address for number in judgment.holders)
 
 
 def _challenge_head(server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate]) -> bytes:
@@ -108,6 +113,11 @@ def _number(opening: RoundOpening, place: int) -> int:
 
 
 def _log_judgment(judgment: Judgment, opening: RoundOpening, log: RoundLog) -> None:
-    for reason, found in ((WRONG_DEALING, judgment.wrong_dealers), (WRONG_ANSWERS, judgment.wrong_holders)):
-        for number, evidence in found.items():
-            log.rejected(Rejection(opening.roster[number - 1].address, reason, evidence))
+    """Name the hospitals that cheated, and what shows it."""
+    for number, found in judgment.wrong_dealers.items():
+        against = ", ".join(opening.roster[holder - 1].address for holder in found.holders)
+        evidence = f"Of its shares: {found.fault.value}{f' ({against})' if against else ''}."
+        log.rejected(Rejection(opening.roster[number - 1].address, WRONG_DEALING, evidence))
+    for number in judgment.set_aside_holders:
+        evidence = "It contradicts more hospitals about their shares than can be cheating."
+        log.rejected(Rejection(opening.roster[number - 1].address, WRONG_ANSWERS, evidence))

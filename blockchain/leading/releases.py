@@ -1,6 +1,6 @@
 """Gather what hospitals release for a sum: each its part of the sum's key, encrypted so that only hospitals read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from flwr.app import Message
@@ -19,8 +19,15 @@ from fedward.types import Address, Rejection, SentRelease
 WRONG_RELEASE = "WrongRelease"
 
 
-def collect_releases(server: Server, opening: RoundOpening, request: ReleaseRequest, log: RoundLog) -> int:
-    """Stage 9, release: ask every hospital for its part of a sum's key, and keep what comes.
+def collect_releases(
+    server: Server, opening: RoundOpening, request: ReleaseRequest, holders: Sequence[Address], log: RoundLog
+) -> int:
+    """Stage 9, release: ask hospitals for their part of a sum's key, and keep what comes.
+
+    Args:
+        server, opening, log: The round.
+        request: Which sum.
+        holders: The hospitals whose shares were tested; no others are asked.
 
     Returns:
         How many hospitals released their part.
@@ -29,7 +36,7 @@ def collect_releases(server: Server, opening: RoundOpening, request: ReleaseRequ
     read = partial(read_release, content_bytes=release_bytes(RING_DEGREE))
     kept: dict[Address, SentRelease] = {}
     timeout_s = server.settings.speed.answer_timeout_s
-    for node, reply in server.ask_each(_messages(server, opening, request), timeout_s, read):
+    for node, reply in server.ask_each(_messages(server, opening, request, holders), timeout_s, read):
         hospital = server.nodes.hospital(node)
         if hospital and isinstance(reply, SentRelease):
             terms = ReleaseTerms(
@@ -59,10 +66,11 @@ def name_wrong_releases(opening: RoundOpening, log: RoundLog) -> None:
             log.rejected(Rejection(entry.address, WRONG_RELEASE, evidence))
 
 
-def _messages(server: Server, opening: RoundOpening, request: ReleaseRequest) -> Iterator[Message]:
-    """The request for each hospital on the roster whose node is known."""
-    roster = {entry.address for entry in opening.roster}
+def _messages(
+    server: Server, opening: RoundOpening, request: ReleaseRequest, holders: Sequence[Address]
+) -> Iterator[Message]:
+    """The request for each of these hospitals whose node is known."""
     for node, hospital in server.nodes.known().items():
-        if hospital in roster:
+        if hospital in holders:
             content = request_to_records(request)
             yield Message(content, dst_node_id=node, message_type=RELEASE, group_id=str(opening.round_index))

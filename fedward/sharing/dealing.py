@@ -14,6 +14,7 @@ point is a root of a polynomial with as many coefficients as the key has entries
 import hashlib
 import os
 from collections.abc import Mapping
+from enum import IntEnum
 
 import numpy as np
 
@@ -26,6 +27,14 @@ from fedward.sharing.shamir import deal
 MASKS = 3
 
 Answers = tuple[int, ...]  # one number below q for each mask
+
+
+class Complaint(IntEnum):
+    """Why a holder has no answer about a dealer: what is wrong with the share that it was sent."""
+
+    DOES_NOT_OPEN = 1
+    WRONG_SIZE = 2
+    OUT_OF_RANGE = 3  # a number is not below q
 
 
 def deal_key(key: Residues, threshold: int, holders: int, source: RandomBytes = os.urandom) -> Residues:

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.ciphertexts.serialized import MODULUS
+from fedward.errors import EncryptionError
 
 RandomBytes = Callable[[int], bytes]
 Residues = NDArray[np.uint64]
 
+RESIDUE_BYTES = 8
+_REMEDY = "Ask the hospital that sent it to send it again."
 _Q = np.uint64(MODULUS)
 _FOLD = np.uint64(2**60 - MODULUS)  # what 2^60 is modulo q: 16383
 _30, _60 = np.uint64(30), np.uint64(60)
@@ -85,6 +88,25 @@ def uniform(shape: tuple[int, ...], source: RandomBytes = os.urandom) -> Residue
         words = np.frombuffer(source(8 * (wanted - found.size)), "<u8") & _LOW_60
         found = np.concatenate([found, words[words < _Q]])
     return found.reshape(shape)
+
+
+def to_bytes(values: Residues) -> bytes:
+    """Numbers as little-endian 64-bit words, nothing before or after."""
+    return np.ascontiguousarray(values, "<u8").tobytes()
+
+
+def from_bytes(content: bytes) -> Residues:
+    """Read what `to_bytes` wrote: uint64, shape (entries,), each below q.
+
+    Raises:
+        EncryptionError: the content has no whole number of words, or one is not below q; nothing else.
+    """
+    if len(content) % RESIDUE_BYTES:
+        raise EncryptionError(f"{len(content)} bytes are no whole number of 64-bit words.", _REMEDY)
+    values = np.frombuffer(content, "<u8").astype(np.uint64)
+    if (values >= _Q).any():
+        raise EncryptionError("A number that should be a residue is not below the prime.", _REMEDY)
+    return values
 
 
 def _fold_2_30(counts: Residues) -> Residues:
