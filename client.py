@@ -2,14 +2,13 @@
 
 Flower calls `take_part` when a round opens and `judge` when the round's sum can be opened. Between them it calls
 `answer`, about the shares of keys that the others dealt, and `release`, for this hospital's part of the sum's key. All
-of them work on the hospital's own folder and check what the server tells them against the ledger. The process remembers nothing between
-messages, since several hospitals may share it. A hospital answers one message at a time, so that a message that comes
-twice leads to one update and one vote.
+of them work on the hospital's own folder and check what the server tells them against the ledger. The process remembers
+nothing between messages, since several hospitals may share it. A hospital answers one message at a time, so that a
+message that comes twice leads to one update and one vote.
 """
 
 import functools
 import os
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -321,13 +320,14 @@ def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, c
     kept = hospital.folder.load_submission(opening.round_index)
     if kept is None or kept.signed.commitment.ledger_head != opening.ledger_head:
         return Counts(None)
-    if kept.counts is not None or kept.counts_key is None:
+    counts_key = hospital.folder.sharing.counts_key(opening.round_index)
+    if kept.counts is not None or counts_key is None:
         return Counts(None, kept.counts or ())
     with clock.measure("encrypt"):
         layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
         # The server cannot cap counts that it does not see.
         fields = layout.to_fields(counts.capped(hospital.membership.weight))
-        key = RoundKey(kept.counts_key)
+        key = RoundKey(counts_key)
         chunks = encrypt_fields(fields, layout.plan, key, hospital.seed(opening, Purpose.COUNTS))
         key.forget()
     hospital.folder.save_counts(opening.round_index, chunks)

@@ -1,8 +1,8 @@
 """Encrypt a hospital's update, decrypt the sum: CKKS with one polynomial, exact on whole numbers.
 
 Every hospital encrypts under a key of its own, drawn for one round and for one thing that is summed. A ciphertext is
-message + error + public polynomial * key, one polynomial of the ring; the public polynomial follows from the round. Sums
-of ciphertexts are ciphertexts under the sum of the keys. So whoever knows the sum of the keys opens the sum of the
+message + error + public polynomial * key, one polynomial of the ring; the public polynomial follows from the round.
+Sums of ciphertexts are ciphertexts under the sum of the keys. So whoever knows the sum of the keys opens the sum of the
 updates, and nothing else; the key of a single hospital is never put together again (`fedward.sharing`).
 
 What this does not protect: whoever knows a key opens what was encrypted under it, a ciphertext says nothing about who
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from Pyfhel import PyPtxt, Pyfhel
+from Pyfhel import Pyfhel, PyPtxt
 
 from fedward.ciphertexts.discrete_gaussian import discrete_gaussian
 from fedward.ciphertexts.packing import count_saturated, pack, quantize_chunks, unpack

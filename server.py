@@ -6,16 +6,13 @@ encrypts or decrypts, or a model, and no encryption library is needed to check a
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from flwr.app import Context, Message, MessageType
+from flwr.app import Context, MessageType
 from flwr.serverapp import Grid, ServerApp
 
-from blockchain.identity import Identity
-from blockchain.ledger.ledger import Ledger
 from blockchain.leading.dealings import fitting_dealings
 from blockchain.leading.endings import too_few_releases, undecided
 from blockchain.leading.releases import collect_releases, name_wrong_releases
@@ -174,7 +171,7 @@ def take_submission(
     excluded: Files,
     log: RoundLog,
 ) -> None:
-    """Move a submission's ciphertexts and shares to the disk and verify it there; a verified one joins the round's updates."""
+    """Move a submission to the disk and verify it there; a verified one joins the round's updates."""
     event = expected_event(server.settings.privacy)
     with log.clock.measure("verify"):
         files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)

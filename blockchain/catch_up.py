@@ -53,8 +53,8 @@ def candidate_model(
             than `ledger.min-included`.
         EncryptionError: the aggregate does not decode to sums that honest hospitals can have made, or too few hospitals
             released their part of its key.
-        EvidenceError: the hospital lacks the channel key of this round, or the model's moments are not those of the server
-            optimizer.
+        EvidenceError: the hospital lacks the channel key of this round, or the model's moments are not those of the
+            server optimizer.
     """
     round_index = opening.round_index
     if len(record.included) < settings.ledger.min_included:

@@ -1,9 +1,10 @@
-"""A hospital's part in a round's shared keys: it deals its own, answers about others', and releases its part of a sum's.
+"""A hospital's part in a round's shared keys: deal its own, answer about others', and release its part of a sum's.
 
 No hospital ever has another's key. It has one share of each, and gives only the sum of its shares of those hospitals
 whose updates the ledger says were added: once in a round, for one set.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from blockchain.ledger.records import RoundOpening, RoundRecord
 from blockchain.signing.answers import sign_answers
 from blockchain.signing.releases import sign_release
 from encryption import RoundKey
+from fedward.checked_json import checked_json, to_json
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import sha256
@@ -33,6 +35,7 @@ from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shar
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, purposes
 from fedward.types import Address, Answers, EncryptedUpdate, SentAnswers, SentRelease, SignedCommitment
 
+_RESTORE = "Restore the folder from a backup, or take no part in this round."
 _REFUSE = "Release nothing; compare this hospital's checkpoints with the others'."
 
 
@@ -82,12 +85,12 @@ def deal_keys(
 def keep(folder: HospitalFolder, signed: SignedCommitment, encrypted: EncryptedUpdate, dealing: Dealing) -> None:
     """Keep what is about to leave, and what of the keys is needed later; the update's key is not kept."""
     round_index = signed.commitment.round_index
-    folder.round_keys.forget_before(round_index)
-    folder.round_keys.keep_dealt(round_index, dealing.shares)
-    counts = dealing.keys.get(Purpose.COUNTS)
-    folder.save_submission(
-        Outgoing(signed, encrypted.chunks, dealing.sealed, counts.residues() if counts else None, None)
-    )
+    for earlier in folder.sharing.unforgotten():
+        folder.sharing.forget_round(earlier)
+    folder.sharing.keep_dealing(round_index, dealing.shares)
+    if Purpose.COUNTS in dealing.keys:
+        folder.sharing.keep_counts_key(round_index, dealing.keys[Purpose.COUNTS].residues())
+    folder.save_submission(Outgoing(signed, encrypted.chunks, dealing.sealed))
 
 
 def answer_dealings(
@@ -101,7 +104,10 @@ def answer_dealings(
     """Open the shares that others dealt, keep them, and answer about them; asked again, the same answers.
 
     Args:
-        folder, ledger, opening, identity: The hospital's own, and the round.
+        folder: The hospital's own.
+        ledger: Where dealers committed to what they dealt.
+        opening: Of the round.
+        identity: The hospital's keys.
         dealt: What the server passed on.
         width: How many residues a share of this round has.
 
@@ -111,11 +117,6 @@ def answer_dealings(
         EvidenceError: a file of the folder is damaged.
     """
     index = opening.round_index
-    earlier = folder.round_keys.answers(index)
-    if earlier:
-        if earlier.signed.answers.ledger_head != dealt.ledger_head:
-            raise VerificationError(f"Round {index}'s dealings were answered already, for another challenge.", _REFUSE)
-        return earlier
     _check_dealings(ledger, opening, dealt)
     points = challenges(_transcript(ledger, opening, dealt.ledger_head))
     own = next(position for position, entry in enumerate(opening.roster) if entry.address == identity.address)
@@ -128,18 +129,18 @@ def answer_dealings(
         if sha256(share.sealed) != share.hashes[own]:
             raise VerificationError(f"The share of {dealer} is not the one that it committed to.", _REFUSE)
         try:
-            opened[share.dealer] = open_share(share.sealed, terms, identity.sealing_key, width)
-            said[number] = answer(opened[share.dealer], points)
+            opened[number] = open_share(share.sealed, terms, identity.sealing_key, width)
+            said[number] = answer(opened[number], points)
         except UnfitShareError as unfit:
             said[number] = unfit.complaint
-    shares = folder.round_keys.dealt(index)
-    content = AnswerSheet(said, state(shares, points) if shares is not None else ()).to_bytes()
+    own_shares = folder.sharing.dealing(index)
+    content = AnswerSheet(said, state(own_shares, points) if own_shares is not None else ()).to_bytes()
     place = (ledger.chain_id, ledger.contract, index, identity.address)
     sent = SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
-    folder.round_keys.keep_shares(index, opened)
-    folder.round_keys.keep_answers(index, sent)
-    folder.round_keys.forget_dealt(index)
-    return sent
+    if opened:
+        folder.sharing.keep_shares(index, opened)
+    kept = folder.sharing.answer_once(index, dealt.ledger_head, json.dumps(to_json(sent)).encode())
+    return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
 
 
 def release_sum(
@@ -177,22 +178,32 @@ def release_sum(
         mask_of(included),
         sum_hash,
     )
-    earlier = folder.round_keys.release(terms)
-    if earlier:
-        return earlier
-    shares = folder.round_keys.shares(index)
-    missing = [place for place in included if place not in shares]
-    if missing:
-        raise EvidenceError(
-            f"This hospital has no share of place {missing[0]}'s keys of round {index}.",
-            "It cannot help to open this round's sum; others can.",
-        )
-    start = RING_DEGREE * purposes(settings.metrics.encrypted).index(purpose)
+    if folder.sharing.release(index, purpose) is None:
+        content = json.dumps(to_json(_made(folder, opening, identity, terms, settings))).encode()
+    else:
+        content = b""  # what was released before is sent again, if it was for the same set
+    kept = folder.sharing.release_once(index, purpose, terms.included_mask, sum_hash, content)
+    return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
+
+
+def _made(
+    folder: HospitalFolder, opening: RoundOpening, identity: Identity, terms: ReleaseTerms, settings: Settings
+) -> SentRelease:
+    """Make a release from the shares that this hospital keeps."""
+    shares = folder.sharing.shares(opening.round_index) or {}
+    start = RING_DEGREE * purposes(settings.metrics.encrypted).index(terms.purpose)
     total = np.zeros(RING_DEGREE, np.uint64)
-    for place in included:
-        total = add(total, shares[place][start : start + RING_DEGREE])
+    for number, entry in enumerate(opening.roster, 1):
+        if not terms.included_mask >> entry.index & 1:
+            continue
+        if number not in shares:
+            raise EvidenceError(
+                f"This hospital has no share of {entry.address}'s keys of round {opening.round_index}.",
+                "It cannot help to open this round's sum; others can.",
+            )
+        total = add(total, shares[number][start : start + RING_DEGREE])
     content = encrypt_release(total, terms, HeldKeys(folder).channel(opening.context_fingerprint))
-    return folder.round_keys.keep_release(terms, SentRelease(sign_release(terms, content, identity), content))
+    return SentRelease(sign_release(terms, content, identity), content)
 
 
 def _fixed_set(

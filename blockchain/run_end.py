@@ -49,7 +49,8 @@ def finish(
         folder: The hospital's own.
         ledger: All rounds on it are decided.
         settings: The settings that the hospital joined under.
-        aggregate_of: Fetches a round's aggregate, with the releases for it, from the server; its hash is compared with the ledger.
+        aggregate_of: Fetches a round's aggregate, with the releases for it, from the server; its hash is compared with
+            the ledger.
 
     Raises:
         VerificationError: the ledger is not the one that the hospital saw, or an aggregate is not the ledger's.

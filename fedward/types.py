@@ -8,10 +8,13 @@ type error and not an oversight.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NewType
+from typing import Annotated, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedward.checked_json import Length
+from fedward.tables import Between
 
 HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's folder
 Address = NewType("Address", str)  # checksummed Ethereum address: names a hospital on the ledger
@@ -19,6 +22,8 @@ ABSTAINED = "Abstained"  # reason of a rejection: the hospital itself said that 
 UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove, whom it is from
 NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 
+_Word = Annotated[bytes, Length(32)]
+_Signature = Annotated[bytes, Length(65)]
 Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model's own order
 
 
@@ -339,8 +344,8 @@ class Answers:
     contract: Address
     round_index: int
     hospital: Address
-    ledger_head: bytes
-    answers_hash: bytes
+    ledger_head: _Word
+    answers_hash: _Word
 
 
 @dataclass(frozen=True)
@@ -348,7 +353,7 @@ class SignedAnswers:
     """Answers with their signature: 65 bytes r, s, v."""
 
     answers: Answers
-    signature: bytes
+    signature: _Signature
 
 
 @dataclass(frozen=True)
@@ -367,7 +372,7 @@ class Release:
         chain_id, contract, round_index, hospital: As in `Commitment`.
         purpose: What is summed: 0 updates, 1 validation counts.
         ledger_head: 32 bytes; the ledger's running hash right after the round's submissions were closed.
-        included_mask: Whose ciphertexts are in the sum: bit i for place i on the roster.
+        included_mask: Whose ciphertexts are in the sum: bit i for place i on the roster; 32 bytes, big-endian.
         sum_hash: 32 bytes; Merkle root of the sum's ciphertexts.
         content_hash: 32 bytes; sha256 of the released shares under the channel key.
     """
@@ -376,11 +381,11 @@ class Release:
     contract: Address
     round_index: int
     hospital: Address
-    purpose: int
-    ledger_head: bytes
-    included_mask: int
-    sum_hash: bytes
-    content_hash: bytes
+    purpose: Annotated[int, Between(0, 1)]
+    ledger_head: _Word
+    included_mask: _Word
+    sum_hash: _Word
+    content_hash: _Word
 
 
 @dataclass(frozen=True)
@@ -388,7 +393,7 @@ class SignedRelease:
     """A release with its signature: 65 bytes r, s, v."""
 
     release: Release
-    signature: bytes
+    signature: _Signature
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,19 @@ The server passes the sealed shares on. Each holder answers, signed, with a few 
 a challenge from the ledger (`fedward.sharing.dealing`). From these answers anybody can repeat the judgment.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from flwr.app import Message
 
 from blockchain.leading.server_state import Server
 from blockchain.ledger.events import UpdateCommitted
-from blockchain.ledger.records import RoundOpening, RosterEntry
+from blockchain.ledger.records import RosterEntry, RoundOpening
 from blockchain.signing.answers import recover_answers_signer
-from fedward.errors import EncryptionError, VerificationError
+from fedward.errors import EncryptionError
 from fedward.files import sha256
-from fedward.folders.round_log import RoundLog
 from fedward.folders.round_keys import Dealings
+from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
 from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
 from fedward.sharing.judging import Judgment, judge_dealings

@@ -25,7 +25,7 @@ def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardEr
 def too_few_releases(opening: RoundOpening, released: int) -> QuorumError:
     """The error for a round whose sum cannot be opened."""
     return QuorumError(
-        f"Round {opening.round_index} was closed, but {released} of {len(opening.roster)} hospitals released their part "
-        f"of its key, {opening.threshold} are needed.",
+        f"Round {opening.round_index} was closed, but {released} of {len(opening.roster)} hospitals released "
+        f"their part of its key, {opening.threshold} are needed.",
         "See the warnings above, start those hospitals again and continue with --resume.",
     )

@@ -25,9 +25,11 @@ def collect_releases(
     """Stage 9, release: ask hospitals for their part of a sum's key, and keep what comes.
 
     Args:
-        server, opening, log: The round.
+        server: Whose folder keeps them.
+        opening: Of the round.
         request: Which sum.
         holders: The hospitals whose shares were tested; no others are asked.
+        log: Of the round.
 
     Returns:
         How many hospitals released their part.

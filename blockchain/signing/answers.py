@@ -1,14 +1,12 @@
 """Answers as hospitals sign them: what a hospital says of the shares that it was dealt, so that a lie has a name."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
-from blockchain.signing.signatures import SIGNATURE_BYTES, domain, members, recover
+from blockchain.signing.signatures import domain, members, recover
 from fedward.checked_json import Length
-from fedward.tables import Between
 from fedward.types import Address, Answers, SignedAnswers
 
 _Word = Annotated[bytes, Length(32)]
@@ -18,7 +16,6 @@ _ANSWERS_FIELDS = {
     "ledgerHead": "bytes32",
     "answersHash": "bytes32",
 }
-
 
 
 def sign_answers(answers: Answers, identity: Identity) -> SignedAnswers:

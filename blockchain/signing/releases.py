@@ -1,12 +1,11 @@
 """Releases as hospitals sign them: which sum a hospital helps to open, so that a wrong release has a name."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
-from blockchain.signing.signatures import SIGNATURE_BYTES, domain, members, recover
+from blockchain.signing.signatures import domain, members, recover
 from fedward.checked_json import Length
 from fedward.files import sha256
 from fedward.sharing.terms import ReleaseTerms
@@ -25,7 +24,6 @@ _RELEASE_FIELDS = {
     "sumHash": "bytes32",
     "contentHash": "bytes32",
 }
-
 
 
 def release_of(terms: ReleaseTerms, content: bytes) -> Release:

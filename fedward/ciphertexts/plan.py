@@ -32,8 +32,8 @@ _ENCODED_BITS = MODULUS_BITS - 2
 _DOUBLE_PRECISION_ERROR = 2.0**-46
 # Encoding rounds coefficients to whole numbers: in a slot, ten deviations of sqrt(ring_degree / 24); 68 was measured.
 _CODING_ERROR = 2.0**7
-# Of the discrete Gaussian error in each coefficient of a ciphertext: twice the 3.2 of the community standard, since sums
-# of errors are told when a sum is opened (docs/adr/0029).
+# Of the discrete Gaussian error in each coefficient of a ciphertext: twice the 3.2 of the community standard, since
+# opening a sum tells the sum of its errors (docs/adr/0029).
 ERROR_DEVIATION = Fraction(32, 5)
 # No smaller probability of a wrong decode is claimed: other ways to fail are likelier.
 _SMALLEST_CLAIM = 2.0**-128

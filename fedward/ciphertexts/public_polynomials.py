@@ -48,7 +48,8 @@ def round_seed(chain_id: int, contract: Address, round_index: int, opening_head:
     """The seed of what is encrypted in one round for one purpose; everybody who reads the ledger makes the same.
 
     Args:
-        chain_id, contract: The ledger.
+        chain_id: Of the ledger's chain.
+        contract: The ledger.
         round_index: From 1.
         opening_head: 32 bytes; the ledger's running hash right after the round was opened.
         purpose: What is encrypted; each purpose has polynomials of its own.

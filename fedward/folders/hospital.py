@@ -4,7 +4,8 @@ Processes are shared or restarted, so that a hospital remembers only what is in 
 
 hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
-reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  sealing-keys.json  round-keys/round-000001/
+reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  sealing-keys.json
+sharing/round-0001/ (see `release_book`)
 .lock (held while a message is answered)
 """
 
@@ -21,13 +22,12 @@ from typing import Annotated, Any, NamedTuple
 
 import filelock
 import numpy as np
-from numpy.typing import NDArray
 
 from fedward.checked_json import Length, read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
-from fedward.folders.held_shares import HeldShares
+from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector
 
@@ -96,16 +96,13 @@ class Outgoing:
         signed: The commitment to it.
         chunks: The update's ciphertexts.
         sealed_shares: The round's keys in shares, sealed to each hospital, in roster order.
-        counts_key: The key for this round's encrypted validation counts, which stays; None where they are not
-            encrypted, or were encrypted already.
         counts: The encrypted validation counts; None before they were encrypted.
     """
 
     signed: SignedCommitment
     chunks: tuple[bytes, ...] = field(repr=False)
     sealed_shares: tuple[bytes, ...] = field(repr=False)
-    counts_key: NDArray[np.uint64] | None = field(repr=False)
-    counts: tuple[bytes, ...] | None = field(repr=False)
+    counts: tuple[bytes, ...] | None = field(default=None, repr=False)
 
 
 class HospitalFolder:
@@ -118,7 +115,7 @@ class HospitalFolder:
         self.keys = path / "keys"
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"
-        self.round_keys = HeldShares(path / "round-keys")
+        self.sharing = ReleaseBook(path / "sharing")
 
     @classmethod
     def create(cls, path: Path) -> "HospitalFolder":
@@ -265,8 +262,6 @@ class HospitalFolder:
             make_folder(folder / name)
             for index, part in enumerate(parts):
                 write_atomic(folder / name / f"{index:06d}", part, PRIVATE)
-        if kept.counts_key is not None:
-            write_atomic(folder / "counts.key", kept.counts_key.astype("<u8").tobytes(), PRIVATE)
         # Written last: a folder without it is a submission that never left.
         write_atomic(folder / "commitment.json", json.dumps(to_json(kept.signed), indent=2).encode())
 
@@ -279,16 +274,15 @@ class HospitalFolder:
         chunks, shares = (
             tuple(path.read_bytes() for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
         )
-        key = np.frombuffer(_load_or_none(folder / "counts.key") or b"", "<u8")
-        counts = _load_or_none(folder / "counts")
-        split = None if counts is None else tuple(_split(counts, CHUNK_BYTES))
-        return Outgoing(signed, chunks, shares, key if key.size else None, split)
+        if not (folder / "counts").exists():
+            return Outgoing(signed, chunks, shares)
+        counts = (folder / "counts").read_bytes()
+        starts = range(0, len(counts), CHUNK_BYTES)
+        return Outgoing(signed, chunks, shares, tuple(counts[start : start + CHUNK_BYTES] for start in starts))
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:
-        """Keep a round's encrypted validation counts, and remove their key: it must never encrypt anything else."""
-        folder = self.path / "outbox" / _round_name(round_index)
-        write_atomic(folder / "counts", b"".join(chunks), PRIVATE)
-        (folder / "counts.key").unlink(missing_ok=True)
+        """Keep a round's encrypted validation counts: their key must never encrypt anything else."""
+        write_atomic(self.path / "outbox" / _round_name(round_index) / "counts", b"".join(chunks), PRIVATE)
 
     def save_report(self, round_index: int, content: bytes) -> None:
         """Keep the detector reports that this hospital's vote rests on."""
@@ -361,14 +355,6 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # RuntimeError: a damaged header may claim encryption or an unknown compression.
         raise _damaged(path, error) from error
-
-
-def _load_or_none(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
-
-
-def _split(content: bytes, size: int) -> list[bytes]:
-    return [content[start : start + size] for start in range(0, len(content), size)]
 
 
 def _damaged(path: Path, error: Exception) -> EvidenceError:

@@ -1,4 +1,4 @@
-"""What the server keeps about a round's shared keys: sealed shares for a while, and for good who dealt and released what.
+"""What the server keeps about shared keys: sealed shares for a while, and for good who dealt and released what.
 
 shares/<sha256> (sealed shares, until the round is decided)  dealings/round-0001.json  releases/round-0001-updates.json
 

@@ -31,7 +31,7 @@ class DealtShare:
 
     Attributes:
         dealer: The dealer's place on the roster.
-        hashes: SHA-256 of all sealed shares of this dealing, in roster order; the dealer committed to their Merkle root.
+        hashes: SHA-256 of all sealed shares of this dealing, in roster order; the dealer committed to their root.
         sealed: The holder's own.
     """
 

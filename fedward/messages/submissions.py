@@ -112,7 +112,8 @@ def read_reply(
     Args:
         message: The reply.
         chunk_count: How many ciphertexts an update of this round consists of.
-        share_count, share_bytes: How many sealed shares belong to it, and how long each is.
+        share_count: How many sealed shares belong to it.
+        share_bytes: How long each of these is.
 
     Returns:
         `Malformed` where a part is missing, of the wrong type or of the wrong size. Nothing is kept of such a reply,

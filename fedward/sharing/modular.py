@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.serialized import MODULUS
+from fedward.ciphertexts.serialized import MODULUS as MODULUS  # for those who compute modulo it
 from fedward.errors import EncryptionError
 
 RandomBytes = Callable[[int], bytes]
