@@ -139,7 +139,9 @@ def lead_round(
     ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, {})
     record = ledger.round(opening.round_index)
     for identity in parties.hospitals.values():
-        ledger.cast_vote_for(sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, ledger, identity))
+        ledger.cast_vote_for(
+            sign_vote(Verdict(True, bytes([2]) * 32, bytes(32), bytes([3]) * 32), record, ledger, identity)
+        )
     ledger.finalize_round(opening.round_index)
 
 

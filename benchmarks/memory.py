@@ -175,7 +175,9 @@ class DiskGrid:
                 yield Message(self._submission(node, identity), reply_to=request)
             else:
                 record = self._ledger.round(int(request.metadata.group_id))
-                vote = sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, self._ledger, identity)
+                vote = sign_vote(
+                    Verdict(True, bytes([2]) * 32, bytes(32), bytes([3]) * 32), record, self._ledger, identity
+                )
                 ballot = ballots.Ballot(vote, empty_histogram(self._findings), {})
                 yield Message(ballots.ballot_to_records(ballot), reply_to=request)
 
