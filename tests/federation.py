@@ -21,10 +21,10 @@ from blockchain.node.embedded import RunningNode, start_node
 from commands.simulate.founding import Parties
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
 from data_preprocessing import PreparedData, preprocess
-from encryption import PublicContext, SecretContext
 from fedward import settings as setting
 from fedward.folders.simulation import SimulationFolder
 from fedward.in_process import InProcessGrid
+from fedward.messages.key_sharing import ANSWERS, RELEASE
 from fedward.settings import Settings
 from fedward.tables import Scalar
 from fedward.types import HospitalId, NodeId, Vector
@@ -37,6 +37,7 @@ SMALL: tuple[tuple[str, Scalar], ...] = (
     ("data.hospitals", 3),
     ("training.local-epochs", 1),
     ("ledger.min-included", 2),
+    ("ledger.release-threshold", 2),  # so that a round goes on without one of three
     ("speed.poll-interval-s", 0.01),
     # A model after one tiny epoch is no better than chance: its validation loss is not what these tests are about.
     ("detectors.validation-loss.tolerance", 100.0),
@@ -73,7 +74,12 @@ class LocalGrid(InProcessGrid):
     """A grid in which a test can change a reply on its way, and leave hospitals out; node k is hospital k, from 1."""
 
     def __init__(self, settings: Settings, folder: SimulationFolder) -> None:
-        handlers = {MessageType.TRAIN: client.take_part, MessageType.EVALUATE: client.judge}
+        handlers = {
+            MessageType.TRAIN: client.take_part,
+            ANSWERS: client.answer,
+            RELEASE: client.release,
+            MessageType.EVALUATE: client.judge,
+        }
         super().__init__(handlers, settings, {})
         self.tamper: Tamper = untouched
         self.absent: frozenset[int] = frozenset()
@@ -113,11 +119,6 @@ class Federation:
     def context(self, node: int) -> Context:
         """What Flower would tell a hospital's node."""
         return self.grid.context(NodeId(node))
-
-    def public_context(self) -> PublicContext:
-        """What hospitals encrypt under now; a server has it only where a hospital gives it away."""
-        hospital = self.folder.hospital(self.data.partitions[0].hospital)
-        return SecretContext.from_bytes(hospital.load_secret_key()).public
 
     def lead_round(self) -> dict[str, object]:
         """Lead one round and return its line of metrics."""

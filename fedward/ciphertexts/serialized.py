@@ -103,7 +103,8 @@ def add_ciphertexts(left: bytes, right: bytes) -> bytes:
     """
     total = residues_of(left) + residues_of(right)  # below 2^61: no overflow
     # Where the total is below the prime, the difference wraps around to a huge number and loses.
-    return np.minimum(total, total - np.uint64(MODULUS)).tobytes()
+    residues: bytes = np.minimum(total, total - np.uint64(MODULUS)).tobytes()
+    return residues
 
 
 def sum_ciphertexts(chunks: Iterable[bytes]) -> bytes:
