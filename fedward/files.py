@@ -133,6 +133,27 @@ def making_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        ResourceError: it cannot be removed.
+
+    Guarantees:
+        1. When this returns, the file does not come back by a power loss.
+    """
+    try:
+        with _folder_of(path) as folder:
+            os.unlink(path.name, dir_fd=folder)
+            _sync_folder(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ResourceError(
+            f"{path} could not be removed: {_reason(path, error)}.", "Remove it, or make its folder writable."
+        ) from error
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a log and flush it to the disk before returning.
 
