@@ -127,7 +127,7 @@ def lead_round(
         delta = rng.normal(0, 0.01, PARAMETERS).astype(np.float32)
         private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
         encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, secret.public, rng)
-        signed = commit(encrypted, opening, ledger, identity)
+        signed = commit(encrypted, bytes([1]) * 32, opening, ledger, identity)
         files = tuple(run.server.ciphertexts.store(chunk) for chunk in encrypted.chunks)
         stored = StoredUpdate(identity.address, files, signed)
         event = expected_event(settings.privacy)
@@ -139,7 +139,9 @@ def lead_round(
     ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, {})
     record = ledger.round(opening.round_index)
     for identity in parties.hospitals.values():
-        ledger.cast_vote_for(sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, ledger, identity))
+        ledger.cast_vote_for(
+            sign_vote(Verdict(True, bytes([2]) * 32, bytes(32), bytes([3]) * 32), record, ledger, identity)
+        )
     ledger.finalize_round(opening.round_index)
 
 

@@ -32,7 +32,7 @@ MIN_INCLUDED = 2
 MAX_UINT32, MAX_UINT64 = 2**32 - 1, 2**64 - 1
 DURATION_S = 1_000
 CHAIN_ID = 190826
-RULES = (MIN_INCLUDED, 0, 0, DURATION_S, DURATION_S, True)
+RULES = (MIN_INCLUDED, 0, 0, 0, DURATION_S, DURATION_S, True)
 EVENT = PrivacyEvent("sample", "image", 1 / 3, 1e8 / 3, MAX_UINT32, 1e8 / 7, 1 / 7)
 WITNESS = keccak(text="WITNESS_ROLE")
 ROUND_FIELDS = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")["outputs"][0][
@@ -195,6 +195,7 @@ def _commitment(meter: Meter, hospital: Identity, number: int) -> Commitment:
         context_fingerprint=meter.round_field(number, "contextFingerprint"),
         update_root=word(f"update {number} {hospital.address}"),
         update_bytes=MAX_UINT64,
+        shares_root=word(f"shares {number} {hospital.address}"),
         weight=MAX_UINT32,
         event=EVENT,
     )
@@ -210,6 +211,7 @@ def _vote(meter: Meter, hospital: Identity, number: int) -> Vote:
         aggregate_hash=meter.round_field(number, "aggregateHash"),
         accept=True,
         candidate_digest=word(f"candidate {number}"),
+        counts_hash=word(f"counts {hospital.address}"),
         evidence_hash=word(f"evidence {hospital.address}"),
     )
 

@@ -175,7 +175,9 @@ class DiskGrid:
                 yield Message(self._submission(node, identity), reply_to=request)
             else:
                 record = self._ledger.round(int(request.metadata.group_id))
-                vote = sign_vote(Verdict(True, bytes([2]) * 32, bytes([3]) * 32), record, self._ledger, identity)
+                vote = sign_vote(
+                    Verdict(True, bytes([2]) * 32, bytes(32), bytes([3]) * 32), record, self._ledger, identity
+                )
                 ballot = ballots.Ballot(vote, empty_histogram(self._findings), {})
                 yield Message(ballots.ballot_to_records(ballot), reply_to=request)
 
@@ -187,7 +189,7 @@ class DiskGrid:
             for index, file in enumerate(files)
         )
         opening = self._ledger.opening(self._ledger.latest_round())
-        signed = commit(replace(self._form, chunks=chunks), opening, self._ledger, identity)
+        signed = commit(replace(self._form, chunks=chunks), bytes([1]) * 32, opening, self._ledger, identity)
         return submission_to_records(Submission(signed, chunks, None, {}))
 
 

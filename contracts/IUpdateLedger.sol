@@ -20,7 +20,10 @@ interface IUpdateLedger {
     /// @param minIncluded Fewest updates in an aggregate, at least 2: fewer would show single ones.
     /// @param rejectQuorum Rejecting votes that reject a round; 0: more than half of the roster at its opening.
     /// @param minVotes Votes without which a round is aborted; 0: more than half of the roster at its opening. It is
-    /// aborted as well where not rejected, but without more accepting than rejecting votes.
+    /// aborted as well where it is not rejected, but more than half of its votes do not accept one and the same
+    /// candidate.
+    /// @param releaseThreshold Hospitals whose releases open an aggregate, at least 2; 0: two thirds of the roster at a
+    /// round's opening, rounded down, and one more.
     /// @param submissionDuration Seconds from the opening block in which updates are taken.
     /// @param votingDuration Seconds from the closing block in which votes and attestations are taken.
     /// @param witnessRequired Whether a round is accepted only if a witness has attested to its aggregate.
@@ -28,6 +31,7 @@ interface IUpdateLedger {
         uint8 minIncluded;
         uint8 rejectQuorum;
         uint8 minVotes;
+        uint8 releaseThreshold;
         uint32 submissionDuration;
         uint32 votingDuration;
         bool witnessRequired;
@@ -66,9 +70,10 @@ interface IUpdateLedger {
     /// @param hospital Who signs.
     /// @param ledgerHead The ledger head right after that round's opening.
     /// @param baseId The model that training started from.
-    /// @param contextFingerprint The key that the update is encrypted under.
+    /// @param contextFingerprint The channel key that releases of this round are encrypted under.
     /// @param updateRoot Merkle root of the hashes of the update's chunks.
     /// @param updateBytes Total length of the chunks.
+    /// @param sharesRoot Merkle root of the hashes of the sealed key shares, in the order of the round's roster.
     /// @param weight The hospital's enrolled weight.
     /// @param privacy The declared privacy event.
     struct Commitment {
@@ -79,6 +84,7 @@ interface IUpdateLedger {
         bytes32 contextFingerprint;
         bytes32 updateRoot;
         uint64 updateBytes;
+        bytes32 sharesRoot;
         uint32 weight;
         PrivacyEvent privacy;
     }
@@ -97,6 +103,7 @@ interface IUpdateLedger {
     /// @param aggregateHash The aggregate that it came from.
     /// @param accept The verdict.
     /// @param candidateDigest Hash of the candidate's weights as this hospital decrypted them.
+    /// @param countsHash Hash of this hospital's counts on its own images; zero: none are given.
     /// @param evidenceHash Hash of the reports behind the verdict, which stay at the hospital.
     struct Vote {
         uint32 round;
@@ -104,6 +111,7 @@ interface IUpdateLedger {
         bytes32 aggregateHash;
         bool accept;
         bytes32 candidateDigest;
+        bytes32 countsHash;
         bytes32 evidenceHash;
     }
 
@@ -111,7 +119,9 @@ interface IUpdateLedger {
     /// @param phase Where it stands.
     /// @param rejectQuorum Rejecting votes that reject it, fixed at its opening.
     /// @param minVotes Votes without which it is aborted, fixed at its opening.
-    /// @param accepts Votes for it so far.
+    /// @param threshold Hospitals whose releases open its aggregate, fixed at its opening.
+    /// @param accepts Votes for it so far, whatever candidate they name.
+    /// @param agreeing Most of them that name one and the same candidate.
     /// @param rejects Votes against it so far.
     /// @param witnesses Attestations so far; stays at 255 from there on.
     /// @param submissionDeadline Last second, Unix time, in which updates are taken.
@@ -124,13 +134,16 @@ interface IUpdateLedger {
     /// @param votedMask Who voted.
     /// @param openingHead The ledger head right after its opening, which commitments name.
     /// @param baseId The model that training starts from.
-    /// @param contextFingerprint The key that updates are encrypted under.
+    /// @param contextFingerprint The channel key that its releases are encrypted under.
     /// @param aggregateHash Merkle root of the hashes of the aggregate's chunks; 0 before voting.
+    /// @param candidateDigest The candidate that `agreeing` votes name, the first of several; 0 before the first of them.
     struct Round {
         Phase phase;
         uint8 rejectQuorum;
         uint8 minVotes;
+        uint8 threshold;
         uint8 accepts;
+        uint8 agreeing;
         uint8 rejects;
         uint8 witnesses;
         uint40 submissionDeadline;
@@ -145,6 +158,7 @@ interface IUpdateLedger {
         bytes32 baseId;
         bytes32 contextFingerprint;
         bytes32 aggregateHash;
+        bytes32 candidateDigest;
     }
 
     /// @notice The ledger was deployed; the first event of every history.
@@ -205,21 +219,22 @@ interface IUpdateLedger {
     /// @param ledgerHead Hash over all events up to and with this one.
     event KeyEpochStarted(uint32 indexed keyEpoch, address indexed startedBy, bytes32 ledgerHead);
 
-    /// @notice The dealer named the encryption key of an epoch.
+    /// @notice The dealer named the channel key of an epoch.
     /// @param keyEpoch The epoch, from 1.
-    /// @param contextFingerprint Fingerprint of encryption parameters and public key.
+    /// @param contextFingerprint Fingerprint of the channel key.
     /// @param ledgerHead Hash over all events up to and with this one.
     event ContextSet(uint32 indexed keyEpoch, bytes32 contextFingerprint, bytes32 ledgerHead);
 
     /// @notice A round opened; hospitals sign the head that this event leaves.
     /// @param round Its number: one more than the last.
     /// @param baseId The model that training starts from.
-    /// @param contextFingerprint The key that updates are encrypted under.
+    /// @param contextFingerprint The channel key that its releases are encrypted under.
     /// @param rosterMask Who takes part: bit i for place i on the roster.
     /// @param enrolledTotal Sum of their enrolled weights.
     /// @param submissionDeadline Last second, Unix time, in which updates are taken.
     /// @param rejectQuorum Rejecting votes that reject this round.
     /// @param minVotes Votes without which this round is aborted.
+    /// @param threshold Hospitals whose releases open this round's aggregate.
     /// @param ledgerHead Hash over all events up to and with this one.
     event RoundOpened(
         uint32 indexed round,
@@ -230,6 +245,7 @@ interface IUpdateLedger {
         uint40 submissionDeadline,
         uint8 rejectQuorum,
         uint8 minVotes,
+        uint8 threshold,
         bytes32 ledgerHead
     );
 
@@ -238,6 +254,7 @@ interface IUpdateLedger {
     /// @param hospital Who committed.
     /// @param updateRoot Merkle root of the hashes of the update's chunks.
     /// @param updateBytes Total length of the chunks.
+    /// @param sharesRoot Merkle root of the hashes of the sealed key shares, in the order of the round's roster.
     /// @param weight The hospital's enrolled weight.
     /// @param privacy The privacy event that it declares.
     /// @param ledgerHead Hash over all events up to and with this one.
@@ -246,6 +263,7 @@ interface IUpdateLedger {
         address indexed hospital,
         bytes32 updateRoot,
         uint64 updateBytes,
+        bytes32 sharesRoot,
         uint32 weight,
         PrivacyEvent privacy,
         bytes32 ledgerHead
@@ -274,6 +292,7 @@ interface IUpdateLedger {
     /// @param hospital Who voted.
     /// @param accept The verdict.
     /// @param candidateDigest Hash of the candidate's weights as this hospital decrypted them.
+    /// @param countsHash Hash of the hospital's counts on its own images; zero: none are given.
     /// @param evidenceHash Hash of the reports behind the verdict.
     /// @param ledgerHead Hash over all events up to and with this one.
     event VoteCast(
@@ -281,6 +300,7 @@ interface IUpdateLedger {
         address indexed hospital,
         bool accept,
         bytes32 candidateDigest,
+        bytes32 countsHash,
         bytes32 evidenceHash,
         bytes32 ledgerHead
     );
@@ -294,11 +314,14 @@ interface IUpdateLedger {
 
     /// @notice A round ended, and its aggregate is part of the base of the next.
     /// @param round The round's number.
-    /// @param accepts Votes for it.
+    /// @param accepts Votes for it, whatever candidate they name.
     /// @param rejects Votes against it.
+    /// @param candidateDigest The candidate that more than half of all votes accept.
     /// @param baseId The model that the next round starts from.
     /// @param ledgerHead Hash over all events up to and with this one.
-    event RoundAccepted(uint32 indexed round, uint8 accepts, uint8 rejects, bytes32 baseId, bytes32 ledgerHead);
+    event RoundAccepted(
+        uint32 indexed round, uint8 accepts, uint8 rejects, bytes32 candidateDigest, bytes32 baseId, bytes32 ledgerHead
+    );
 
     /// @notice A round ended by enough votes against it; the base stays.
     /// @param round The round's number.
@@ -309,8 +332,8 @@ interface IUpdateLedger {
 
     /// @notice A round ended without an outcome; the base stays.
     /// @param round The round's number.
-    /// @param reason TooFewVotes, NoMajority or NotWitnessed, or what whoever gave it up says; ASCII, padded with
-    /// zeros.
+    /// @param reason TooFewVotes, NoMajority, DigestsDiffer or NotWitnessed, or what whoever gave it up says; ASCII,
+    /// padded with zeros.
     /// @param ledgerHead Hash over all events up to and with this one.
     event RoundAborted(uint32 indexed round, bytes32 reason, bytes32 ledgerHead);
 
@@ -366,8 +389,8 @@ interface IUpdateLedger {
     /// @param required Fewest that are needed.
     error RosterTooSmall(uint256 active, uint256 required);
 
-    /// @notice A quorum of the rules is larger than the roster.
-    /// @param quorum The quorum.
+    /// @notice A quorum or the release threshold of the rules is larger than the roster.
+    /// @param quorum The quorum or threshold.
     /// @param active Active hospitals.
     error QuorumAboveRoster(uint256 quorum, uint256 active);
 
@@ -425,7 +448,7 @@ interface IUpdateLedger {
     /// @param given The base that was signed.
     error WrongBase(bytes32 expected, bytes32 given);
 
-    /// @notice The update is encrypted under another key.
+    /// @notice The update was made for another channel key.
     /// @param expected The round's key.
     /// @param given The key that was signed.
     error WrongContext(bytes32 expected, bytes32 given);

@@ -25,16 +25,17 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     );
     bytes32 private constant _COMMITMENT_TYPEHASH = keccak256(
         "Commitment(uint32 round,address hospital,bytes32 ledgerHead,bytes32 baseId,bytes32 contextFingerprint,"
-        "bytes32 updateRoot,uint64 updateBytes,uint32 weight,PrivacyEvent privacy)"
+        "bytes32 updateRoot,uint64 updateBytes,bytes32 sharesRoot,uint32 weight,PrivacyEvent privacy)"
         "PrivacyEvent(uint8 mode,uint8 unit,uint128 samplingRate,uint128 noiseMultiplier,"
         "uint32 steps,uint128 clipNorm,uint128 delta)"
     );
     bytes32 private constant _VOTE_TYPEHASH = keccak256(
         "Vote(uint32 round,address hospital,bytes32 aggregateHash,bool accept,"
-        "bytes32 candidateDigest,bytes32 evidenceHash)"
+        "bytes32 candidateDigest,bytes32 countsHash,bytes32 evidenceHash)"
     );
     bytes32 private constant _TOO_FEW_VOTES = "TooFewVotes";
     bytes32 private constant _NO_MAJORITY = "NoMajority";
+    bytes32 private constant _DIGESTS_DIFFER = "DigestsDiffer";
     bytes32 private constant _NOT_WITNESSED = "NotWitnessed";
 
     /// @notice Digest of the settings that carry guarantees.
@@ -58,6 +59,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     mapping(bytes32 aggregateHash => uint32 round) private _roundOfAggregate;
     mapping(bytes32 contextFingerprint => bool used) private _contextUsed;
     mapping(uint32 round => mapping(address witness => bool attested)) private _attested;
+    mapping(uint32 round => mapping(bytes32 candidateDigest => uint8 accepts)) private _acceptsOf;
 
     /// @notice Roster and keys may change only while no round runs.
     modifier betweenRounds() {
@@ -75,6 +77,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         _checkRule("minIncluded", rules_.minIncluded, 2, MAX_ROSTER);
         _checkRule("rejectQuorum", rules_.rejectQuorum, 0, MAX_ROSTER);
         _checkRule("minVotes", rules_.minVotes, 0, MAX_ROSTER);
+        if (rules_.releaseThreshold != 0) _checkRule("releaseThreshold", rules_.releaseThreshold, 2, MAX_ROSTER);
         _checkRule("submissionDuration", rules_.submissionDuration, 1, type(uint32).max);
         _checkRule("votingDuration", rules_.votingDuration, 1, type(uint32).max);
         _checkNotZero("settingsDigest", settingsDigest_);
@@ -94,11 +97,11 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     // ---- the roster and its key -----------------------------------------------------------------------------------
 
     /// @notice Put a hospital on the roster. Where the epoch has its key, a new epoch starts, with a key of its own: with
-    /// the old one a newcomer could open what was encrypted before it came.
+    /// the old one a newcomer could open the sums of rounds before it came.
     /// @param hospital Its Ethereum address, new to this ledger.
     /// @param weight Its number of examples.
-    /// @param x25519Key The public key that consortium keys are sealed to.
-    /// @param asDealer Whether this hospital makes the consortium's keys; one hospital at a time.
+    /// @param x25519Key The public key that channel keys and key shares are sealed to.
+    /// @param asDealer Whether this hospital makes the channel keys; one hospital at a time.
     function register(address hospital, uint32 weight, bytes32 x25519Key, bool asDealer)
         external
         onlyRole(REGISTRAR_ROLE)
@@ -158,7 +161,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     }
 
     /// @notice The dealer, by its own transaction, names the key of this epoch; once an epoch, never the same twice.
-    /// @param contextFingerprint Fingerprint of encryption parameters and public key.
+    /// @param contextFingerprint Fingerprint of the channel key.
     function setContext(bytes32 contextFingerprint) external betweenRounds {
         if (msg.sender != _dealer) revert NotDealer(msg.sender, _dealer);
         if (_contextFingerprint != 0) revert ContextAlreadySet(_keyEpoch, _contextFingerprint);
@@ -174,21 +177,8 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
 
     /// @notice Open the next round on the roster, base and key of this moment.
     /// @return round Its number: one more than the last, from 1.
-    function openRound() external onlyRole(AGGREGATOR_ROLE) betweenRounds returns (uint32 round) {
-        if (_contextFingerprint == 0) revert ContextNotSet(_keyEpoch);
-        uint256 active = _count(_activeMask);
-        if (active < _rules.minIncluded) revert RosterTooSmall(active, _rules.minIncluded);
-        round = ++_latestRound;
-        Round storage opened = _rounds[round];
-        opened.phase = Phase.Open;
-        opened.rejectQuorum = _resolveQuorum(_rules.rejectQuorum, active);
-        opened.minVotes = _resolveQuorum(_rules.minVotes, active);
-        opened.submissionDeadline = uint40(block.timestamp + _rules.submissionDuration);
-        opened.enrolledTotal = _enrolledTotal;
-        opened.rosterMask = _activeMask;
-        opened.baseId = _baseId;
-        opened.contextFingerprint = _contextFingerprint;
-        opened.openingHead = _emitRoundOpened(round, opened);
+    function openRound() external onlyRole(AGGREGATOR_ROLE) returns (uint32 round) {
+        return _open();
     }
 
     /// @notice A hospital commits to its update by its own transaction.
@@ -276,35 +266,25 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     }
 
     /// @notice Anybody ends a round whose outcome no further vote can change, or whose time to vote is over.
-    /// @dev Rejected at the reject quorum; else accepted with `minVotes` votes and more accepts than rejects, so that
-    /// votes kept back by whoever relays them rather end a round than carry it; else aborted. Early only where the votes
-    /// still to come could change nothing, however many come and whatever they say. Where a witness is required, a round
-    /// that the votes carry waits for an attestation, and is aborted where none has come in time.
+    /// @dev Rejected at the reject quorum; else accepted with `minVotes` votes, more than half of which accept one and the
+    /// same candidate, so that votes kept back by whoever relays them rather end a round than carry it, and votes for
+    /// other candidates, made by whoever shows hospitals different aggregates, carry nothing; else aborted. Early only
+    /// where the votes still to come could change nothing, however many come and whatever they say. Where a witness is
+    /// required, a round that the votes carry waits for an attestation, and is aborted where none has come in time.
     /// @param round The round that is voted on.
-    /// @return phase Accepted, Rejected, or Aborted for want of votes, of a majority, or of a witness.
+    /// @return phase Accepted, Rejected, or Aborted for want of votes, of a majority, of one candidate, or of a witness.
     function finalizeRound(uint32 round) external returns (Phase phase) {
-        Round storage ending = _rounds[round];
-        if (ending.phase != Phase.Voting) revert RoundNotVoting(round, ending.phase);
-        (uint256 accepts, uint256 rejects) = (ending.accepts, ending.rejects);
-        uint256 votes = accepts + rejects;
-        // Votes that may still come. All of them accept at best, reject at worst.
-        uint256 outstanding = block.timestamp > ending.votingDeadline ? 0 : _count(ending.rosterMask) - votes;
-        if (rejects >= ending.rejectQuorum) {
-            phase = Phase.Rejected;
-        } else if (rejects + outstanding >= ending.rejectQuorum) {
-            revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
-        } else if (votes >= ending.minVotes && accepts > rejects + outstanding) {
-            phase = _unwitnessed(ending) ? Phase.Aborted : Phase.Accepted;
-            if (phase == Phase.Aborted && block.timestamp <= ending.votingDeadline) {
-                revert WitnessMissing(round, ending.votingDeadline, block.timestamp);
-            }
-        } else if (votes + outstanding < ending.minVotes || accepts + outstanding <= rejects) {
-            phase = Phase.Aborted;
-        } else {
-            revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
-        }
-        ending.phase = phase;
-        _emitOutcome(round, ending);
+        return _finalize(round);
+    }
+
+    /// @notice The aggregator ends a round as `finalizeRound` does and, where it was accepted or rejected, opens the next
+    /// one in the same transaction. After an aborted round none is opened: people should look first.
+    /// @param round The round that is voted on.
+    /// @return phase How it ended.
+    /// @return opened The number of the round that was opened; 0: none.
+    function finalizeAndOpen(uint32 round) external onlyRole(AGGREGATOR_ROLE) returns (Phase phase, uint32 opened) {
+        phase = _finalize(round);
+        if (phase != Phase.Aborted) opened = _open();
     }
 
     /// @notice Aggregator or admin gives up a round that is not final; every hospital keeps the model it had.
@@ -413,6 +393,24 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         emit DealerNamed(hospital, _advance(DealerNamed.selector, abi.encode(hospital)));
     }
 
+    function _open() private betweenRounds returns (uint32 round) {
+        if (_contextFingerprint == 0) revert ContextNotSet(_keyEpoch);
+        uint256 active = _count(_activeMask);
+        if (active < _rules.minIncluded) revert RosterTooSmall(active, _rules.minIncluded);
+        round = ++_latestRound;
+        Round storage opened = _rounds[round];
+        opened.phase = Phase.Open;
+        opened.rejectQuorum = _resolveQuorum(_rules.rejectQuorum, active);
+        opened.minVotes = _resolveQuorum(_rules.minVotes, active);
+        opened.threshold = _resolveThreshold(_rules.releaseThreshold, active);
+        opened.submissionDeadline = uint40(block.timestamp + _rules.submissionDuration);
+        opened.enrolledTotal = _enrolledTotal;
+        opened.rosterMask = _activeMask;
+        opened.baseId = _baseId;
+        opened.contextFingerprint = _contextFingerprint;
+        opened.openingHead = _emitRoundOpened(round, opened);
+    }
+
     function _submit(Commitment calldata commitment) private {
         uint32 round = commitment.round;
         Round storage open = _rounds[round];
@@ -440,13 +438,57 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         judged.votedMask |= bit;
         if (vote.accept) {
             judged.accepts += 1;
+            uint8 agreeing = ++_acceptsOf[vote.round][vote.candidateDigest];
+            if (agreeing > judged.agreeing) {
+                judged.agreeing = agreeing;
+                judged.candidateDigest = vote.candidateDigest;
+            }
         } else {
             judged.rejects += 1;
         }
-        bytes memory fields =
-            abi.encode(vote.round, vote.hospital, vote.accept, vote.candidateDigest, vote.evidenceHash);
+        bytes memory fields = abi.encode(
+            vote.round,
+            vote.hospital,
+            vote.accept,
+            vote.candidateDigest,
+            vote.countsHash,
+            vote.evidenceHash
+        );
         bytes32 head = _advance(VoteCast.selector, fields);
-        emit VoteCast(vote.round, vote.hospital, vote.accept, vote.candidateDigest, vote.evidenceHash, head);
+        emit VoteCast(
+            vote.round,
+            vote.hospital,
+            vote.accept,
+            vote.candidateDigest,
+            vote.countsHash,
+            vote.evidenceHash,
+            head
+        );
+    }
+
+    function _finalize(uint32 round) private returns (Phase phase) {
+        Round storage ending = _rounds[round];
+        if (ending.phase != Phase.Voting) revert RoundNotVoting(round, ending.phase);
+        (uint256 agreeing, uint256 rejects) = (ending.agreeing, ending.rejects);
+        uint256 votes = ending.accepts + rejects;
+        // Votes that may still come. All of them agree at best, reject at worst.
+        uint256 outstanding = block.timestamp > ending.votingDeadline ? 0 : _count(ending.rosterMask) - votes;
+        if (rejects >= ending.rejectQuorum) {
+            phase = Phase.Rejected;
+        } else if (rejects + outstanding >= ending.rejectQuorum) {
+            revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
+        } else if (votes >= ending.minVotes && agreeing > votes - agreeing + outstanding) {
+            phase = _unwitnessed(ending) ? Phase.Aborted : Phase.Accepted;
+            if (phase == Phase.Aborted && block.timestamp <= ending.votingDeadline) {
+                revert WitnessMissing(round, ending.votingDeadline, block.timestamp);
+            }
+        } else if (votes + outstanding < ending.minVotes || agreeing + outstanding <= votes - agreeing) {
+            phase = Phase.Aborted;
+        } else {
+            revert OutcomeStillOpen(round, ending.votingDeadline, block.timestamp);
+        }
+        ending.phase = phase;
+        _emitOutcome(round, ending);
     }
 
     function _emitRoundOpened(uint32 round, Round storage opened) private returns (bytes32 head) {
@@ -461,7 +503,8 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
                 fields.enrolledTotal,
                 fields.submissionDeadline,
                 fields.rejectQuorum,
-                fields.minVotes
+                fields.minVotes,
+                fields.threshold
             )
         );
         emit RoundOpened(
@@ -473,6 +516,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
             fields.submissionDeadline,
             fields.rejectQuorum,
             fields.minVotes,
+            fields.threshold,
             head
         );
     }
@@ -485,6 +529,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
                 commitment.hospital,
                 commitment.updateRoot,
                 commitment.updateBytes,
+                commitment.sharesRoot,
                 commitment.weight,
                 commitment.privacy
             )
@@ -494,6 +539,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
             commitment.hospital,
             commitment.updateRoot,
             commitment.updateBytes,
+            commitment.sharesRoot,
             commitment.weight,
             commitment.privacy,
             head
@@ -528,15 +574,18 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
             bytes32 base =
                 keccak256(abi.encode(_baseId, ended.aggregateHash, ended.includedWeight, ended.enrolledTotal));
             _baseId = base;
-            bytes32 head = _advance(RoundAccepted.selector, abi.encode(round, accepts, rejects, base));
-            emit RoundAccepted(round, accepts, rejects, base, head);
+            bytes32 digest = ended.candidateDigest;
+            bytes32 head = _advance(RoundAccepted.selector, abi.encode(round, accepts, rejects, digest, base));
+            emit RoundAccepted(round, accepts, rejects, digest, base, head);
         } else if (ended.phase == Phase.Rejected) {
             bytes32 head = _advance(RoundRejected.selector, abi.encode(round, accepts, rejects));
             emit RoundRejected(round, accepts, rejects, head);
         } else {
             bytes32 reason = _NOT_WITNESSED;
-            if (uint256(accepts) + rejects < ended.minVotes) reason = _TOO_FEW_VOTES;
+            uint256 votes = uint256(accepts) + rejects;
+            if (votes < ended.minVotes) reason = _TOO_FEW_VOTES;
             else if (accepts <= rejects) reason = _NO_MAJORITY;
+            else if (ended.agreeing <= votes - ended.agreeing) reason = _DIGESTS_DIFFER;
             bytes32 head = _advance(RoundAborted.selector, abi.encode(round, reason));
             emit RoundAborted(round, reason, head);
         }
@@ -564,11 +613,12 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
         }
         _checkNotZero("updateRoot", commitment.updateRoot);
         _checkNotZero("updateBytes", bytes32(uint256(commitment.updateBytes)));
+        _checkNotZero("sharesRoot", commitment.sharesRoot);
         _checkUnused(commitment.updateRoot);
     }
 
-    /// @dev Updates and aggregates are told apart: one hospital's update handed out as "the aggregate" would show it to
-    /// all, and an old aggregate sent as an update would count it again. Sums of two or more never are an update.
+    /// @dev A root names one update or one aggregate for good: whoever releases shares for "the aggregate" of a round
+    /// must not be shown an update or an older sum under that name. Sums of two or more never are an update.
     function _checkUnused(bytes32 root) private view {
         uint32 usedIn = _roundOfUpdate[root];
         if (usedIn == 0) usedIn = _roundOfAggregate[root];
@@ -587,6 +637,7 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
                 commitment.contextFingerprint,
                 commitment.updateRoot,
                 commitment.updateBytes,
+                commitment.sharesRoot,
                 commitment.weight,
                 privacyHash
             )
@@ -628,6 +679,12 @@ contract UpdateLedger is IUpdateLedger, AccessControl, EIP712 {
     function _resolveQuorum(uint8 quorum, uint256 active) private pure returns (uint8) {
         if (quorum > active) revert QuorumAboveRoster(quorum, active);
         return quorum == 0 ? uint8(active / 2 + 1) : quorum;
+    }
+
+    /// @dev Above two thirds: two different sets are then never both released while fewer than a third of all cheat.
+    function _resolveThreshold(uint8 threshold, uint256 active) private pure returns (uint8) {
+        if (threshold > active) revert QuorumAboveRoster(threshold, active);
+        return threshold == 0 ? uint8(2 * active / 3 + 1) : threshold;
     }
 
     function _checkRule(bytes32 rule, uint256 value, uint256 low, uint256 high) private pure {

@@ -34,6 +34,7 @@ from fedward.tables import (
     Scalar,
     SomeOf,
     Tables,
+    ZeroOr,
     flat,
     kebab,
     listed,
@@ -133,6 +134,7 @@ class LedgerSettings:
     min_included: Annotated[int, Between(2, 128)]
     reject_quorum: Annotated[int, Between(0, 128)]
     min_votes: Annotated[int, Between(0, 128)]
+    release_threshold: Annotated[int, ZeroOr(2, 128)]
     submission_timeout_s: Annotated[int, Between(SHORTEST_PHASE_S, 30 * 24 * 3600)]
     voting_timeout_s: Annotated[int, Between(SHORTEST_PHASE_S, 30 * 24 * 3600)]
     witness_required: bool

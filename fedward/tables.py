@@ -36,6 +36,16 @@ class Between:
 
 
 @dataclass(frozen=True)
+class ZeroOr(Between):
+    """Bounds of a number that may also be 0, which stands for a default that other figures give."""
+
+    def problem(self, value: Scalar) -> str | None:
+        """Say what is wrong with a value, or None."""
+        found = super().problem(value) if value else None
+        return f"must be 0, or {found.removeprefix('must be ')}" if found else None
+
+
+@dataclass(frozen=True)
 class OneOf:
     """The only values that a text may take."""
 

@@ -183,9 +183,10 @@ class Commitment:
         hospital: Who signs.
         ledger_head: 32 bytes; the ledger's running hash right after the round was opened.
         base_id: 32 bytes; the model that training started from.
-        context_fingerprint: 32 bytes; the key epoch's fingerprint.
+        context_fingerprint: 32 bytes; fingerprint of the key epoch's channel key.
         update_root: 32 bytes; Merkle root of the chunks' sha256 hashes.
         update_bytes: Total length of the chunks.
+        shares_root: 32 bytes, not all zeros; Merkle root of the sealed key shares' sha256 hashes, in roster order.
         weight: Enrolled weight.
         event: The privacy event.
     """
@@ -199,6 +200,7 @@ class Commitment:
     context_fingerprint: bytes
     update_root: bytes
     update_bytes: int
+    shares_root: bytes
     weight: int
     event: PrivacyEvent
 
@@ -309,6 +311,7 @@ class Vote:
         aggregate_hash: 32 bytes; which aggregate the candidate came from.
         accept: The verdict.
         candidate_digest: 32 bytes; sha256 of the candidate's weights and moments as this hospital decrypted them.
+        counts_hash: 32 bytes; hash of this hospital's counts on its own images, zeros where it gives none.
         evidence_hash: 32 bytes; sha256 of the detector reports, which stay at the hospital.
     """
 
@@ -319,6 +322,7 @@ class Vote:
     aggregate_hash: bytes
     accept: bool
     candidate_digest: bytes
+    counts_hash: bytes
     evidence_hash: bytes
 
 

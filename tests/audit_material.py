@@ -91,7 +91,7 @@ def root(chunks: Sequence[bytes]) -> bytes:
 def committed(place: int, chunks: Sequence[bytes], event: PrivacyEvent = NO_PRIVACY) -> CommittedUpdate:
     """A commitment to these ciphertexts."""
     length = sum(len(chunk) for chunk in chunks)
-    return CommittedUpdate(ADDRESSES[place], Moment(9, 900), root(chunks), length, 10, event)
+    return CommittedUpdate(ADDRESSES[place], Moment(9, 900), root(chunks), length, bytes([4]) * 32, 10, event)
 
 
 def story(
@@ -111,6 +111,7 @@ def story(
         roster=tuple(RosterEntry(place, address, 10) for place, address in enumerate(ADDRESSES)),
         enrolled_total=40,
         submission_deadline=1_400,
+        threshold=3,
         updates={update.hospital: update for update in updates},
     )
     if aggregate_hash is not None:

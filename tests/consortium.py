@@ -25,12 +25,14 @@ from fedward.types import Commitment, PrivacyEvent, SignedCommitment, SignedVote
 
 CHAIN_ID = 190826
 SETTINGS_DIGEST, MODEL_DIGEST, FINGERPRINT = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
+CANDIDATE = bytes([4]) * 32
 WEIGHTS = (100, 250, 50, 400, 7)
 RULES = LedgerSettings(
     chain_id=CHAIN_ID,
     min_included=2,
     reject_quorum=0,
     min_votes=0,
+    release_threshold=0,
     submission_timeout_s=600,
     voting_timeout_s=300,
     witness_required=False,
@@ -140,6 +142,7 @@ class Consortium:
             context_fingerprint=self.opening.context_fingerprint,
             update_root=secrets.token_bytes(32),
             update_bytes=800_000,
+            shares_root=secrets.token_bytes(32),
             weight=WEIGHTS[index],
             event=EVENT,
         )
@@ -159,15 +162,17 @@ class Consortium:
         self.ledger.close_submissions(self.opening.round_index, aggregate, included or everybody, {})
         return aggregate
 
-    def ballot(self, index: int, accept: bool, **changes: Any) -> SignedVote:
+    def ballot(self, index: int, accept: bool, candidate: bytes = CANDIDATE, **changes: Any) -> SignedVote:
         assert self.opening
         record = self.ledger.round(self.opening.round_index)
-        verdict = Verdict(accept, bytes([index + 1]) * 32, bytes([9]) * 32)
+        verdict = Verdict(accept, candidate, bytes([index]) * 32, bytes([9]) * 32)
         return sign_vote(verdict, dataclasses.replace(record, **changes), self.ledger, self.hospitals[index])
 
-    def vote(self, *verdicts: bool) -> None:
-        for index, accept in enumerate(verdicts):
-            self.ledger.cast_vote_for(self.ballot(index, accept))
+    def vote(self, *verdicts: bool | bytes) -> None:
+        """Vote in the order of the roster: against, for the one candidate, or for another of this digest."""
+        for index, verdict in enumerate(verdicts):
+            candidate = verdict if isinstance(verdict, bytes) else CANDIDATE
+            self.ledger.cast_vote_for(self.ballot(index, bool(verdict), candidate))
 
     def to_voting(self) -> bytes:
         self.open_round()

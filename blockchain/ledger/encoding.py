@@ -112,6 +112,7 @@ def encode_commitment(commitment: Commitment) -> tuple[object, ...]:
         _word(commitment.context_fingerprint, "context fingerprint"),
         _word(commitment.update_root, "update root"),
         _integer(commitment.update_bytes, MAX_UINT64, "number of bytes"),
+        _word(commitment.shares_root, "shares root"),
         _integer(commitment.weight, MAX_UINT32, "weight"),
         encode_event(commitment.event),
     )
@@ -131,6 +132,7 @@ def encode_vote(vote: Vote) -> tuple[object, ...]:
         _word(vote.aggregate_hash, "aggregate hash"),
         vote.accept,
         _word(vote.candidate_digest, "candidate digest"),
+        _word(vote.counts_hash, "counts hash"),
         _word(vote.evidence_hash, "evidence hash"),
     )
 

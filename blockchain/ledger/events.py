@@ -137,15 +137,17 @@ class RoundOpened(RoundEvent):
     submission_deadline: int
     reject_quorum: int
     min_votes: int
+    threshold: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCommitted(RoundEvent):
-    """A hospital's signed commitment was accepted; the root is 32 bytes. `decode_event` decodes the privacy event."""
+    """A hospital's signed commitment was accepted; roots are 32 bytes. `decode_event` decodes the privacy event."""
 
     hospital: Address
     update_root: bytes
     update_bytes: int
+    shares_root: bytes
     weight: int
     privacy: EncodedEvent
 
@@ -163,11 +165,12 @@ class SubmissionsClosed(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class VoteCast(RoundEvent):
-    """A hospital's vote was counted; digest and hash are 32 bytes."""
+    """A hospital's vote was counted; digest and hashes are 32 bytes."""
 
     hospital: Address
     accept: bool
     candidate_digest: bytes
+    counts_hash: bytes
     evidence_hash: bytes
 
 
@@ -181,10 +184,14 @@ class RoundWitnessed(RoundEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundAccepted(RoundEvent):
-    """A round ended and its aggregate was accepted; the base id is that of the next round: 32 bytes."""
+    """A round ended and its aggregate was accepted: as the candidate (32 bytes) that most of the votes name.
+
+    The base id is that of the next round: 32 bytes.
+    """
 
     accepts: int
     rejects: int
+    candidate_digest: bytes
     base_id: bytes
 
 

@@ -215,6 +215,29 @@ class Ledger(LedgerReader):
         self._transact("finalizeRound", round_index)
         return self.round(round_index).phase
 
+    def finalize_and_open(self, round_index: int) -> tuple[RoundPhase, RoundOpening | None]:
+        """End a round that was voted on and open the next one, in one transaction.
+
+        Anybody may end a round, so somebody may have been first; then only the next round is opened.
+
+        Returns:
+            How the round ended; and the next round's opening, None where the round was aborted: then none is opened.
+
+        Raises:
+            LedgerError: as everywhere; `reason` is "WitnessMissing" where only a witness's attestation is awaited, and
+                "OutcomeStillOpen" where votes to come could change the outcome.
+        """
+        try:
+            self._transact("finalizeAndOpen", round_index)
+        except LedgerError as error:
+            if error.reason != "RoundNotVoting":
+                raise
+            phase = self.round(round_index).phase
+            decided = phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED)
+            return phase, self.open_round() if decided else None
+        phase = self.round(round_index).phase
+        return phase, None if phase is RoundPhase.ABORTED else self.opening(round_index + 1)
+
     def abort_round(self, round_index: int, reason: str) -> None:
         """End a round without a decision; of the reason the first 31 ASCII characters are recorded."""
         self._transact("abortRound", round_index, encode_reason(reason))
@@ -226,6 +249,7 @@ def _agreed_rules(settings: LedgerSettings) -> LedgerRules:
         settings.min_included,
         settings.reject_quorum,
         settings.min_votes,
+        settings.release_threshold,
         settings.submission_timeout_s,
         settings.voting_timeout_s,
         settings.witness_required,

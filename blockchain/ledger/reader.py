@@ -131,6 +131,7 @@ class LedgerReader:
             roster=tuple(RosterEntry(index, as_address(members[index][0]), int(members[index][1])) for index in active),
             enrolled_total=int(fields["enrolledTotal"]),
             submission_deadline=int(fields["submissionDeadline"]),
+            threshold=int(fields["threshold"]),
         )
 
     def _round_fields(self, round_index: int) -> dict[str, Any]:
@@ -264,9 +265,12 @@ def _record(round_index: int, fields: dict[str, Any]) -> RoundRecord:
         submissions=len(decode_mask(fields["submittedMask"])),
         accepts=int(fields["accepts"]),
         rejects=int(fields["rejects"]),
+        agreeing=int(fields["agreeing"]),
+        candidate_digest=bytes(fields["candidateDigest"]),
         witnesses=int(fields["witnesses"]),
         reject_quorum=int(fields["rejectQuorum"]),
         min_votes=int(fields["minVotes"]),
+        threshold=int(fields["threshold"]),
         submission_deadline=int(fields["submissionDeadline"]),
         voting_deadline=int(fields["votingDeadline"]),
     )

@@ -41,6 +41,7 @@ class LedgerRules:
         min_included: Fewest updates in an aggregate.
         reject_quorum: Rejecting votes that reject a round.
         min_votes: Votes without which a round is aborted.
+        release_threshold: Hospitals whose releases open an aggregate; 0: more than two thirds of a round's roster.
         submission_duration_s: Seconds from a round's opening in which updates are taken.
         voting_duration_s: Seconds from the recording of the aggregate in which votes and attestations are taken.
         witness_required: Whether a round is accepted only if a witness has attested to its aggregate.
@@ -49,6 +50,7 @@ class LedgerRules:
     min_included: int
     reject_quorum: int
     min_votes: int
+    release_threshold: int
     submission_duration_s: int
     voting_duration_s: int
     witness_required: bool
@@ -77,10 +79,11 @@ class RoundOpening:
         round_index: From 1.
         ledger_head: 32 bytes; the running hash right after the opening.
         base_id: 32 bytes; identifies the model that the round starts from.
-        context_fingerprint: 32 bytes; identifies the key that updates are encrypted under.
+        context_fingerprint: 32 bytes; identifies the channel key that releases are encrypted under.
         roster: The hospitals that take part.
         enrolled_total: Sum of their weights.
         submission_deadline: Unix seconds; the last at which an update is taken.
+        threshold: Hospitals whose releases open the round's aggregate.
     """
 
     round_index: int
@@ -90,6 +93,7 @@ class RoundOpening:
     roster: tuple[RosterEntry, ...]
     enrolled_total: int
     submission_deadline: int
+    threshold: int
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,10 @@ class RoundRecord:
         included_weight: Sum of their weights.
         enrolled_total: Sum of all weights at the opening.
         submissions, accepts, rejects: Numbers of hospitals.
+        agreeing: The most accepting votes that name one and the same candidate.
+        candidate_digest: 32 bytes; the candidate that they name, zeros before the first of them.
         witnesses: Number of witnesses who attested to the aggregate.
-        reject_quorum, min_votes: The round's rules, resolved at its opening.
+        reject_quorum, min_votes, threshold: The round's rules, resolved at its opening.
         submission_deadline, voting_deadline: Unix seconds, the last at which either is taken; the latter 0 until
             submissions are closed.
     """
@@ -121,8 +127,11 @@ class RoundRecord:
     submissions: int
     accepts: int
     rejects: int
+    agreeing: int
+    candidate_digest: bytes
     witnesses: int
     reject_quorum: int
     min_votes: int
+    threshold: int
     submission_deadline: int
     voting_deadline: int

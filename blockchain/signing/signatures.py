@@ -36,6 +36,7 @@ _COMMITMENT_FIELDS = {
     "contextFingerprint": "bytes32",
     "updateRoot": "bytes32",
     "updateBytes": "uint64",
+    "sharesRoot": "bytes32",
     "weight": "uint32",
     "privacy": "PrivacyEvent",
 }
@@ -45,6 +46,7 @@ _VOTE_FIELDS = {
     "aggregateHash": "bytes32",
     "accept": "bool",
     "candidateDigest": "bytes32",
+    "countsHash": "bytes32",
     "evidenceHash": "bytes32",
 }
 
@@ -68,18 +70,27 @@ class Verdict:
     Attributes:
         accept: Whether the hospital accepts the candidate.
         candidate_digest: 32 bytes; digest of the candidate's weights, which the hospital decrypted.
+        counts_hash: 32 bytes; hash of the hospital's counts on its own images, zeros where it gives none.
         evidence_hash: 32 bytes; hash of the reports behind the verdict.
     """
 
     accept: bool
     candidate_digest: bytes
+    counts_hash: bytes
     evidence_hash: bytes
 
 
 def commit(
-    encrypted: EncryptedUpdate, opening: RoundOpening, ledger: LedgerPlace, identity: Identity
+    encrypted: EncryptedUpdate, shares_root: bytes, opening: RoundOpening, ledger: LedgerPlace, identity: Identity
 ) -> SignedCommitment:
     """Stage 5, commit: sign what is about to leave the hospital, for this round of this ledger only.
+
+    Args:
+        encrypted: The update.
+        shares_root: 32 bytes, not all zeros; Merkle root of the hashes of the sealed key shares, in roster order.
+        opening: The open round.
+        ledger: The chain and contract of the round.
+        identity: The hospital's keys.
 
     Raises:
         LedgerError: a value of the privacy event cannot be recorded.
@@ -94,6 +105,7 @@ def commit(
         context_fingerprint=encrypted.context_fingerprint,
         update_root=merkle_root([sha256(chunk) for chunk in encrypted.chunks]),
         update_bytes=sum(map(len, encrypted.chunks)),
+        shares_root=shares_root,
         weight=encrypted.weight,
         event=encrypted.event,
     )
@@ -110,6 +122,7 @@ def sign_vote(verdict: Verdict, record: RoundRecord, ledger: LedgerPlace, identi
         aggregate_hash=record.aggregate_hash,
         accept=verdict.accept,
         candidate_digest=verdict.candidate_digest,
+        counts_hash=verdict.counts_hash,
         evidence_hash=verdict.evidence_hash,
     )
     return SignedVote(vote, identity.sign_message(vote_message(vote)))
@@ -130,6 +143,7 @@ def commitment_message(commitment: Commitment) -> SignableMessage:
         "contextFingerprint": commitment.context_fingerprint,
         "updateRoot": commitment.update_root,
         "updateBytes": commitment.update_bytes,
+        "sharesRoot": commitment.shares_root,
         "weight": commitment.weight,
         "privacy": dict(zip(_PRIVACY_FIELDS, encode_event(commitment.event), strict=True)),
     }
@@ -145,6 +159,7 @@ def vote_message(vote: Vote) -> SignableMessage:
         "aggregateHash": vote.aggregate_hash,
         "accept": vote.accept,
         "candidateDigest": vote.candidate_digest,
+        "countsHash": vote.counts_hash,
         "evidenceHash": vote.evidence_hash,
     }
     return encode_typed_data(domain(vote.chain_id, vote.contract), {"Vote": members(_VOTE_FIELDS)}, content)

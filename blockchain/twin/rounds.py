@@ -35,6 +35,7 @@ from blockchain.twin.values import (
     check_not_zero,
     name_word,
     resolve_quorum,
+    resolve_threshold,
 )
 from fedward.types import Address
 
@@ -67,7 +68,7 @@ class LedgerModel(RosterModel):
         deployer: Address,
         settings_digest: bytes,
         initial_model_digest: bytes,
-        rules: tuple[int, int, int, int, int, bool],
+        rules: tuple[int, int, int, int, int, int, bool],
         recover: Recover = recover_signer,
     ) -> None:
         """Deploy the contract.
@@ -87,8 +88,9 @@ class LedgerModel(RosterModel):
         super().__init__()
         self.rules = LedgerRules(*rules)
         bounds = {"minIncluded": (2, MAX_ROSTER), "rejectQuorum": (0, MAX_ROSTER), "minVotes": (0, MAX_ROSTER)}
+        bounds |= {"releaseThreshold": (2 if self.rules.release_threshold else 0, MAX_ROSTER)}
         bounds |= {"submissionDuration": (1, MAX_UINT32), "votingDuration": (1, MAX_UINT32)}
-        for (name, (low, high)), value in zip(bounds.items(), rules[:5], strict=True):
+        for (name, (low, high)), value in zip(bounds.items(), rules[:6], strict=True):
             if not low <= value <= high:
                 raise Refused("RuleOutOfRange", name_word(name), value)
         check_not_zero("settingsDigest", settings_digest)
@@ -98,6 +100,7 @@ class LedgerModel(RosterModel):
         self.update_rounds: dict[bytes, int] = {}
         self.aggregate_rounds: dict[bytes, int] = {}
         self._attested: set[tuple[int, str]] = set()
+        self._accepts_of: dict[tuple[int, bytes], int] = {}  # by round and candidate digest
         self._domain, self._recover = domain_separator(chain_id, contract), recover
         self._tell("LedgerCreated", chain_id, contract.lower(), settings_digest, initial_model_digest, rules)
         for role in (ADMIN_ROLE, REGISTRAR_ROLE, AGGREGATOR_ROLE):
@@ -149,6 +152,7 @@ class LedgerModel(RosterModel):
             phase=OPEN,
             reject_quorum=resolve_quorum(self.rules.reject_quorum, active),
             min_votes=resolve_quorum(self.rules.min_votes, active),
+            threshold=resolve_threshold(self.rules.release_threshold, active),
             submission_deadline=(self._timestamp + self.rules.submission_duration_s) & MAX_UINT40,
             enrolled_total=self._weight_of(mask),
             roster_mask=mask,
@@ -165,6 +169,7 @@ class LedgerModel(RosterModel):
             opened.submission_deadline,
             opened.reject_quorum,
             opened.min_votes,
+            opened.threshold,
         )
         self.rounds[number] = opened._replace(opening_head=self.head)
 
@@ -186,6 +191,7 @@ class LedgerModel(RosterModel):
         fingerprint: bytes,
         update_root: bytes,
         update_bytes: int,
+        shares_root: bytes,
         weight: int,
         privacy: tuple[int, ...],
     ) -> None:
@@ -206,10 +212,11 @@ class LedgerModel(RosterModel):
         check_not_zero("updateRoot", update_root)
         if update_bytes == 0:
             raise Refused("ZeroValue", name_word("updateBytes"))
+        check_not_zero("sharesRoot", shares_root)
         self._check_unused(update_root)
         self.update_rounds[update_root] = number
         self.rounds[number] = current._replace(submitted_mask=current.submitted_mask | 1 << index)
-        self._tell("UpdateCommitted", number, hospital, update_root, update_bytes, weight, privacy)
+        self._tell("UpdateCommitted", number, hospital, update_root, update_bytes, shares_root, weight, privacy)
 
     def _close_submissions(self, number: int, aggregate_hash: bytes, included_mask: int, named: Exclusions) -> None:
         self._check_role(AGGREGATOR_ROLE)
@@ -248,19 +255,32 @@ class LedgerModel(RosterModel):
         self._cast(*vote)
 
     def _cast(
-        self, number: int, hospital: str, aggregate_hash: bytes, accept: bool, candidate: bytes, evidence: bytes
+        self,
+        number: int,
+        hospital: str,
+        aggregate_hash: bytes,
+        accept: bool,
+        candidate: bytes,
+        counts: bytes,
+        evidence: bytes,
     ) -> None:
         current, hospital = self._voting_round(number), hospital.lower()
         bit = 1 << self._place(hospital, current.roster_mask)
         if current.voted_mask & bit:
             raise Refused("AlreadyVoted", number, hospital)
         check_equal("WrongAggregate", current.aggregate_hash, aggregate_hash)
+        named = self._accepts_of.get((number, candidate), 0) + 1
+        if accept:
+            self._accepts_of[number, candidate] = named
+        leads = accept and named > current.agreeing
         self.rounds[number] = current._replace(
             voted_mask=current.voted_mask | bit,
             accepts=current.accepts + accept,
+            agreeing=named if leads else current.agreeing,
             rejects=current.rejects + (not accept),
+            candidate_digest=candidate if leads else current.candidate_digest,
         )
-        self._tell("VoteCast", number, hospital, accept, candidate, evidence)
+        self._tell("VoteCast", number, hospital, accept, candidate, counts, evidence)
 
     def _attest(self, number: int, aggregate_hash: bytes) -> None:
         self._check_role(WITNESS_ROLE)
@@ -283,7 +303,7 @@ class LedgerModel(RosterModel):
             self.base_id = next_base(
                 self.base_id, current.aggregate_hash, current.included_weight, current.enrolled_total
             )
-            self._tell("RoundAccepted", number, accepts, rejects, self.base_id)
+            self._tell("RoundAccepted", number, accepts, rejects, current.candidate_digest, self.base_id)
         elif phase == REJECTED:
             self._tell("RoundRejected", number, accepts, rejects)
         else:
@@ -292,18 +312,30 @@ class LedgerModel(RosterModel):
                 reason = "TooFewVotes"
             elif accepts <= rejects:
                 reason = "NoMajority"
+            elif 2 * current.agreeing <= accepts + rejects:
+                reason = "DigestsDiffer"
             self._tell("RoundAborted", number, name_word(reason))
+
+    def _finalize_and_open(self, number: int) -> None:
+        self._check_role(AGGREGATOR_ROLE)
+        self._finalize_round(number)
+        if self.round(number).phase != ABORTED:
+            self._open_round()
 
     def _outcome(self, number: int, current: ModelRound) -> int:
         """How a round that is voted on would end now; refused while votes still to come could change that."""
-        accepts, rejects, votes = current.accepts, current.rejects, current.accepts + current.rejects
+        rejects, votes = current.rejects, current.accepts + current.rejects
         in_time = self._timestamp <= current.voting_deadline
-        # Judge the round for every way in which the hospitals that have not voted yet may still vote.
+        # Judge the round for every way in which the hospitals that have not voted yet may still vote. Their accepting
+        # votes for another candidate than the leading one bring no further outcome: another candidate needs at least
+        # as many of them to be carried, and below the reject quorum they stand against it as rejecting votes do.
         to_come = current.roster_mask.bit_count() - votes if in_time else 0
         outcomes = {
-            _judge(current, accepts + more_accepts, rejects + more_rejects)
-            for more_accepts in range(to_come + 1)
-            for more_rejects in range(to_come - more_accepts + 1)
+            _judge(
+                current, votes + more_agreeing + more_rejects, current.agreeing + more_agreeing, rejects + more_rejects
+            )
+            for more_agreeing in range(to_come + 1)
+            for more_rejects in range(to_come - more_agreeing + 1)
         }
         if rejects >= current.reject_quorum:
             return REJECTED
@@ -357,11 +389,11 @@ class LedgerModel(RosterModel):
 NEVER_OPENED = ModelRound()
 
 
-def _judge(current: ModelRound, accepts: int, rejects: int) -> int:
-    """How a round ends with exactly these votes."""
+def _judge(current: ModelRound, votes: int, agreeing: int, rejects: int) -> int:
+    """How a round ends with so many votes, of which so many accept the same candidate, and so many reject."""
     if rejects >= current.reject_quorum:
         return REJECTED
-    if accepts + rejects >= current.min_votes and accepts > rejects:
+    if votes >= current.min_votes and 2 * agreeing > votes:
         return ACCEPTED
     return ABORTED
 
@@ -382,6 +414,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "castVoteFor": LedgerModel._cast_vote_for,
         "attest": LedgerModel._attest,
         "finalizeRound": LedgerModel._finalize_round,
+        "finalizeAndOpen": LedgerModel._finalize_and_open,
         "abortRound": LedgerModel._abort_round,
         "grantRole": LedgerModel._grant_role,
         "revokeRole": LedgerModel._revoke_role,

@@ -56,7 +56,9 @@ class ModelRound(NamedTuple):
     phase: int = NO_ROUND
     reject_quorum: int = 0
     min_votes: int = 0
+    threshold: int = 0
     accepts: int = 0
+    agreeing: int = 0
     rejects: int = 0
     witnesses: int = 0
     submission_deadline: int = 0
@@ -71,6 +73,7 @@ class ModelRound(NamedTuple):
     base_id: bytes = NO_WORD
     context_fingerprint: bytes = NO_WORD
     aggregate_hash: bytes = NO_WORD
+    candidate_digest: bytes = NO_WORD
 
 
 def name_word(name: str) -> bytes:
@@ -108,3 +111,10 @@ def resolve_quorum(quorum: int, active: int) -> int:
     if quorum > active:
         raise Refused("QuorumAboveRoster", quorum, active)
     return quorum or active // 2 + 1
+
+
+def resolve_threshold(threshold: int, active: int) -> int:
+    """Hospitals whose releases open an aggregate; more than two thirds of the roster where the rule says 0."""
+    if threshold > active:
+        raise Refused("QuorumAboveRoster", threshold, active)
+    return threshold or 2 * active // 3 + 1

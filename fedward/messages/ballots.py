@@ -73,6 +73,7 @@ def ballot_to_records(ballot: Ballot) -> RecordDict:
         "aggregate-hash": vote.aggregate_hash,
         "accept": vote.accept,
         "candidate-digest": vote.candidate_digest,
+        "counts-hash": vote.counts_hash,
         "evidence-hash": vote.evidence_hash,
         "signature": ballot.signed.signature,
     }
@@ -115,6 +116,7 @@ def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) ->
         aggregate_hash=values.content("aggregate-hash", 32),
         accept=values.flag("accept"),
         candidate_digest=values.content("candidate-digest", 32),
+        counts_hash=values.content("counts-hash", 32),
         evidence_hash=values.content("evidence-hash", 32),
     )
     signed, seconds = SignedVote(vote, values.content("signature", 65)), Fields(records, "seconds").stage_seconds()

@@ -84,6 +84,7 @@ def _commitment_record(signed: SignedCommitment) -> ConfigRecord:
         "context-fingerprint": commitment.context_fingerprint,
         "update-root": commitment.update_root,
         "update-bytes": commitment.update_bytes,
+        "shares-root": commitment.shares_root,
         "weight": commitment.weight,
         "mode": event.mode,
         "unit": event.unit,
@@ -170,6 +171,7 @@ def _read_commitment(records: RecordDict) -> SignedCommitment:
         context_fingerprint=values.content("context-fingerprint", 32),
         update_root=values.content("update-root", 32),
         update_bytes=values.whole("update-bytes"),
+        shares_root=values.content("shares-root", 32),
         weight=values.whole("weight"),
         event=event,
     )

@@ -19,7 +19,7 @@ from blockchain.ledger.fold import EMPTY_HEAD, fold
 from blockchain.signing.signatures import commitment_message, vote_message
 from blockchain.signing.typed_data import commitment_digest, domain_separator, recover_signer, vote_digest
 from blockchain.twin.rounds import FUNCTIONS, LedgerModel, ModelRound, Refused
-from blockchain.twin.values import ADMIN_ROLE, AGGREGATOR_ROLE, OPEN, REGISTRAR_ROLE, VOTING, WITNESS_ROLE
+from blockchain.twin.values import ACCEPTED, ADMIN_ROLE, AGGREGATOR_ROLE, OPEN, REGISTRAR_ROLE, VOTING, WITNESS_ROLE
 from fedward.types import Address, Commitment, PrivacyEvent, Vote
 
 if sys.version_info >= (3, 13):
@@ -123,6 +123,7 @@ class History:
             draw.choice([2, 2, 2, 3, 6]),
             draw.choice([0, 0, 1, 2, 7]),
             draw.choice([0, 0, 1, 3, 7]),
+            draw.choice([0, 0, 0, 2, 3, 7]),
             draw.choice([1, 50, 600]),
             draw.choice([1, 50, 600]),
             draw.random() < 0.4,
@@ -190,7 +191,14 @@ class History:
         return ["submitUpdate"] * 8 + ["submitUpdateFor", "closeSubmissions"]
 
     def while_voting(self) -> list[str]:
-        return ["castVote"] * 8 + ["castVoteFor", "attest", "attest", "finalizeRound", "finalizeRound", "finalizeRound"]
+        return ["castVote"] * 8 + [
+            "castVoteFor",
+            "attest",
+            "attest",
+            "finalizeRound",
+            "finalizeRound",
+            "finalizeAndOpen",
+        ]
 
     def some_round(self) -> int:
         latest = self.model.latest_round
@@ -257,16 +265,17 @@ class History:
             current.context_fingerprint,
             self.some_word(),
             800_000,
+            self.random.choice([bytes(32), *[self.random.randbytes(32)] * 30]),
             weight,
             (1, 2, 10**30, 11 * 10**29, 1, 5 * 10**29, 10**25),
         ]
         if self.random.random() < 0.12:
-            place = self.random.choice([2, 3, 4, 6, 7, 8])
+            place = self.random.choice([2, 3, 4, 6, 8, 9])
             wrong = {
                 2: self.model.head,
                 6: 0,
-                7: weight ^ 1,
-                8: (*self.random.choice([(3, 0), (1, 4), (255, 255)]), *fields[8][2:]),
+                8: weight ^ 1,
+                9: (*self.random.choice([(3, 0), (1, 4), (255, 255)]), *fields[9][2:]),
             }
             fields[place] = wrong.get(place, self.random.randbytes(32))
         return tuple(fields)
@@ -334,7 +343,10 @@ class History:
         hospital = self.some_hospital(missing if self.random.random() < 0.95 else None)
         aggregate = current.aggregate_hash if self.random.random() < 0.95 else self.some_word()
         accept = self.random.random() < (0.2 if number % 3 == 0 else 0.8)
-        return number, hospital, aggregate, accept, self.random.randbytes(32), bytes(32)
+        # Few candidates, so that some votes agree and others differ; zeros are one like any other.
+        odd = 0.5 if number % 4 == 0 else 0.05
+        candidate = bytes([self.random.randrange(3) if self.random.random() < odd else 3]) * 32
+        return number, hospital, aggregate, accept, candidate, self.random.randbytes(32), bytes(32)
 
     def call_cast_vote(self) -> tuple[Address, tuple[Any, ...]]:
         vote = self.vote()
@@ -352,6 +364,9 @@ class History:
 
     def call_finalize_round(self) -> tuple[Address, tuple[Any, ...]]:
         return STRANGER, (self.some_round(),)
+
+    def call_finalize_and_open(self) -> tuple[Address, tuple[Any, ...]]:
+        return DEPLOYER, (self.some_round(),)
 
     def call_abort_round(self) -> tuple[Address, tuple[Any, ...]]:
         current = self.model.round(self.model.latest_round)
@@ -455,6 +470,11 @@ def check_invariants(model: LedgerModel, before: dict[int, ModelRound]) -> None:
         assert new.submitted_mask & ~new.roster_mask == 0
         assert new.voted_mask & ~new.roster_mask == 0
         assert new.accepts + new.rejects == new.voted_mask.bit_count()
+        assert new.agreeing <= new.accepts
+        assert (new.agreeing == 0) == (new.accepts == 0)
+        assert new.phase != ACCEPTED or 2 * new.agreeing > new.accepts + new.rejects
+        assert old is None or new.threshold == old.threshold
+        assert new.threshold <= new.roster_mask.bit_count()
         if old and old.aggregate_hash != bytes(32):
             assert new.aggregate_hash == old.aggregate_hash
             assert new.included_mask == old.included_mask
@@ -500,12 +520,14 @@ def test_contract_and_model_agree_over_many_random_calls() -> None:
         ({0: 129}, "minIncluded"),
         ({1: 129}, "rejectQuorum"),
         ({2: 129}, "minVotes"),
-        ({3: 0}, "submissionDuration"),
-        ({4: 0}, "votingDuration"),
+        ({3: 1}, "releaseThreshold"),
+        ({3: 129}, "releaseThreshold"),
+        ({4: 0}, "submissionDuration"),
+        ({5: 0}, "votingDuration"),
     ],
 )
 def test_both_refuse_rules_out_of_range(changes: dict[int, int], name: str) -> None:
-    rules = tuple(changes.get(place, value) for place, value in enumerate((2, 0, 0, 600, 300, False)))
+    rules = tuple(changes.get(place, value) for place, value in enumerate((2, 0, 0, 0, 600, 300, False)))
     with pytest.raises(RuntimeError) as theirs:
         Machine(rules)
     with pytest.raises(Refused) as ours:
@@ -516,7 +538,7 @@ def test_both_refuse_rules_out_of_range(changes: dict[int, int], name: str) -> N
 
 def test_the_largest_roster_and_one_more() -> None:
     history = History(0)
-    rules = (2, 0, 0, 600, 600, False)
+    rules = (2, 0, 0, 0, 600, 600, False)
     history.evm = Machine(rules)
     history.model = LedgerModel(
         CHAIN_ID, history.evm.contract, DEPLOYER, SETTINGS_DIGEST, MODEL_DIGEST, rules, history.recover
@@ -538,15 +560,15 @@ def test_the_largest_roster_and_one_more() -> None:
 
 def test_digests_are_those_that_hospitals_sign() -> None:
     event = PrivacyEvent("update", "patient", 0.25, 1.1, 7, 0.5, 1e-5)
-    words = [bytes([number]) * 32 for number in range(4)]
-    commitment = Commitment(CHAIN_ID, STRANGER, 3, DEPLOYER, *words, 800_000, 17, event)  # type: ignore[call-arg]
-    vote = Vote(CHAIN_ID, STRANGER, 3, DEPLOYER, words[0], True, words[1], words[2])
+    words, shares = [bytes([number]) * 32 for number in range(4)], b"s" * 32
+    commitment = Commitment(CHAIN_ID, STRANGER, 3, DEPLOYER, *words, 800_000, shares, 17, event)  # type: ignore[call-arg]
+    vote = Vote(CHAIN_ID, STRANGER, 3, DEPLOYER, words[0], True, words[1], words[3], words[2])
     domain = domain_separator(CHAIN_ID, STRANGER)
     privacy = (1, 2, 25 * 10**28, 11 * 10**29, 7, 5 * 10**29, 10**25)
-    struct = (3, DEPLOYER, *words, 800_000, 17, privacy)
+    struct = (3, DEPLOYER, *words, 800_000, shares, 17, privacy)
     account = Account.from_key(KEY_OF[DEPLOYER].to_bytes())
     signed = account.sign_message(commitment_message(commitment))
     assert recover_signer(commitment_digest(domain, struct), bytes(signed.signature)) == DEPLOYER
     signed = account.sign_message(vote_message(vote))
-    digest = vote_digest(domain, (3, DEPLOYER, words[0], True, words[1], words[2]))
+    digest = vote_digest(domain, (3, DEPLOYER, words[0], True, words[1], words[3], words[2]))
     assert recover_signer(digest, bytes(signed.signature)) == DEPLOYER

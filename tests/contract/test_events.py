@@ -23,7 +23,7 @@ OURS = {
     "address": Address,
     "bool": bool,
     "bytes32": bytes,
-    "(uint8,uint8,uint8,uint32,uint32,bool)": LedgerRules,
+    "(uint8,uint8,uint8,uint8,uint32,uint32,bool)": LedgerRules,
     "(uint8,uint8,uint128,uint128,uint32,uint128,uint128)": EncodedEvent,
     "(uint8,bytes32)[]": events.Exclusions,
 }

@@ -43,7 +43,7 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
         "ledger": empty.ledger.contract.lower(),
         "settingsDigest": SETTINGS_DIGEST,
         "initialModelDigest": MODEL_DIGEST,
-        "rules": (2, 0, 0, 600, 300, False),
+        "rules": (2, 0, 0, 0, 600, 300, False),
     }
     assert [event.name for event in roles] == ["RoleAssigned"] * 3
     assert {event.role for event in roles if isinstance(event, RoleAssigned)} == {REGISTRAR, AGGREGATOR, ADMIN}
@@ -57,10 +57,16 @@ def test_deployment_records_rules_digests_and_roles(empty: Consortium) -> None:
 
 def test_the_rules_are_read_back(chain: Chain) -> None:
     given = dataclasses.replace(
-        RULES, min_included=3, reject_quorum=4, min_votes=5, voting_timeout_s=2**31, witness_required=True
+        RULES,
+        min_included=3,
+        reject_quorum=4,
+        min_votes=5,
+        release_threshold=6,
+        voting_timeout_s=2**31,
+        witness_required=True,
     )
     founded = Consortium.found(chain, size=0, rules=given, context=False)
-    assert founded.ledger.rules() == LedgerRules(3, 4, 5, 600, 2**31, witness_required=True)
+    assert founded.ledger.rules() == LedgerRules(3, 4, 5, 6, 600, 2**31, witness_required=True)
     founded.close()
 
 
@@ -69,7 +75,7 @@ def test_a_ledger_is_attached_only_on_the_chain_that_is_named(chain: Chain, empt
     with pytest.raises(VerificationError, match=f"serves chain {CHAIN_ID}, not {CHAIN_ID + 1}"):
         Ledger.attach(chain.node.url, contract, None, CHAIN_ID + 1)
     reader = Ledger.attach(chain.node.url, contract, chain_id=CHAIN_ID)
-    assert reader.rules() == LedgerRules(2, 0, 0, 600, 300, witness_required=False)
+    assert reader.rules() == LedgerRules(2, 0, 0, 0, 600, 300, witness_required=False)
     reader.close()
 
 

@@ -41,6 +41,7 @@ def test_open_round(consortium: Consortium) -> None:
     record = consortium.ledger.round(1)
     assert record.phase is RoundPhase.OPEN
     assert (record.reject_quorum, record.min_votes) == (2, 2)  # more than half of three
+    assert record.threshold == opening.threshold == 3  # more than two thirds of three
     assert consortium.last("RoundOpened") == {
         "round": 1,
         "baseId": opening.base_id,
@@ -50,6 +51,7 @@ def test_open_round(consortium: Consortium) -> None:
         "submissionDeadline": opening.submission_deadline,
         "rejectQuorum": 2,
         "minVotes": 2,
+        "threshold": 3,
     }
 
 
@@ -64,6 +66,24 @@ def test_a_quorum_of_0_is_more_than_half_of_the_roster(chain: Chain, size: int, 
     founded.open_round()
     record = founded.ledger.round(1)
     assert (record.reject_quorum, record.min_votes) == (quorum, quorum)
+    founded.close()
+
+
+@pytest.mark.parametrize(("size", "threshold"), [(2, 2), (3, 3), (4, 3), (5, 4)])
+def test_a_threshold_of_0_is_more_than_two_thirds_of_the_roster(chain: Chain, size: int, threshold: int) -> None:
+    founded = Consortium.found(chain, size=size)
+    assert founded.open_round().threshold == founded.ledger.round(1).threshold == threshold
+    founded.close()
+
+
+def test_a_threshold_of_the_rules_holds_whatever_the_roster(chain: Chain) -> None:
+    founded = Consortium.found(chain, size=5, rules=dataclasses.replace(RULES, release_threshold=2))
+    assert founded.open_round().threshold == 2
+    assert founded.last("RoundOpened")["threshold"] == 2
+    founded.ledger.abort_round(1, "test")
+    founded.ledger.revoke(founded.hospitals[4].address)
+    founded.send(founded.hospitals[0], "setContext", HASH)
+    assert founded.open_round().threshold == 2
     founded.close()
 
 
@@ -85,6 +105,7 @@ def test_open_round_refusals(chain: Chain, consortium: Consortium) -> None:
         ({"min_included": 4}, "RosterTooSmall", "active 3, required 4"),
         ({"reject_quorum": 4}, "QuorumAboveRoster", "quorum 4, active 3"),
         ({"min_votes": 5}, "QuorumAboveRoster", "quorum 5, active 3"),
+        ({"release_threshold": 4}, "QuorumAboveRoster", "quorum 4, active 3"),
     ],
 )
 def test_open_round_refuses_what_the_roster_cannot_meet(
@@ -108,6 +129,7 @@ def test_submit_for(opened: Consortium) -> None:
         "hospital": opened.hospitals[1].address.lower(),
         "updateRoot": signed.commitment.update_root,
         "updateBytes": 800_000,
+        "sharesRoot": signed.commitment.shares_root,
         "weight": WEIGHTS[1],
         "privacy": encode_event(EVENT),
     }
@@ -141,6 +163,7 @@ def test_a_submission_costs_at_most_150_000_gas(opened: Consortium) -> None:
         ({"weight": 999}, "WrongWeight", "expected 100, given 999"),
         ({"update_root": bytes(32)}, "ZeroValue", "updateRoot"),
         ({"update_bytes": 0}, "ZeroValue", "updateBytes"),
+        ({"shares_root": bytes(32)}, "ZeroValue", "sharesRoot"),
         ({"round_index": 2}, "RoundNotOpen", "round 2, phase 0"),
     ],
 )
@@ -221,7 +244,12 @@ def test_the_other_half_of_a_malleable_signature_is_refused(opened: Consortium) 
 
 @pytest.mark.parametrize(
     "change",
-    [{"update_bytes": 1}, {"update_root": HASH}, {"event": dataclasses.replace(EVENT, noise_multiplier=0.1)}],
+    [
+        {"update_bytes": 1},
+        {"update_root": HASH},
+        {"shares_root": HASH},
+        {"event": dataclasses.replace(EVENT, noise_multiplier=0.1)},
+    ],
 )
 def test_a_field_changed_after_signing_is_refused(opened: Consortium, change: dict[str, Any]) -> None:
     signed = opened.signed(0)

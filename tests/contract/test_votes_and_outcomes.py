@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from consortium import RULES, WEIGHTS, Chain, Consortium, refused
+from consortium import CANDIDATE, RULES, WEIGHTS, Chain, Consortium, refused
 
 from blockchain.ledger.encoding import encode_reason, encode_vote
 from blockchain.ledger.fold import first_base_id, next_base_id
@@ -29,7 +29,8 @@ def test_cast_vote_for(voting: Consortium) -> None:
         "round": 1,
         "hospital": voting.hospitals[1].address.lower(),
         "accept": False,
-        "candidateDigest": bytes([2]) * 32,
+        "candidateDigest": CANDIDATE,
+        "countsHash": bytes([1]) * 32,
         "evidenceHash": bytes([9]) * 32,
     }
     record = voting.ledger.round(1)
@@ -61,7 +62,7 @@ def test_vote_refusals(voting: Consortium) -> None:
     with refused("RoundNotVoting", "round 2, phase 0"):
         ledger.cast_vote_for(voting.ballot(0, True, round_index=2))
     stranger_vote = dataclasses.replace(voting.ballot(0, True).vote, hospital=stranger.address)
-    signed = sign_vote(Verdict(True, HASH, HASH), ledger.round(1), ledger, stranger)
+    signed = sign_vote(Verdict(True, HASH, HASH, HASH), ledger.round(1), ledger, stranger)
     with refused("NotOnRoster", stranger.address.lower()):
         ledger.cast_vote_for(signed)
     with refused("WrongSigner", stranger.address.lower()):
@@ -127,7 +128,13 @@ def test_an_accepted_round_extends_the_base(voting: Consortium) -> None:
     assert before == first_base_id(voting.ledger.initial_model_digest(), voting.ledger.settings_digest())
     assert after == next_base_id(before, record) != before
     assert record.included_weight == record.enrolled_total == sum(WEIGHTS[:3])
-    assert voting.last("RoundAccepted") == {"round": 1, "accepts": 3, "rejects": 0, "baseId": after}
+    assert voting.last("RoundAccepted") == {
+        "round": 1,
+        "accepts": 3,
+        "rejects": 0,
+        "candidateDigest": CANDIDATE,
+        "baseId": after,
+    }
     assert voting.open_round().base_id == after
 
 

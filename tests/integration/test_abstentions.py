@@ -12,7 +12,7 @@ from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.ledger.encoding import decode_reason
 from blockchain.ledger.events import SubmissionsClosed
-from blockchain.signing.abstention import _root
+from blockchain.signing.abstention import _NO_SHARES, _NO_UPDATE, _root
 from fedward.privacy.accounting import PrivacyLedger, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import load
@@ -79,7 +79,8 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
                 commitment = reply.content["commitment"]
                 forged = dict(commitment)
                 forged["hospital"] = mine
-                forged["update-root"] = _root(mine, forged["ledger-head"])
+                forged["update-root"] = _root(_NO_UPDATE, mine, forged["ledger-head"])
+                forged["shares-root"] = _root(_NO_SHARES, mine, forged["ledger-head"])
                 forged["weight"] = federation.folder.server.load_record().roster[1].weight
                 commitment.update(forged)
             return reply

@@ -350,7 +350,7 @@ def test_what_lies_deep_is_forgotten(anvil: Anvil, tmp_path: Path, server: Ident
 def test_without_confirmations_nothing_stays(anvil: Anvil, tmp_path: Path, server: Identity) -> None:
     outbox = TransactionOutbox(tmp_path / "outbox", confirmations=0)
     connection = Connection(anvil.url, None, outbox)
-    connection.deploy(server, SETTINGS_DIGEST, MODEL_DIGEST, (2, 0, 0, 600, 300, False))
+    connection.deploy(server, SETTINGS_DIGEST, MODEL_DIGEST, (2, 0, 0, 0, 600, 300, False))
     assert outbox.entries() == []
     connection.close()
 

@@ -103,7 +103,9 @@ def consortium(chain: Chain) -> Iterator[Consortium]:
     struct = (4, commitment.hospital, commitment.ledger_head, commitment.base_id, commitment.context_fingerprint)
     privacy = (1, 1, 10**30, 11 * 10**29, 1, 5 * 10**29, 10**25)
     founded.send(
-        founded.hospitals[0], "submitUpdate", (*struct, commitment.update_root, 800_000, commitment.weight, privacy)
+        founded.hospitals[0],
+        "submitUpdate",
+        (*struct, commitment.update_root, 800_000, commitment.shares_root, commitment.weight, privacy),
     )
     yield founded
     founded.close()
@@ -351,6 +353,7 @@ AGREED: dict[str, bool | int | float | str] = {
     "min-included": RULES.min_included,
     "reject-quorum": RULES.reject_quorum,
     "min-votes": RULES.min_votes,
+    "release-threshold": RULES.release_threshold,
     "submission-timeout-s": RULES.submission_timeout_s,
     "voting-timeout-s": RULES.voting_timeout_s,
     "witness-required": True,

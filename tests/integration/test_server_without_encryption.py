@@ -41,7 +41,7 @@ opening, ledger = SimpleNamespace(round_index=1, roster=roster), SimpleNamespace
 updates = []
 for each in told:
     root, word = bytes.fromhex(each["root"]), bytes(32)
-    commitment = Commitment(1, "0x0", 1, each["hospital"], word, word, word, root, each["bytes"], 1, event)
+    commitment = Commitment(1, "0x0", 1, each["hospital"], word, word, word, root, each["bytes"], word, 1, event)
     files = tuple(store / name for name in each["names"])
     stored = StoredUpdate(each["hospital"], files, SignedCommitment(commitment, b""))
     updates.append(server.verify(stored, opening, event, ledger))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, 5, EVENT)  # type: ignore[call-arg]
+COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
 MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
 RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,), (), "00")
 

@@ -137,7 +137,7 @@ def test_an_abstention_is_a_failure_with_a_commitment_that_can_be_read() -> None
 # ---- what does not belong there ---------------------------------------------------------------------------------
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, 5, EVENT)  # type: ignore[call-arg]
+COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
 SUBMISSION = submissions.Submission(
     SignedCommitment(COMMITMENT, b"s" * 65),
     (bytes(CHUNK_BYTES),),
@@ -146,7 +146,7 @@ SUBMISSION = submissions.Submission(
 )
 ONE_IMAGE = np.eye(1, BINS, dtype=np.int64)
 BALLOT = ballots.Ballot(
-    SignedVote(Vote(1, Address("0xc"), 1, Address("0xh"), b"a" * 32, True, b"c" * 32, b"e" * 32), b"s" * 65),
+    SignedVote(Vote(1, Address("0xc"), 1, Address("0xh"), b"a" * 32, True, b"c" * 32, b"n" * 32, b"e" * 32), b"s" * 65),
     ScoreHistogram(ONE_IMAGE, np.zeros_like(ONE_IMAGE), 0.5, 1),
     {"vote": 1.0},
 )

@@ -57,6 +57,7 @@ def story(
         roster=(RosterEntry(0, FIRST, 100), RosterEntry(1, SECOND, 250)),
         enrolled_total=350,
         submission_deadline=timestamp + 900,
+        threshold=2,
         closed=Moment(9, timestamp + 5),
         aggregate_hash=AGGREGATE,
         included=(0,),
@@ -66,8 +67,9 @@ def story(
         outcome=outcome,
     )
     for hospital, weight in ((FIRST, 100), (SECOND, 250)):
-        told.updates[hospital] = CommittedUpdate(hospital, Moment(8, timestamp + 2), ROOT, 786_864, weight, EVENT)
-        told.votes.append(RecordedVote(hospital, Moment(10, timestamp + 6), hospital == FIRST, bytes(32), bytes(32)))
+        told.updates[hospital] = CommittedUpdate(hospital, Moment(8, timestamp + 2), ROOT, 786_864, ROOT, weight, EVENT)
+        words = (bytes(32), bytes(32), bytes(32))
+        told.votes.append(RecordedVote(hospital, Moment(10, timestamp + 6), hospital == FIRST, *words))
     told.witnesses.append(Attestation(WITNESS, Moment(11, timestamp + 7), AGGREGATE))
     return told
 

@@ -21,7 +21,7 @@ OLD, NEW = SecretContext.generate(), SecretContext.generate()
 
 def closed(key: SecretContext, encrypted_under: SecretContext | None = None) -> ClosedSum:
     """A sum of one, of a round under a key."""
-    opening = RoundOpening(7, bytes(32), bytes(32), key.public.fingerprint, (), 10, 0)
+    opening = RoundOpening(7, bytes(32), bytes(32), key.public.fingerprint, (), 10, 0, 0)
     chunks = encrypt_fields(FIELDS, PLAN, (encrypted_under or key).public)
     return ClosedSum(opening, Purpose.COUNTS, (2,), chunks)
 

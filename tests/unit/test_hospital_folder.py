@@ -20,7 +20,18 @@ from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyE
 WEIGHTS = np.random.default_rng(0).normal(0, 1, 1_000).astype(np.float32)
 EVENT = PrivacyEvent("update", "hospital", 1.0, 1.1, 1, 0.7, 1e-5)
 COMMITMENT = Commitment(
-    190826, Address("0xc"), 2, Address("0xh"), b"\0" * 32, b"\xff" * 32, b"f" * 32, b"r" * 32, 2**40, 700, EVENT
+    190826,
+    Address("0xc"),
+    2,
+    Address("0xh"),
+    b"\0" * 32,
+    b"\xff" * 32,
+    b"f" * 32,
+    b"r" * 32,
+    2**40,
+    b"s" * 32,
+    700,
+    EVENT,
 )
 
 

@@ -27,7 +27,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 
 def commitment(hospital: Address) -> Commitment:
-    return Commitment(1, CONTRACT, 4, hospital, b"h" * 32, b"b" * 32, b"c" * 32, b"r" * 32, 99, 7, EVENT)
+    return Commitment(1, CONTRACT, 4, hospital, b"h" * 32, b"b" * 32, b"c" * 32, b"r" * 32, 99, b"s" * 32, 7, EVENT)
 
 
 def test_an_identity_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -122,7 +122,8 @@ def test_every_field_is_tried_above() -> None:
 
 VOTE_CHANGES: list[dict[str, Any]] = [
     {"chain_id": 2}, {"contract": OTHER_CONTRACT}, {"round_index": 5}, {"hospital": OTHER_CONTRACT},
-    {"aggregate_hash": b"x" * 32}, {"accept": False}, {"candidate_digest": b"x" * 32}, {"evidence_hash": b"x" * 32},
+    {"aggregate_hash": b"x" * 32}, {"accept": False}, {"candidate_digest": b"x" * 32}, {"counts_hash": b"x" * 32},
+    {"evidence_hash": b"x" * 32},
 ]  # fmt: skip
 CHECKPOINT_CHANGES: list[dict[str, Any]] = [
     {"chain_id": 2}, {"contract": OTHER_CONTRACT}, {"hospital": OTHER_CONTRACT}, {"round_index": 5}, {"height": 10},
@@ -132,7 +133,7 @@ CHECKPOINT_CHANGES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", VOTE_CHANGES)
 def test_every_field_of_a_vote_is_signed(identity: Identity, change: dict[str, Any]) -> None:
-    vote = Vote(1, CONTRACT, 4, identity.address, b"a" * 32, True, b"c" * 32, b"e" * 32)
+    vote = Vote(1, CONTRACT, 4, identity.address, b"a" * 32, True, b"c" * 32, b"n" * 32, b"e" * 32)
     signature = identity.sign_message(vote_message(vote))
     assert recover(vote_message(vote), signature) == identity.address
     assert recover(vote_message(dataclasses.replace(vote, **change)), signature) != identity.address
@@ -168,11 +169,11 @@ def test_commit_binds_the_ciphertexts_to_round_and_ledger(identity: Identity) ->
     chunks = (b"first", b"second", b"third")
     encrypted = EncryptedUpdate(chunks, 7, b"c" * 32, EVENT, 0)
     roster = (RosterEntry(0, identity.address, 7),)
-    opening = RoundOpening(3, b"h" * 32, b"b" * 32, b"c" * 32, roster, 7, 0)
-    signed = commit(encrypted, opening, Place(), identity)
+    opening = RoundOpening(3, b"h" * 32, b"b" * 32, b"c" * 32, roster, 7, 0, 1)
+    signed = commit(encrypted, b"s" * 32, opening, Place(), identity)
     assert signed.commitment == Commitment(
         31337, CONTRACT, 3, identity.address, b"h" * 32, b"b" * 32, b"c" * 32,
-        merkle_root([sha256(chunk) for chunk in chunks]), 16, 7, EVENT,
+        merkle_root([sha256(chunk) for chunk in chunks]), 16, b"s" * 32, 7, EVENT,
     )  # fmt: skip
     assert recover(commitment_message(signed.commitment), signed.signature) == identity.address
 

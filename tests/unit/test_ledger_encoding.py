@@ -101,8 +101,8 @@ def test_a_short_reason_comes_back() -> None:
 
 ADDRESS = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 WORD = bytes(range(32))
-COMMITMENT = Commitment(5, ADDRESS, 1, ADDRESS, WORD, WORD, WORD, WORD, 2**64 - 1, 2**32 - 1, EVENT)
-VOTE = Vote(5, ADDRESS, 2**32 - 1, ADDRESS, WORD, True, WORD, WORD)
+COMMITMENT = Commitment(5, ADDRESS, 1, ADDRESS, WORD, WORD, WORD, WORD, 2**64 - 1, WORD, 2**32 - 1, EVENT)
+VOTE = Vote(5, ADDRESS, 2**32 - 1, ADDRESS, WORD, True, WORD, WORD, WORD)
 NO_ADDRESS = (
     "nonsense", "x.eth", "", "0x", ADDRESS[:-1], ADDRESS + "0", ADDRESS[2:], ADDRESS.lower(), "0x" + "\u0661" * 40,
     bytes(20), 5, None, [ADDRESS],
@@ -115,8 +115,10 @@ MISFITS = {
     "base_id": NO_WORD,
     "context_fingerprint": NO_WORD,
     "update_root": NO_WORD,
+    "shares_root": NO_WORD,
     "aggregate_hash": NO_WORD,
     "candidate_digest": NO_WORD,
+    "counts_hash": NO_WORD,
     "evidence_hash": NO_WORD,
     "round_index": NO_UINT32,
     "weight": NO_UINT32,

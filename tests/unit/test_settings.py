@@ -13,7 +13,7 @@ from fedward import settings as setting
 from fedward.errors import UsageError
 from fedward.plugins import AdaptiveOptions
 from fedward.settings import SHORTEST_PHASE_S
-from fedward.tables import Between, OneOf, Scalar, SomeOf, nested
+from fedward.tables import Between, OneOf, Scalar, SomeOf, ZeroOr, nested
 
 SAFE_TO_DIFFER = {"speed", "run"}  # tables in which hospitals need not agree
 IN_THE_DIGEST_OF_DATA = {"finding", "image-size"}
@@ -48,6 +48,8 @@ def another_value(table: str, key: str, value: Scalar) -> Scalar:
             return next(other for other in rule.values if other != value)
         if isinstance(rule, SomeOf):
             return "" if value else rule.values[0]
+        if isinstance(rule, ZeroOr):
+            return 0 if value else int(rule.low)
         if isinstance(value, int):
             return value + 1 if value < rule.high else value - 1
     return value + "x" if isinstance(value, str) else float(value) / 2 or 0.5

@@ -10,7 +10,7 @@ from fedward.types import Address
 
 
 def check_agreed(blocks: Sequence[ExecutedBlock], contract: Address, claims: Claims, report: Report) -> None:
-    """Compare quorums, durations and whether a witness is required with the settings that hospitals joined under.
+    """Compare quorums, release threshold, durations and the need of a witness with what hospitals agreed on.
 
     Whether these settings are those whose digest is on the ledger is for step 12 to say.
 
@@ -35,6 +35,7 @@ def check_agreed(blocks: Sequence[ExecutedBlock], contract: Address, claims: Cla
         "min-included": rules.min_included,
         "reject-quorum": rules.reject_quorum,
         "min-votes": rules.min_votes,
+        "release-threshold": rules.release_threshold,
         "submission-timeout-s": rules.submission_duration_s,
         "voting-timeout-s": rules.voting_duration_s,
         "witness-required": rules.witness_required,
@@ -50,5 +51,5 @@ def check_agreed(blocks: Sequence[ExecutedBlock], contract: Address, claims: Cla
         text = f"The contract's rules are not those of the settings, which have ledger {', '.join(differing)}."
         report.fail(Step.RULES, text, checks=len(recorded))
     else:
-        text = "Quorums, durations and whether a witness is required are what the settings call for."
+        text = "Quorums, release threshold, durations and the need of a witness are what the settings call for."
         report.ok(Step.RULES, text, checks=len(recorded))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+from blockchain.audit.checks.round_tally import majority
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.evidence import Claims
@@ -101,7 +102,9 @@ class _Result:
         }
         self._folder, self._claims, self._stories, self._report = folder, claims, stories, report
         self._plain = _optimizer(claims) == "none"
-        self._digest = _final_digest(stories, initial_digest, self._plain)
+        self._accepted = [story for story in stories if story.outcome is RoundPhase.ACCEPTED]
+        self._signed = _signed_digest(self._accepted[-1]) if self._accepted else initial_digest
+        self._digest = self._signed if self._plain or not self._accepted else None
         self._checked: set[str] = set()  # files
 
     def check(self) -> None:
@@ -123,7 +126,10 @@ class _Result:
     def _check_weights(self) -> None:
         """The model's weights, against the digest that accepting hospitals signed in the last accepted round."""
         found = weights_digest(self._folder.weights())
-        if self._digest is None:
+        if self._accepted and self._signed is None:
+            text = "No candidate has more than half of the last accepted round's votes: no model can be in force."
+            self._report.fail(Step.MODEL, text, round_index=self._accepted[-1].round_index)
+        elif self._digest is None:
             self._report.note(Step.MODEL, f"The weights of model.keras are not verified: {self._why_unknown()}")
             self._report.not_verified("model.keras: weights")
         elif found == self._digest:
@@ -135,9 +141,9 @@ class _Result:
 
     def _why_unknown(self) -> str:
         """Why the ledger does not say which weights are the right ones."""
-        if not self._plain:
+        if self._accepted:
             return "with a server optimizer, hospitals sign a digest of the weights together with its moments."
-        return "the accepting hospitals of the last accepted round did not sign one digest."
+        return "no round was accepted, and the digest of the initial model is not known."
 
     def _check_summary(self, stated: Mapping[str, Any]) -> None:
         """Each figure of `summary.json` that the ledger has."""
@@ -245,15 +251,10 @@ def _optimizer(claims: Claims) -> str:
     return str(named or settings.get("training", {}).get("server-optimizer", "none"))
 
 
-def _final_digest(stories: Sequence[RoundStory], initial: bytes | None, plain: bool) -> bytes | None:
-    """Digest of the final weights, as hospitals signed it; None where no single digest is known."""
-    accepted = [story for story in stories if story.outcome is RoundPhase.ACCEPTED]
-    if not accepted:
-        return initial
-    if not plain:
-        return None
-    digests = {vote.candidate_digest for vote in accepted[-1].votes if vote.accept}
-    return digests.pop() if len(digests) == 1 else None
+def _signed_digest(story: RoundStory) -> bytes | None:
+    """The candidate that more than half of an accepted round's votes name; None where there is none."""
+    named = [vote.candidate_digest for vote in story.votes if vote.accept]
+    return majority(named, len(story.votes) - len(named))
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterable[tuple[str, Any]]:

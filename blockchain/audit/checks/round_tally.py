@@ -1,6 +1,7 @@
 """The tally of one round during an audit: counts of its calls, and the lines that report them."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from blockchain.audit.checks.rounds import readable_reason
@@ -28,6 +29,7 @@ class RoundTally:
         last_submission: Unix time of the last one.
         submitted: Hospitals that submitted, in that order.
         digests: By hospital, digest of the candidate that it decrypted and accepted.
+        rejects: Number of votes against.
         exclusions: Place on the roster and reason, of submissions that are not in the aggregate.
         abortion: Why the round was aborted.
     """
@@ -42,6 +44,7 @@ class RoundTally:
     last_submission: int = 0
     submitted: list[str] = field(default_factory=list)
     digests: dict[str, bytes] = field(default_factory=dict)
+    rejects: int = 0
     exclusions: Sequence[tuple[int, bytes]] = ()
     abortion: str = ""
 
@@ -63,6 +66,8 @@ class RoundTally:
                 self.exclusions = event.exclusions
             case VoteCast(accept=True):
                 self.digests[event.hospital] = event.candidate_digest
+            case VoteCast():
+                self.rejects += 1
             case RoundAborted():
                 self.abortion = readable_reason(event.reason)
 
@@ -82,12 +87,21 @@ class RoundTally:
             report.note(
                 Step.RULES, f"Submitted, but never added, for the round was given up: {who}.", round_index=number
             )
+        self._report_candidates(record, report, name)
+        self._report_signatures(report)
+
+    def _report_candidates(self, record: ModelRound, report: Report, name: Naming) -> None:
+        """Whether the votes of an accepted round agree on a candidate, counted from the votes alone; who differs."""
+        number, carried = self.round_index, majority(self.digests.values(), self.rejects)
+        if record.phase == ACCEPTED and carried != record.candidate_digest:
+            found = "no candidate" if carried is None else f"the candidate 0x{carried[:8].hex()}…"
+            text = f"It was accepted as the candidate 0x{record.candidate_digest[:8].hex()}…, its votes carry {found}."
+            report.fail(Step.RULES, text, round_index=number)
         if len(set(self.digests.values())) > 1:
             who = ", ".join(f"{name(hospital)} 0x{digest[:8].hex()}…" for hospital, digest in self.digests.items())
             report.note(
                 Step.RULES, f"Accepting hospitals voted for different candidate digests: {who}.", round_index=number
             )
-        self._report_signatures(report)
 
     def _story(self, record: ModelRound) -> str:
         """The round in one sentence."""
@@ -118,3 +132,17 @@ class RoundTally:
             )
         elif not signed:
             report.note(Step.SIGNATURES, "Nobody committed or voted.", round_index=self.round_index)
+
+
+def majority(accepted: Iterable[bytes], rejects: int) -> bytes | None:
+    """The candidate that more than half of a round's votes accept; None where there is none.
+
+    Args:
+        accepted: The candidate digest of each accepting vote, 32 bytes.
+        rejects: Number of votes against.
+    """
+    named = Counter(accepted)
+    for digest, count in named.most_common(1):
+        if 2 * count > named.total() + rejects:
+            return digest
+    return None

@@ -44,6 +44,7 @@ class CommittedUpdate:
         at: When.
         update_root: 32 bytes; Merkle root of its ciphertexts' hashes.
         update_bytes: Total length of its ciphertexts.
+        shares_root: 32 bytes; Merkle root of its sealed key shares' hashes.
         weight: Its example count.
         event: The privacy event that it declares.
     """
@@ -52,18 +53,20 @@ class CommittedUpdate:
     at: Moment
     update_root: bytes
     update_bytes: int
+    shares_root: bytes
     weight: int
     event: PrivacyEvent
 
 
 @dataclass(frozen=True)
 class RecordedVote:
-    """A hospital's verdict: digest of the model that it saw, and hash of its reports (32 bytes each)."""
+    """A hospital's verdict: digest of the model that it saw, hashes of its counts and reports (32 bytes each)."""
 
     hospital: Address
     at: Moment
     accept: bool
     candidate_digest: bytes
+    counts_hash: bytes
     evidence_hash: bytes
 
 
@@ -85,10 +88,11 @@ class RoundStory:
         settings_digest: 32 bytes; of the settings that the ledger was created with, the same for all rounds.
         opened: When.
         base_id: 32 bytes; identifies the model that the round starts from.
-        context_fingerprint: 32 bytes; identifies the key that updates are encrypted under.
+        context_fingerprint: 32 bytes; identifies the channel key that releases are encrypted under.
         roster: The hospitals that take part, by place.
         enrolled_total: Sum of their weights.
         submission_deadline: Unix seconds.
+        threshold: Hospitals whose releases open the aggregate.
         updates: What each hospital committed to, in the order of the ledger.
         closed: When the aggregate was recorded; None: not yet, or never.
         aggregate_hash: 32 bytes; None until closed.
@@ -100,6 +104,7 @@ class RoundStory:
         witnesses: In the order of the ledger.
         ended: When the outcome was recorded; None: still running.
         outcome: How far the round is, or how it ended.
+        candidate_digest: 32 bytes; the candidate that an accepted round's votes carry. None: not accepted.
         abort_reason: Why it was aborted, printable ASCII; None where it was not.
     """
 
@@ -111,6 +116,7 @@ class RoundStory:
     roster: tuple[RosterEntry, ...]
     enrolled_total: int
     submission_deadline: int
+    threshold: int
     updates: dict[Address, CommittedUpdate] = field(default_factory=dict)
     closed: Moment | None = None
     aggregate_hash: bytes | None = None
@@ -122,6 +128,7 @@ class RoundStory:
     witnesses: list[Attestation] = field(default_factory=list)
     ended: Moment | None = None
     outcome: RoundPhase = RoundPhase.OPEN
+    candidate_digest: bytes | None = None
     abort_reason: str | None = None
 
     @property
@@ -228,6 +235,7 @@ class _Teller:
                 roster=tuple(self._members[place] for place in places),
                 enrolled_total=event.enrolled_total,
                 submission_deadline=event.submission_deadline,
+                threshold=event.threshold,
             )
         )
 
@@ -254,6 +262,7 @@ def _continue(story: RoundStory, event: RoundEvent, moment: Moment) -> None:
             story.witnesses.append(Attestation(event.witness, moment, event.aggregate_hash))
         case RoundAccepted():
             story.ended, story.outcome = moment, RoundPhase.ACCEPTED
+            story.candidate_digest = event.candidate_digest
         case RoundRejected():
             story.ended, story.outcome = moment, RoundPhase.REJECTED
         case RoundAborted():
@@ -270,6 +279,7 @@ def _commit(story: RoundStory, event: UpdateCommitted, moment: Moment) -> None:
         at=moment,
         update_root=event.update_root,
         update_bytes=event.update_bytes,
+        shares_root=event.shares_root,
         weight=event.weight,
         event=decode_event(event.privacy),
     )
@@ -295,7 +305,16 @@ def _vote(story: RoundStory, event: VoteCast, moment: Moment) -> None:
     hospital = _on_roster(story, event.hospital)
     if any(vote.hospital == hospital for vote in story.votes):
         raise _misfit(f"a second vote of {hospital} in round {story.round_index}")
-    story.votes.append(RecordedVote(hospital, moment, event.accept, event.candidate_digest, event.evidence_hash))
+    story.votes.append(
+        RecordedVote(
+            hospital=hospital,
+            at=moment,
+            accept=event.accept,
+            candidate_digest=event.candidate_digest,
+            counts_hash=event.counts_hash,
+            evidence_hash=event.evidence_hash,
+        )
+    )
 
 
 _PHASES: dict[type[RoundEvent], tuple[RoundPhase, ...]] = {

@@ -11,14 +11,15 @@ from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, ledger_
 from blockchain.audit.report import Report, Step
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.calls import decode_call, decode_deployment
-from blockchain.ledger.events import LedgerEvent, contract_fields, event_of
+from blockchain.ledger.events import LedgerEvent, RoundOpened, contract_fields, event_of
 from blockchain.ledger.fold import EMPTY_HEAD, fold
 from blockchain.twin.rounds import FUNCTIONS, LedgerModel, ModelEvent, Refused
 from fedward.errors import VerificationError
 from fedward.types import Address, HospitalId
 
 SIGNED_CALLS = ("submitUpdate", "submitUpdateFor", "castVote", "castVoteFor")  # their argument: round, hospital, …
-ROUND_CALLS = ("closeSubmissions", "attest", "finalizeRound", "abortRound")  # their first argument: the round
+# Their first argument: the round.
+ROUND_CALLS = ("closeSubmissions", "attest", "finalizeRound", "finalizeAndOpen", "abortRound")
 SHOWN_BYTES = 8  # of a hash in a line
 
 
@@ -182,6 +183,10 @@ class _Judge:
             self._outside_rounds += 1
         else:
             tally.count(transaction.timestamp, function, events)
+            if function == "finalizeAndOpen":  # it is also the call that opened the next round
+                for event in events:
+                    if isinstance(event, RoundOpened):
+                        self._rounds.setdefault(event.round_index, RoundTally(event.round_index)).calls += 1
 
     def _judge_reverted(
         self, model: LedgerModel, transaction: ExecutedTransaction, function: str, arguments: tuple[Any, ...]
