@@ -102,7 +102,7 @@ def commit(
         hospital=identity.address,
         ledger_head=opening.ledger_head,
         base_id=opening.base_id,
-        context_fingerprint=encrypted.context_fingerprint,
+        context_fingerprint=opening.context_fingerprint,
         update_root=merkle_root([sha256(chunk) for chunk in encrypted.chunks]),
         update_bytes=sum(map(len, encrypted.chunks)),
         shares_root=shares_root,
