@@ -127,7 +127,7 @@ def lead_round(
         delta = rng.normal(0, 0.01, PARAMETERS).astype(np.float32)
         private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
         encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, secret.public, rng)
-        signed = commit(encrypted, opening, ledger, identity)
+        signed = commit(encrypted, bytes([1]) * 32, opening, ledger, identity)
         files = tuple(run.server.ciphertexts.store(chunk) for chunk in encrypted.chunks)
         stored = StoredUpdate(identity.address, files, signed)
         event = expected_event(settings.privacy)

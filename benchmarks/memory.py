@@ -189,7 +189,7 @@ class DiskGrid:
             for index, file in enumerate(files)
         )
         opening = self._ledger.opening(self._ledger.latest_round())
-        signed = commit(replace(self._form, chunks=chunks), opening, self._ledger, identity)
+        signed = commit(replace(self._form, chunks=chunks), bytes([1]) * 32, opening, self._ledger, identity)
         return submission_to_records(Submission(signed, chunks, None, {}))
 
 

@@ -100,7 +100,7 @@ def test_the_signer_is_recovered(identity: Identity) -> None:
         {"base_id": b"x" * 32},
         {"context_fingerprint": b"x" * 32},
         {"update_root": b"x" * 32},
-        {"update_bytes": 100},
+        {"shares_root": b"x" * 32}, {"update_bytes": 100},
         {"weight": 8},
         *({"event": dataclasses.replace(EVENT, **{name: value})} for name, value in [
             ("mode", "sample"), ("unit", "image"), ("sampling_rate", 0.5), ("noise_multiplier", 1.2), ("steps", 2),
@@ -167,7 +167,7 @@ def test_commit_binds_the_ciphertexts_to_round_and_ledger(identity: Identity) ->
         contract: Address = CONTRACT
 
     chunks = (b"first", b"second", b"third")
-    encrypted = EncryptedUpdate(chunks, 7, b"c" * 32, EVENT, 0)
+    encrypted = EncryptedUpdate(chunks, 7, EVENT, 0)
     roster = (RosterEntry(0, identity.address, 7),)
     opening = RoundOpening(3, b"h" * 32, b"b" * 32, b"c" * 32, roster, 7, 0, 1)
     signed = commit(encrypted, b"s" * 32, opening, Place(), identity)

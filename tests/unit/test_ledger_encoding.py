@@ -140,11 +140,11 @@ def assert_misfits(encode: Any, honest: Commitment | Vote) -> None:
 
 def test_a_commitment_is_encoded_only_if_every_field_fits() -> None:
     assert encode_commitment(COMMITMENT) == (
-        1, ADDRESS, WORD, WORD, WORD, WORD, 2**64 - 1, 2**32 - 1, encode_event(EVENT),
+        1, ADDRESS, WORD, WORD, WORD, WORD, 2**64 - 1, WORD, 2**32 - 1, encode_event(EVENT),
     )  # fmt: skip
     assert_misfits(encode_commitment, COMMITMENT)
 
 
 def test_a_vote_is_encoded_only_if_every_field_fits() -> None:
-    assert encode_vote(VOTE) == (2**32 - 1, ADDRESS, WORD, True, WORD, WORD)
+    assert encode_vote(VOTE) == (2**32 - 1, ADDRESS, WORD, True, WORD, WORD, WORD)
     assert_misfits(encode_vote, VOTE)
