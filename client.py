@@ -331,6 +331,7 @@ def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, c
         chunks = encrypt_fields(fields, layout.plan, key, hospital.seed(opening, Purpose.COUNTS))
         key.forget()
     hospital.folder.save_counts(opening.round_index, chunks)
+    hospital.folder.sharing.forget_counts_key(opening.round_index)
     return Counts(None, chunks)
 
 

@@ -85,12 +85,17 @@ def deal_keys(
 def keep(folder: HospitalFolder, signed: SignedCommitment, encrypted: EncryptedUpdate, dealing: Dealing) -> None:
     """Keep what is about to leave, and what of the keys is needed later; the update's key is not kept."""
     round_index = signed.commitment.round_index
-    for earlier in folder.sharing.unforgotten():
-        folder.sharing.forget_round(earlier)
+    forget_rounds(folder)
     folder.sharing.keep_dealing(round_index, dealing.shares)
     if Purpose.COUNTS in dealing.keys:
         folder.sharing.keep_counts_key(round_index, dealing.keys[Purpose.COUNTS].residues())
     folder.save_submission(Outgoing(signed, encrypted.chunks, dealing.sealed))
+
+
+def forget_rounds(folder: HospitalFolder) -> None:
+    """Remove all shares and keys of rounds: they are over, or will be begun anew."""
+    for round_index in folder.sharing.unforgotten():
+        folder.sharing.forget_round(round_index)
 
 
 def answer_dealings(
@@ -140,6 +145,7 @@ def answer_dealings(
     if opened:
         folder.sharing.keep_shares(index, opened)
     kept = folder.sharing.answer_once(index, dealt.ledger_head, json.dumps(to_json(sent)).encode())
+    folder.sharing.forget_dealing(index)
     return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
 
 
@@ -183,6 +189,8 @@ def release_sum(
     else:
         content = b""  # what was released before is sent again, if it was for the same set
     kept = folder.sharing.release_once(index, purpose, terms.included_mask, sum_hash, content)
+    if purpose is purposes(settings.metrics.encrypted)[-1]:
+        folder.sharing.forget_round(index)  # the shares have served; what was released is sent again from the disk
     return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
 
 

@@ -11,6 +11,7 @@ from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_remembered, remember
 from blockchain.identity import Identity
+from blockchain.key_sharing import forget_rounds
 from blockchain.ledger.ledger import Ledger
 from blockchain.pooled_counts import open_counts
 from data_preprocessing import load_partition
@@ -43,7 +44,7 @@ class FinishedHospital:
 def finish(
     folder: HospitalFolder, ledger: Ledger, settings: Settings, aggregate_of: Callable[[int], SentSum]
 ) -> FinishedHospital:
-    """Catch up to the model in force, check that the ledger is the one that was seen, and sign where it ends.
+    """Catch up to the model in force, check and sign where the ledger ends, and forget the rounds' keys.
 
     Args:
         folder: The hospital's own.
@@ -66,6 +67,7 @@ def finish(
         model = catch_up(folder, ledger, keys, settings, base_id, aggregates)
     check_remembered(folder, ledger)
     remember(folder, ledger, Identity.load(folder.identity))
+    forget_rounds(folder)
     return FinishedHospital(model, tuple(PrivacyLedger(folder.privacy_record).spent()))
 
 

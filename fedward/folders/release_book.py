@@ -85,6 +85,10 @@ class ReleaseBook:
         rows = self._read_rows(round_index, "dealt")
         return np.stack([rows[name] for name in sorted(rows)]) if rows else None
 
+    def forget_dealing(self, round_index: int) -> None:
+        """Remove the shares that this hospital dealt: together they are its key."""
+        remove_file(self._file(round_index, "dealt"))
+
     def keep_counts_key(self, round_index: int, key: Residues) -> None:
         """Keep the key of this hospital's validation counts, until its ballot has left: (entries,)."""
         self._write_rows(round_index, "counts.key", {0: key})
@@ -97,6 +101,10 @@ class ReleaseBook:
         """
         rows = self._read_rows(round_index, "counts.key")
         return rows[0] if rows else None
+
+    def forget_counts_key(self, round_index: int) -> None:
+        """Remove the key of this hospital's validation counts, once they are encrypted."""
+        remove_file(self._file(round_index, "counts.key"))
 
     def keep_shares(self, round_index: int, shares: Mapping[int, Residues]) -> None:
         """Keep the shares that this hospital opened, by dealer, until it has released their sum: (width,) each."""
