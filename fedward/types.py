@@ -19,6 +19,8 @@ from fedward.tables import Between
 HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's folder
 Address = NewType("Address", str)  # checksummed Ethereum address: names a hospital on the ledger
 ABSTAINED = "Abstained"  # reason of a rejection: the hospital itself said that it gives no update in this round
+# Reasons of rejections: a hospital's dealt shares do not fit, its answers about others' do not, its release does not.
+WRONG_DEALING, WRONG_ANSWERS, WRONG_RELEASE = "WrongDealing", "WrongAnswers", "WrongRelease"
 UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove, whom it is from
 NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 

@@ -12,11 +12,13 @@ from blockchain.audit.checks.replay import HistoryChecker
 from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster
 from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
 from blockchain.audit.checks.rules import check_events, check_rules
+from blockchain.audit.checks.shared_keys import Place, check_shared_keys
 from blockchain.audit.checks.trusted import check_trust
 from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.sources.evidence import Claims, Evidence
 from blockchain.audit.sources.released import WithResult
+from blockchain.audit.sources.round_keys import RoundKeys, WithRoundKeys
 from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.events import LedgerCreated
 from blockchain.signing.checkpoints import SignedCheckpoint
@@ -113,7 +115,7 @@ def _examine(
     progress: Progress,
     check_ciphertexts: RoundCheck,
 ) -> None:
-    """Run steps 1 to 13; return early where later steps have nothing to check."""
+    """Run all steps; return early where later steps have nothing to check."""
     report = result.report
     with report.guarding(Step.EVIDENCE):
         evidence.check_members(report)
@@ -161,6 +163,7 @@ def _examine(
             check_privacy(result.stories, result.claims, report, result.names)
     _examine_trust(result, evidence, trust, checker, blocks)
     if told and gap is None:
+        _examine_shares(result, evidence, Place(ledger.chain_id, ledger.contract))
         with report.guarding(Step.MODEL):
             _examine_result(result, evidence, result.claims, ledger.contract, blocks)
 
@@ -184,6 +187,16 @@ def _examine_result(
     else:
         report.note(Step.MODEL, "This source holds no released model, summary or report.")
         report.not_verified("the released model, summary and reports: they are not in this source")
+
+
+def _examine_shares(result: AuditResult, evidence: CheckedEvidence, place: Place) -> None:
+    """Step 15: check what was dealt, answered and released, where the source holds it."""
+    report = result.report
+    with report.guarding(Step.SHARES):
+        if isinstance(evidence, WithRoundKeys):
+            check_shared_keys(result.stories, RoundKeys(evidence), place, report, result.names)
+        else:
+            report.missing(Step.SHARES, "This source holds nothing about the rounds' shared keys.")
 
 
 def _gap(checker: HistoryChecker, report: Report) -> Step | None:

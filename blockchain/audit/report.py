@@ -35,6 +35,7 @@ class Step(Enum):
     PRIVACY = (12, "privacy", "Does the declared privacy budget follow from the recorded events?")
     CHECKPOINTS = (13, "checkpoints", "Is this the history that the hospitals saw?")
     MODEL = (14, "model", "Is the released result that of the ledger?")
+    SHARES = (15, "shares", "Were the keys' shares tested, and was each sum's key released for one set only?")
 
     @property
     def number(self) -> int:

@@ -20,9 +20,7 @@ from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
 from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
 from fedward.sharing.judging import Judgment, judge_dealings
-from fedward.types import Address, NodeId, Rejection, SentAnswers, VerifiedUpdate
-
-WRONG_DEALING, WRONG_ANSWERS = "WrongDealing", "WrongAnswers"
+from fedward.types import WRONG_ANSWERS, WRONG_DEALING, Address, NodeId, Rejection, SentAnswers, VerifiedUpdate
 
 
 def fitting_dealings(

@@ -14,9 +14,7 @@ from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import RELEASE, ReleaseRequest, read_release, request_to_records
 from fedward.sharing.sealed_releases import release_bytes
 from fedward.sharing.terms import Purpose, ReleaseTerms
-from fedward.types import Address, Rejection, SentRelease
-
-WRONG_RELEASE = "WrongRelease"
+from fedward.types import WRONG_RELEASE, Address, Rejection, SentRelease
 
 
 def collect_releases(

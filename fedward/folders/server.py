@@ -18,6 +18,7 @@ from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError
 from fedward.files import append_line, make_folder, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
+from fedward.folders.format import FORMAT, check_format
 from fedward.folders.key_board import KeyBoardFolder
 from fedward.folders.round_keys import RoundKeyRecords, ShareFolder
 from fedward.sharing.terms import Purpose
@@ -25,6 +26,7 @@ from fedward.timing import utc_now
 from fedward.types import Address, Member, SentSum
 
 MAX_COUNTS_BYTES = 1024**3
+MAX_RECORD_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class RunRecord:
         roster: The hospitals, in the ledger's order.
         witnesses: Who may attest to aggregates.
         genesis_hash: Of block 0 of the ledger's chain, hexadecimal.
+        format: Of the run (`fedward.folders.format`).
     """
 
     run_id: str
@@ -58,6 +61,7 @@ class RunRecord:
     roster: tuple[Member, ...]
     witnesses: tuple[Address, ...]
     genesis_hash: str
+    format: int = FORMAT
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ class ServerFolder:
         Raises:
             EvidenceError: it is missing or damaged.
         """
-        return read_json(RunRecord, self.path / "run.json", "The run's record", "Name the folder of a run.")
+        path, what, remedy = self.path / "run.json", "The run's record", "Name the folder of a run."
+        check_format(read_file(path, MAX_RECORD_BYTES, what, remedy), f"The run in {self.path.parent}")
+        return read_json(RunRecord, path, what, remedy)
 
     def load_sum(self, round_index: int) -> SentSum:
         """A round's aggregate, with what hospitals released to open it.

@@ -23,7 +23,7 @@ from fedward.ciphertexts.serialized import (
 from fedward.errors import EncryptionError, EvidenceError, FedwardError
 from fedward.files import merkle_root, sha256
 from fedward.folders.ciphertexts import RoundFiles
-from fedward.types import ABSTAINED, Address
+from fedward.types import ABSTAINED, WRONG_DEALING, Address
 
 SHOWN_DIGITS = 16  # of a hash in a line
 
@@ -211,6 +211,8 @@ def _tell_exclusion(
             report.note(Step.CIPHERTEXTS, f"{left_out}: what it committed to is no update.", **about)
         else:
             report.fail(Step.CIPHERTEXTS, f"{left_out}, yet it committed to {update.update_bytes} bytes.", **about)
+    elif reason == WRONG_DEALING:
+        report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.SHARES.number} judges its shares anew.", **about)
     elif reason == WRONG_PRIVACY_EVENT:
         report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.PRIVACY.number} compares what it declares.", **about)
     elif stored is None or not stored.whole:

@@ -47,6 +47,7 @@ class CommittedUpdate:
         shares_root: 32 bytes; Merkle root of its sealed key shares' hashes.
         weight: Its example count.
         event: The privacy event that it declares.
+        ledger_head: 32 bytes; the running hash right after it was recorded.
     """
 
     hospital: Address
@@ -56,6 +57,7 @@ class CommittedUpdate:
     shares_root: bytes
     weight: int
     event: PrivacyEvent
+    ledger_head: bytes
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class RoundStory:
         threshold: Hospitals whose releases open the aggregate.
         updates: What each hospital committed to, in the order of the ledger.
         closed: When the aggregate was recorded; None: not yet, or never.
+        closing_head: 32 bytes; the running hash right after that; zeros until closed.
         aggregate_hash: 32 bytes; None until closed.
         included: Places on the roster whose updates are in the aggregate.
         included_weight: Sum of their weights.
@@ -119,6 +122,7 @@ class RoundStory:
     threshold: int
     updates: dict[Address, CommittedUpdate] = field(default_factory=dict)
     closed: Moment | None = None
+    closing_head: bytes = EMPTY_HEAD
     aggregate_hash: bytes | None = None
     included: tuple[int, ...] = ()
     included_weight: int = 0
@@ -282,6 +286,7 @@ def _commit(story: RoundStory, event: UpdateCommitted, moment: Moment) -> None:
         shares_root=event.shares_root,
         weight=event.weight,
         event=decode_event(event.privacy),
+        ledger_head=event.ledger_head,
     )
 
 
@@ -295,7 +300,7 @@ def _close(story: RoundStory, event: SubmissionsClosed, moment: Moment) -> None:
     if set(included) & set(reasons):
         raise _misfit(f"the closing of round {story.round_index} with an update both included and excluded")
     story.closed, story.outcome = moment, RoundPhase.VOTING
-    story.aggregate_hash = event.aggregate_hash
+    story.aggregate_hash, story.closing_head = event.aggregate_hash, event.ledger_head
     story.included, story.included_weight = included, event.included_weight
     story.exclusions = {addresses[place]: readable_reason(reason) for place, reason in reasons.items()}
     story.voting_deadline = event.voting_deadline

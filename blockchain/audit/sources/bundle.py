@@ -1,6 +1,7 @@
 """The bundle: writes a run's evidence to one file that an auditor takes home, and reads it for the audit.
 
-manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  [ciphertexts/<sha256> ...]
+manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  dealings/...  releases/...
+[ciphertexts/<sha256> ...]
 
 `blocks.rlp` holds each block after block 0 as its length (4 bytes, big-endian) and its RLP. The manifest has the run's
 claims, the ciphertexts of each round by name, and the SHA-256 of every other member; a ciphertext's is its name.
@@ -17,6 +18,7 @@ from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
 from blockchain.audit.sources.archive import Archive, writing
 from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock
+from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.artifact import ARTIFACT_FILE
 from blockchain.node.stored_chain import Balances, encode_balances
@@ -24,7 +26,9 @@ from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, FedwardError, VerificationError
+from fedward.files import read_file
 from fedward.folders.ciphertexts import RoundFiles
+from fedward.folders.format import FORMAT, check_format
 from fedward.folders.places import record_file
 
 MANIFEST, GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS = (
@@ -49,6 +53,12 @@ class ListedEvidence(Evidence, Protocol):
 
     def rounds(self) -> tuple[int, ...]:
         """The rounds whose ciphertexts are listed, in order."""
+
+    def key_files(self) -> tuple[str, ...]:
+        """The files about rounds' shared keys, in order."""
+
+    def key_file(self, name: str) -> bytes:
+        """One of them."""
 
     def check_members(self, report: Report) -> None:
         """Report under the step EVIDENCE, for every part, whether it is there and whole."""
@@ -86,6 +96,8 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
         digests = {ARTIFACT: archive.add(ARTIFACT, [ARTIFACT_FILE.read_bytes()])}
         digests[BLOCKS] = archive.add(BLOCKS, blocks)
         digests[CHECKPOINTS] = archive.add(CHECKPOINTS, [claimed.checkpoints_to_lines(checkpoints)])
+        for name in evidence.key_files():
+            digests[name] = archive.add(name, [evidence.key_file(name)])
         included = absent = 0
         for name in sorted(_names(rounds.values())) if with_ciphertexts else ():
             try:
@@ -102,7 +114,7 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
         digests[GENESIS] = archive.add(GENESIS, [_json(fields)])
         manifest = {
             "format": "fedward-bundle",
-            "version": 1,
+            "version": FORMAT,
             "claims": to_json(claims),
             "rounds": to_json(rounds),
             "members": digests,
@@ -140,7 +152,7 @@ class _Manifest:
     """`manifest.json`."""
 
     format: Literal["fedward-bundle"]
-    version: Literal[1]
+    version: Literal[2]
     claims: Claims
     rounds: Mapping[int, claimed.RoundForm]
     members: Mapping[str, str]
@@ -183,6 +195,7 @@ class BundleEvidence:
         self.source = f"the bundle {path}"
         self._archive = Archive(path)
         try:
+            check_format(self._archive.read(MANIFEST, MAX_MANIFEST_BYTES), f"The run in {path}", key="version")
             self._manifest = self._parsed(MANIFEST, MAX_MANIFEST_BYTES, _Manifest)
         except FedwardError:
             self._archive.close()
@@ -237,6 +250,14 @@ class BundleEvidence:
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
         return self._archive.read(CIPHERTEXTS + name, CHUNK_BYTES)
 
+    def key_files(self) -> tuple[str, ...]:
+        """The files about rounds' shared keys, in order."""
+        return tuple(sorted(name for name in self._manifest.members if KEY_FILE.fullmatch(name)))
+
+    def key_file(self, name: str) -> bytes:
+        """One of them."""
+        return self._archive.read(name, MAX_KEY_FILE_BYTES)
+
     def check_members(self, report: Report) -> None:
         """Compare every member with its digest in the manifest, under the step EVIDENCE.
 
@@ -276,10 +297,12 @@ def open_evidence(path: Path) -> RunEvidence | BundleEvidence:
     """A run folder or a bundle, whichever a path names.
 
     Raises:
-        EvidenceError: the path names neither.
+        EvidenceError: the path names neither, or a run of another format.
         VerificationError: it is a damaged bundle.
     """
     if path.is_dir() and record_file(path).exists():
+        content = read_file(record_file(path), claimed.MAX_JSON_BYTES, "The run's record", "Restore that file.")
+        check_format(content, f"The run in {path}")
         return RunEvidence(path)
     if path.is_file():
         return BundleEvidence(path)

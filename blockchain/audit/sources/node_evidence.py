@@ -324,6 +324,14 @@ class NodeEvidence:
         """The ciphertext that is stored under a hash, where a run folder or bundle was given."""
         return self._stored().chunk(name)
 
+    def key_files(self) -> tuple[str, ...]:
+        """The files about rounds' shared keys, in order; none where only a node was given."""
+        return self._store.key_files() if self._store else ()
+
+    def key_file(self, name: str) -> bytes:
+        """One of them."""
+        return self._stored().key_file(name)
+
     def _stored(self) -> RunEvidence | BundleEvidence:
         if self._store is None:
             raise EvidenceError("A node holds no ciphertexts.", "Name the run folder or a bundle beside --rpc.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from blockchain.audit.sources.round_keys import KEY_FILE
 from blockchain.audit.sources.stored_weights import stored_weights
 from fedward.errors import VerificationError
 from fedward.files import parse_json, read_file
@@ -88,7 +89,10 @@ class ReleasedFolder:
         kept |= {server / "run.json"}
         names = {path.as_posix() for path in kept}
         for name in self.files():
-            if re.fullmatch(rf"{hospitals.as_posix()}/[^/]+/(checkpoints|privacy)\.jsonl", name):
+            key_file = name.removeprefix(f"{server.as_posix()}/")
+            if re.fullmatch(rf"{hospitals.as_posix()}/[^/]+/(checkpoints|privacy)\.jsonl", name) or (
+                key_file != name and KEY_FILE.fullmatch(key_file)
+            ):
                 names.add(name)
         return names
 

@@ -10,6 +10,7 @@ from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
 from blockchain.audit.sources.evidence import MAX_RELEASES, Amount, ClaimedMember, Claims, Genesis, RawBlock, Tables
 from blockchain.audit.sources.released import ReleasedFolder
+from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.json_fields import Account, Whole, Word
 from blockchain.node.stored_chain import StoredChain
@@ -19,6 +20,7 @@ from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import read_file
 from fedward.folders.ciphertexts import RoundFiles
+from fedward.folders.format import check_format
 from fedward.folders.places import chain_file, hospitals_part, record_file, server_part, summary_file
 from fedward.privacy.accounting import Release, epsilon
 from fedward.settings import guaranteed
@@ -120,6 +122,17 @@ class RunEvidence:
             raise VerificationError(f"{name[:80]!r} is not the name of a ciphertext.", "Compare with another copy.")
         return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CHUNK_BYTES)
 
+    def key_files(self) -> tuple[str, ...]:
+        """The files about rounds' shared keys, in order."""
+        server = server_part(self._run)
+        found = (path for part in ("dealings", "releases") for path in self._listing(server / part))
+        names = (path.relative_to(server).as_posix() for path in found)
+        return tuple(name for name in names if KEY_FILE.fullmatch(name))
+
+    def key_file(self, name: str) -> bytes:
+        """One of them."""
+        return _read(server_part(self._run) / name, f"The file {name}", MAX_KEY_FILE_BYTES)
+
     def check_members(self, report: Report) -> None:
         """Report under the step EVIDENCE, for every part of the folder, whether it is there and readable."""
         told: Claims | None = None
@@ -155,7 +168,9 @@ class RunEvidence:
     def record(self) -> Claims:
         """What `run.json` alone claims: no budget, and no end of the ledger."""
         path = self._record
-        return claimed.parse(_RecordForm, _read(path, "The run's record"), str(path)).claims(path)
+        content = _read(path, "The run's record")
+        check_format(content, f"The run in {self._run}")
+        return claimed.parse(_RecordForm, content, str(path)).claims(path)
 
     def _summary(self) -> _Summary:
         """What `summary.json` says; a run that is not finished has none."""
