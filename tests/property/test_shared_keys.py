@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from encryption import RoundKey, decrypt, encrypt_fields, opens
 from fedward.ciphertexts.plan import plan_layout
-from fedward.ciphertexts.serialized import RING_DEGREE, sum_ciphertexts
+from fedward.ciphertexts.public_polynomials import public_polynomial
+from fedward.ciphertexts.serialized import RING_DEGREE, residues_of, sum_ciphertexts
 from fedward.errors import EncryptionError
 from fedward.sharing.answer_sheets import MAX_BYTES, MAX_HOLDERS, AnswerSheet
 from fedward.sharing.dealing import MASKS, Complaint, deal_key
-from fedward.sharing.modular import MODULUS, Residues, add, uniform
+from fedward.sharing.modular import MODULUS, Residues, add, multiply, subtract, uniform
 from fedward.sharing.releases import restore_sum_key
 from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release, release_bytes
 from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, sealed_share_bytes
@@ -91,6 +92,21 @@ def test_the_sum_over_any_set_opens_exactly_by_any_threshold_of_releases(
     assert found.wrong == ()
     sums = decrypt(chunks, plan, RoundKey(found.key), round_seed, len(included))
     np.testing.assert_array_equal(sums, sum(plain.values()))
+
+
+@pytest.mark.parametrize("parameters", [8_000, 8_200])
+def test_a_key_that_was_made_for_one_ciphertext_does_not_open_another(parameters: int) -> None:
+    """Off by a message over the public polynomial, it opens one to the sum and that message: why two are looked at."""
+    plan, seed, key = plan_layout(parameters, 5, 1.0, 2, 18), b"round of the test", RoundKey.generate()
+    chunks = encrypt_fields(np.full(parameters, 5), plan, key, seed)
+    wished = encrypt_fields(np.full(parameters, 7), plan, RoundKey(np.zeros(RING_DEGREE, np.uint64)), seed)[0]
+    inverses = np.array([pow(int(value), -1, MODULUS) for value in public_polynomial(seed, 0)], np.uint64)
+    other = RoundKey(subtract(key.residues(), multiply(residues_of(wished), inverses)))
+    assert opens(chunks, plan, key, seed, 5)
+    assert not opens(chunks, plan, RoundKey.generate(), seed, 5)
+    assert opens(chunks, plan, other, seed, 5) == (plan.chunks == 1)
+    if plan.chunks == 1:
+        assert (decrypt(chunks, plan, other, seed, 5) == 12).all()
 
 
 def drawing(rows: list[list[int]]) -> Iterator[bytes]:
