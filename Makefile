@@ -16,7 +16,7 @@ help:
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
-	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, a million random calls"
+	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, cheats, a million random calls"
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make quality     train with and without privacy, three seeds each (an hour; images from FEDWARD_DATA)"
 	@echo "make modules     write docs/MODULES.md, a line for each module"

@@ -28,7 +28,7 @@ from fedward.types import Address
 
 ENTRIES, CIPHERTEXTS, WIDTH = 6, 2, 6 + MASKS
 LEDGER = Address("0x" + "11" * 20)
-NAMES = [Address(f"0x{number:040x}") for number in range(10)]
+NAMES = [Address(f"0x{number:040x}") for number in range(33)]
 SEALING = [X25519PrivateKey.generate() for _ in NAMES]
 PUBLIC = [key.public_key().public_bytes_raw() for key in SEALING]
 CHANNEL, STRANGE = ChannelKey.generate(), ChannelKey.generate()
@@ -290,3 +290,30 @@ def test_rounds_end_with_the_exact_sum_or_a_named_reason() -> None:
     print(count, dict(endings))
     assert endings["exact"] > count / 3
     assert len(endings) >= 6, "some ways to end never came about, so they were not tested"
+
+
+def test_thirty_two_hospitals_with_one_of_each_kind_end_with_the_exact_sum_and_each_named() -> None:
+    """One deals wrong shares, one releases a wrong sum, one drops out after closing, one is late, one lies about all."""
+    dealer, releaser, gone, late, liar = 3, 11, 17, 23, 29
+    cheats: dict[int, tuple[str, ...]] = {
+        dealer: ("two shares",),
+        releaser: ("off by one",),
+        liar: ("lies about all",),
+    }
+    names = range(1, 33)
+    case = Played(random.Random(0), 32, cheats, 22, uniform((CIPHERTEXTS, ENTRIES)))  # noqa: S311
+    submitted = [name for name in names if name != late]
+    for name in submitted:
+        case.submit(name)
+    points = challenges(b"the ledger's head")
+    sheets = {name: case.answer(name, submitted, points) for name in names}
+    judgment = judge_dealings(sheets, submitted, 22, 32)
+    assert set(judgment.wrong_dealers) == {dealer}
+    assert judgment.set_aside_holders == (liar,)
+    included = tuple(name for name in submitted if name != dealer)
+    given = {name: case.release(name, included) for name in judgment.holders if name != gone}
+    releases = {name: residues for name, residues in given.items() if residues is not None}
+    assert late in releases, "who came too late to be in the sum still helps to open it"
+    found = restore_sum_key(releases, 22, lambda key: case.open(included, key) is not None)
+    assert found.wrong == (releaser,)
+    assert np.array_equal(case.open(included, found.key), sum(case.messages[name] for name in included))
