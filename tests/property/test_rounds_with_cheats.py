@@ -293,7 +293,7 @@ def test_rounds_end_with_the_exact_sum_or_a_named_reason() -> None:
 
 
 def test_thirty_two_hospitals_with_one_of_each_kind_end_with_the_exact_sum_and_each_named() -> None:
-    """One deals wrong shares, one releases a wrong sum, one drops out after closing, one is late, one lies about all."""
+    """One deals wrong shares, one releases a wrong sum, one drops out after closing, one is late, one lies."""
     dealer, releaser, gone, late, liar = 3, 11, 17, 23, 29
     cheats: dict[int, tuple[str, ...]] = {
         dealer: ("two shares",),
