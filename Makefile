@@ -16,7 +16,7 @@ help:
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
-	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, a million random calls"
+	@echo "make soak        the tests of robustness at length: kills, many senders, lost answers, cheats, a million random calls"
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make quality     train with and without privacy, three seeds each (an hour; images from FEDWARD_DATA)"
 	@echo "make modules     write docs/MODULES.md, a line for each module"
@@ -51,7 +51,8 @@ SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_reco
   tests/integration/test_node.py::test_many_senders_at_once_all_land_in_few_blocks \
   tests/integration/test_node.py::test_kills_in_a_submit_loop_lose_nothing_acknowledged \
   tests/integration/test_fuzzed_node.py::test_random_requests_are_answered_while_a_federation_goes_on \
-  tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls
+  tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls \
+  tests/property/test_rounds_with_cheats.py tests/unit/test_judging.py
 
 soak: setup
 	FEDWARD_SOAK=1 $(PY) -m pytest -o timeout=0 --durations=0 $(SOAK)

@@ -190,7 +190,9 @@ class Hospital:
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
         latest, (opening, record) = self.ledger.latest_round(), self.ledger.opening_and_round(round_index)
-        if round_index != latest or record.phase not in phases:
+        # A decided round is the last but one as soon as its decision opens the next.
+        recent = (latest - 1, latest) if record.phase in VOTED else (latest,)
+        if round_index not in recent or record.phase not in phases:
             raise VerificationError(
                 f"The server asks about round {round_index}, which is {record.phase.name.lower()} on the ledger, "
                 f"whose last round is {latest}.",

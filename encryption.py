@@ -167,15 +167,22 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: byt
 
 
 def opens(chunks: Sequence[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int) -> bool:
-    """Whether a key opens an aggregate's first ciphertext to something within the bounds of noise.
+    """Whether a key opens an aggregate's first and last ciphertext to something within the bounds of noise.
 
-    A wrong key makes residues uniform, so that about one in 2^(10 * slots) wrong keys passes.
+    A wrong key makes residues uniform, so that about one in 2^(10 * slots) wrong keys passes. A key that somebody made
+    for one ciphertext, so that it opens to what they like, does not open another.
+
+    Limits: where there is one ciphertext only, a key that was made for it passes (docs/adr/0028).
     """
-    fields = min(plan.parameters_per_chunk, plan.parameters)
-    try:
-        unpack(_from_residues(subtract(residues_of(chunks[0]), key._mask(seed, 0))), fields, plan, summands)
-    except EncryptionError:
+    if len(chunks) != plan.chunks:
         return False
+    for place in sorted({0, plan.chunks - 1}):
+        fields = min(plan.parameters_per_chunk, plan.parameters - place * plan.parameters_per_chunk)
+        content = subtract(residues_of(chunks[place]), key._mask(seed, place))
+        try:
+            unpack(_from_residues(content), fields, plan, summands)
+        except EncryptionError:
+            return False
     return True
 
 

@@ -77,27 +77,36 @@ def lead_rounds(server: Server) -> None:
         BudgetError: there was no budget for even one round.
         FedwardError: as `lead_round`.
     """
-    decided = server.decided_rounds()
+    decided, rounds = server.decided_rounds(), server.settings.training.rounds
     server.folder.log_progress("leading", decided=decided)
-    while decided < server.settings.training.rounds:
+    opening: RoundOpening | None = None
+    while decided < rounds:
         try:
-            lead_round(server)
+            opening = lead_round(server, opening, another=decided + 1 < rounds)
         except BudgetError as spent:
             if not decided:
                 raise
             server.folder.log_progress("budget-spent", what=spent.what, decided=decided)
             return
-        decided = server.decided_rounds()
+        decided += 1
 
 
-def lead_round(server: Server) -> None:
+def lead_round(server: Server, opening: RoundOpening | None = None, another: bool = False) -> RoundOpening | None:
     """Lead one round, stage by stage. A bad update or ballot is set aside and logged; the round goes on without it.
+
+    Args:
+        server: Who leads it.
+        opening: The round's, where it was opened together with the decision on the one before; None: it is opened now.
+        another: Whether another round follows, which is then opened together with the decision on this one.
+
+    Returns:
+        The opening of the round that follows; None where none does.
 
     Raises:
         QuorumError: too few updates were accepted, or too few votes came; the round is aborted.
         FedwardError: the same happened, and all hospitals that failed reported the same kind of error: that error.
     """
-    opening = server.ledger.open_round()
+    opening = opening or server.ledger.open_round()
     log = RoundLog(server.folder, opening.round_index)
     excluded: Files = {}
     updates = collect_updates(server, opening, excluded, log)
@@ -125,12 +134,13 @@ def lead_round(server: Server) -> None:
         give_up(server, opening, "too few releases", log)
         raise log.common_cause() or too_few_releases(opening, released)
     counts = collect_votes(server, opening, total.included, log)
-    phase = decide(server, opening, log)
+    phase, following = decide(server, opening, another, log)
     keep_counts(server, opening, counts, holders, log)
     server.folder.shares.forget()
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
         raise undecided(server, opening, log)
+    return following
 
 
 def give_up(server: Server, opening: RoundOpening, reason: str, log: RoundLog) -> None:
@@ -292,22 +302,27 @@ def keep_counts(
     log.encrypted_counts(len(counts.hospitals) if enough else 0)
 
 
-def decide(server: Server, opening: RoundOpening, log: RoundLog) -> RoundPhase:
+def decide(
+    server: Server, opening: RoundOpening, another: bool, log: RoundLog
+) -> tuple[RoundPhase, RoundOpening | None]:
     """Let the contract count the votes; before the deadline it does so only if everybody has voted.
 
     Anybody may ask the contract to count, so somebody may have been first.
+
+    Returns:
+        How the round ended; and, where another is to follow and this one was not aborted, the opening of that one.
     """
     index = opening.round_index
     record = server.ledger.round(index)
     if record.phase is RoundPhase.VOTING and record.accepts + record.rejects < len(opening.roster):
         wait_until(record.voting_deadline, log, "votes")
     try:
-        return _count_votes(server, index)
+        return _end_round(server, index, another)
     except LedgerError as error:
         if error.reason != "WitnessMissing":
             raise
     wait_for_witness(server, record, log)
-    return _count_votes(server, index)
+    return _end_round(server, index, another)
 
 
 def wait_for_witness(server: Server, record: RoundRecord, log: RoundLog) -> None:
@@ -323,11 +338,13 @@ def wait_until(deadline: int, log: RoundLog, what: str) -> None:
     time.sleep(max(0.0, deadline + 1 - time.time()))
 
 
-def _count_votes(server: Server, round_index: int) -> RoundPhase:
-    """Have the contract count the votes, unless somebody did so before; returns how the round ended."""
+def _end_round(server: Server, round_index: int, another: bool) -> tuple[RoundPhase, RoundOpening | None]:
+    """Have the contract count the votes, unless somebody did so before, and open another round where one follows."""
+    if another:
+        return server.ledger.finalize_and_open(round_index)
     try:
-        return server.ledger.finalize_round(round_index)
+        return server.ledger.finalize_round(round_index), None
     except LedgerError as error:
         if error.reason != "RoundNotVoting":
             raise
-        return server.ledger.round(round_index).phase
+        return server.ledger.round(round_index).phase, None

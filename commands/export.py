@@ -27,8 +27,8 @@ def export(
         raise EvidenceError(f"{run} is not a run folder: it has no server/run.json.", "Name the folder of a run.")
     if with_ciphertexts:
         console.warn(
-            "The bundle has every hospital's encrypted updates inside. Their keys are forgotten after each round; still, "
-            "hand it only to those who must add the updates again."
+            "The bundle has every hospital's encrypted updates inside. Their keys are forgotten after each round; "
+            "still, hand it only to those who must add the updates again."
         )
     facts = write_bundle(RunEvidence(run), out, with_ciphertexts)
     if facts.absent:

@@ -26,6 +26,7 @@ NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 
 _Word = Annotated[bytes, Length(32)]
 _Signature = Annotated[bytes, Length(65)]
+_Round = Annotated[int, Between(0, 2**32 - 1)]
 Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model's own order
 
 
@@ -348,7 +349,7 @@ class Answers:
 
     chain_id: int
     contract: Address
-    round_index: int
+    round_index: _Round
     hospital: Address
     ledger_head: _Word
     answers_hash: _Word
@@ -385,7 +386,7 @@ class Release:
 
     chain_id: int
     contract: Address
-    round_index: int
+    round_index: _Round
     hospital: Address
     purpose: Annotated[int, Between(0, 1)]
     ledger_head: _Word

@@ -168,9 +168,9 @@ class Consortium:
         verdict = Verdict(accept, candidate, bytes([index]) * 32, bytes([9]) * 32)
         return sign_vote(verdict, dataclasses.replace(record, **changes), self.ledger, self.hospitals[index])
 
-    def vote(self, *verdicts: bool | bytes) -> None:
+    def vote(self, *verdicts: bool | bytes, first: int = 0) -> None:
         """Vote in the order of the roster: against, for the one candidate, or for another of this digest."""
-        for index, verdict in enumerate(verdicts):
+        for index, verdict in enumerate(verdicts, start=first):
             candidate = verdict if isinstance(verdict, bytes) else CANDIDATE
             self.ledger.cast_vote_for(self.ballot(index, bool(verdict), candidate))
 

@@ -5,7 +5,7 @@ from blockchain.ledger.records import RoundOpening
 from fedward.errors import FedwardError, QuorumError
 from fedward.folders.round_log import RoundLog
 
-NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
+NOT_WITNESSED, DIGESTS_DIFFER = "NotWitnessed", "DigestsDiffer"  # the contract's reasons for an abort
 
 
 def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardError:
@@ -15,6 +15,11 @@ def undecided(server: Server, opening: RoundOpening, log: RoundLog) -> FedwardEr
         return QuorumError(
             f"Round {index} was not decided: the votes carry it, but the required attestation of a witness is missing.",
             "See what the witness says: if its sum differs, do not go on; else start it and continue with --resume.",
+        )
+    if reason == DIGESTS_DIFFER:
+        return QuorumError(
+            f"Round {index} was not decided: hospitals accepted different models, and none has more than half.",
+            "One sum makes one model: compare versions and models of those hospitals, then continue with --resume.",
         )
     return log.common_cause() or QuorumError(
         f"Round {index} was not decided ({reason}): too few votes, or no majority, of {len(opening.roster)}.",

@@ -120,7 +120,7 @@ class KeyEpochStarted(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSet(LedgerEvent):
-    """The dealer named the encryption key of an epoch, by its fingerprint: 32 bytes."""
+    """The dealer named the channel key of an epoch, by its fingerprint: 32 bytes."""
 
     key_epoch: int
     context_fingerprint: bytes

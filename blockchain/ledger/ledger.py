@@ -233,8 +233,10 @@ class Ledger(LedgerReader):
             if error.reason != "RoundNotVoting":
                 raise
             phase = self.round(round_index).phase
-            decided = phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED)
-            return phase, self.open_round() if decided else None
+            if phase not in (RoundPhase.ACCEPTED, RoundPhase.REJECTED):
+                return phase, None
+            opened = self.latest_round() > round_index  # by this very transaction, where its answer was lost
+            return phase, self.opening(round_index + 1) if opened else self.open_round()
         phase = self.round(round_index).phase
         return phase, None if phase is RoundPhase.ABORTED else self.opening(round_index + 1)
 

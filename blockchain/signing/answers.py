@@ -1,15 +1,11 @@
 """Answers as hospitals sign them: what a hospital says of the shares that it was dealt, so that a lie has a name."""
 
-from typing import Annotated
-
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
 from blockchain.signing.signatures import domain, members, recover
-from fedward.checked_json import Length
 from fedward.types import Address, Answers, SignedAnswers
 
-_Word = Annotated[bytes, Length(32)]
 _ANSWERS_FIELDS = {
     "round": "uint32",
     "hospital": "address",

@@ -1,20 +1,13 @@
 """Releases as hospitals sign them: which sum a hospital helps to open, so that a wrong release has a name."""
 
-from typing import Annotated
-
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
 from blockchain.signing.signatures import domain, members, recover
-from fedward.checked_json import Length
 from fedward.files import sha256
 from fedward.sharing.terms import ReleaseTerms
-from fedward.tables import Between
 from fedward.types import Address, Release, SignedRelease
 
-_Whole = Annotated[int, Between(0, 2**63 - 1)]
-_Round = Annotated[int, Between(0, 2**32 - 1)]
-_Word = Annotated[bytes, Length(32)]
 _RELEASE_FIELDS = {
     "round": "uint32",
     "hospital": "address",

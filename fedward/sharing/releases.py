@@ -39,20 +39,39 @@ def restore_sum_key(releases: Mapping[int, Residues], threshold: int, opens: Cal
     Args:
         releases: By holder, from 1: the sum of the shares of all dealers in the set; uint64, each below q.
         threshold: Of the dealings.
-        opens: Whether a key opens the sum's ciphertexts to something within the bounds of noise.
+        opens: Whether a key opens the sum's ciphertexts to something within the bounds of noise. It must look at two of
+            them at least: a holder can make a release under which one ciphertext opens to whatever it likes.
 
     Raises:
-        EncryptionError: there are too few releases, or no choice of them makes a key that opens.
+        EncryptionError: there are too few releases, no choice of them makes a key that opens, or two choices make two.
 
     Guarantees:
         1. A key that does not open is never returned.
         2. With at most (len(releases) - threshold) / 2 wrong ones the right key is found; and with any number of wrong
            ones among at most nine releases, as long as `threshold` of them are right.
+        3. Where more than that many are wrong, a key is returned only if no other choice of releases that was tried
+           makes another key that opens as well.
     """
-    for chosen in _choices(releases, threshold):
-        key = restore({holder: releases[holder] for holder in chosen}, threshold)
-        if opens(key):
-            return SumKey(key, _others_than(chosen, releases))
+    if len(releases) < threshold:
+        raise EncryptionError(
+            f"{len(releases)} releases do not open a sum that needs {threshold}.",
+            "Wait for more hospitals to release theirs, or abort the round.",
+        )
+    agreeing = _agreeing(releases, threshold)
+    if agreeing:
+        found = _key_of(agreeing, releases, threshold)
+        if opens(found.key):
+            return found
+    # Too many are wrong for the code alone, or they agreed on another polynomial: the ciphertexts decide.
+    opening = list(itertools.islice(_opening_keys(releases, threshold, opens), 2))
+    if len(opening) == 1:
+        return opening[0]
+    if opening:
+        raise EncryptionError(
+            f"The {len(releases)} releases make two keys that both open the sum: more than "
+            f"{(len(releases) - threshold) // 2} are wrong, and nobody can say which.",
+            "Abort the round; ask hospitals that have not released theirs.",
+        )
     raise EncryptionError(
         f"No {threshold} of the {len(releases)} releases make a key that opens the sum: more than "
         f"{(len(releases) - threshold) // 2} are wrong, or an update was made under another key than the one shared.",
@@ -60,21 +79,34 @@ def restore_sum_key(releases: Mapping[int, Residues], threshold: int, opens: Cal
     )
 
 
-def _choices(releases: Mapping[int, Residues], threshold: int) -> Iterator[tuple[int, ...]]:
-    """As many holders as the threshold needs: first those who agree, then one choice after the other."""
-    if len(releases) < threshold:
-        raise EncryptionError(
-            f"{len(releases)} releases do not open a sum that needs {threshold}.",
-            "Wait for more hospitals to release theirs, or abort the round.",
-        )
+def _agreeing(releases: Mapping[int, Residues], threshold: int) -> tuple[int, ...]:
+    """The holders whose releases are those of one polynomial; none where too many are wrong to say."""
     try:
         wrong = set(find_wrong(releases, threshold))
     except EncryptionError:
-        pass
-    else:
-        yield tuple(holder for holder in sorted(releases) if holder not in wrong)[:threshold]
-    # Too many are wrong for the code alone, or they agreed on another polynomial: the ciphertexts decide.
-    yield from itertools.islice(itertools.combinations(sorted(releases), threshold), _MOST_TRIES)
+        return ()
+    return tuple(holder for holder in sorted(releases) if holder not in wrong)
+
+
+def _opening_keys(
+    releases: Mapping[int, Residues], threshold: int, opens: Callable[[Residues], bool]
+) -> Iterator[SumKey]:
+    """The different keys that open, of one choice of releases after the other."""
+    seen: list[set[int]] = []
+    for chosen in itertools.islice(itertools.combinations(sorted(releases), threshold), _MOST_TRIES):
+        if any(set(chosen) <= holders for holders in seen):
+            continue  # the same polynomial, and so the same key
+        found = _key_of(chosen, releases, threshold)
+        if opens(found.key):
+            seen.append(set(releases) - set(found.wrong))
+            yield found
+
+
+def _key_of(holders: tuple[int, ...], releases: Mapping[int, Residues], threshold: int) -> SumKey:
+    """The key of the polynomial through the first releases of these holders."""
+    chosen = holders[:threshold]
+    key = restore({holder: releases[holder] for holder in chosen}, threshold)
+    return SumKey(key, _others_than(chosen, releases))
 
 
 def _others_than(chosen: tuple[int, ...], releases: Mapping[int, Residues]) -> tuple[int, ...]:

@@ -19,7 +19,16 @@ from blockchain.ledger.fold import EMPTY_HEAD, fold
 from blockchain.signing.signatures import commitment_message, vote_message
 from blockchain.signing.typed_data import commitment_digest, domain_separator, recover_signer, vote_digest
 from blockchain.twin.rounds import FUNCTIONS, LedgerModel, ModelRound, Refused
-from blockchain.twin.values import ACCEPTED, ADMIN_ROLE, AGGREGATOR_ROLE, OPEN, REGISTRAR_ROLE, VOTING, WITNESS_ROLE
+from blockchain.twin.values import (
+    ACCEPTED,
+    ADMIN_ROLE,
+    AGGREGATOR_ROLE,
+    OPEN,
+    REGISTRAR_ROLE,
+    VOTING,
+    WITNESS_ROLE,
+    name_word,
+)
 from fedward.types import Address, Commitment, PrivacyEvent, Vote
 
 if sys.version_info >= (3, 13):
@@ -137,6 +146,7 @@ class History:
         )
         self.domain = domain_separator(CHAIN_ID, self.evm.contract)
         self.past: list[Call] = []
+        self.reasons: Counter[bytes] = Counter()  # of aborts
         self.keyed: dict[bytes, int] = {}  # how many places the roster had when a key was named
         assert self.evm.deployment_events == list(map(tuple, self.model.deployment_events))
 
@@ -414,6 +424,7 @@ class History:
         self.past.append(call)
         check_invariants(self.model, before)
         self.check_key(key)
+        self.reasons.update(values["reason"] for name, values in ours.events if name == "RoundAborted")
         return call[1], ours.refusal[0] if ours.refusal else "ok", [name for name, _ in ours.events]
 
     def check_key(self, before: tuple[int, bytes, str]) -> None:
@@ -489,6 +500,7 @@ def test_contract_and_model_agree_over_many_random_calls() -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
     told: Counter[str] = Counter()
     phases: Counter[int] = Counter()
+    reasons: Counter[bytes] = Counter()
     print(f"first seed {FIRST_SEED}")
     for seed in range(FIRST_SEED, FIRST_SEED + CALLS // CALLS_A_HISTORY):
         history = History(seed)
@@ -502,12 +514,16 @@ def test_contract_and_model_agree_over_many_random_calls() -> None:
         history.compare_views()
         history.compare_roles()
         phases.update(current.phase for current in history.model.rounds.values())
+        reasons.update(history.reasons)
     for (function, outcome), count in sorted(outcomes.items()):
         print(f"{function:18} {outcome:34} {count:6}")
     print(f"{dict(told)}; rounds by phase {dict(phases)}")
     assert sum(outcomes.values()) == CALLS
     assert {function for function, outcome in outcomes if outcome == "ok"} == set(FUNCTIONS)
     assert set(told) == EVENTS
+    own = {name: reasons[name_word(name)] for name in ("TooFewVotes", "NoMajority", "DigestsDiffer", "NotWitnessed")}
+    print(own)
+    assert all(own.values())
     reached = {outcome for _, outcome in outcomes} - {"ok"}
     # A full roster has a test of its own, the rules' bounds are the constructor's.
     assert {name for name, _ in ERRORS.values()} - reached == UNREACHABLE | {"RosterFull", "RuleOutOfRange"}

@@ -1,6 +1,8 @@
 """UpdateLedger from the aggregate to the outcome. Effect, event, exact refusal of each call."""
 
 import dataclasses
+import itertools
+from collections import Counter
 
 import pytest
 from consortium import CANDIDATE, RULES, WEIGHTS, Chain, Consortium, refused
@@ -12,6 +14,7 @@ from blockchain.signing.signatures import Verdict, sign_vote
 from fedward.types import Address
 
 HASH = bytes([8]) * 32
+OTHER, THIRD = bytes([5]) * 32, bytes([6]) * 32  # candidates
 
 
 @pytest.fixture
@@ -199,20 +202,31 @@ def test_finalize_refusals(consortium: Consortium, phase: str) -> None:
         consortium.ledger.finalize_round(1)
 
 
-def decide(votes: tuple[bool, ...], members: int, reject_quorum: int, min_votes: int, over: bool) -> RoundPhase | None:
+Choice = bool | bytes  # a vote against, for the one candidate, or for another
+
+
+def carried(votes: tuple[Choice, ...]) -> bytes | None:
+    """The candidate that more than half of these votes accept."""
+    named = Counter(CANDIDATE if vote is True else vote for vote in votes if vote)
+    return next((digest for digest, count in named.items() if 2 * count > len(votes)), None)  # type: ignore[return-value]
+
+
+def decide(
+    votes: tuple[Choice, ...], members: int, reject_quorum: int, min_votes: int, over: bool
+) -> RoundPhase | None:
     """The rule, in Python: what finalizing gives, or None where it is too early.
 
-    Early means: every way in which the others might still vote gives the same outcome.
+    Early means: every way in which the others might still vote, for whichever candidate, gives the same outcome.
     """
-    if over or len(votes) == members:
+    if over:
         if votes.count(False) >= reject_quorum:
             return RoundPhase.REJECTED
-        carried = len(votes) >= min_votes and votes.count(True) > votes.count(False)
-        return RoundPhase.ACCEPTED if carried else RoundPhase.ABORTED
+        return RoundPhase.ACCEPTED if len(votes) >= min_votes and carried(votes) else RoundPhase.ABORTED
+    choices = {False, True, bytes([90]) * 32, *votes}
     endings = {
-        decide(votes + (False,) * rejects + (True,) * accepts, members, reject_quorum, min_votes, True)
-        for rejects in range(members - len(votes) + 1)
-        for accepts in range(members - len(votes) - rejects + 1)
+        decide(votes + more, members, reject_quorum, min_votes, over=True)
+        for count in range(members - len(votes) + 1)
+        for more in itertools.product(choices, repeat=count)
     }
     return endings.pop() if len(endings) == 1 else None
 
@@ -222,19 +236,24 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
     """After each vote, finalizing is refused exactly as long as votes to come could change the outcome."""
     founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=rules[0], min_votes=rules[1]))
     resolved = tuple(quorum or 3 for quorum in rules)
-    for verdicts in (
+    histories: list[tuple[Choice, ...]] = [
         (True, True, True, True),
         (False, True, False, True),
         (True, False, False, False),
         (False, True, True, True),
-    ):
+        (True, OTHER, True, True),
+        (OTHER, True, THIRD, True),
+        (True, True, OTHER, OTHER),
+        (OTHER, False, True, True),
+    ]
+    for verdicts in histories:
         founded.to_voting()
         for count in range(5):
             expected = decide(verdicts[:count], 4, *resolved, over=False)
             if expected is None:
                 with refused("OutcomeStillOpen"):
                     founded.finalize()
-                founded.ledger.cast_vote_for(founded.ballot(count, verdicts[count]))
+                founded.vote(*verdicts[count : count + 1], first=count)
             else:
                 assert founded.finalize() is expected
                 break
@@ -242,15 +261,158 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
 
 
 @pytest.mark.parametrize(
-    "verdicts", [(), (True,), (False,), (True, True), (True, False), (True, True, False), (True, True, False, False)]
+    "verdicts",
+    [
+        (),
+        (True,),
+        (False,),
+        (True, True),
+        (True, False),
+        (True, True, False),
+        (True, True, False, False),
+        (True, OTHER),
+        (OTHER, True, True),
+        (True, True, OTHER, False),
+        (True, True, OTHER, OTHER),
+    ],
 )
-def test_the_outcome_at_the_deadline_follows_the_rule(chain: Chain, verdicts: tuple[bool, ...]) -> None:
+def test_the_outcome_at_the_deadline_follows_the_rule(chain: Chain, verdicts: tuple[Choice, ...]) -> None:
     founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=2, min_votes=2))
     founded.to_voting()
     founded.vote(*verdicts)
     founded.pass_deadline()
     assert founded.finalize() is decide(verdicts, 4, 2, 2, over=True)
     founded.close()
+
+
+# ---- the tally by candidate ---------------------------------------------------------------------------------------
+
+
+def test_three_accepting_votes_for_three_candidates_are_no_agreement(voting: Consortium) -> None:
+    before = voting.ledger.base_id()
+    voting.vote(True, OTHER, THIRD)
+    record = voting.ledger.round(1)
+    assert (record.accepts, record.rejects, record.agreeing) == (3, 0, 1)
+    assert voting.finalize() is RoundPhase.ABORTED
+    assert voting.last("RoundAborted") == {"round": 1, "reason": encode_reason("DigestsDiffer")}
+    assert voting.ledger.base_id() == before
+
+
+def test_the_candidate_of_more_than_half_is_told_whoever_voted_first(voting: Consortium) -> None:
+    tallies = []
+    for index, choice in enumerate((OTHER, True, True)):
+        voting.vote(choice, first=index)
+        record = voting.ledger.round(1)
+        tallies.append((record.agreeing, record.candidate_digest))
+    assert tallies == [(1, OTHER), (1, OTHER), (2, CANDIDATE)]
+    assert voting.finalize() is RoundPhase.ACCEPTED
+    accepted = voting.last("RoundAccepted")
+    assert (accepted["accepts"], accepted["rejects"], accepted["candidateDigest"]) == (3, 0, CANDIDATE)
+
+
+def test_no_candidate_stands_before_an_accepting_vote(voting: Consortium) -> None:
+    voting.vote(False)
+    record = voting.ledger.round(1)
+    assert (record.agreeing, record.candidate_digest) == (0, bytes(32))
+
+
+def test_a_candidate_of_an_earlier_round_brings_no_votes_along(voting: Consortium) -> None:
+    voting.vote(True, True, True)
+    voting.finalize()
+    voting.to_voting()
+    voting.vote(True)
+    assert voting.ledger.round(2).agreeing == 1
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        ((True,), "TooFewVotes"),
+        ((True, False), "NoMajority"),
+        ((True, OTHER), "DigestsDiffer"),
+        ((True, True, OTHER, False), "DigestsDiffer"),
+        ((True, OTHER, False, False), "NoMajority"),
+    ],
+)
+def test_an_abort_tells_the_first_thing_that_was_wanting(
+    chain: Chain, verdicts: tuple[Choice, ...], reason: str
+) -> None:
+    founded = Consortium.found(chain, 5, dataclasses.replace(RULES, reject_quorum=5, min_votes=2))
+    founded.to_voting()
+    founded.vote(*verdicts)
+    founded.pass_deadline()
+    assert founded.finalize() is RoundPhase.ABORTED
+    assert founded.last("RoundAborted") == {"round": 1, "reason": encode_reason(reason)}
+    founded.close()
+
+
+# ---- finalizeAndOpen ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "outcome"), [((True, True, True), "RoundAccepted"), ((False,) * 3, "RoundRejected")]
+)
+def test_one_transaction_ends_a_round_and_opens_the_next(
+    voting: Consortium, verdicts: tuple[bool, ...], outcome: str
+) -> None:
+    voting.vote(*verdicts)
+    phase, opening = voting.ledger.finalize_and_open(1)
+    ended, opened = voting.events()[-2:]
+    assert (ended.name, opened.name) == (outcome, "RoundOpened")
+    assert ended.transaction_hash == opened.transaction_hash
+    assert phase is voting.ledger.round(1).phase
+    assert opening is not None
+    assert opening == voting.ledger.opening(2)
+    assert opening.base_id == voting.ledger.base_id()
+    assert opening.ledger_head == voting.ledger.head().ledger_head
+    assert voting.ledger.latest_round() == 2
+
+
+def test_after_an_aborted_round_none_is_opened(voting: Consortium) -> None:
+    voting.vote(True, OTHER, THIRD)
+    assert voting.ledger.finalize_and_open(1) == (RoundPhase.ABORTED, None)
+    assert voting.ledger.latest_round() == 1
+    assert voting.last("RoundAborted")["reason"] == encode_reason("DigestsDiffer")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "phase", "latest"),
+    [
+        ((True,) * 3, RoundPhase.ACCEPTED, 2),
+        ((False,) * 3, RoundPhase.REJECTED, 2),
+        ((True, OTHER, THIRD), RoundPhase.ABORTED, 1),
+    ],
+)
+def test_where_somebody_was_first_to_finalize_only_the_next_round_is_opened(
+    voting: Consortium, verdicts: tuple[Choice, ...], phase: RoundPhase, latest: int
+) -> None:
+    voting.vote(*verdicts)
+    voting.send(voting.chain.stranger, "finalizeRound", 1)
+    found, opening = voting.ledger.finalize_and_open(1)
+    assert (found, opening.round_index if opening else 1) == (phase, latest)
+    assert voting.ledger.latest_round() == latest
+
+
+def test_finalize_and_open_refusals(chain: Chain, consortium: Consortium) -> None:
+    """Nothing is recorded of a call that may not end the round, and only the aggregator opens rounds."""
+    consortium.open_round()
+    with refused("RoundNotVoting", "round 1, phase 1"):
+        consortium.send(chain.server, "finalizeAndOpen", 1)
+    consortium.submit()
+    consortium.close_submissions()
+    with refused("OutcomeStillOpen", "round 1"):
+        consortium.ledger.finalize_and_open(1)
+    consortium.vote(True, True, True)
+    with refused("AccessControlUnauthorizedAccount", consortium.hospitals[0].address.lower()):
+        consortium.send(consortium.hospitals[0], "finalizeAndOpen", 1)
+    assert consortium.ledger.round(1).phase is RoundPhase.VOTING
+    witnessed = Consortium.found(chain, rules=dataclasses.replace(RULES, witness_required=True))
+    witnessed.to_voting()
+    witnessed.vote(True, True, True)
+    with refused("WitnessMissing", "round 1"):
+        witnessed.ledger.finalize_and_open(1)
+    assert witnessed.ledger.latest_round() == 1
+    witnessed.close()
 
 
 # ---- abortRound ---------------------------------------------------------------------------------------------------

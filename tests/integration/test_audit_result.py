@@ -216,6 +216,26 @@ def test_with_a_server_optimizer_the_weights_are_not_verified(run: Path, honest:
     assert report.exit_code == 0
 
 
+@pytest.mark.parametrize("optimizer", ["none", "adam"])
+@pytest.mark.parametrize("places", [(0,), (0, 1)])
+def test_a_model_without_a_majority_of_the_votes_fails(
+    run: Path, honest: Honest, optimizer: str, places: tuple[int, ...]
+) -> None:
+    """A minority that names another candidate changes nothing; without more than half there is no model in force."""
+    assert honest.claims.settings
+    settings = {**honest.claims.settings, "server-optimizer": {"name": optimizer}}
+    *earlier, last = honest.stories
+    votes = list(last.votes)
+    assert len(votes) == 3
+    for place in places:
+        votes[place] = replace(votes[place], candidate_digest=bytes([place]) * 32)
+    stories = [*earlier, replace(last, votes=votes)]
+    report = checked(run, replace(honest, claims=replace(honest.claims, settings=settings), stories=stories))
+    failed = [line for line in report.lines if line.step is Step.MODEL and line.status is Status.FAIL]
+    assert bool(failed) is (len(places) == 2)
+    assert all("No candidate has more than half" in line.evidence for line in failed)
+
+
 def test_what_is_not_verified_is_printed_in_the_json_and_on_the_page(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

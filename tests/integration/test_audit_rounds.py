@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from audit_material import executed_blocks
-from consortium import EVENT, SETTINGS_DIGEST, WEIGHTS, Chain, Consortium, running_chain
+from consortium import CANDIDATE, EVENT, SETTINGS_DIGEST, WEIGHTS, Chain, Consortium, running_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joi
 from blockchain.audit.history import ExecutedBlock, Log
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.connection import Connection
+from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.reader import WITNESS_ROLE
 from blockchain.ledger.records import RoundPhase
 from fedward.errors import VerificationError
@@ -83,6 +84,7 @@ def test_the_story_is_the_contracts(history: tuple[Consortium, list[ExecutedBloc
         assert (story.base_id, story.context_fingerprint) == (opening.base_id, opening.context_fingerprint)
         assert (story.roster, story.enrolled_total) == (opening.roster, opening.enrolled_total)
         assert story.submission_deadline == record.submission_deadline
+        assert story.threshold == opening.threshold == record.threshold
         assert (story.aggregate_hash or bytes(32)) == record.aggregate_hash
         assert (story.included, story.included_weight) == (record.included, record.included_weight)
         assert (story.voting_deadline or 0) == record.voting_deadline
@@ -106,7 +108,13 @@ def test_who_did_what_and_when(history: tuple[Consortium, list[ExecutedBlock]], 
     assert [(word.witness, word.aggregate_hash) for word in first.witnesses] == [
         (consortium.chain.stranger.address, bytes([7]) * 32)
     ]
-    assert [vote.candidate_digest for vote in first.votes] == [bytes([n]) * 32 for n in (1, 2, 3, 4)]
+    assert [vote.candidate_digest for vote in first.votes] == [CANDIDATE] * 4
+    assert [vote.counts_hash for vote in first.votes] == [bytes([n]) * 32 for n in range(4)]
+    assert [story.candidate_digest for story in stories] == [CANDIDATE, None, None, None]
+    committed = {update.hospital: update.shares_root for update in first.updates.values()}
+    recorded = {event.hospital: event.shares_root for event in consortium.ledger.events(UpdateCommitted, 1)}
+    assert committed == recorded
+    assert len(set(committed.values())) == 4
     moments = [first.opened, *(u.at for u in first.updates.values()), first.closed, first.votes[0].at, first.ended]
     assert all(moment and times[moment.block] == moment.timestamp for moment in moments)
     assert [m.block for m in moments if m] == sorted(m.block for m in moments if m)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from audit_material import claims, executed_blocks, lines, only
-from consortium import CHAIN_ID, RULES, Chain, Consortium, running_chain
+from consortium import CANDIDATE, CHAIN_ID, RULES, Chain, Consortium, running_chain
 from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockchain.audit.checks.agreed import check_agreed
+from blockchain.audit.checks.round_tally import RoundTally, majority
 from blockchain.audit.checks.rules import check_events, check_rules
 from blockchain.audit.history import ExecutedBlock, ExecutedTransaction, Log
 from blockchain.audit.report import Report, Status, Step
@@ -23,6 +24,7 @@ from blockchain.twin.rounds import LedgerModel
 from fedward.errors import VerificationError
 from fedward.types import Address, HospitalId
 
+OTHER = bytes([5]) * 32  # a candidate
 SHAPES = load_artifact().events()
 SELECTORS = {name: selector for selector, (name, _) in load_artifact().signatures("function").items()}
 KINDS = dict(load_artifact().signatures("function").values())
@@ -88,9 +90,11 @@ def consortium(chain: Chain) -> Iterator[Consortium]:
         [(3, b"Wrong\x1b[2JLength".ljust(32, b"\0"))],
     )
     founded.send(chain.stranger, "attest", opening.round_index, aggregate)
-    founded.vote(True, True, True, False)
-    assert founded.finalize() is RoundPhase.ACCEPTED
-    founded.to_voting()
+    founded.vote(True, True, True, OTHER)
+    phase, founded.opening = founded.ledger.finalize_and_open(1)
+    assert phase is RoundPhase.ACCEPTED
+    founded.submit()
+    founded.close_submissions()
     founded.vote(False, False, False)
     assert founded.finalize() is RoundPhase.REJECTED
     founded.open_round()
@@ -146,7 +150,7 @@ def test_an_honest_history_keeps_the_rules(history: History, consortium: Consort
     assert [line.round_index for line in rules] == [None, 1, 2, 3, 4]
     assert "4 of 4 hospitals submitted" in rules[1].evidence
     assert "3 are in the aggregate, with weight 400 of 800" in rules[1].evidence
-    assert "3 accepting and 1 rejecting votes, all in time" in rules[1].evidence
+    assert "4 accepting and 0 rejecting votes, all in time" in rules[1].evidence
     assert "1 witnesses attested; accepted." in rules[1].evidence
     assert rules[2].evidence.endswith("rejected.")
     assert rules[3].evidence.endswith("aborted (quorum lost).")
@@ -162,7 +166,8 @@ def test_what_was_not_added_and_who_saw_another_candidate_is_told(history: Histo
     assert (excluded.round_index, excluded.hospital) == (1, "hospital-4")
     assert "Wrong?[2JLength" in excluded.evidence
     assert digests.round_index == 1
-    assert "different candidate digests: hospital-1 0x0101" in digests.evidence
+    assert "different candidate digests: hospital-1 0x0404" in digests.evidence
+    assert "hospital-4 0x0505" in digests.evidence
     assert given_up.round_index == 3
     assert "hospital-3" in given_up.evidence
 
@@ -205,6 +210,54 @@ def test_an_outcome_against_the_votes(history: History) -> None:
     end = history.calls("finalizeRound", 2)[0]
     wrong = with_event(end, "RoundAccepted", baseId=bytes(32))
     fails(history.altered(end, wrong), 2, "recorded RoundAccepted, the rules give RoundRejected")
+
+
+def test_an_opening_that_the_call_did_not_make(history: History) -> None:
+    """Ending a round and opening the next are one call with two events: neither may be missing or of another round."""
+    both = history.calls("finalizeAndOpen", 1)[0]
+    fails(history.altered(both, dataclasses.replace(both, logs=both.logs[:1])), 1, "recorded RoundAccepted, the rules")
+    fails(history.altered(both, dataclasses.replace(both, logs=both.logs[::-1])), 1, "recorded RoundOpened, RoundAcc")
+    early = history.calls("castVoteFor", 1)[1]
+    fails(history.altered(both).altered(early, both, early), 1, "recorded RoundAccepted, RoundOpened", "OutcomeStill")
+
+
+def test_an_acceptance_of_another_candidate(history: History) -> None:
+    both = history.calls("finalizeAndOpen", 1)[0]
+    (accepted, opened), shape = both.logs, SHAPES[both.logs[0].topics[0]]
+    values = {**shape.decode(accepted.topics, accepted.data), "candidateDigest": OTHER}
+    wrong = dataclasses.replace(event("RoundAccepted", **values), address=accepted.address)
+    altered = history.altered(both, dataclasses.replace(both, logs=(wrong, opened)))
+    fails(altered, 1, "recorded RoundAccepted with candidateDigest 0x0505", "candidateDigest 0x0404")
+
+
+@pytest.mark.parametrize("accepted_as", [CANDIDATE, OTHER, bytes(32)])
+@pytest.mark.parametrize(
+    ("digests", "rejects", "carried"),
+    [
+        ((CANDIDATE, CANDIDATE, OTHER), 0, CANDIDATE),
+        ((OTHER, CANDIDATE, CANDIDATE), 0, CANDIDATE),
+        ((CANDIDATE, CANDIDATE), 1, CANDIDATE),
+        ((CANDIDATE, CANDIDATE), 2, None),
+        ((CANDIDATE, OTHER), 0, None),
+        ((CANDIDATE, CANDIDATE, OTHER), 1, None),
+        ((CANDIDATE, OTHER, bytes([6]) * 32), 0, None),
+        ((), 0, None),
+    ],
+)
+def test_an_accepted_round_without_its_majority_fails(
+    history: History, digests: tuple[bytes, ...], rejects: int, carried: bytes | None, accepted_as: bytes
+) -> None:
+    """Counted from the votes alone, whatever the contract, or its twin, kept of them."""
+    assert majority(digests, rejects) == carried
+    _, model = history.judge()
+    assert model
+    model.rounds[1] = model.rounds[1]._replace(candidate_digest=accepted_as)
+    tally = RoundTally(1, digests={str(place): digest for place, digest in enumerate(digests)}, rejects=rejects)
+    report = Report()
+    tally.report(model, report, str)
+    failed = lines(report, Step.RULES, Status.FAIL)
+    assert bool(failed) is (carried != accepted_as)
+    assert all("its votes carry" in line.evidence for line in failed)
 
 
 def test_an_outcome_too_early(history: History) -> None:

@@ -12,7 +12,7 @@ from fedward.errors import EncryptionError
 from fedward.sharing.dealing import MASKS, answer, challenges, deal_key, find_disagreeing
 from fedward.sharing.modular import MODULUS, Residues, add, multiply, subtract, uniform
 from fedward.sharing.releases import restore_sum_key
-from fedward.sharing.shamir import deal
+from fedward.sharing.shamir import deal, weights_at
 
 ENTRIES = 16
 DRAWN = random.Random(FIRST_SEED)  # noqa: S311 - which cheats are tried, nothing secret
@@ -193,3 +193,30 @@ def test_two_sets_that_differ_by_one_hospital_show_its_update() -> None:
         key = restore_sum_key(releases, 4, lambda key, kept=included: case.opened(kept, key) is not None).key
         sums.append(case.opened(included, key))
     assert np.array_equal(sums[0] - sums[1], case.messages[5] >> np.uint64(20))
+
+
+def test_of_two_keys_that_both_open_neither_is_taken() -> None:
+    """A single ciphertext opens under whatever key a holder wishes: its release is off by a message over the public."""
+    case, included = Round.play(5), (1, 2, 3, 4, 5)
+    releases = {holder: case.release(included, holder) for holder in included}
+    wished = np.full(ENTRIES, 7 << 20, np.uint64)
+    weight = weights_at((1, 2, 3, 4), 0)[0]
+    inverses = np.array([pow(int(value) * weight, -1, MODULUS) for value in case.public], np.uint64)
+    releases[1] = subtract(releases[1], multiply(wished, inverses))
+
+    def opens(key: Residues) -> bool:
+        return case.opened(included, key) is not None
+
+    key = restore_sum_key({holder: releases[holder] for holder in (1, 2, 3, 4)}, 4, opens).key
+    true = sum(case.messages[name] for name in included) >> np.uint64(20)
+    assert np.array_equal(case.opened(included, key), true + np.uint64(7)), "why two ciphertexts must be looked at"
+    with pytest.raises(EncryptionError, match="make two keys that both open"):
+        restore_sum_key(releases, 4, opens)
+    second = uniform((ENTRIES,))  # public polynomial of a second ciphertext, of zeros
+    true_key = restore_sum_key({holder: releases[holder] for holder in (2, 3, 4, 5)}, 4, opens).key
+
+    def opens_both(key: Residues) -> bool:
+        noise = subtract(multiply(second, true_key), multiply(second, key))
+        return opens(key) and bool((noise < np.uint64(64)).all())
+
+    assert restore_sum_key(releases, 4, opens_both).wrong == (1,)

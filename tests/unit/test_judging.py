@@ -113,6 +113,14 @@ def test_word_against_word_leaves_the_dealer_out_and_says_who_contradicts() -> N
     assert judgment.holders == (1, 2, 3, 4, 5)
 
 
+def test_two_dealers_that_both_wrong_one_holder_do_not_get_it_set_aside() -> None:
+    """Of seven two may cheat, so its word stands against theirs; with five it would be the likelier culprit."""
+    lies = {(1, 6): LIE, (2, 6): LIE}
+    judgment = judge_dealings(sheets_of(dealings(7), lies), range(1, 8), 5, 7)
+    assert judgment.wrong_dealers == {one: WrongDealing(Fault.DISPUTED, (6,)) for one in (1, 2)}
+    assert judgment.set_aside_holders == ()
+
+
 def test_a_dealing_that_is_no_sharing_convicts_its_dealer_by_its_own_statement() -> None:
     shares = dealings(5)
     shares[3] = np.concatenate([deal(uniform((4,)), 5, 5), deal(uniform((MASKS,)), 4, 5)], axis=1)
