@@ -122,6 +122,10 @@ def answer_dealings(
         EvidenceError: a file of the folder is damaged.
     """
     index = opening.round_index
+    if folder.sharing.answers(index) is not None:  # what was kept then is not written anew
+        kept = folder.sharing.answer_once(index, dealt.ledger_head, b"")
+        folder.sharing.forget_dealing(index)
+        return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
     _check_dealings(ledger, opening, dealt)
     points = challenges(_transcript(ledger, opening, dealt.ledger_head))
     own = next(position for position, entry in enumerate(opening.roster) if entry.address == identity.address)

@@ -14,6 +14,7 @@ from fedward.checked_json import checked_json, to_json
 from fedward.errors import VerificationError
 from fedward.messages.fields import Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
+from fedward.sharing.terms import Purpose
 from fedward.types import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
@@ -124,10 +125,10 @@ def read_request(message: Message) -> ReleaseRequest:
         VerificationError: the message has other contents.
     """
     values = Fields(message.content, "sum")
-    included = values.wholes("included")
-    return ReleaseRequest(
-        values.whole("index"), values.whole("purpose"), included, values.content("sum-hash", DIGEST_BYTES)
-    )
+    purpose, included = values.whole("purpose"), values.wholes("included")
+    if purpose not in tuple(Purpose):
+        raise malformed(f"asks to open sum {purpose} of a round")
+    return ReleaseRequest(values.whole("index"), purpose, included, values.content("sum-hash", DIGEST_BYTES))
 
 
 def answers_to_records(sent: SentAnswers) -> RecordDict:
