@@ -11,6 +11,7 @@ combinations. Here many dealings of one dealer are tested at once; that a wrong 
 point is a root of a polynomial with as many coefficients as the key has entries.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -79,8 +80,16 @@ def answer(share: Residues, points: Answers) -> Answers:
            are the values of a uniform polynomial.
     """
     entries, masks = share[:-MASKS], share[-MASKS:]
-    weighted = (total(multiply(entries, powers(point, entries.size))) for point in points)
+    weighted = (total(multiply(entries, _powers(point, entries.size))) for point in points)
     return tuple((part + int(mask)) % MODULUS for part, mask in zip(weighted, masks, strict=True))
+
+
+@functools.lru_cache(maxsize=2 * MASKS)
+def _powers(point: int, count: int) -> Residues:
+    """The same for all shares of a round: they take as long as all else about an answer."""
+    found = powers(point, count)
+    found.flags.writeable = False
+    return found
 
 
 def find_disagreeing(answers: Mapping[int, Answers], threshold: int) -> tuple[int, ...]:
