@@ -32,7 +32,7 @@ from fedward.messages.replies import Failure, Malformed, Missing
 from fedward.messages.submissions import Abstention, Submission, read_reply
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import from_run_config
-from fedward.sharing.sealed_shares import sealed_share_bytes, share_width
+from fedward.sharing.sizes import sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose, purposes
 from fedward.types import (
     ABSTAINED,

@@ -30,7 +30,6 @@ from fedward.sharing.answer_sheets import AnswerSheet, state
 from fedward.sharing.dealing import Answers as Numbers
 from fedward.sharing.dealing import Complaint, answer, challenges, deal_key
 from fedward.sharing.modular import Residues, add
-from fedward.sharing.sealed_releases import encrypt_release
 from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, shares_root
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, purposes
 from fedward.types import Address, Answers, EncryptedUpdate, SentAnswers, SentRelease, SignedCommitment
@@ -169,7 +168,9 @@ def release_sum(
             for before.
         EvidenceError: this hospital lacks a share of an included hospital, or its channel key.
     """
-    index, purpose = opening.round_index, Purpose(request.purpose)
+    index, purpose = opening.round_index, request.purpose
+    if purpose not in purposes(settings.metrics.encrypted):
+        raise VerificationError(f"No {purpose.label} are encrypted in this consortium.", _REFUSE)
     included, sum_hash = _fixed_set(ledger, record, request, purpose)
     if len(included) < settings.ledger.min_included:
         raise VerificationError(
@@ -214,7 +215,7 @@ def _made(
                 "It cannot help to open this round's sum; others can.",
             )
         total = add(total, shares[number][start : start + RING_DEGREE])
-    content = encrypt_release(total, terms, HeldKeys(folder).channel(opening.context_fingerprint))
+    content = HeldKeys(folder).encrypt_release(total, terms, opening.context_fingerprint)
     return SentRelease(sign_release(terms, content, identity), content)
 
 

@@ -12,7 +12,7 @@ from fedward.errors import EncryptionError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.sharing.modular import Residues
 from fedward.sharing.releases import restore_sum_key
-from fedward.sharing.sealed_releases import ChannelKey, decrypt_release
+from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release
 from fedward.sharing.terms import ReleaseTerms
 from fedward.types import Address
 
@@ -43,14 +43,23 @@ class HeldKeys:
         held = self._folder.held_keys()
         return self._key(held[-1].fingerprint if held else None).fingerprint
 
-    def channel(self, fingerprint: bytes) -> ChannelKey:
-        """The channel key that the ledger names for a round, and no other.
+    def encrypt_release(self, residues: Residues, terms: ReleaseTerms, fingerprint: bytes) -> bytes:
+        """Encrypt this hospital's part of a sum's key, so that other hospitals open it and nobody else.
+
+        Args:
+            residues: The sum of the shares that the hospital holds; uint64, shape (RING_DEGREE,).
+            terms: Which sum they are for.
+            fingerprint: Of the channel key that the ledger names for the round; no other is used.
 
         Raises:
             EvidenceError: the hospital never took the key of that epoch.
             VerificationError: the file of that name holds another key.
             EncryptionError: the key's file is damaged.
         """
+        return encrypt_release(residues, terms, self._channel(fingerprint))
+
+    def _channel(self, fingerprint: bytes) -> ChannelKey:
+        """The channel key that the ledger names for a round, and no other."""
         key = self._key(fingerprint)
         if key.fingerprint != fingerprint:
             raise VerificationError(
@@ -62,7 +71,7 @@ class HeldKeys:
     def open(self, closed: ClosedSum, plan: PackingPlan) -> OpenedSum:
         """Restore the key of a sum and decrypt the sum with it; see `SumOpener.open`."""
         opening, membership = closed.opening, self._folder.membership()
-        channel = self.channel(opening.context_fingerprint)
+        channel = self._channel(opening.context_fingerprint)
         place = (membership.chain_id, membership.contract, opening.round_index)
         seed = round_seed(*place, opening.ledger_head, closed.purpose.name)
         released, unusable = self._released(closed, channel, place)

@@ -12,8 +12,8 @@ from blockchain.signing.releases import is_release
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import RELEASE, ReleaseRequest, read_release, request_to_records
-from fedward.sharing.sealed_releases import release_bytes
-from fedward.sharing.terms import Purpose, ReleaseTerms
+from fedward.sharing.sizes import release_bytes
+from fedward.sharing.terms import ReleaseTerms
 from fedward.types import WRONG_RELEASE, Address, Rejection, SentRelease
 
 
@@ -44,7 +44,7 @@ def collect_releases(
                 server.ledger.contract,
                 opening.round_index,
                 hospital,
-                Purpose(request.purpose),
+                request.purpose,
                 head,
                 sum(1 << place for place in request.included),
                 request.sum_hash,
@@ -53,7 +53,7 @@ def collect_releases(
                 kept[hospital] = reply
                 continue
         log.unanswered(hospital, "a sum to be opened", reply)
-    server.folder.round_keys.save_releases(opening.round_index, Purpose(request.purpose), tuple(kept.values()))
+    server.folder.round_keys.save_releases(opening.round_index, request.purpose, tuple(kept.values()))
     return len(kept)
 
 

@@ -19,7 +19,7 @@ from fedward.types import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
 DIGEST_BYTES = 32
-MOST_MEMBERS = 128
+MOST_MEMBERS = 128  # places on the ledger's roster
 _MOST_SIGNED_BYTES = 4096
 _REMEDY = "Run the same version of Fedward at every hospital."
 
@@ -62,13 +62,14 @@ class ReleaseRequest:
 
     Attributes:
         round_index: The round.
-        purpose: 0 updates, 1 validation counts.
-        included: Places whose ciphertexts are in the sum. Of updates the hospital reads both from the ledger instead.
+        purpose: What was added.
+        included: Places whose ciphertexts are in the sum, ascending, each once. Of updates, the hospital reads them and
+            the hash from the ledger instead.
         sum_hash: 32 bytes; Merkle root of the sum's ciphertexts.
     """
 
     round_index: int
-    purpose: int
+    purpose: Purpose
     included: tuple[int, ...]
     sum_hash: bytes
 
@@ -111,7 +112,7 @@ def request_to_records(request: ReleaseRequest) -> RecordDict:
     """A request for releases as a message's content."""
     values = {
         "index": request.round_index,
-        "purpose": request.purpose,
+        "purpose": int(request.purpose),
         "included": list(request.included),
         "sum-hash": request.sum_hash,
     }
@@ -125,10 +126,12 @@ def read_request(message: Message) -> ReleaseRequest:
         VerificationError: the message has other contents.
     """
     values = Fields(message.content, "sum")
-    purpose, included = values.whole("purpose"), values.wholes("included")
+    included, purpose = values.wholes("included"), values.whole("purpose")
+    if any(not 0 <= place < MOST_MEMBERS for place in included) or list(included) != sorted(set(included)):
+        raise malformed("lists places on the roster that are none")
     if purpose not in tuple(Purpose):
         raise malformed(f"asks to open sum {purpose} of a round")
-    return ReleaseRequest(values.whole("index"), purpose, included, values.content("sum-hash", DIGEST_BYTES))
+    return ReleaseRequest(values.whole("index"), Purpose(purpose), included, values.content("sum-hash", DIGEST_BYTES))
 
 
 def answers_to_records(sent: SentAnswers) -> RecordDict:

@@ -14,12 +14,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedward.errors import EncryptionError
-from fedward.sharing.modular import RESIDUE_BYTES, Residues, from_bytes, to_bytes
+from fedward.sharing.modular import Residues, from_bytes, to_bytes
+from fedward.sharing.sizes import NONCE_BYTES, release_bytes
 from fedward.sharing.terms import ReleaseTerms
 
 CHANNEL_KEY_BYTES = 32
-_NONCE_BYTES = 12
-_TAG_BYTES = 16
 _FINGERPRINT = b"fedward channel key 1\n"
 
 
@@ -80,11 +79,6 @@ class ChannelKey:
         )
 
 
-def release_bytes(entries: int) -> int:
-    """The exact size of an encrypted release of so many residues."""
-    return _NONCE_BYTES + RESIDUE_BYTES * entries + _TAG_BYTES
-
-
 def encrypt_release(residues: Residues, terms: ReleaseTerms, key: ChannelKey) -> bytes:
     """Encrypt a release.
 
@@ -96,7 +90,7 @@ def encrypt_release(residues: Residues, terms: ReleaseTerms, key: ChannelKey) ->
     Returns:
         `release_bytes(entries)` bytes; other bytes each time.
     """
-    nonce = os.urandom(_NONCE_BYTES)
+    nonce = os.urandom(NONCE_BYTES)
     return nonce + key._cipher(terms).encrypt(nonce, to_bytes(residues), terms.to_bytes())
 
 
@@ -122,7 +116,7 @@ def decrypt_release(content: bytes, terms: ReleaseTerms, key: ChannelKey, entrie
             f"The release of {terms.hospital} has {len(content):,} bytes where {release_bytes(entries):,} belong.",
             remedy,
         )
-    nonce, sealed = content[:_NONCE_BYTES], content[_NONCE_BYTES:]
+    nonce, sealed = content[:NONCE_BYTES], content[NONCE_BYTES:]
     try:
         plain = key._cipher(terms).decrypt(nonce, sealed, terms.to_bytes())
     except InvalidTag as error:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal, unseal
-from fedward.ciphertexts.serialized import RING_DEGREE
+from fedward.ciphertexts.sealing import seal, unseal
 from fedward.errors import EncryptionError
 from fedward.files import merkle_root
-from fedward.sharing.dealing import MASKS, Complaint
-from fedward.sharing.modular import RESIDUE_BYTES, Residues, from_bytes, to_bytes
+from fedward.sharing.dealing import Complaint
+from fedward.sharing.modular import Residues, from_bytes, to_bytes
+from fedward.sharing.sizes import sealed_share_bytes
 from fedward.sharing.terms import ShareTerms
 
 
@@ -28,26 +28,6 @@ class UnfitShareError(EncryptionError):
     def __init__(self, what: str, complaint: Complaint) -> None:
         super().__init__(what, "Complain about it in place of an answer; the round leaves the dealer out.")
         self.complaint = complaint
-
-
-def share_width(keys: int) -> int:
-    """How many residues a share has: those of so many keys, dealt together, and the masks."""
-    return RING_DEGREE * keys + MASKS
-
-
-def sealed_share_bytes(width: int) -> int:
-    """The exact size of a sealed share of so many residues."""
-    return RESIDUE_BYTES * width + OVERHEAD_BYTES
-
-
-def dealing_bytes(hospitals: int, keys: int) -> int:
-    """Bytes of sealed shares that each hospital sends in a round.
-
-    Args:
-        hospitals: On the round's roster.
-        keys: How many each deals: one for the update, and one for the counts where these are encrypted.
-    """
-    return hospitals * sealed_share_bytes(share_width(keys))
 
 
 def seal_shares(shares: Residues, keys: Sequence[bytes], terms: Sequence[ShareTerms]) -> tuple[bytes, ...]:

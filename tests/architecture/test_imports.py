@@ -67,6 +67,7 @@ ORDER = {
         ("closed_sums",),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
+        ("key_sharing", "leading"),
         ("run_end",),
         ("audit",),
     ),
@@ -186,10 +187,25 @@ def test_the_ledgers_libraries_are_inside_blockchain(library: str) -> None:
 
 
 # Parts of words, in any case, that the server's code has no use for.
-OF_HOSPITALS = ("secret", "decrypt", "unseal", "hospitalfolder", "privatekey", "private_key", "classifier")
+OF_HOSPITALS = (
+    "secret", "decrypt", "unseal", "hospitalfolder", "privatekey", "private_key", "classifier",
+    "roundkey", "channelkey", "channel_key", "counts_key", "openshare", "open_share", "restore_sum",
+)  # fmt: skip
+LEADING = "blockchain.leading"
+# Modules in which keys are made, held or used; the server's process never loads them.
+HOSPITALS_CODE = {
+    "encryption",
+    "blockchain.consortium.held_keys",
+    "blockchain.key_sharing",
+    "fedward.sharing.releases",
+    "fedward.sharing.sealed_releases",
+}
 # Types that open ciphertexts, or are what is inside of them.
 KEPT_FROM_THE_SERVER = {
-    "encryption.SecretContext",
+    "blockchain.consortium.held_keys.HeldKeys",
+    "blockchain.key_sharing.Dealing",
+    "encryption.RoundKey",
+    "fedward.sharing.sealed_releases.ChannelKey",
     "fedward.folders.hospital.Candidate",
     "fedward.folders.hospital.HospitalFolder",
     "fedward.learning.model.Classifier",
@@ -224,31 +240,35 @@ def secrets_named(source: Source) -> set[str]:
     return {word for word in words if any(part in word.lower() for part in OF_HOSPITALS)}
 
 
-def server_module() -> Source:
-    return next(source for source in product() if source.name == "server")
+def server_modules() -> tuple[Source, ...]:
+    """The spine's server and the package that it leads rounds with."""
+    found = tuple(source for source in product() if source.name == "server" or source.name.startswith(LEADING))
+    assert {"server", f"{LEADING}.releases", f"{LEADING}.dealings"} <= {source.name for source in found}
+    return found
 
 
 def test_the_server_names_no_secret_key_and_imports_no_model() -> None:
-    source = server_module()
-    assert secrets_named(source) == set()
-    for module in MODEL_MODULES:
-        assert "server" not in users_of(module, (source,)), module
+    for source in server_modules():
+        assert secrets_named(source) == set(), source.name
+        for module in MODEL_MODULES:
+            assert users_of(module, (source,)) == set(), module
+        computed = {"getattr", "vars", "eval", "exec", "globals", "__dict__", "__getattribute__"}
+        assert not computed & set(names_used(source)), "what the rules could not see"
     reached = {each.name for each in reached_from("server")}
-    assert "encryption" not in reached
-    assert "encryption" in {each.name for each in reached_from("client")}, "the control"
-    computed = {"getattr", "vars", "eval", "exec", "globals", "__dict__", "__getattribute__"}
-    assert not computed & set(names_used(source)), "what the rules could not see"
+    assert not reached & HOSPITALS_CODE
+    assert {each.name for each in reached_from("client")} >= HOSPITALS_CODE, "the control"
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "run.hospital(name).load_secret_key()",
-        "from encryption import SecretContext as Harmless",
+        "run.hospital(name).load_channel_key()",
+        "from encryption import RoundKey as Harmless",
+        "from fedward.sharing.sealed_releases import ChannelKey as Harmless",
         "from encryption import decrypt as harmless",
         "def f(SECRET): ...",
         "open_all(secret_key=key)",
-        "path / 'hospital-1' / 'secret_context.ckks'",
+        "path / 'hospital-1' / 'secret.key'",
         "class Decryptor: ...",
     ],
 )
@@ -259,15 +279,20 @@ def test_a_secret_is_found_by_whatever_name(text: str) -> None:
 
 def test_nothing_that_the_server_holds_leads_to_a_secret_key_or_a_model() -> None:
     """Followed by types: attributes of what it holds, and what their methods and its functions return."""
-    source = server_module()
-    own = (f"server.{node.name}" for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
-    reached = types_in_reach(*imported(source), *own)
-    assert reached >= {"server.Server", "fedward.types.VerifiedUpdate", "blockchain.ledger.reader.LedgerReader"}
+    names: set[str] = set()
+    for source in server_modules():
+        defined = (node for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+        names |= imported(source) | {f"{source.name}.{node.name}" for node in defined}
+    reached = types_in_reach(*names)
+    server, reader = f"{LEADING}.server_state.Server", "blockchain.ledger.reader.LedgerReader"
+    assert reached >= {server, reader, "fedward.types.VerifiedUpdate"}
     assert not reached & KEPT_FROM_THE_SERVER
 
 
 def test_types_are_followed_to_where_they_lead() -> None:
-    assert types_in_reach("client.Hospital") >= {"encryption.SecretContext", "fedward.folders.hospital.HospitalFolder"}
+    held = {"blockchain.consortium.held_keys.HeldKeys", "fedward.folders.hospital.HospitalFolder"}
+    assert types_in_reach("client.Hospital") >= held
+    assert "encryption.RoundKey" in types_in_reach("blockchain.key_sharing.deal_keys")  # through Dealing
     assert "fedward.types.ImageSet" in types_in_reach("data_preprocessing.load_partition")  # through Partition
     assert {f"{source.name}.{name}" for source in product() for name in classes(source)} >= KEPT_FROM_THE_SERVER
 

@@ -17,9 +17,10 @@ from fedward.sharing.answer_sheets import MAX_BYTES, MAX_HOLDERS, AnswerSheet
 from fedward.sharing.dealing import MASKS, Complaint, deal_key
 from fedward.sharing.modular import MODULUS, Residues, add, multiply, subtract, uniform
 from fedward.sharing.releases import restore_sum_key
-from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release, release_bytes
-from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, sealed_share_bytes
+from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release
+from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares
 from fedward.sharing.shamir import deal, restore
+from fedward.sharing.sizes import release_bytes, sealed_share_bytes
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms
 from fedward.types import Address
 

@@ -17,16 +17,9 @@ from fedward.errors import EncryptionError
 from fedward.files import merkle_root
 from fedward.sharing.dealing import MASKS, Complaint, deal_key
 from fedward.sharing.modular import MODULUS, to_bytes, uniform
-from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release, release_bytes
-from fedward.sharing.sealed_shares import (
-    UnfitShareError,
-    dealing_bytes,
-    open_share,
-    seal_shares,
-    sealed_share_bytes,
-    share_width,
-    shares_root,
-)
+from fedward.sharing.sealed_releases import ChannelKey, decrypt_release, encrypt_release
+from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, shares_root
+from fedward.sharing.sizes import dealing_bytes, release_bytes, sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms
 from fedward.types import Address
 
