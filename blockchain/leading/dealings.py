@@ -13,7 +13,7 @@ from blockchain.leading.server_state import Server
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.records import RosterEntry, RoundOpening
 from blockchain.signing.answers import recover_answers_signer
-from fedward.errors import EncryptionError
+from fedward.errors import EncryptionError, QuorumError
 from fedward.files import sha256
 from fedward.folders.round_keys import Dealings
 from fedward.folders.round_log import RoundLog
@@ -32,7 +32,7 @@ def fitting_dealings(
     for auditors.
 
     Raises:
-        QuorumError: fewer hospitals answered than are needed to open a sum.
+        QuorumError: fewer hospitals answered, or are left after the judgment, than are needed to open a sum.
     """
     if not updates:
         return [], ()
@@ -54,6 +54,12 @@ def fitting_dealings(
     dealers = {_number(opening, update.roster_index): update for update in updates}
     judgment = judge_dealings(sheets, sorted(dealers), opening.threshold, len(opening.roster))
     _log_judgment(judgment, opening, log)
+    if len(judgment.holders) < opening.threshold:
+        raise QuorumError(
+            f"Round {opening.round_index} has {len(judgment.holders)} hospitals left that can open its sum, where "
+            f"{opening.threshold} are needed: the others did not answer about their shares, or contradict too many.",
+            "See the rejections above, mend those hospitals and continue with --resume.",
+        )
     standing = [update for number, update in dealers.items() if number not in judgment.wrong_dealers]
     return standing, tuple(opening.roster[number - 1].address for number in judgment.holders)
 

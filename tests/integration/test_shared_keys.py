@@ -267,3 +267,19 @@ def test_no_release_before_the_ledger_has_fixed_the_set(federation: Federation) 
         (name,) = federation.grid.push_messages([message])
         (reply,) = federation.grid.pull_messages([name])
         assert "which is open on the ledger" in failure_in(reply).what
+
+
+def test_where_too_few_are_left_after_the_judgment_nothing_is_closed(federation: Federation) -> None:
+    """One is silent and one lies, so that two are left: the set stays open, and no hospital releases anything."""
+    federation.grid.tamper = lambda node, reply: None if reply.metadata.message_type == ANSWERS and node == 1 else reply
+    federation.settings = dataclasses.replace(
+        federation.settings, speed=dataclasses.replace(federation.settings.speed, answer_timeout_s=0.2)
+    )
+    with (
+        cheating(federation.grid, {4: lying_about_shares(1, 2, 3)}),
+        pytest.raises(QuorumError, match=r"has 2 hospitals left that can open its sum, where 3 are needed"),
+    ):
+        federation.lead_round()
+    assert federation.ledger.round(1).phase is RoundPhase.ABORTED
+    assert federation.ledger.round(1).included == ()
+    assert not [request for request in federation.grid.requests if request.metadata.message_type == RELEASE]
