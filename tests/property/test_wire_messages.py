@@ -304,3 +304,37 @@ WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
 def test_score_counts_that_do_not_add_up_are_refused(positives: np.ndarray, negatives: np.ndarray, n: int) -> None:
     counts = ScoreHistogram(positives, negatives, 0.5, n)
     refused(ballot_of(ballots.ballot_to_records(dataclasses.replace(BALLOT, histogram=counts))), "add up")
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "field", "value"),
+    [
+        ("submission", "report", "saturated", -1),
+        ("submission", "report", "loss", -0.1),
+        ("submission", "report", "loss", 1.1e6),
+        ("submission", "seconds", "train", -1.0),
+        ("submission", "seconds", "train", 1e300),
+        ("submission", "seconds", "lunch", 1.0),
+        ("ballot", "seconds", "vote", 1e300),
+        ("ballot", "seconds", "lunch", 1.0),
+        ("ballot", "counts", "loss-sum", -0.1),
+        ("ballot", "counts", "loss-sum", 1.1e6),
+    ],
+)
+def test_a_figure_that_cannot_be_is_refused(kind: str, record: str, field: str, value: float) -> None:
+    """One hospital's figures are added to the others', and shown beside them."""
+    make, read = KINDS[kind]
+    records = make()
+    values: Any = records[record]
+    values[field] = value
+    refused(read(records), record if field == "lunch" else "saturated" if field == "saturated" else field)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_a_hospital_says_is_cut_short_and_cannot_steer_a_terminal(read: Callable[[Message], object]) -> None:
+    error = DataError("\x1b[2JNo\nimages.\r\x07\u202e\x9b" + "x" * 10_000, "Add\x1b]0;some\x00.")
+    failure = read(replies.failure_reply(message(RecordDict()), error))
+    assert isinstance(failure, replies.Failure)
+    assert failure.what.startswith(" [2JNo images.    xxx")
+    assert len(failure.what) == 500
+    assert failure.remedy == "Add ]0;some ."
