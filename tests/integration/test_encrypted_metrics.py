@@ -295,6 +295,17 @@ def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: Se
     return tamper
 
 
+def without_the_third(tamper: Tamper) -> Tamper:
+    """Let hospital 3 give no vote, so that the sum is of two."""
+
+    def both(node: int, reply: Message) -> Message | None:
+        if node == 3 and "vote" in reply.content:
+            reply.content = RecordDict()
+        return tamper(node, reply)
+
+    return both
+
+
 def lying(**places: int) -> Callable[[CountsLayout], np.ndarray]:
     """Fields that are 0 but in some places: `first` and `last` bin of positives, `n`, `loss` (its highest digit)."""
 
@@ -313,7 +324,13 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
 ) -> None:
     federation = run.federation
     stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.server.load_record().roster)
+
+    def as_many_as_all_have(layout: CountsLayout) -> np.ndarray:
+        n = enrolled - run.histograms[0].n
+        return lying(last=n, n=n)(layout)
+
     lies = [
+        (without_the_third(replace_counts(run, as_many_as_all_have)), "enrolled"),
         (replace_counts(run, lying(first=5)), "add up"),
         (replace_counts(run, lying(first=-1, last=1)), "add up"),
         (replace_counts(run, lying(last=enrolled, n=enrolled)), "enrolled"),
