@@ -280,6 +280,25 @@ def test_a_ballot_with_other_ciphertexts_is_set_aside(
     assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
 
 
+def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run: Run) -> None:
+    """Else whoever sends a second ballot in a hospital's name would spoil the figures of all."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "vote" in reply.content:
+            reply.content.config_records["vote"]["signature"] = bytes(65)
+        return reply
+
+    federation = run.federation
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner"]  # type: ignore[attr-defined]
+    kept = federation.folder.server.load_counts(1)
+    assert kept is not None
+    assert len(kept.hospitals) == 2
+    (figures,) = run.figures()
+    assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
+
+
 def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: SecretContext | None = None) -> Tamper:
     """Let hospital 2 encrypt fields of its own making, perhaps under a key of its own."""
 
