@@ -8,10 +8,13 @@ type error and not an oversight.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NewType
+from typing import Annotated, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedward.checked_json import Length, Matching
+from fedward.tables import Between
 
 HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's folder
 Address = NewType("Address", str)  # checksummed Ethereum address: names a hospital on the ledger
@@ -20,6 +23,13 @@ UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove
 NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 
 Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model's own order
+
+# Members of what parties sign: `fedward.messages.signed` writes and reads them by these annotations alone.
+Word = Annotated[bytes, Length(32)]
+Whole = Annotated[int, Between(0, 2**63 - 1)]
+Signature = Annotated[bytes, Length(65)]  # r, s, v
+Signer = Annotated[Address, Matching("0x[0-9a-fA-F]{40}", "an address of 0x and 40 hexadecimal digits")]
+ShortName = Annotated[str, Matching("[a-z]{1,16}", "a name of at most 16 lower-case letters")]
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,11 @@ class PrivacyEvent:
         delta: The delta for which epsilon is stated, in [0, 1).
     """
 
-    mode: str
-    unit: str
+    mode: ShortName
+    unit: ShortName
     sampling_rate: float
     noise_multiplier: float
-    steps: int
+    steps: Whole
     clip_norm: float
     delta: float
 
@@ -187,16 +197,16 @@ class Commitment:
         event: The privacy event.
     """
 
-    chain_id: int
-    contract: Address
-    round_index: int
-    hospital: Address
-    ledger_head: bytes
-    base_id: bytes
-    context_fingerprint: bytes
-    update_root: bytes
-    update_bytes: int
-    weight: int
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
+    ledger_head: Word
+    base_id: Word
+    context_fingerprint: Word
+    update_root: Word
+    update_bytes: Whole
+    weight: Whole
     event: PrivacyEvent
 
 
@@ -205,7 +215,7 @@ class SignedCommitment:
     """A commitment with its signature: 65 bytes r, s, v."""
 
     commitment: Commitment
-    signature: bytes
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -306,14 +316,14 @@ class Vote:
         evidence_hash: 32 bytes; sha256 of the detector reports, which stay at the hospital.
     """
 
-    chain_id: int
-    contract: Address
-    round_index: int
-    hospital: Address
-    aggregate_hash: bytes
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
+    aggregate_hash: Word
     accept: bool
-    candidate_digest: bytes
-    evidence_hash: bytes
+    candidate_digest: Word
+    evidence_hash: Word
 
 
 @dataclass(frozen=True)
@@ -321,4 +331,4 @@ class SignedVote:
     """A vote with its signature: 65 bytes r, s, v."""
 
     vote: Vote
-    signature: bytes
+    signature: Signature

@@ -13,8 +13,8 @@ from fedward.errors import EncryptionError, VerificationError
 from fedward.figures.evaluation import BINS, ScoreHistogram
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
-from fedward.messages.wire import chunks_to_record, read_chunks, sized
-from fedward.types import Address, SignedVote, Vote
+from fedward.messages.wire import chunks_to_record, read_chunks, read_signed_record, signed_to_record, sized
+from fedward.types import SignedVote
 
 MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 ENCRYPTED_COUNTS = "encrypted-counts"
@@ -39,19 +39,7 @@ class Ballot:
 
 def ballot_to_records(ballot: Ballot) -> RecordDict:
     """A ballot as a message's content."""
-    vote = ballot.signed.vote
-    values: dict[str, ConfigRecordValues] = {
-        "chain-id": vote.chain_id,
-        "contract": vote.contract,
-        "round": vote.round_index,
-        "hospital": vote.hospital,
-        "aggregate-hash": vote.aggregate_hash,
-        "accept": vote.accept,
-        "candidate-digest": vote.candidate_digest,
-        "evidence-hash": vote.evidence_hash,
-        "signature": ballot.signed.signature,
-    }
-    content = RecordDict({"vote": ConfigRecord(values), "seconds": MetricRecord({**ballot.seconds})})
+    content = RecordDict({"vote": signed_to_record(ballot.signed), "seconds": MetricRecord({**ballot.seconds})})
     if ballot.histogram is None:
         content[ENCRYPTED_COUNTS] = chunks_to_record(ballot.encrypted)
     else:
@@ -80,18 +68,7 @@ def read_ballot(
 
 
 def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) -> Ballot:
-    values = Fields(records, "vote")
-    vote = Vote(
-        chain_id=values.whole("chain-id"),
-        contract=Address(values.text("contract")),
-        round_index=values.whole("round"),
-        hospital=Address(values.text("hospital")),
-        aggregate_hash=values.content("aggregate-hash", 32),
-        accept=values.flag("accept"),
-        candidate_digest=values.content("candidate-digest", 32),
-        evidence_hash=values.content("evidence-hash", 32),
-    )
-    signed, seconds = SignedVote(vote, values.content("signature", 65)), Fields(records, "seconds").stage_seconds()
+    signed, seconds = read_signed_record(records, "vote", SignedVote), Fields(records, "seconds").stage_seconds()
     if chunk_count is None:
         return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds)
     if "counts" in records:

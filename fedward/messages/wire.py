@@ -1,18 +1,23 @@
-"""Write and read ciphertexts in Flower messages, and the messages of the server: a round, and aggregates.
+"""Write and read the parts of Flower messages: ciphertexts, signed structs, and what the server tells of a round.
 
-Ciphertexts go as opaque byte arrays, which Flower sends in pieces. A message that cannot be read raises
-`VerificationError`, never anything else.
+Ciphertexts go as opaque byte arrays, which Flower sends in pieces; signed structs as JSON, in one entry. A message that
+cannot be read raises `VerificationError`, never anything else.
 """
 
 import re
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedward.ciphertexts.serialized import CIPHERTEXT
-from fedward.messages.fields import Fields, malformed
+from fedward.errors import VerificationError
+from fedward.messages.fields import SAME_VERSION, Fields, malformed
+from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
+SIGNED = "json"  # the only entry of the record of a signed struct
+Struct = TypeVar("Struct")
 
 
 def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
@@ -44,6 +49,27 @@ def sized(chunks: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
     if any(len(chunk) != CIPHERTEXT.total_bytes for chunk in chunks):
         raise malformed(f"has a ciphertext of other than {CIPHERTEXT.total_bytes} bytes")
     return chunks
+
+
+def signed_to_record(signed: Any) -> ConfigRecord:
+    """A signed struct, such as a `SignedCommitment`, as a record."""
+    return ConfigRecord({SIGNED: write_signed(signed)})
+
+
+def read_signed_record(records: RecordDict, name: str, kind: type[Struct], most: int = MAX_BYTES) -> Struct:
+    """The signed struct under a name; its signature is not checked.
+
+    Args:
+        records: A message's content.
+        name: The record's name.
+        kind: The signed struct's dataclass.
+        most: How many bytes of JSON it may have.
+
+    Raises:
+        VerificationError: there is no such record, or `read_signed` refuses it.
+    """
+    content = Fields(records, name).content(SIGNED)
+    return read_signed(kind, content, f"The {name} in a message", VerificationError, SAME_VERSION, most)
 
 
 Aggregates = dict[int, tuple[bytes, ...]]  # by round, as the server hands them out; to be checked against the ledger

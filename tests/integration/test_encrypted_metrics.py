@@ -13,6 +13,7 @@ import pytest
 from federation import Federation, Tamper, founded
 from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
+from signed_structs import member_of
 
 import client
 from blockchain.consortium.held_keys import HeldKeys
@@ -305,7 +306,7 @@ def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: Se
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "vote" in reply.content:
             federation = run.federation
-            layout = layout_of(federation, reply.content["vote"]["round"])
+            layout = layout_of(federation, member_of(reply, "vote", "round_index"))
             public = (key or secret_of(federation)).public
             chunks = encrypt_fields(make(layout), layout.plan, public)
             reply.content[ENCRYPTED_COUNTS] = wire.chunks_to_record(chunks)
