@@ -16,9 +16,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.ledger.records import REFUSED_WHEN_COMMITTED, RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
-from blockchain.verification import REFUSED_WHEN_COMMITTED, verify
+from blockchain.verification import verify
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan

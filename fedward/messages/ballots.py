@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, Re
 
 from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import EncryptionError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.wire import chunks_to_record, read_chunks, read_signed_record, signed_to_record, sized

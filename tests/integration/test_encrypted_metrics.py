@@ -24,7 +24,7 @@ from encryption import SecretContext, encrypt_fields
 from fedward.ciphertexts.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import QuorumError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.learning.model_file import load_card
 from fedward.messages import wire
 from fedward.messages.ballots import ENCRYPTED_COUNTS

@@ -20,7 +20,7 @@ from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import QuorumError, VerificationError
-from fedward.figures.evaluation import BINS
+from fedward.figures.histograms import BINS
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
 from fedward.messages.submissions import Submission

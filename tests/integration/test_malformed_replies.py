@@ -8,7 +8,7 @@ import pytest
 from federation import Federation, founded, untouched
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedward.figures.evaluation import BINS
+from fedward.figures.histograms import BINS
 
 
 @pytest.fixture(scope="module")

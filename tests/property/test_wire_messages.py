@@ -18,7 +18,7 @@ from signed_structs import tamper
 
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import DataError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.messages import ballots, replies, submissions, wire
 from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
 
