@@ -174,7 +174,21 @@ def places(fields: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 EVERYWHERE = [(signed, place) for signed in (COMMITMENT, VOTE, CHECKPOINT) for place in places(to_json(signed))[1:]]
-WRONG = (None, "text", "", "00" * 31, 0.5, -1, 2**64, [], {}, [1], "0x" + "1" * 39, "\ud800", "a" * 500)
+WRONG: tuple[Any, ...] = (
+    None,
+    "text",
+    "",
+    "00" * 31,
+    0.5,
+    -1,
+    2**64,
+    [],
+    {},
+    [1],
+    "0x" + "1" * 39,
+    "\ud800",
+    "a" * 500,
+)
 
 
 def at(fields: Any, place: tuple[str, ...], put: Callable[[Any, str], None]) -> bytes:
