@@ -32,7 +32,7 @@ from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
-from fedward.figures.evaluation import ScoreHistogram, empty_histogram, histogram
+from fedward.figures.histograms import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.folders.own_folder import own_folder

@@ -17,9 +17,9 @@ from blockchain.leading.dealings import fitting_dealings
 from blockchain.leading.endings import too_few_releases, undecided
 from blockchain.leading.releases import collect_releases, name_wrong_releases
 from blockchain.leading.server_state import Server
-from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.ledger.records import REFUSED_WHEN_COMMITTED, RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import is_abstention
-from blockchain.verification import REFUSED_WHEN_COMMITTED, verify
+from blockchain.verification import verify
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
 from fedward.ciphertexts.packing import round_plan

@@ -29,7 +29,8 @@ from data_preprocessing import preprocess
 from fedward import settings as setting
 from fedward.backdoor.validation_loss import balanced_mean, loss_rises
 from fedward.ciphertexts.aggregation import apply_update
-from fedward.figures.evaluation import evaluate, histogram
+from fedward.figures.evaluation import evaluate
+from fedward.figures.histograms import histogram
 from fedward.learning import scattering
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.local_update import local_update

@@ -35,7 +35,7 @@ from encryption import PublicContext, SecretContext, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
-from fedward.figures.evaluation import empty_histogram
+from fedward.figures.histograms import empty_histogram
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.messages import ballots, wire

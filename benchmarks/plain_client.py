@@ -6,7 +6,7 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from data_preprocessing import load_partition
-from fedward.figures.evaluation import histogram
+from fedward.figures.histograms import histogram
 from fedward.folders.own_folder import own_folder
 from fedward.learning.model import Classifier, ModelSpec, shared_classifier
 from fedward.learning.training import train

@@ -12,7 +12,7 @@ from blockchain.ledger.events import VoteCast
 from blockchain.ledger.reader import LedgerReader
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
-from fedward.figures.evaluation import ScoreHistogram
+from fedward.figures.histograms import ScoreHistogram
 from fedward.sharing.terms import Purpose
 from fedward.types import SentRelease
 

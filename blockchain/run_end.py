@@ -16,7 +16,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.pooled_counts import open_counts
 from data_preprocessing import load_partition
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
-from fedward.figures.evaluation import ScoreHistogram
+from fedward.figures.histograms import ScoreHistogram
 from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.privacy.accounting import PrivacyLedger

@@ -3,7 +3,13 @@
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RoundOpening
+from blockchain.ledger.records import (
+    CHUNK_MISMATCH,
+    MALFORMED_CIPHERTEXT,
+    SHARES_MISMATCH,
+    WRONG_PRIVACY_EVENT,
+    RoundOpening,
+)
 from fedward.ciphertexts.serialized import CHUNK_BYTES, check_ciphertext, check_stored
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import merkle_root, read_file
@@ -12,15 +18,6 @@ from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, Ver
 
 # The contract's errors, before and after the deadline, where the very same commitment may be on the ledger already.
 ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
-
-# Reasons to refuse an update whose commitment the contract has accepted; an audit checks them again.
-WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH = (
-    "WrongPrivacyEvent",
-    "ChunkMismatch",
-    "MalformedCiphertext",
-    "SharesMismatch",
-)
-REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH)
 
 
 def verify(

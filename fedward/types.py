@@ -13,7 +13,7 @@ from typing import Annotated, NewType
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.checked_json import Length
+from fedward.checked_json import Length, Matching
 from fedward.tables import Between
 
 HospitalId = NewType("HospitalId", str)  # "hospital-1": names a hospital's folder
@@ -24,10 +24,14 @@ WRONG_DEALING, WRONG_ANSWERS, WRONG_RELEASE = "WrongDealing", "WrongAnswers", "W
 UNKNOWN_ADDRESS = Address("")  # of a message that does not say, or cannot prove, whom it is from
 NodeId = NewType("NodeId", int)  # Flower's number for a connected process
 
-_Word = Annotated[bytes, Length(32)]
-_Signature = Annotated[bytes, Length(65)]
-_Round = Annotated[int, Between(0, 2**32 - 1)]
 Vector = NDArray[np.float32]  # all trainable weights, concatenated in the model's own order
+
+# Members of what parties sign: `fedward.messages.signed` writes and reads them by these annotations alone.
+Word = Annotated[bytes, Length(32)]
+Whole = Annotated[int, Between(0, 2**63 - 1)]
+Signature = Annotated[bytes, Length(65)]  # r, s, v
+Signer = Annotated[Address, Matching("0x[0-9a-fA-F]{40}", "an address of 0x and 40 hexadecimal digits")]
+ShortName = Annotated[str, Matching("[a-z]{1,16}", "a name of at most 16 lower-case letters")]
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,11 @@ class PrivacyEvent:
         delta: The delta for which epsilon is stated, in [0, 1).
     """
 
-    mode: str
-    unit: str
+    mode: ShortName
+    unit: ShortName
     sampling_rate: float
     noise_multiplier: float
-    steps: int
+    steps: Whole
     clip_norm: float
     delta: float
 
@@ -194,17 +198,17 @@ class Commitment:
         event: The privacy event.
     """
 
-    chain_id: int
-    contract: Address
-    round_index: int
-    hospital: Address
-    ledger_head: bytes
-    base_id: bytes
-    context_fingerprint: bytes
-    update_root: bytes
-    update_bytes: int
-    shares_root: bytes
-    weight: int
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
+    ledger_head: Word
+    base_id: Word
+    context_fingerprint: Word
+    update_root: Word
+    update_bytes: Whole
+    shares_root: Word
+    weight: Whole
     event: PrivacyEvent
 
 
@@ -213,7 +217,7 @@ class SignedCommitment:
     """A commitment with its signature: 65 bytes r, s, v."""
 
     commitment: Commitment
-    signature: bytes
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -318,15 +322,15 @@ class Vote:
         evidence_hash: 32 bytes; sha256 of the detector reports, which stay at the hospital.
     """
 
-    chain_id: int
-    contract: Address
-    round_index: int
-    hospital: Address
-    aggregate_hash: bytes
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
+    aggregate_hash: Word
     accept: bool
-    candidate_digest: bytes
-    counts_hash: bytes
-    evidence_hash: bytes
+    candidate_digest: Word
+    counts_hash: Word
+    evidence_hash: Word
 
 
 @dataclass(frozen=True)
@@ -334,7 +338,7 @@ class SignedVote:
     """A vote with its signature: 65 bytes r, s, v."""
 
     vote: Vote
-    signature: bytes
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -347,12 +351,12 @@ class Answers:
         answers_hash: 32 bytes; sha256 of the numbers that it answers, by dealer (`fedward.sharing.answer_sheets`).
     """
 
-    chain_id: int
-    contract: Address
-    round_index: _Round
-    hospital: Address
-    ledger_head: _Word
-    answers_hash: _Word
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
+    ledger_head: Word
+    answers_hash: Word
 
 
 @dataclass(frozen=True)
@@ -360,7 +364,7 @@ class SignedAnswers:
     """Answers with their signature: 65 bytes r, s, v."""
 
     answers: Answers
-    signature: _Signature
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -384,15 +388,15 @@ class Release:
         content_hash: 32 bytes; sha256 of the released shares under the channel key.
     """
 
-    chain_id: int
-    contract: Address
-    round_index: _Round
-    hospital: Address
+    chain_id: Whole
+    contract: Signer
+    round_index: Whole
+    hospital: Signer
     purpose: Annotated[int, Between(0, 1)]
-    ledger_head: _Word
-    included_mask: _Word
-    sum_hash: _Word
-    content_hash: _Word
+    ledger_head: Word
+    included_mask: Word
+    sum_hash: Word
+    content_hash: Word
 
 
 @dataclass(frozen=True)
@@ -400,7 +404,7 @@ class SignedRelease:
     """A release with its signature: 65 bytes r, s, v."""
 
     release: Release
-    signature: _Signature
+    signature: Signature
 
 
 @dataclass(frozen=True)

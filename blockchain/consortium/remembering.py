@@ -9,17 +9,17 @@ final blocks only.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpoint_to_json
+from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
 from blockchain.ledger.reader import LedgerReader
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
-from fedward.checked_json import UnfitJsonError
 from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder, Membership
+from fedward.messages.signed import read_signed, write_signed
 from fedward.types import Member
 
+_RESTORE = "Restore that folder from a backup."
 COMPARE = "Do not take part; compare this hospital's checkpoints with the others'."
 
 
@@ -42,7 +42,7 @@ def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -
         block_hash=head.block_hash,
         ledger_head=head.ledger_head,
     )
-    folder.save_checkpoint(checkpoint_to_json(sign_checkpoint(checkpoint, identity)))
+    folder.save_checkpoint(write_signed(sign_checkpoint(checkpoint, identity)))
 
 
 def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
@@ -145,15 +145,10 @@ def _last(folder: HospitalFolder) -> SignedCheckpoint | None:
     return signed
 
 
-def _parse(folder: HospitalFolder, line: Any) -> SignedCheckpoint:
+def _parse(folder: HospitalFolder, line: bytes) -> SignedCheckpoint:
     """A checkpoint from its line."""
-    try:
-        return checkpoint_from_json(line)
-    except UnfitJsonError as error:
-        raise _damaged(folder, error) from error
+    return read_signed(SignedCheckpoint, line, f"A checkpoint in {folder.path}", EvidenceError, _RESTORE)
 
 
 def _damaged(folder: HospitalFolder, error: Exception) -> EvidenceError:
-    return EvidenceError(
-        f"What {folder.path} remembers of the ledger is damaged ({error}).", "Restore that folder from a backup."
-    )
+    return EvidenceError(f"What {folder.path} remembers of the ledger is damaged ({error}).", _RESTORE)

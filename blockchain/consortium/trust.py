@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from blockchain.ledger.json_fields import Account, HospitalName, Whole, Word
+from blockchain.ledger.json_fields import Account, HospitalName
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint
-from blockchain.signing.signatures import SIGNATURE_BYTES
-from fedward.checked_json import Length, checked, checked_json, to_json
+from fedward.checked_json import checked_json, to_json
 from fedward.errors import VerificationError
 from fedward.files import read_file, write_atomic
-from fedward.types import Address, HospitalId
+from fedward.types import Address, HospitalId, Signature, Whole, Word
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -20,8 +19,8 @@ _REMEDY = "Check the path given to --trust, or ask a hospital for its trust file
 
 
 @dataclass(frozen=True)
-class CheckpointForm:
-    """A signed checkpoint, as `checkpoints.jsonl` and a trust file store it; the signature is not checked."""
+class FirstCheckpoint:
+    """A signed checkpoint as runs of earlier versions have it: flat, and the round under another name."""
 
     chain_id: Whole
     contract: Account
@@ -30,25 +29,10 @@ class CheckpointForm:
     height: Whole
     block_hash: Word
     ledger_head: Word
-    signature: Annotated[bytes, Length(SIGNATURE_BYTES)]
-
-    @classmethod
-    def of(cls, signed: SignedCheckpoint) -> "CheckpointForm":
-        """Convert from a signed checkpoint."""
-        seen = signed.checkpoint
-        return cls(
-            chain_id=seen.chain_id,
-            contract=seen.contract,
-            hospital=seen.hospital,
-            round=seen.round_index,
-            height=seen.height,
-            block_hash=seen.block_hash,
-            ledger_head=seen.ledger_head,
-            signature=signed.signature,
-        )
+    signature: Signature
 
     def signed(self) -> SignedCheckpoint:
-        """Convert to a signed checkpoint."""
+        """As checkpoints are today."""
         seen = Checkpoint(
             self.chain_id, self.contract, self.hospital, self.round, self.height, self.block_hash, self.ledger_head
         )
@@ -69,13 +53,13 @@ class _TrustForm:
     """A trust file, as it stands on the disk."""
 
     format: Literal["fedward-trust"]
-    version: Literal[1]
+    version: Literal[1, 2]
     chain_id: Whole
     contract: Account
     genesis_hash: Word
     hospitals: Annotated[Mapping[HospitalName, Account], _Distinct()]
     witnesses: tuple[Account, ...]
-    checkpoints: tuple[CheckpointForm, ...]
+    checkpoints: tuple[FirstCheckpoint | SignedCheckpoint, ...]  # in files of version 1, of version 2
 
 
 @dataclass(frozen=True)
@@ -105,13 +89,13 @@ class TrustFile:
         """As JSON's types."""
         form = _TrustForm(
             format="fedward-trust",
-            version=1,
+            version=2,
             chain_id=self.chain_id,
             contract=self.contract,
             genesis_hash=self.genesis_hash,
             hospitals=self.hospitals,
             witnesses=self.witnesses,
-            checkpoints=tuple(CheckpointForm.of(signed) for signed in self.checkpoints),
+            checkpoints=self.checkpoints,
         )
         return dict(to_json(form))
 
@@ -131,19 +115,7 @@ class TrustFile:
             genesis_hash=form.genesis_hash,
             hospitals=form.hospitals,
             witnesses=form.witnesses,
-            checkpoints=tuple(each.signed() for each in form.checkpoints),
+            checkpoints=tuple(
+                each.signed() if isinstance(each, FirstCheckpoint) else each for each in form.checkpoints
+            ),
         )
-
-
-def checkpoint_to_json(signed: SignedCheckpoint) -> dict[str, Any]:
-    """A checkpoint as `checkpoints.jsonl` stores it."""
-    return dict(to_json(CheckpointForm.of(signed)))
-
-
-def checkpoint_from_json(fields: Any) -> SignedCheckpoint:
-    """A checkpoint from JSON's types; its signature is not checked here.
-
-    Raises:
-        UnfitJsonError: the value is no checkpoint.
-    """
-    return checked(CheckpointForm, fields).signed()

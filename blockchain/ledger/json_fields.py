@@ -1,13 +1,14 @@
-"""Annotated types for the ledger's values in JSON files (accounts, words, digests), which `checked_json` checks."""
+"""Annotated types for values in JSON files (accounts, hospitals' names, digests), which `checked_json` checks.
+
+Those that need nothing of Ethereum's, words and whole numbers, are in `fedward.types`.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from eth_utils.address import is_checksum_address
 
-from blockchain.ledger.encoding import WORD_BYTES
-from fedward.checked_json import Length, Matching
-from fedward.tables import Between
+from fedward.checked_json import Matching
 from fedward.types import Address, HospitalId
 
 
@@ -21,7 +22,5 @@ class Checksummed:
 
 
 Account = Annotated[Address, Checksummed()]
-Word = Annotated[bytes, Length(WORD_BYTES)]
-Whole = Annotated[int, Between(0, 2**63 - 1)]
 HospitalName = Annotated[HospitalId, Matching("[a-z0-9-]{1,32}", "a hospital's name")]
 Digest = Annotated[str, Matching("[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")]  # and so a safe file name

@@ -1,10 +1,19 @@
-"""Values that are read from the ledger: roster entries, rules, key in force, a round's opening, phase and outcome."""
+"""Values on the ledger: roster entries, rules, key in force, reasons, a round's opening, phase and outcome."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from fedward.types import Address
+
+# Reasons to exclude an update whose commitment the contract has accepted; an audit checks them again.
+WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH = (
+    "WrongPrivacyEvent",
+    "ChunkMismatch",
+    "MalformedCiphertext",
+    "SharesMismatch",
+)
+REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH)
 
 
 class RoundPhase(Enum):

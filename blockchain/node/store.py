@@ -1,5 +1,6 @@
 """`ChainStore`: the chain's key-value store and its log index, in one SQLite file that survives a kill at any point."""
 
+import contextlib
 import shutil
 import sqlite3
 import tempfile
@@ -57,6 +58,28 @@ class StoredLog:
     data: bytes
 
 
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """A copy of a store that no node holds, and of what a killed node left in its log, for as long as it is needed.
+
+    Args:
+        path: The store's file.
+
+    Raises:
+        ResourceError: it cannot be read, or there is no room for the copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="fedward-") as scratch:
+        try:
+            for file in (path, path.with_name(f"{path.name}-wal")):
+                if file.is_file():
+                    shutil.copyfile(file, Path(scratch) / file.name)
+        except OSError as error:
+            raise ResourceError(
+                f"{path} could not be copied for reading: {error.strerror}.", "Free some space in TMPDIR."
+            ) from error
+        yield Path(scratch) / path.name
+
+
 class ChainStore(BaseAtomicDB):
     """py-evm's database on SQLite.
 
@@ -112,18 +135,11 @@ class ChainStore(BaseAtomicDB):
             raise EvidenceError(f"The ledger's store {path} is missing.", "Restore it from a copy, or use --rpc.")
         _check_unused(path)
         log = path.with_name(f"{path.name}-wal")
-        with tempfile.TemporaryDirectory(prefix="fedward-") as scratch:
-            try:
-                left_over = log.is_file() and log.stat().st_size > 0
-                for file in (path, log) if left_over else ():
-                    shutil.copyfile(file, Path(scratch) / file.name)
-            except OSError as error:
-                raise ResourceError(
-                    f"{path} could not be copied for reading: {error.strerror}.", "Free some space in TMPDIR."
-                ) from error
+        with contextlib.ExitStack() as stack:
+            left_over = log.is_file() and log.stat().st_size > 0
             # Without a log, a file that nobody writes is read where it is: SQLite then makes no files beside it.
             address = (
-                f"{(Path(scratch) / path.name).as_uri()}" if left_over else f"{path.absolute().as_uri()}?immutable=1"
+                stack.enter_context(copied(path)).as_uri() if left_over else f"{path.absolute().as_uri()}?immutable=1"
             )
             store = cls.__new__(cls)
             store._path = path

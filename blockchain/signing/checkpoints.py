@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
+from blockchain.ledger.json_fields import Account
 from blockchain.signing.signatures import domain, members, recover
-from fedward.types import Address
+from fedward.types import Address, Signature, Whole, Word
 
 _CHECKPOINT_FIELDS = {
     "hospital": "address",
@@ -30,13 +31,13 @@ class Checkpoint:
         ledger_head: 32 bytes; the running hash over all events up to that block.
     """
 
-    chain_id: int
-    contract: Address
-    hospital: Address
-    round_index: int
-    height: int
-    block_hash: bytes
-    ledger_head: bytes
+    chain_id: Whole
+    contract: Account
+    hospital: Account
+    round_index: Whole
+    height: Whole
+    block_hash: Word
+    ledger_head: Word
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SignedCheckpoint:
     """A checkpoint with its signature: 65 bytes r, s, v."""
 
     checkpoint: Checkpoint
-    signature: bytes
+    signature: Signature
 
 
 def sign_checkpoint(checkpoint: Checkpoint, identity: Identity) -> SignedCheckpoint:

@@ -1,5 +1,6 @@
 """`main.py keys`: a run's key epochs, read from its ledger and its folder, as a table or JSON."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.table import Table
 from blockchain.consortium.key_status import EpochStatus, key_status
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
+from blockchain.node.store import copied
 from commands import console
 from fedward.errors import EvidenceError, LedgerError
 from fedward.folders.server import RunRecord
@@ -74,10 +76,26 @@ def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
         raise EvidenceError(f"There is no chain in {folder.ledger}.", "Name the folder of a run that has its ledger.")
     chain_id = one_table("ledger", LedgerSettings, record.settings.get("ledger", {})).chain_id
     with (
-        start_node(folder.ledger, chain_id, (), private=True) as node,
+        _writable(folder.ledger) as chain,
+        start_node(chain, chain_id, (), private=True) as node,
         closing(Ledger.attach(node.url, record.contract)) as ledger,
     ):
         yield ledger
+
+
+@contextmanager
+def _writable(ledger: Path) -> Iterator[Path]:
+    """The ledger's folder; a copy where this user or the disk lets nobody write, for a node writes even to read.
+
+    Raises:
+        ResourceError: the copy cannot be made.
+    """
+    store = ledger / "chain.sqlite"
+    if os.access(ledger, os.W_OK) and os.access(store, os.W_OK):
+        yield ledger
+        return
+    with copied(store) as copy:
+        yield copy.parent
 
 
 def _facts(status: EpochStatus, names: Mapping[Address, HospitalId]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from commands.simulate.pooling import join, pooled
 from data_preprocessing import load_partition
 from fedward.checked_json import read_json, to_json
 from fedward.errors import DataError
-from fedward.figures.evaluation import histogram
+from fedward.figures.histograms import histogram
 from fedward.figures.scores import Scores, score
 from fedward.files import write_atomic
 from fedward.folders.simulation import SimulationFolder

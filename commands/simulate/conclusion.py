@@ -16,7 +16,7 @@ from encryption import summarize as summarize_encryption
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import VerificationError
-from fedward.figures.evaluation import UNDECIDED
+from fedward.figures.histograms import UNDECIDED
 from fedward.figures.plots import plot_all, plot_learning_curves
 from fedward.figures.reporting import RunFacts, summarize, write_summary
 from fedward.figures.scores import Scores, score, score_findings

@@ -8,7 +8,7 @@ from blockchain.run_end import open_validation_counts
 from commands import console
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
-from fedward.figures.evaluation import UNDECIDED, ScoreHistogram
+from fedward.figures.histograms import UNDECIDED, ScoreHistogram
 from fedward.files import write_atomic
 from fedward.folders.hospital import PRIVATE
 from fedward.folders.round_log import validation_figures

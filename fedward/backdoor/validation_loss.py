@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.backdoor.inspection import ValidationScores
-from fedward.figures.evaluation import losses, wide_sigmoid
+from fedward.figures.histograms import losses, wide_sigmoid
 from fedward.plugins import ValidationLossOptions
 from fedward.types import DetectorReport, Vector
 

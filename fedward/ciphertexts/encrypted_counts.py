@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedward.ciphertexts.plan import MOST_FIELDS, PackingPlan, plan_layout
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EncryptionError
-from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram
+from fedward.figures.histograms import BINS, LARGEST_LOSS, ScoreHistogram
 from fedward.files import merkle_root, sha256
 from fedward.types import Address
 

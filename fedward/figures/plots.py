@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from fedward.figures.evaluation import called_positive, sigmoid
+from fedward.figures.histograms import called_positive, sigmoid
 from fedward.figures.intervals import groups_of
 from fedward.figures.scores import Confusion, Scores, reliability
 from fedward.files import write_atomic

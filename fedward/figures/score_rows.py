@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedward.figures.evaluation import UNDECIDED
+from fedward.figures.histograms import UNDECIDED
 
 Row = tuple[str, str]
 DECIDED = "threshold: recall / specificity"  # the heading of `decided`

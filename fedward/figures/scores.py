@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss
 
-from fedward.figures.evaluation import called_positive, evaluate, sigmoid, single_threshold
+from fedward.figures.evaluation import evaluate
+from fedward.figures.histograms import called_positive, sigmoid, single_threshold
 from fedward.figures.intervals import Interval, auc_interval, auc_parts, groups_of, ratio_interval
 from fedward.types import ImageSet, Vector
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import filelock
 import numpy as np
@@ -26,9 +26,10 @@ import numpy as np
 from fedward.checked_json import Length, read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError
-from fedward.files import append_line, make_folder, parse_json, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, read_file, read_lines, sha256, write_atomic
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
+from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector
 
 PRIVATE = 0o600
@@ -263,14 +264,20 @@ class HospitalFolder:
             for index, part in enumerate(parts):
                 write_atomic(folder / name / f"{index:06d}", part, PRIVATE)
         # Written last: a folder without it is a submission that never left.
-        write_atomic(folder / "commitment.json", json.dumps(to_json(kept.signed), indent=2).encode())
+        write_atomic(folder / "commitment.json", write_signed(kept.signed))
 
     def load_submission(self, round_index: int) -> Outgoing | None:
-        """What was sent, or about to be sent, in this round; None when nothing was."""
+        """What was sent, or about to be sent, in this round; None when nothing was.
+
+        Raises:
+            EvidenceError, VerificationError: the commitment is damaged.
+        """
         folder = self.path / "outbox" / _round_name(round_index)
-        if not (folder / "commitment.json").exists():
+        path = folder / "commitment.json"
+        if not path.exists():
             return None
-        signed = read_json(SignedCommitment, folder / "commitment.json", "The commitment", _RESTORE)
+        content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
+        signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
         chunks, shares = (
             tuple(path.read_bytes() for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
         )
@@ -304,25 +311,21 @@ class HospitalFolder:
     def _report_file(self, round_index: int) -> Path:
         return self.path / "reports" / f"{_round_name(round_index)}.json"
 
-    def save_checkpoint(self, fields: Mapping[str, int | str]) -> None:
+    def save_checkpoint(self, signed: bytes) -> None:
         """Remember a point of the ledger's history, so that it cannot be cut or rewritten unnoticed.
 
         Args:
-            fields: The signed checkpoint, by name, as `blockchain.consortium.remembering` makes it.
+            signed: A `SignedCheckpoint`, as `fedward.messages.signed.write_signed` writes it: one line.
         """
-        append_line(self.path / "checkpoints.jsonl", json.dumps(dict(fields)))
+        append_line(self.path / "checkpoints.jsonl", signed.decode())
 
-    def checkpoints(self) -> list[Any]:
-        """All remembered points as JSON's types, oldest first; whoever reads them checks them.
+    def checkpoints(self) -> list[bytes]:
+        """All remembered points as they were saved, oldest first; whoever reads them checks them.
 
         Raises:
-            EvidenceError: the file is damaged.
+            EvidenceError, VerificationError: the file cannot be read.
         """
-        path = self.path / "checkpoints.jsonl"
-        try:
-            return [parse_json(line.encode()) for line in read_lines(path)]
-        except ValueError as error:
-            raise _damaged(path, error) from error
+        return [line.encode() for line in read_lines(self.path / "checkpoints.jsonl")]
 
 
 def model_bytes(model: GlobalModel | Candidate) -> bytes:

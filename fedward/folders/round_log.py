@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fedward.errors import FedwardError, error_of
-from fedward.figures.evaluation import ScoreHistogram, single_threshold
+from fedward.figures.histograms import ScoreHistogram, single_threshold
 from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
 from fedward.messages.replies import Failure, Malformed

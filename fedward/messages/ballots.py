@@ -12,12 +12,12 @@ from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, Re
 
 from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import EncryptionError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.files import merkle_root, sha256
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
-from fedward.messages.wire import chunks_to_record, read_chunks, sized
-from fedward.types import Address, SignedVote, Vote
+from fedward.messages.wire import chunks_to_record, read_chunks, read_signed_record, signed_to_record, sized
+from fedward.types import SignedVote
 
 MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 ENCRYPTED_COUNTS = "encrypted-counts"
@@ -64,20 +64,7 @@ def counts_hash(histogram: ScoreHistogram | None, encrypted: Sequence[bytes]) ->
 
 def ballot_to_records(ballot: Ballot) -> RecordDict:
     """A ballot as a message's content."""
-    vote = ballot.signed.vote
-    values: dict[str, ConfigRecordValues] = {
-        "chain-id": vote.chain_id,
-        "contract": vote.contract,
-        "round": vote.round_index,
-        "hospital": vote.hospital,
-        "aggregate-hash": vote.aggregate_hash,
-        "accept": vote.accept,
-        "candidate-digest": vote.candidate_digest,
-        "counts-hash": vote.counts_hash,
-        "evidence-hash": vote.evidence_hash,
-        "signature": ballot.signed.signature,
-    }
-    content = RecordDict({"vote": ConfigRecord(values), "seconds": MetricRecord({**ballot.seconds})})
+    content = RecordDict({"vote": signed_to_record(ballot.signed), "seconds": MetricRecord({**ballot.seconds})})
     content["releases"] = ConfigRecord({"wrong": list(ballot.wrong_releases)})
     if ballot.histogram is None:
         content[ENCRYPTED_COUNTS] = chunks_to_record(ballot.encrypted)
@@ -107,19 +94,7 @@ def read_ballot(
 
 
 def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) -> Ballot:
-    values = Fields(records, "vote")
-    vote = Vote(
-        chain_id=values.whole("chain-id"),
-        contract=Address(values.text("contract")),
-        round_index=values.whole("round"),
-        hospital=Address(values.text("hospital")),
-        aggregate_hash=values.content("aggregate-hash", 32),
-        accept=values.flag("accept"),
-        candidate_digest=values.content("candidate-digest", 32),
-        counts_hash=values.content("counts-hash", 32),
-        evidence_hash=values.content("evidence-hash", 32),
-    )
-    signed, seconds = SignedVote(vote, values.content("signature", 65)), Fields(records, "seconds").stage_seconds()
+    signed, seconds = read_signed_record(records, "vote", SignedVote), Fields(records, "seconds").stage_seconds()
     wrong = Fields(records, "releases").wholes("wrong")
     if chunk_count is None:
         return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds, (), wrong)

@@ -13,6 +13,7 @@ from fedward.timing import STAGES
 
 LARGEST_FIGURE = 1e6  # of a mean loss or of seconds: far more than there is
 LONGEST_TEXT = 500
+SAME_VERSION = "Run the same version of Fedward at every hospital."
 
 
 class Fields:
@@ -40,10 +41,6 @@ class Fields:
         """A text, cut to `LONGEST_TEXT`; control characters, which could steer a terminal, become spaces."""
         text = str(self._get(key, (str,)))[:LONGEST_TEXT]
         return "".join(letter if letter.isprintable() else " " for letter in text)
-
-    def flag(self, key: str) -> bool:
-        """True or false."""
-        return bool(self._get(key, (bool,)))
 
     def whole(self, key: str) -> int:
         """A whole number."""
@@ -77,10 +74,10 @@ class Fields:
             raise malformed(f"has {self._name}.{key} out of bounds")
         return value
 
-    def content(self, key: str, size: int) -> bytes:
-        """Exactly `size` bytes."""
+    def content(self, key: str, size: int | None = None) -> bytes:
+        """Bytes: exactly `size` of them, where that is given."""
         value = self._get(key, (bytes,))
-        if not isinstance(value, bytes) or len(value) != size:
+        if not isinstance(value, bytes) or size not in (None, len(value)):
             raise malformed(f"has no {size} bytes in {self._name}.{key}")
         return value
 
@@ -107,4 +104,4 @@ class Fields:
 
 def malformed(problem: str) -> VerificationError:
     """The error for a message with a problem."""
-    return VerificationError(f"A message {problem}.", "Run the same version of Fedward at every hospital.")
+    return VerificationError(f"A message {problem}.", SAME_VERSION)

@@ -4,24 +4,21 @@ A reply that cannot be read becomes a `Malformed`, never an error. A request of 
 `VerificationError`.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from fedward.checked_json import checked_json, to_json
 from fedward.errors import VerificationError
-from fedward.messages.fields import Fields, malformed
+from fedward.messages.fields import SAME_VERSION, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
+from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.sharing.terms import Purpose
 from fedward.types import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
 DIGEST_BYTES = 32
 MOST_MEMBERS = 128  # places on the ledger's roster
-_MOST_SIGNED_BYTES = 4096
-_REMEDY = "Run the same version of Fedward at every hospital."
 
 Signed = TypeVar("Signed", SignedAnswers, SignedRelease)
 
@@ -136,7 +133,7 @@ def read_request(message: Message) -> ReleaseRequest:
 
 def answers_to_records(sent: SentAnswers) -> RecordDict:
     """Answers as a message's content."""
-    return RecordDict({"answers": ConfigRecord({"signed": signed_bytes(sent.signed), "content": sent.content})})
+    return RecordDict({"answers": ConfigRecord({"signed": write_signed(sent.signed), "content": sent.content})})
 
 
 def read_answers(message: Message, most_bytes: int) -> SentAnswers | Missing | Failure | Malformed:
@@ -147,16 +144,14 @@ def read_answers(message: Message, most_bytes: int) -> SentAnswers | Missing | F
             return absence
         values = Fields(message.content, "answers")
         content = values.content_up_to("content", most_bytes)
-        return SentAnswers(
-            parse_signed(SignedAnswers, values.content_up_to("signed", _MOST_SIGNED_BYTES), "answers"), content
-        )
+        return SentAnswers(_signed(SignedAnswers, values), content)
     except VerificationError as error:
         return Malformed(str(error))
 
 
 def release_to_records(sent: SentRelease) -> RecordDict:
     """A release as a message's content."""
-    return RecordDict({"release": ConfigRecord({"signed": signed_bytes(sent.signed), "content": sent.content})})
+    return RecordDict({"release": ConfigRecord({"signed": write_signed(sent.signed), "content": sent.content})})
 
 
 def read_release(message: Message, content_bytes: int) -> SentRelease | Missing | Failure | Malformed:
@@ -167,24 +162,12 @@ def read_release(message: Message, content_bytes: int) -> SentRelease | Missing 
             return absence
         values = Fields(message.content, "release")
         content = values.content("content", content_bytes)
-        return SentRelease(
-            parse_signed(SignedRelease, values.content_up_to("signed", _MOST_SIGNED_BYTES), "release"), content
-        )
+        return SentRelease(_signed(SignedRelease, values), content)
     except VerificationError as error:
         return Malformed(str(error))
 
 
-def signed_bytes(signed: SignedAnswers | SignedRelease) -> bytes:
-    """A signed struct in its one form on the wire and on disk: JSON with sorted keys."""
-    return json.dumps(to_json(signed), sort_keys=True).encode()
-
-
-def parse_signed(kind: type[Signed], content: bytes, what: str) -> Signed:
-    """Read what `signed_bytes` wrote; the signature is not checked.
-
-    Raises:
-        VerificationError: the content is anything else.
-    """
-    if len(content) > _MOST_SIGNED_BYTES:
-        raise malformed(f"has a signed {what} of {len(content)} bytes")
-    return checked_json(kind, content, f"A signed {what}", VerificationError, _REMEDY)
+def _signed(kind: type[Signed], values: Fields) -> Signed:
+    """The signed struct of a reply; its signature is not checked."""
+    content = values.content_up_to("signed", MAX_BYTES)
+    return read_signed(kind, content, "What a message has as signed", VerificationError, SAME_VERSION)

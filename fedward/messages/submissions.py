@@ -5,13 +5,13 @@ A reply that cannot be read becomes a `Malformed`, never an error.
 
 from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
+from flwr.app import Message, MetricRecord, RecordDict
 
 from fedward.errors import FedwardError, VerificationError
 from fedward.messages.fields import Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, failure_reply, read_absence
-from fedward.messages.wire import chunks_to_record, read_chunks, sized
-from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment
+from fedward.messages.wire import chunks_to_record, read_chunks, read_signed_record, signed_to_record, sized
+from fedward.types import SignedCommitment
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def submission_to_records(submission: Submission) -> RecordDict:
     """A submission as a message's content."""
     return RecordDict(
         {
-            "commitment": _commitment_record(submission.signed),
+            "commitment": signed_to_record(submission.signed),
             "chunks": chunks_to_record(submission.chunks),
             "shares": chunks_to_record(submission.sealed_shares),
             "report": _report_record(submission.report),
@@ -72,36 +72,10 @@ def submission_to_records(submission: Submission) -> RecordDict:
     )
 
 
-def _commitment_record(signed: SignedCommitment) -> ConfigRecord:
-    commitment, event = signed.commitment, signed.commitment.event
-    values: dict[str, ConfigRecordValues] = {
-        "chain-id": commitment.chain_id,
-        "contract": commitment.contract,
-        "round": commitment.round_index,
-        "hospital": commitment.hospital,
-        "ledger-head": commitment.ledger_head,
-        "base-id": commitment.base_id,
-        "context-fingerprint": commitment.context_fingerprint,
-        "update-root": commitment.update_root,
-        "update-bytes": commitment.update_bytes,
-        "shares-root": commitment.shares_root,
-        "weight": commitment.weight,
-        "mode": event.mode,
-        "unit": event.unit,
-        "sampling-rate": event.sampling_rate,
-        "noise-multiplier": event.noise_multiplier,
-        "steps": event.steps,
-        "clip-norm": event.clip_norm,
-        "delta": event.delta,
-        "signature": signed.signature,
-    }
-    return ConfigRecord(values)
-
-
 def abstention_reply(request: Message, error: FedwardError, signed: SignedCommitment) -> Message:
     """A hospital's reply when it gives no update: why, and its signed abstention."""
     reply = failure_reply(request, error)
-    reply.content["commitment"] = _commitment_record(signed)
+    reply.content["commitment"] = signed_to_record(signed)
     return reply
 
 
@@ -134,7 +108,7 @@ def _with_abstention(failure: Failure, message: Message) -> Abstention | Failure
     if message.has_error() or "commitment" not in message.content:
         return failure
     try:
-        return Abstention(failure, _read_commitment(message.content))
+        return Abstention(failure, _commitment(message.content))
     except VerificationError:
         return failure
 
@@ -142,7 +116,7 @@ def _with_abstention(failure: Failure, message: Message) -> Abstention | Failure
 def _read_submission(records: RecordDict, chunk_count: int, share_count: int, share_bytes: int) -> Submission:
     told = Fields(records, "report")
     return Submission(
-        signed=_read_commitment(records),
+        signed=_commitment(records),
         chunks=sized(read_chunks(records, "chunks"), chunk_count),
         sealed_shares=sized(read_chunks(records, "shares"), share_count, share_bytes, "sealed share"),
         report=_training_report(told) if told else None,
@@ -150,32 +124,8 @@ def _read_submission(records: RecordDict, chunk_count: int, share_count: int, sh
     )
 
 
-def _read_commitment(records: RecordDict) -> SignedCommitment:
-    values = Fields(records, "commitment")
-    event = PrivacyEvent(
-        mode=values.text("mode"),
-        unit=values.text("unit"),
-        sampling_rate=values.number("sampling-rate"),
-        noise_multiplier=values.number("noise-multiplier"),
-        steps=values.whole("steps"),
-        clip_norm=values.number("clip-norm"),
-        delta=values.number("delta"),
-    )
-    commitment = Commitment(
-        chain_id=values.whole("chain-id"),
-        contract=Address(values.text("contract")),
-        round_index=values.whole("round"),
-        hospital=Address(values.text("hospital")),
-        ledger_head=values.content("ledger-head", 32),
-        base_id=values.content("base-id", 32),
-        context_fingerprint=values.content("context-fingerprint", 32),
-        update_root=values.content("update-root", 32),
-        update_bytes=values.whole("update-bytes"),
-        shares_root=values.content("shares-root", 32),
-        weight=values.whole("weight"),
-        event=event,
-    )
-    return SignedCommitment(commitment, values.content("signature", 65))
+def _commitment(records: RecordDict) -> SignedCommitment:
+    return read_signed_record(records, "commitment", SignedCommitment)
 
 
 def _training_report(told: Fields) -> TrainingReport:

@@ -1,20 +1,25 @@
-"""Write and read ciphertexts in Flower messages, and the messages of the server: a round, and aggregates.
+"""Write and read the parts of Flower messages: ciphertexts, signed structs, and what the server tells of a round.
 
-Ciphertexts go as opaque byte arrays, which Flower sends in pieces. A message that cannot be read raises
-`VerificationError`, never anything else.
+Ciphertexts go as opaque byte arrays, which Flower sends in pieces; signed structs as JSON, in one entry. A message that
+cannot be read raises `VerificationError`, never anything else.
 """
 
 import re
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedward.ciphertexts.serialized import CHUNK_BYTES
-from fedward.messages.fields import Fields, malformed
-from fedward.messages.key_sharing import MOST_MEMBERS, parse_signed, signed_bytes
+from fedward.errors import VerificationError
+from fedward.messages.fields import SAME_VERSION, Fields, malformed
+from fedward.messages.key_sharing import MOST_MEMBERS
+from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.types import SentRelease, SentSum, SignedRelease
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
+SIGNED = "json"  # the only entry of the record of a signed struct
+Struct = TypeVar("Struct")
 
 
 def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
@@ -48,6 +53,27 @@ def sized(
     if any(len(chunk) != length for chunk in chunks):
         raise malformed(f"has a {what} of other than {length} bytes")
     return chunks
+
+
+def signed_to_record(signed: Any) -> ConfigRecord:
+    """A signed struct, such as a `SignedCommitment`, as a record."""
+    return ConfigRecord({SIGNED: write_signed(signed)})
+
+
+def read_signed_record(records: RecordDict, name: str, kind: type[Struct], most: int = MAX_BYTES) -> Struct:
+    """The signed struct under a name; its signature is not checked.
+
+    Args:
+        records: A message's content.
+        name: The record's name.
+        kind: The signed struct's dataclass.
+        most: How many bytes of JSON it may have.
+
+    Raises:
+        VerificationError: there is no such record, or `read_signed` refuses it.
+    """
+    content = Fields(records, name).content(SIGNED)
+    return read_signed(kind, content, f"The {name} in a message", VerificationError, SAME_VERSION, most)
 
 
 Aggregates = dict[int, SentSum]  # by round, as the server hands them out; to be checked against the ledger
@@ -94,7 +120,7 @@ def _releases_record(releases: Iterable[SentRelease]) -> ConfigRecord:
     sent = tuple(releases)
     return ConfigRecord(
         {
-            "signed": [signed_bytes(release.signed) for release in sent],
+            "signed": [write_signed(release.signed) for release in sent],
             "content": [release.content for release in sent],
         }
     )
@@ -107,6 +133,6 @@ def _read_releases(message: Message, index: int) -> tuple[SentRelease, ...]:
     if len(signed) != len(contents) or len(signed) > MOST_MEMBERS:
         raise malformed("has releases that do not belong together")
     return tuple(
-        SentRelease(parse_signed(SignedRelease, each, "release"), content)
+        SentRelease(read_signed(SignedRelease, each, "A release", VerificationError, SAME_VERSION), content)
         for each, content in zip(signed, contents, strict=True)
     )

@@ -301,10 +301,28 @@ def classes(source: Source) -> set[str]:
     return {node.name for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)}
 
 
-def test_importing_the_server_loads_no_tensorflow() -> None:
+# What a server has no use for: it checks, adds and counts. Each takes seconds to import, or reads bytes from outside.
+NOT_AT_A_SERVER = {
+    "Pyfhel", "PIL", "dp_accounting", "imagecodecs", "keras", "matplotlib", "pandas", "pydicom", "scipy", "sklearn",
+    "tensorflow",
+}  # fmt: skip
+
+
+def libraries_reached(*entrances: str) -> set[str]:
+    """Top-level packages that modules import anywhere in them, at once or when a function runs, or others for them."""
+    return {unit for source in reached_from(*entrances) for unit in imported_units(source)}
+
+
+def test_a_server_reaches_no_library_for_images_statistics_or_learning() -> None:
+    assert not libraries_reached("server") & NOT_AT_A_SERVER
+    assert libraries_reached("client") & NOT_AT_A_SERVER >= {"Pyfhel", "tensorflow", "PIL"}, "the control"
+
+
+def test_importing_the_server_loads_no_such_library_either() -> None:
+    """Nor does a library that it uses import one of them."""
     program = "import sys, server; print(*sorted(sys.modules), sep='\\n')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "server" in loaded
     learning = {f"fedward.learning.{name}" for name in ("model", "training", "model_file")}
-    assert not loaded & ({"tensorflow", "keras"} | learning)
+    assert not loaded & (NOT_AT_A_SERVER | learning)

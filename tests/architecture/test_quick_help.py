@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from source_tree import ROOT
 
 import main
+from fedward.errors import VerificationError
 
 SLOW = {
     "tensorflow", "keras", "scipy", "sklearn", "pandas", "dp_accounting", "web3", "eth_account", "eth", "Pyfhel",
@@ -28,12 +30,12 @@ NAMES = sorted(typer.main.get_command(main.app).commands)  # type: ignore[attr-d
 HELPS = [(), *((name,) for name in NAMES), ("keys", "show")]
 
 
-def imported_by(*arguments: str) -> tuple[str, set[str]]:
-    """What a command line printed, and the top-level packages that it had imported when it ended well."""
+def imported_by(*arguments: str, code: int = 0) -> tuple[str, set[str]]:
+    """What a command line printed, and the modules that it had imported when it ended with this exit code."""
     command = [sys.executable, "-c", PROBE, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     *_, ended, modules = done.stderr.splitlines()
-    assert ended in ("ended 0", "ended None"), done.stderr
+    assert ended in ((f"ended {code}", "ended None") if code == 0 else (f"ended {code}",)), done.stderr
     return done.stdout, set(modules.split())
 
 
@@ -51,6 +53,17 @@ def test_the_probe_sees_what_a_command_imports_when_it_runs() -> None:
     assert {"numpy", "commands.info.sheet"} <= modules
     # what the settings are needs no sums of privacy, no model and no ledger
     assert not {name.partition(".")[0] for name in modules} & (SLOW - {"numpy"})
+
+
+def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
+    """What is no run is found wanting only after all that an audit imports was imported."""
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "run.json").write_text("{}")
+    page = str(tmp_path / "page.html")
+    printed, modules = imported_by("audit", str(tmp_path), "--html", page, code=VerificationError.exit_code)
+    assert "not verified: step 1 evidence" in printed
+    assert {"blockchain.audit.auditor", "blockchain.audit.checks.replay", "eth_account"} <= modules
+    assert not modules & {"web3", "scipy", "sklearn", "pandas", "tensorflow"}
 
 
 def test_all_commands_are_probed() -> None:

@@ -7,6 +7,7 @@ from unittest import mock
 from command_line import run_here
 from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
+from signed_structs import member_of, tamper
 
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
@@ -76,13 +77,13 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
 
         def forging(node: int, reply: Message) -> Message:
             if node == 1 and "failure" in reply.content:
-                commitment = reply.content["commitment"]
-                forged = dict(commitment)
-                forged["hospital"] = mine
-                forged["update-root"] = _root(_NO_UPDATE, mine, forged["ledger-head"])
-                forged["shares-root"] = _root(_NO_SHARES, mine, forged["ledger-head"])
-                forged["weight"] = federation.folder.server.load_record().roster[1].weight
-                commitment.update(forged)
+                head = bytes.fromhex(member_of(reply, "commitment", "ledger_head"))
+                roots = {
+                    "update_root": _root(_NO_UPDATE, mine, head),
+                    "shares_root": _root(_NO_SHARES, mine, head),
+                }
+                weight = federation.folder.server.load_record().roster[1].weight
+                tamper(reply, "commitment", hospital=mine, weight=weight, **roots)
             return reply
 
         federation.grid.tamper = forging
@@ -98,7 +99,7 @@ def test_an_abstention_with_missing_parts_is_a_failure_and_no_more(tmp_path: Pat
 
         def cutting(node: int, reply: Message) -> Message:
             if node == 1 and "failure" in reply.content:
-                del reply.content["commitment"]["signature"]
+                tamper(reply, "commitment", signature=b"")
             return reply
 
         federation.grid.tamper = cutting

@@ -14,7 +14,7 @@ from commands.simulate.pooling import join, pooled
 from data_preprocessing import save_partition
 from fedward import settings as setting
 from fedward.errors import EvidenceError
-from fedward.figures.evaluation import histogram
+from fedward.figures.histograms import histogram
 from fedward.figures.scores import score
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder

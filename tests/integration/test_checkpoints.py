@@ -1,7 +1,6 @@
 """What hospitals remember of the ledger, and that they refuse one that was rewritten, cut or swapped since."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +9,19 @@ import pytest
 from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import Message
+from signed_structs import change
 
 import client
 from blockchain.consortium.remembering import check_remembered, gather_trust, remember
-from blockchain.consortium.trust import TrustFile, checkpoint_from_json, checkpoint_to_json
+from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
-from blockchain.signing.checkpoints import recover_checkpoint_signer, sign_checkpoint
+from blockchain.signing.checkpoints import SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
 from commands.simulate.conclusion import conclude
 from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.messages import wire
 from fedward.messages.replies import Failure
+from fedward.messages.signed import read_signed, write_signed
 from fedward.timing import Stopwatch
 from fedward.types import HospitalId
 
@@ -36,6 +37,11 @@ def first(federation: Federation) -> HospitalFolder:
     return federation.folder.hospital(HospitalId("hospital-1"))
 
 
+def read(line: bytes) -> SignedCheckpoint:
+    """A line of `checkpoints.jsonl`."""
+    return read_signed(SignedCheckpoint, line, "The line", EvidenceError, "")
+
+
 def asked_to_train(federation: Federation, round_index: int) -> Failure:
     """How the first hospital's handler fails when a round is opened."""
     request = Message(wire.round_records(round_index, {}), dst_node_id=1, message_type="train")
@@ -47,16 +53,16 @@ def asked_to_train(federation: Federation, round_index: int) -> Failure:
 def rewrite_last(federation: Federation, **changes: object) -> None:
     """Change what the first hospital remembers last, under its own signature: to it, the ledger has changed."""
     folder = first(federation)
-    last = checkpoint_from_json(folder.checkpoints()[-1]).checkpoint
+    last = read(folder.checkpoints()[-1]).checkpoint
     changed = dataclasses.replace(last, **changes)  # type: ignore[arg-type]
-    folder.save_checkpoint(checkpoint_to_json(sign_checkpoint(changed, Identity.load(folder.identity))))
+    folder.save_checkpoint(write_signed(sign_checkpoint(changed, Identity.load(folder.identity))))
 
 
 def test_each_hospital_signs_what_it_saw_twice_a_round(federation: Federation) -> None:
     federation.lead_round()
     federation.lead_round()
     for member in federation.folder.server.load_record().roster:
-        points = [checkpoint_from_json(line) for line in federation.folder.hospital(member.hospital).checkpoints()]
+        points = [read(line) for line in federation.folder.hospital(member.hospital).checkpoints()]
         assert [point.checkpoint.round_index for point in points] == [1, 1, 2, 2]
         heights = [point.checkpoint.height for point in points]
         assert heights == sorted(set(heights))
@@ -71,7 +77,7 @@ def test_nothing_is_added_where_no_block_came_since(federation: Federation) -> N
     for _ in range(2):
         remember(folder, federation.ledger, Identity.load(folder.identity))
     (line,) = folder.checkpoints()
-    assert line["height"] == federation.ledger.head().height
+    assert read(line).checkpoint.height == federation.ledger.head().height
     check_remembered(folder, federation.ledger)
 
 
@@ -126,9 +132,10 @@ def test_a_damaged_memory_is_said_and_is_no_accusation(federation: Federation, l
     remember(folder, federation.ledger, Identity.load(folder.identity))
     if line is None:  # one digit of the block's hash: the signature no longer holds
         stored = folder.checkpoints()[-1]
-        line = json.dumps(stored | {"block_hash": f"{int(stored['block_hash'], 16) ^ 1:064x}"})
+        block_hash = read(stored).checkpoint.block_hash
+        line = change(stored, block_hash=bytes([block_hash[0] ^ 1]) + block_hash[1:]).decode()
     (folder.path / "checkpoints.jsonl").write_text(line + "\n")
-    with pytest.raises(EvidenceError, match="damaged"):
+    with pytest.raises(EvidenceError, match=r"damaged|A checkpoint in .* is (malformed|no JSON|longer)"):
         check_remembered(folder, federation.ledger)
 
 

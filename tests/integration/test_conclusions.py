@@ -8,7 +8,7 @@ from federation import PRIVATE_SCATTER, Federation, founded
 
 from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
-from fedward.figures.evaluation import UNDECIDED
+from fedward.figures.histograms import UNDECIDED
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.learning.model_file import load_card

@@ -13,6 +13,7 @@ import pytest
 from federation import Federation, Tamper, founded
 from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
+from signed_structs import member_of
 
 import client
 from blockchain.consortium.held_keys import HeldKeys
@@ -23,7 +24,7 @@ from encryption import SecretContext, encrypt_fields
 from fedward.ciphertexts.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import QuorumError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.learning.model_file import load_card
 from fedward.messages import wire
 from fedward.messages.ballots import ENCRYPTED_COUNTS
@@ -280,19 +281,49 @@ def test_a_ballot_with_other_ciphertexts_is_set_aside(
     assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
 
 
+def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run: Run) -> None:
+    """Else whoever sends a second ballot in a hospital's name would spoil the figures of all."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "vote" in reply.content:
+            reply.content.config_records["vote"]["signature"] = bytes(65)
+        return reply
+
+    federation = run.federation
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner"]  # type: ignore[attr-defined]
+    kept = federation.folder.server.load_counts(1)
+    assert kept is not None
+    assert len(kept.hospitals) == 2
+    (figures,) = run.figures()
+    assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
+
+
 def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: SecretContext | None = None) -> Tamper:
     """Let hospital 2 encrypt fields of its own making, perhaps under a key of its own."""
 
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "vote" in reply.content:
             federation = run.federation
-            layout = layout_of(federation, reply.content["vote"]["round"])
+            layout = layout_of(federation, member_of(reply, "vote", "round_index"))
             public = (key or secret_of(federation)).public
             chunks = encrypt_fields(make(layout), layout.plan, public)
             reply.content[ENCRYPTED_COUNTS] = wire.chunks_to_record(chunks)
         return reply
 
     return tamper
+
+
+def without_the_third(tamper: Tamper) -> Tamper:
+    """Let hospital 3 give no vote, so that the sum is of two."""
+
+    def both(node: int, reply: Message) -> Message | None:
+        if node == 3 and "vote" in reply.content:
+            reply.content = RecordDict()
+        return tamper(node, reply)
+
+    return both
 
 
 def lying(**places: int) -> Callable[[CountsLayout], np.ndarray]:
@@ -313,7 +344,13 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
 ) -> None:
     federation = run.federation
     stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.server.load_record().roster)
+
+    def as_many_as_all_have(layout: CountsLayout) -> np.ndarray:
+        n = enrolled - run.histograms[0].n
+        return lying(last=n, n=n)(layout)
+
     lies = [
+        (without_the_third(replace_counts(run, as_many_as_all_have)), "enrolled"),
         (replace_counts(run, lying(first=5)), "add up"),
         (replace_counts(run, lying(first=-1, last=1)), "add up"),
         (replace_counts(run, lying(last=enrolled, n=enrolled)), "enrolled"),

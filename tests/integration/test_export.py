@@ -19,11 +19,11 @@ from blockchain.audit.report import Report, Status
 from blockchain.audit.sources.bundle import BundleEvidence, open_evidence, write_bundle
 from blockchain.audit.sources.evidence import Evidence
 from blockchain.audit.sources.run_evidence import RunEvidence
-from blockchain.consortium.trust import checkpoint_to_json
 from blockchain.identity import Identity
 from blockchain.node.chain import EmbeddedChain
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.errors import EvidenceError, FedwardError, ResourceError, UsageError, VerificationError
+from fedward.messages.signed import write_signed
 from fedward.types import HospitalId
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +46,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             head.block_hash,
             head.ledger_head,
         )
-        lines = [{"round": 1, "height": 3, "block_hash": "00", "ledger_head": "00"}]  # as older versions wrote them
-        lines.append(checkpoint_to_json(sign_checkpoint(checkpoint, identity)))
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (hospital.path / "checkpoints.jsonl").write_text(text + '{"cut short')
+        # The first versions signed nothing.
+        lines = [b'{"round": 1, "height": 3, "block_hash": "00", "ledger_head": "00"}']
+        lines += [write_signed(sign_checkpoint(checkpoint, identity)), b'{"cut short']
+        (hospital.path / "checkpoints.jsonl").write_bytes(b"\n".join(lines))
         with pytest.raises(ResourceError, match="in use by a node"):
             RunEvidence(federation.folder.path).genesis()
         federation.ledger.latest_round()  # the node goes on: looking at its store has not taken its lock away

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from commands.simulate.pooling import join, pooled
 from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
-from fedward.figures.evaluation import ScoreHistogram, histogram, sigmoid
+from fedward.figures.histograms import ScoreHistogram, histogram, sigmoid
 from fedward.figures.scores import score, score_findings
 from fedward.learning.model import Classifier, ModelSpec
 from fedward.learning.training import train

@@ -10,6 +10,7 @@ import pytest
 from expected_replies import ballot_in, failure_in, submission_in
 from federation import Federation, founded
 from flwr.app import Message, RecordDict
+from signed_structs import tamper as change_members
 
 import client
 from blockchain.ledger.ledger import Ledger
@@ -19,7 +20,7 @@ from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import QuorumError, VerificationError
-from fedward.figures.evaluation import BINS
+from fedward.figures.histograms import BINS
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
 from fedward.messages.submissions import Submission
@@ -116,7 +117,7 @@ def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(feder
 def test_a_vote_of_nobody_is_set_aside(federation: Federation) -> None:
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "vote" in reply.content:
-            reply.content["vote"]["hospital"] = "x.eth"
+            change_members(reply, "vote", hospital="0x" + "12" * 20)
         return reply
 
     federation.grid.tamper = tamper

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation import Federation, founded
+from federation import Federation, founded, untouched
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedward.figures.evaluation import BINS
+from fedward.figures.histograms import BINS
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +74,25 @@ def test_the_round_goes_on_without_it(
     assert len(rejections) == (3 - submitted) + 1
     assert isinstance(metrics["val_loss"], float)
     assert np.isfinite(metrics["val_loss"])
+
+
+def test_whoever_asks_for_the_same_round_again_is_told_once(federation: Federation) -> None:
+    """Else one hospital could have the server send it old aggregates until the deadline."""
+    federation.grid.tamper = untouched
+    federation.lead_round()
+    accepted, told = federation.ledger.latest_round(), [0]
+
+    def ask_again(node: int, reply: Message) -> Message:
+        if node == 2:
+            told[0] += 1
+            assert told[0] <= 4, "it is told again and again"
+            asks_for([accepted])(reply)
+        return reply
+
+    federation.grid.tamper = ask_again
+    metrics = federation.lead_round()
+    assert (metrics["phase"], metrics["submitted"], metrics["accepts"]) == ("accepted", 2, 2)
+    assert told == [4], "the round's opening and its aggregate, each with the accepted round's aggregate and without"
+    rejections = metrics["rejections"]
+    assert isinstance(rejections, list)
+    assert [rejection["reason"] for rejection in rejections] == ["MalformedReply"] * 2

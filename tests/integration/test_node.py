@@ -24,6 +24,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.node.chain import EmbeddedChain
 from blockchain.node.embedded import RunningNode, start_node
 from blockchain.node.machine import TransactionRefusedError
+from blockchain.node.store import ChainStore
 from fedward.errors import LedgerError, ResourceError
 
 SENDERS, KILLS = scaled(20, 50), scaled(3, 30)
@@ -344,6 +345,14 @@ def test_kills_in_a_submit_loop_lose_nothing_acknowledged(tmp_path: Path, rich: 
     with start_node(tmp_path, CHAIN_ID, []) as node, Client(node.url) as client:
         assert all(client.eth.get_transaction_receipt(transaction_hash) for transaction_hash in acknowledged)
         assert len(acknowledged) <= client.eth.get_transaction_count(rich.address) <= len(acknowledged) + KILLS
+
+
+def test_a_block_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
+    """What a kill cannot show, and a power failure would: SQLite waits for the disk at each commit."""
+    store = ChainStore(tmp_path / "chain.sqlite")
+    full = 2
+    assert store._database.execute("PRAGMA synchronous").fetchone() == (full,)
+    store.close()
 
 
 # ---- the ledger's client against a node that is not what it should be -------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from federation import Federation, founded
 from flwr.app import Message
+from signed_structs import tamper
 
 import server
 from fedward.errors import QuorumError
@@ -63,7 +64,7 @@ def test_a_reply_that_the_ledger_does_not_take_binds_nobody(federation: Federati
     def forged(node: int, reply: Message) -> Message:
         """Node 3 answers in hospital 2's name, with a signature of its own."""
         if node == 3 and "commitment" in reply.content:
-            reply.content.config_records["commitment"]["hospital"] = lead.ledger.roster()[1].address
+            tamper(reply, "commitment", hospital=lead.ledger.roster()[1].address)
         return reply
 
     lead = federation.server()

@@ -2,11 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from federation import founded
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--hospitals", "2", "--synthetic-images", "60", "--image-size", "16")
@@ -159,3 +163,77 @@ def test_arguments_are_described_in_help(program: str, arguments: list[str]) -> 
     rows = [line.strip("│ ") for line in panel.splitlines()[1:] if line.strip("│ ")]
     assert rows
     assert all(len(row.split()) > 5 for row in rows), rows
+
+
+def test_keras_reads_and_leaves_no_settings_of_its_own(tmp_path: Path) -> None:
+    """A file in the home, or where there is no home one in /tmp or here, would change what a hospital computes."""
+    settings = tmp_path / ".keras" / "keras.json"
+    settings.parent.mkdir()
+    settings.write_text('{"floatx": "float16", "epsilon": 0.5}')
+    program = (
+        "from fedward.learning.quiet_tensorflow import keras; print(keras.config.floatx(), keras.config.epsilon())"
+    )
+    found = {}
+    for home in (str(tmp_path), str(tmp_path / "none")):
+        command = [sys.executable, "-c", program]
+        chosen = {**os.environ, "HOME": home, "KERAS_HOME": str(settings.parent), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=chosen, capture_output=True, text=True, check=True)
+        found[home] = done.stdout
+    assert set(found.values()) == {"float32 1e-07\n"}
+    assert set(tmp_path.rglob("*keras*")) == {settings.parent, settings}
+
+
+@contextmanager
+def read_only(disk: Path, made: Path) -> Iterator[None]:
+    """A file system of its own with a copy of a folder, mounted so that nobody writes to it, not even root."""
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
+    try:
+        shutil.copytree(made, disk / made.name)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (disk / "new").touch()
+        yield
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+def test_keys_are_shown_of_a_run_on_a_disk_that_nobody_can_write_to(tmp_path: Path) -> None:
+    with founded(tmp_path / "run"):
+        pass
+    with read_only(tmp_path / "disk", tmp_path / "run"):
+        shown = run("main.py", "keys", "show", str(tmp_path / "disk" / "run"), "--json")
+    assert shown.returncode == 0, shown.stderr
+    (epoch,) = json.loads(shown.stdout)["epochs"]
+    assert (epoch["epoch"], epoch["taken"]) == (1, ["hospital-1", "hospital-2", "hospital-3"])
+
+
+NUMBER = 47_113  # a user id that no passwd file has
+# In a user namespace the files are still the tester's, so that Python and its packages can be read from anywhere.
+AS_A_NUMBER = ("unshare", "--user", f"--map-user={NUMBER}", f"--map-group={NUMBER}", "env", "-i", "PATH=/usr/bin:/bin")
+WHO = (
+    "import os, pwd; assert os.getuid() == int(os.sys.argv[1]) and 'HOME' not in os.environ; pwd.getpwuid(os.getuid())"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is certain to be allowed a user namespace")
+def test_a_user_without_home_and_name_runs_a_whole_simulation_and_audits_it(tmp_path: Path) -> None:
+    """As in a container that runs as a number."""
+
+    def as_a_number(*command: str) -> "subprocess.CompletedProcess[str]":
+        given = [*AS_A_NUMBER, sys.executable, *command]
+        return subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+    nobody = as_a_number("-c", WHO, str(NUMBER))
+    assert f"KeyError: 'getpwuid(): uid not found: {NUMBER}'" in nobody.stderr, "the control"
+    small = ("data.synthetic-images=120", "data.image-size=16", "detectors.validation-loss.tolerance=100")
+    options = [*("--hospitals", "3", "--rounds", "1", "--local-epochs", "1"), *(f"--set={each}" for each in small)]
+    done = as_a_number("main.py", "simulate", *options, "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr + (tmp_path / "run" / "flower.log").read_text()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["rounds"]["accepted"] == 1
+    audit = as_a_number("main.py", "audit", str(tmp_path / "run"), "--html", str(tmp_path / "page.html"))
+    assert audit.returncode == 0, audit.stderr + audit.stdout
+    assert not (ROOT / "~").exists(), "a home that was not found was made here"

@@ -10,6 +10,7 @@ import pytest
 from expected_replies import submission_in
 from federation import Federation, Tamper, founded
 from flwr.app import ArrayRecord, ConfigRecord, Message
+from signed_structs import tamper as change_members
 
 import client
 from blockchain.catch_up import catch_up
@@ -130,7 +131,7 @@ def signed_by_a_stranger(stranger: Identity) -> Tamper:
         if node == 2 and "commitment" in reply.content:
             submission = submission_in(reply, CHUNKS)
             forged = sign_commitment(submission.signed.commitment, stranger)
-            reply.content["commitment"]["signature"] = forged.signature
+            change_members(reply, "commitment", signature=forged.signature)
         return reply
 
     return tamper

@@ -157,10 +157,10 @@ def test_a_malformed_ciphertext_is_rejected_but_on_record(
     "change",
     [
         {"mode": "none"}, {"unit": "image"}, {"noise_multiplier": 0.1}, {"clip_norm": 50.0}, {"delta": 0.01},
-        {"steps": 0}, {"sampling_rate": 0.01},
+        {"steps": 0}, {"sampling_rate": 0.01}, {"noise_multiplier": 9.0},  # more noise is not what was agreed on either
     ],
 )  # fmt: skip
-def test_less_privacy_than_promised_is_rejected_but_on_record(
+def test_another_privacy_event_than_promised_is_rejected_but_on_record(
     opened: Consortium, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     update = stored(opened, tmp_path, event=dataclasses.replace(EVENT, **change))
@@ -289,6 +289,9 @@ def test_a_copy_of_another_hospitals_update_is_rejected(opened: Consortium, tmp_
     assert isinstance(check(opened, stored(opened, tmp_path)), VerifiedUpdate)
     copy = stored(opened, tmp_path, index=1)
     assert_rejected(check(opened, copy), "HashAlreadyUsed", copy.hospital)
+    opened.pass_deadline()  # from now on the contract looks at nothing else, not even at whose weight it is
+    late = stored(opened, tmp_path, index=1, weight=WEIGHTS[0])
+    assert_rejected(check(opened, late), "SubmissionDeadlinePassed", late.hospital)
 
 
 def test_a_closed_round_takes_nothing(opened: Consortium, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-COMMITMENT = Commitment(1, Address("0xc"), 2, Address("0xh"), *([b"h" * 32] * 4), 20, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
+ACCOUNT = Address("0x" + "ab" * 20)
+COMMITMENT = Commitment(1, ACCOUNT, 2, ACCOUNT, *([b"h" * 32] * 4), 20, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
 MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
 RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,), (), "00")
 
@@ -32,7 +33,7 @@ def filled(path: Path) -> tuple[HospitalFolder, SimulationFolder]:
     hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
     hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])
-    hospital.save_checkpoint({"round": 1, "height": 7})
+    hospital.save_checkpoint(b'{"round": 1, "height": 7}')
     run.server.save_record(RECORD)
     run.server.ciphertexts.save_round(
         1, [run.server.ciphertexts.store(b"sum")], {Address("0xh"): [run.server.ciphertexts.store(b"part")]}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from sklearn.metrics import roc_auc_score
 
-from fedward.figures.evaluation import evaluate, histogram, losses, sigmoid
+from fedward.figures.evaluation import evaluate
+from fedward.figures.histograms import histogram, losses, sigmoid
 from fedward.types import ImageSet
 
 FINITE = st.floats(-100, 100, width=32)

@@ -14,10 +14,11 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from signed_structs import tamper
 
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import DataError, VerificationError
-from fedward.figures.evaluation import BINS, ScoreHistogram
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.messages import ballots, replies, submissions, wire
 from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
 
@@ -26,9 +27,11 @@ WHOLE = st.integers(0, 2**63 - 1)
 NUMBER = st.floats(0, 1e6)
 TEXT = st.text(string.ascii_letters + string.digits, max_size=42)
 SECONDS = st.dictionaries(st.sampled_from(["train", "encrypt", "vote"]), NUMBER)
-EVENTS = st.builds(PrivacyEvent, TEXT, TEXT, NUMBER, NUMBER, WHOLE, NUMBER, NUMBER)
+NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=16)
+ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: Address(f"0x{raw.hex()}"))
+EVENTS = st.builds(PrivacyEvent, NAMES, NAMES, NUMBER, NUMBER, WHOLE, NUMBER, NUMBER)
 COMMITMENTS = st.builds(
-    Commitment, WHOLE, TEXT.map(Address), WHOLE, TEXT.map(Address), HASHES, HASHES, HASHES, HASHES, WHOLE, WHOLE, EVENTS
+    Commitment, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, HASHES, HASHES, HASHES, WHOLE, WHOLE, EVENTS
 )
 SIGNATURES = st.binary(min_size=65, max_size=65)
 # Ciphertexts have one length; what is in them does not matter here.
@@ -40,9 +43,7 @@ SUBMISSIONS = st.builds(
     st.none() | st.builds(submissions.TrainingReport, NUMBER, WHOLE),
     SECONDS,
 )
-VOTES = st.builds(
-    Vote, WHOLE, TEXT.map(Address), WHOLE, TEXT.map(Address), HASHES, st.booleans(), HASHES, HASHES
-)  # fmt: skip
+VOTES = st.builds(Vote, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, st.booleans(), HASHES, HASHES)
 
 
 @st.composite
@@ -130,14 +131,15 @@ def test_an_abstention_is_a_failure_with_a_commitment_that_can_be_read() -> None
     reply = submissions.abstention_reply(request, error, signed)
     failure = replies.Failure("No images.", "Add some.", 3)
     assert submissions.read_reply(reply, 1) == submissions.Abstention(failure, signed)
-    del reply.content["commitment"]["signature"]  # type: ignore[arg-type]
+    tamper(reply, "commitment", signature=b"s" * 64)
     assert submissions.read_reply(reply, 1) == failure
 
 
 # ---- what does not belong there ---------------------------------------------------------------------------------
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-COMMITMENT = Commitment(1, Address("0xc"), 1, Address("0xh"), *([b"h" * 32] * 4), 1, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
+ACCOUNT = Address("0x" + "ab" * 20)
+COMMITMENT = Commitment(1, ACCOUNT, 1, ACCOUNT, *([b"h" * 32] * 4), 1, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
 SUBMISSION = submissions.Submission(
     SignedCommitment(COMMITMENT, b"s" * 65),
     (bytes(CHUNK_BYTES),),
@@ -146,7 +148,7 @@ SUBMISSION = submissions.Submission(
 )
 ONE_IMAGE = np.eye(1, BINS, dtype=np.int64)
 BALLOT = ballots.Ballot(
-    SignedVote(Vote(1, Address("0xc"), 1, Address("0xh"), b"a" * 32, True, b"c" * 32, b"n" * 32, b"e" * 32), b"s" * 65),
+    SignedVote(Vote(1, ACCOUNT, 1, ACCOUNT, b"a" * 32, True, b"c" * 32, b"n" * 32, b"e" * 32), b"s" * 65),
     ScoreHistogram(ONE_IMAGE, np.zeros_like(ONE_IMAGE), 0.5, 1),
     {"vote": 1.0},
 )
@@ -302,3 +304,37 @@ WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
 def test_score_counts_that_do_not_add_up_are_refused(positives: np.ndarray, negatives: np.ndarray, n: int) -> None:
     counts = ScoreHistogram(positives, negatives, 0.5, n)
     refused(ballot_of(ballots.ballot_to_records(dataclasses.replace(BALLOT, histogram=counts))), "add up")
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "field", "value"),
+    [
+        ("submission", "report", "saturated", -1),
+        ("submission", "report", "loss", -0.1),
+        ("submission", "report", "loss", 1.1e6),
+        ("submission", "seconds", "train", -1.0),
+        ("submission", "seconds", "train", 1e300),
+        ("submission", "seconds", "lunch", 1.0),
+        ("ballot", "seconds", "vote", 1e300),
+        ("ballot", "seconds", "lunch", 1.0),
+        ("ballot", "counts", "loss-sum", -0.1),
+        ("ballot", "counts", "loss-sum", 1.1e6),
+    ],
+)
+def test_a_figure_that_cannot_be_is_refused(kind: str, record: str, field: str, value: float) -> None:
+    """One hospital's figures are added to the others', and shown beside them."""
+    make, read = KINDS[kind]
+    records = make()
+    values: Any = records[record]
+    values[field] = value
+    refused(read(records), record if field == "lunch" else "saturated" if field == "saturated" else field)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_a_hospital_says_is_cut_short_and_cannot_steer_a_terminal(read: Callable[[Message], object]) -> None:
+    error = DataError("\x1b[2JNo\nimages.\r\x07\u202e\x9b" + "x" * 10_000, "Add\x1b]0;some\x00.")
+    failure = read(replies.failure_reply(message(RecordDict()), error))
+    assert isinstance(failure, replies.Failure)
+    assert failure.what.startswith(" [2JNo images.    xxx")
+    assert len(failure.what) == 500
+    assert failure.remedy == "Add ]0;some ."

@@ -12,7 +12,7 @@ from scipy import optimize
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.validation_loss import ValidationLoss, balanced_mean, loss_rises
 from fedward.errors import UsageError
-from fedward.figures.evaluation import losses
+from fedward.figures.histograms import losses
 from fedward.files import sha256
 from fedward.plugins import ValidationLossOptions
 from fedward.settings import load

@@ -17,7 +17,7 @@ from fedward.ciphertexts.encrypted_counts import (
 )
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EncryptionError, EvidenceError
-from fedward.figures.evaluation import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
+from fedward.figures.histograms import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
 from fedward.folders.simulation import SimulationFolder
 from fedward.types import Address
 

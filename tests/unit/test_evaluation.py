@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
-from fedward.figures.evaluation import (
+from fedward.figures.evaluation import Metrics, evaluate
+from fedward.figures.histograms import (
     BINS,
     THRESHOLDS,
-    Metrics,
     ScoreHistogram,
     bins_of,
     called_positive,
-    evaluate,
     histogram,
     losses,
     sigmoid,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from fedward.errors import DataError
-from fedward.figures.evaluation import evaluate, sigmoid
+from fedward.figures.evaluation import evaluate
+from fedward.figures.histograms import sigmoid
 from fedward.figures.intervals import Wide, auc_interval, auc_parts, groups_of, ratio_interval
 from fedward.figures.scores import calibration_error, score, score_findings
 from fedward.types import ImageSet, Vector

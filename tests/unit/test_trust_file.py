@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockchain.consortium.trust import MAX_BYTES, TrustFile, checkpoint_from_json, checkpoint_to_json
+from blockchain.consortium.trust import MAX_BYTES, TrustFile
 from blockchain.identity import Identity
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
+from fedward.checked_json import to_json
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.types import Address, HospitalId
 
@@ -51,28 +52,12 @@ def test_a_signature_survives_the_file(tmp_path: Path) -> None:
     assert recover_checkpoint_signer(TrustFile.load(tmp_path / "trust.json").checkpoints[0]) == identity.address
 
 
-WORDS = st.binary(min_size=32, max_size=32)
-NUMBERS = st.integers(0, 2**63 - 1)
-CHECKPOINTS = st.builds(
-    SignedCheckpoint,
-    st.builds(
-        Checkpoint,
-        chain_id=NUMBERS,
-        contract=st.just(CONTRACT),
-        hospital=st.sampled_from([FIRST, SECOND]),
-        round_index=NUMBERS,
-        height=NUMBERS,
-        block_hash=WORDS,
-        ledger_head=WORDS,
-    ),
-    st.binary(min_size=65, max_size=65),
-)
-
-
-@settings(deadline=None)
-@given(signed=CHECKPOINTS)
-def test_a_checkpoint_survives_json(signed: SignedCheckpoint) -> None:
-    assert checkpoint_from_json(json.loads(json.dumps(checkpoint_to_json(signed)))) == signed
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    fields = small().to_json() | {"version": 1}
+    (signed,) = fields["checkpoints"]
+    flat = {name: value for name, value in signed["checkpoint"].items() if name != "round_index"}
+    fields["checkpoints"] = [flat | {"round": signed["checkpoint"]["round_index"], "signature": signed["signature"]}]
+    assert loaded(tmp_path / "trust.json", fields) == small()
 
 
 # ---- files that are none --------------------------------------------------------------------------------------------
@@ -99,7 +84,7 @@ def changed(*path: Any, to: Any) -> Any:
         [],
         "text",
         changed("format", to="other"),
-        changed("version", to=2),
+        changed("version", to=3),
         changed("version", to=True),
         changed("version", to=1.0),
         changed("chain_id", to="7"),
@@ -127,8 +112,8 @@ def changed(*path: Any, to: Any) -> Any:
         changed("checkpoints", to=[[]]),
         changed("checkpoints", 0, "signature", to=None),
         changed("checkpoints", 0, "signature", to="00" * 64),
-        changed("checkpoints", 0, "height", to=1.5),
-        changed("checkpoints", 0, "block_hash", to="00"),
+        changed("checkpoints", 0, "checkpoint", "height", to=1.5),
+        changed("checkpoints", 0, "checkpoint", "block_hash", to="00"),
     ],
 )
 def test_what_is_no_trust_file_is_refused(tmp_path: Path, content: object) -> None:
@@ -182,7 +167,8 @@ JSON = st.recursive(
 )
 PLACES = st.sampled_from(
     [(name,) for name in small().to_json()]
-    + [("checkpoints", 0, name) for name in checkpoint_to_json(small().checkpoints[0])]
+    + [("checkpoints", 0, name) for name in ("checkpoint", "signature")]
+    + [("checkpoints", 0, "checkpoint", name) for name in to_json(small().checkpoints[0].checkpoint)]
     + [("hospitals", "hospital-1"), ("witnesses", 0), ("checkpoints", 0)]
 )
 

@@ -13,8 +13,8 @@ import numpy as np
 from blockchain.audit.checks.rounds import CommittedUpdate, RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.evidence import Claims
+from blockchain.ledger.records import WRONG_PRIVACY_EVENT
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
-from blockchain.verification import WRONG_PRIVACY_EVENT
 from fedward.errors import FedwardError, VerificationError
 from fedward.privacy.accounting import budget_of, epsilon
 from fedward.privacy.mechanism import expected_event

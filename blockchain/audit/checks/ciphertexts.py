@@ -11,8 +11,8 @@ from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.claims import is_hash
 from blockchain.audit.sources.evidence import Evidence
+from blockchain.ledger.records import CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, WRONG_PRIVACY_EVENT
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
-from blockchain.verification import CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, WRONG_PRIVACY_EVENT
 from fedward.ciphertexts.serialized import (
     CHUNK_BYTES,
     add_ciphertexts,

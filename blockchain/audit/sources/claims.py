@@ -1,17 +1,17 @@
 """Parsing of the JSON parts of evidence: annotated types that `fedward.checked_json` checks, and hash names."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from blockchain.consortium.trust import CheckpointForm, checkpoint_to_json
+from blockchain.consortium.trust import FirstCheckpoint
 from blockchain.ledger.json_fields import Account, Digest
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import checked_json, checked_lines
 from fedward.errors import VerificationError
 from fedward.folders.ciphertexts import RoundFiles
+from fedward.messages.signed import read_signed, write_signed
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 
@@ -48,7 +48,7 @@ def parse_lines(kind: type[Format], lines: Iterable[bytes], what: str) -> list[F
 
 def checkpoints_to_lines(checkpoints: Iterable[SignedCheckpoint]) -> bytes:
     """Checkpoints, one line of JSON each."""
-    return b"".join(json.dumps(checkpoint_to_json(signed)).encode() + b"\n" for signed in checkpoints)
+    return b"".join(write_signed(signed) + b"\n" for signed in checkpoints)
 
 
 def checkpoints_from_lines(content: bytes, what: str) -> tuple[SignedCheckpoint, ...]:
@@ -57,9 +57,15 @@ def checkpoints_from_lines(content: bytes, what: str) -> tuple[SignedCheckpoint,
     Raises:
         VerificationError: a line is malformed.
     """
-    lines = [(f"Line {number} of {what}", line) for number, line in enumerate(content.split(b"\n")[:-1], start=1)]
-    signed = [(name, line) for name, line in lines if "signature" in parse(dict[str, Any], line, name)]
-    return tuple(parse(CheckpointForm, line, name).signed() for name, line in signed)
+    found = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        name = f"Line {number} of {what}"
+        told = parse(dict[str, Any], line, name)
+        if "checkpoint" in told:
+            found.append(read_signed(SignedCheckpoint, line, name, VerificationError, _COMPARE))
+        elif "signature" in told:
+            found.append(parse(FirstCheckpoint, line, name).signed())
+    return tuple(found)
 
 
 def is_hash(name: str) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
-from blockchain.ledger.json_fields import Account, HospitalName, Whole, Word
+from blockchain.ledger.json_fields import Account, HospitalName
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.folders.ciphertexts import CiphertextSource
 from fedward.tables import Between
-from fedward.types import Address
+from fedward.types import Address, Whole, Word
 
 MAX_RELEASES = 100_000  # of one hospital
 

@@ -12,7 +12,7 @@ from blockchain.audit.sources.evidence import MAX_RELEASES, Amount, ClaimedMembe
 from blockchain.audit.sources.released import ReleasedFolder
 from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES
 from blockchain.ledger.encoding import encode_event
-from blockchain.ledger.json_fields import Account, Whole, Word
+from blockchain.ledger.json_fields import Account
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import Part
@@ -24,7 +24,7 @@ from fedward.folders.format import check_format
 from fedward.folders.places import chain_file, hospitals_part, record_file, server_part, summary_file
 from fedward.privacy.accounting import Release, epsilon
 from fedward.settings import guaranteed
-from fedward.types import HospitalId, PrivacyEvent
+from fedward.types import HospitalId, PrivacyEvent, Whole, Word
 
 _ROUND_FILE = re.compile(r"round-([0-9]{4,10})\.json", re.ASCII)
 
