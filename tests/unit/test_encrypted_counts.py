@@ -75,7 +75,7 @@ def test_fewer_images_need_no_more_bytes() -> None:
     sizes = [counts_layout(1, 5, 10**power).plan.chunks for power in range(1, 7)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
-    assert counts_layout(1, 5, 4_000).plan.chunks == 3
+    assert counts_layout(1, 5, 4_000).plan.chunks == 2
     assert counts_layout(14, 6, 86_524).plan.chunks == 35
 
 
