@@ -39,7 +39,7 @@ def store_update(folder: Path, index: int, chunks: tuple[bytes, ...]) -> Verifie
     for chunk in chunks:
         files.append(folder / sha256(chunk).hex())
         write_atomic(files[-1], chunk)
-    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), WEIGHTS[index])
+    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), (), WEIGHTS[index])
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ def test_memory_holds_two_chunks_at_a_time(updates: list[VerifiedUpdate], tmp_pa
 
 
 def test_updates_that_cannot_be_added_are_refused(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
-    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], 7)
-    empty = VerifiedUpdate(updates[1].hospital, 1, (), 7)
+    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], (), 7)
+    empty = VerifiedUpdate(updates[1].hospital, 1, (), (), 7)
     for wrong in ([updates[0], short], [empty], [updates[0], empty]):
         with pytest.raises(EncryptionError, match="chunks cannot be added"):
             aggregate(wrong, tmp_path)
