@@ -10,31 +10,38 @@ made it, under which key, or whether the update inside is honest, and a key that
 difference.
 
 Only hospitals use this module. Server, witness and auditor check and add ciphertexts without any key and without Pyfhel
-(`fedward.ciphertexts.serialized`). Of CKKS, Pyfhel does the encoding, with its transforms; adding and multiplying
-residues is NumPy's work.
+(`fedward.ciphertexts.serialized`).
+
+How: whole numbers become slots (`packing.pack`), slots become coefficients (`embedding`), which are rounded; errors are
+added to them as whole numbers; SEAL, by way of Pyfhel, transforms the polynomial to number-theoretic form; there the
+public polynomial times the key is added. So SEAL itself opens (ciphertext, minus the public polynomial) with the key as
+its secret key, and tests compare.
 
 References: Shi, Chan, Rieffel, Chow and Song 2011, "Privacy-Preserving Aggregation of Time-Series Data", has sums under
 sums of keys; Bell, Gascón, Lepoint, Li, Meiklejohn, Raykova and Yun 2023, "ACORN", the form over rings.
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from Pyfhel import Pyfhel, PyPtxt
 
 from fedward.ciphertexts.discrete_gaussian import discrete_gaussian
+from fedward.ciphertexts.embedding import to_coefficients, to_slots
 from fedward.ciphertexts.packing import count_saturated, pack, quantize_chunks, unpack
 from fedward.ciphertexts.plan import ERROR_DEVIATION, WRONG_DECODE_BOUND, PackingPlan
 from fedward.ciphertexts.public_polynomials import public_polynomial
 from fedward.ciphertexts.serialized import CHUNK_BYTES, MODULUS, RING_DEGREE, SECURITY_BITS, residues_of
 from fedward.errors import EncryptionError
-from fedward.sharing.modular import Residues, add, multiply, subtract, uniform
+from fedward.sharing.modular import Residues, add, multiply, subtract, to_bytes, uniform
 from fedward.types import EncryptedUpdate, PrivateUpdate
 
-_BATCH = 16  # ciphertexts whose errors are drawn and transformed together: memory stays small, and NumPy is kept busy
+_BATCH = 8  # ciphertexts that are worked on together: NumPy is kept busy, and memory stays small
+_Thing = TypeVar("_Thing")
 
 
 class RoundKey:
@@ -70,12 +77,15 @@ class RoundKey:
         return self._residues.copy()
 
     def forget(self) -> None:
-        """Overwrite the key in memory; what is encrypted or decrypted with it afterwards is worthless."""
+        """Overwrite this copy of the key in memory. Encrypt nothing with it afterwards: it would hide nothing.
+
+        Limits: copies that `residues` gave out, and what NumPy left of products in freed memory, are not overwritten.
+        """
         self._residues[:] = 0
 
-    def _mask(self, seed: bytes, place: int) -> Residues:
-        """What hides the content of the ciphertext in this place: the public polynomial times the key."""
-        return multiply(public_polynomial(seed, place), self._residues)
+    def _masks(self, seed: bytes, places: Iterable[int]) -> Residues:
+        """What hides the content of the ciphertexts in these places: the public polynomials times the key."""
+        return multiply(np.stack([public_polynomial(seed, place) for place in places]), self._residues)
 
     def __repr__(self) -> str:
         return "RoundKey(hidden)"
@@ -109,7 +119,7 @@ def encrypt(
 
     Guarantees:
         1. The integers inside are those of `quantize` with the same generator.
-        2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter and a few megabytes.
+        2. Beside the update and its ciphertexts, memory grows by less than two bytes a parameter and 6 MB.
     """
     pieces = quantize_chunks(update.delta, weight, total_weight, plan, rng)
     chunks = tuple(_encrypt_pieces(pieces, plan, key, seed))
@@ -136,7 +146,7 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, key: RoundKey, 
 
 
 def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int) -> NDArray[np.int64]:
-    """Decrypt an aggregate, one chunk at a time, to the exact integer sums.
+    """Decrypt an aggregate, a few chunks at a time, to the exact integer sums.
 
     Args:
         chunks: The aggregate's ciphertexts in order, checked against the ledger's hash first.
@@ -152,15 +162,14 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: byt
         EncryptionError: a chunk is malformed, missing or one too many, under another key, or does not decode within
             the bounds of noise, fields and padding.
     """
-    sums = np.empty(plan.parameters, dtype=np.int64)
-    start = 0
-    for place, chunk in enumerate(chunks):
-        if start >= plan.parameters:
-            raise _wrong_count(plan)
-        fields = min(plan.parameters_per_chunk, plan.parameters - start)
-        content = subtract(residues_of(chunk), key._mask(seed, place))
-        sums[start : start + fields] = unpack(_from_residues(content), fields, plan, summands)
-        start += fields
+    sums, start = np.empty(plan.parameters, dtype=np.int64), 0
+    for places, batch in _batches(chunks):
+        for slots in _opened(batch, places, key, seed):
+            if start >= plan.parameters:
+                raise _wrong_count(plan)
+            fields = min(plan.parameters_per_chunk, plan.parameters - start)
+            sums[start : start + fields] = unpack(slots, fields, plan, summands)
+            start += fields
     if start < plan.parameters:
         raise _wrong_count(plan)
     return sums
@@ -178,9 +187,8 @@ def opens(chunks: Sequence[bytes], plan: PackingPlan, key: RoundKey, seed: bytes
         return False
     for place in sorted({0, plan.chunks - 1}):
         fields = min(plan.parameters_per_chunk, plan.parameters - place * plan.parameters_per_chunk)
-        content = subtract(residues_of(chunks[place]), key._mask(seed, place))
         try:
-            unpack(_from_residues(content), fields, plan, summands)
+            unpack(_opened([chunks[place]], [place], key, seed)[0], fields, plan, summands)
         except EncryptionError:
             return False
     return True
@@ -209,71 +217,72 @@ def _encrypt_pieces(
     pieces: Iterable[NDArray[np.int64]], plan: PackingPlan, key: RoundKey, seed: bytes
 ) -> Iterator[bytes]:
     """One ciphertext for each piece of at most `plan.parameters_per_chunk` whole numbers."""
-    errors = _errors()
-    for place, fields in enumerate(pieces):
-        content = add(_to_residues(pack(fields, plan)), _to_residues(next(errors)))
-        yield add(content, key._mask(seed, place)).tobytes()
+    for places, batch in _batches(pieces):
+        content = np.rint(to_coefficients(np.stack([pack(fields, plan) for fields in batch]))).astype(np.int64)
+        # As whole numbers: coefficients of a message pass 2^53, where doubles would round an error away.
+        content += discrete_gaussian(content.size, ERROR_DEVIATION).reshape(content.shape)
+        yield from map(to_bytes, add(_to_residues(content), key._masks(seed, places)))
 
 
-def _errors() -> Iterator[NDArray[np.complex128]]:
-    """Fresh error polynomials, each as the slots that Pyfhel encodes, at scale 1, to exactly these coefficients.
+def _opened(chunks: Sequence[bytes], places: Iterable[int], key: RoundKey, seed: bytes) -> NDArray[np.complex128]:
+    """The slots of ciphertexts in these places: complex128, shape (chunks, slots), as `pack` makes them, plus noise."""
+    residues = np.stack([residues_of(chunk) for chunk in chunks])
+    return to_slots(_to_coefficients(subtract(residues, key._masks(seed, places))).astype(np.float64))
 
-    Encoded together with a message they would be lost: its coefficients pass 2^53, where doubles round to even numbers.
+
+def _batches(things: Iterable[_Thing]) -> Iterator[tuple[range, list[_Thing]]]:
+    """A few at a time, with their places."""
+    left, start = iter(things), 0
+    while batch := list(itertools.islice(left, _BATCH)):
+        yield range(start, start + len(batch)), batch
+        start += len(batch)
+
+
+def _to_residues(coefficients: NDArray[np.int64]) -> Residues:
+    """Polynomials in number-theoretic form, in SEAL's order.
+
+    Args:
+        coefficients: int64, shape (polynomials, RING_DEGREE), magnitudes below half of the prime.
+
+    Returns:
+        uint64, of the same shape.
     """
-    while True:
-        drawn = discrete_gaussian(_BATCH * RING_DEGREE, ERROR_DEVIATION).reshape(_BATCH, RING_DEGREE)
-        yield from _slots_of(drawn)
+    transform, head, order = _transform()
+    values = np.empty_like(coefficients)
+    for row, polynomial in zip(values, coefficients + (coefficients >> 63 & MODULUS), strict=True):
+        content = PyPtxt(pyfhel=transform, bytestring=head + to_bytes(polynomial), scheme="bfv")
+        row[order] = transform.decodeInt(content)
+    return (values + (values >> 63 & MODULUS)).view(np.uint64)
 
 
-def _slots_of(coefficients: NDArray[np.int64]) -> NDArray[np.complex128]:
-    """The values of polynomials at the roots of unity, in SEAL's order of slots: shape (polynomials, slots).
+def _to_coefficients(residues: Residues) -> NDArray[np.int64]:
+    """The inverse of `_to_residues`: coefficients between minus and plus half of the prime."""
+    transform, _, order = _transform()
+    coefficients = np.empty(residues.shape, np.int64)
+    for row, values in zip(coefficients, residues.view(np.int64), strict=True):
+        row[:] = np.frombuffer(transform.encodeInt(values[order]).to_bytes("none")[-CHUNK_BYTES:], "<i8")
+    return coefficients - (MODULUS // 2 - coefficients >> 63 & MODULUS)
 
-    The values at all odd powers of the root are one Fourier transform; slot i is the value at its power 3^i. Doubles
-    hold them to within 2^-30 for coefficients below 2^10, and encoding rounds to the nearest whole number.
+
+@functools.cache
+def _transform() -> tuple[Any, bytes, NDArray[np.int64]]:
+    """SEAL's number-theoretic transform modulo our prime, by way of Pyfhel.
+
+    Pyfhel shows the transform as the batching of BFV: of a plaintext modulo a prime, decoding gives the values at the
+    odd powers of a root, and encoding the polynomial with such values. Nothing is encrypted with this context.
+
+    Returns:
+        The context; what SEAL writes before a plaintext's coefficients; and for each value that decoding gives, in the
+        order of BFV's slots, its place in number-theoretic form.
     """
-    twist, order = _roots()
-    values = np.fft.ifft(coefficients * twist, axis=-1, norm="forward")
-    return np.ascontiguousarray(values[:, order])  # Pyfhel reads rows one after the other
-
-
-@functools.cache
-def _roots() -> tuple[NDArray[np.complex128], NDArray[np.int64]]:
-    """Powers of the 2n-th root of unity, and for each slot which odd power it belongs to."""
-    twist = np.exp(1j * np.pi * np.arange(RING_DEGREE) / RING_DEGREE)
-    power, order = 1, []
-    for _ in range(RING_DEGREE // 2):
-        order.append((power - 1) // 2)
-        power = power * 3 % (2 * RING_DEGREE)
-    return twist, np.array(order)
-
-
-@functools.cache
-def _encoder() -> Any:
-    """Pyfhel with our parameters and no keys; SEAL refuses parameters below the standard's 128 bits."""
-    encoder = Pyfhel()
-    # Every encoding names its own scale; Pyfhel warns when the default is 1.
-    encoder.contextGen(scheme="ckks", n=RING_DEGREE, scale=2.0, qi=[MODULUS], sec=SECURITY_BITS)
-    return encoder
-
-
-@functools.cache
-def _header() -> bytes:
-    """What SEAL writes before the residues of a plaintext: a constant, since the parameters are."""
-    zero = _encoder().encodeComplex(np.zeros(RING_DEGREE // 2, np.complex128), scale=1.0)
-    return bytes(zero.to_bytes("none")[:-CHUNK_BYTES])
-
-
-def _to_residues(slots: NDArray[np.complex128]) -> Residues:
-    """Encode slots to a polynomial in number-theoretic form. `pack` has applied the scale, so CKKS's own is 1."""
-    content = _encoder().encodeComplex(slots, scale=1.0).to_bytes("none")
-    return np.frombuffer(content, "<u8", offset=len(content) - CHUNK_BYTES)
-
-
-def _from_residues(residues: Residues) -> NDArray[np.complex128]:
-    """Decode a polynomial in number-theoretic form: complex128, shape (slots,)."""
-    encoder = _encoder()
-    plaintext = PyPtxt(pyfhel=encoder, bytestring=_header() + residues.tobytes(), scheme="ckks")
-    return np.asarray(encoder.decodeComplex(plaintext), dtype=np.complex128)
+    transform = Pyfhel()
+    transform.contextGen(scheme="bfv", n=RING_DEGREE, t=MODULUS, qi_sizes=[54, 55], sec=SECURITY_BITS)
+    head = transform.encodeInt(np.zeros(RING_DEGREE, np.int64)).to_bytes("none")[:-CHUNK_BYTES]
+    powers = [pow(3, slot, 2 * RING_DEGREE) for slot in range(RING_DEGREE // 2)]
+    powers += [2 * RING_DEGREE - power for power in powers]
+    width = RING_DEGREE.bit_length() - 1
+    order = [int(f"{power // 2:0{width}b}"[::-1], 2) for power in powers]
+    return transform, head, np.array(order)
 
 
 def _wrong_count(plan: PackingPlan) -> EncryptionError:

@@ -21,7 +21,7 @@ from fedward.types import Vector
 NOISE_DEVIATIONS_IN_RANGE = 6  # of the privacy noise; a coordinate passes them once in 500 million
 
 # Fields a coordinate and their width in bits, by encryption.preset; fewer bits where the roster needs it.
-PRESETS = {"exact": (2, 20), "fine": (1, 36), "small": (3, 13)}
+PRESETS = {"exact": (2, 20), "fine": (1, 36), "small": (3, 14)}
 
 _SUM_REMEDY = "Vote to reject this aggregate: it was not made from this round's updates under this key."
 

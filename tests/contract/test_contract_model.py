@@ -354,8 +354,8 @@ class History:
         aggregate = current.aggregate_hash if self.random.random() < 0.95 else self.some_word()
         accept = self.random.random() < (0.2 if number % 3 == 0 else 0.8)
         # Few candidates, so that some votes agree and others differ; zeros are one like any other.
-        odd = 0.5 if number % 4 == 0 else 0.05
-        candidate = bytes([self.random.randrange(3) if self.random.random() < odd else 3]) * 32
+        odd = 1.0 if number % 3 == 1 else 0.1
+        candidate = bytes([self.random.randrange(2) if self.random.random() < odd else 2]) * 32
         return number, hospital, aggregate, accept, candidate, self.random.randbytes(32), bytes(32)
 
     def call_cast_vote(self) -> tuple[Address, tuple[Any, ...]]:

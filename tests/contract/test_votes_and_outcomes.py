@@ -393,6 +393,14 @@ def test_where_somebody_was_first_to_finalize_only_the_next_round_is_opened(
     assert voting.ledger.latest_round() == latest
 
 
+def test_asked_again_after_a_lost_answer_the_round_that_was_opened_is_told(voting: Consortium) -> None:
+    voting.vote(True, True, True)
+    first = voting.ledger.finalize_and_open(1)
+    count = len(voting.events())
+    assert voting.ledger.finalize_and_open(1) == first
+    assert len(voting.events()) == count
+
+
 def test_finalize_and_open_refusals(chain: Chain, consortium: Consortium) -> None:
     """Nothing is recorded of a call that may not end the round, and only the aggregator opens rounds."""
     consortium.open_round()

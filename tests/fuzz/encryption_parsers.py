@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads contexts and ciphertexts from outside; needs `pip install atheris`.
+"""Coverage-guided fuzzing of what reads keys and ciphertexts from outside; needs `pip install atheris`.
 
     python tests/fuzz/encryption_parsers.py [libFuzzer's options, such as -max_total_time=60]
 
@@ -15,42 +15,43 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 with atheris.instrument_imports(include=["encryption", "fedward"]):
-    from encryption import PublicContext, SecretContext, decrypt, encrypt
+    from encryption import RoundKey, decrypt, encrypt, opens
     from fedward.ciphertexts.packing import plan_packing
-    from fedward.ciphertexts.serialized import add_ciphertexts, check_ciphertext
+    from fedward.ciphertexts.serialized import CHUNK_BYTES, add_ciphertexts, check_ciphertext
     from fedward.errors import EncryptionError
     from fedward.settings import load
     from fedward.types import PrivacyEvent, PrivateUpdate
 
+SEED = b"a round"
 PLAN = plan_packing(100, 1, load().encryption, 1.0)
-SECRET = SecretContext.generate()
+KEY = RoundKey.generate()
 UPDATE = PrivateUpdate(np.full(100, 0.5, np.float32), PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0))
-CHUNK = encrypt(UPDATE, 1, 1, PLAN, SECRET.public, np.random.default_rng(0)).chunks[0]
+CHUNK = encrypt(UPDATE, 1, 1, PLAN, KEY, SEED, np.random.default_rng(0)).chunks[0]
 
 
-def open_chunk(content: bytes) -> None:
+def read_chunk(content: bytes) -> None:
+    """All that is done with a ciphertext from outside, in the order of what an attacker must pass."""
+    opens([content], PLAN, KEY, SEED, 1)
     check_ciphertext(content)
     add_ciphertexts(content, CHUNK)
-    decrypt([content], PLAN, SECRET, 1)
+    decrypt([content], PLAN, KEY, SEED, 1)
 
 
-KINDS = (
-    (CHUNK, open_chunk),
-    (SECRET.public.to_bytes(), PublicContext.from_bytes),
-    (SECRET.to_bytes(), SecretContext.from_bytes),
-)
+def make_key(content: bytes) -> None:
+    """Restored shares, as a key."""
+    RoundKey(np.frombuffer(content[: len(content) // 8 * 8], np.uint64))
 
 
 def try_one(data: bytes) -> None:
     source = atheris.FuzzedDataProvider(data)
-    valid, parse = KINDS[source.ConsumeIntInRange(0, 2)]
-    how = source.ConsumeIntInRange(0, 3)
-    place = source.ConsumeIntInRange(0, 200 if how == 0 else len(valid))
+    valid, read = ((CHUNK, read_chunk), (KEY.residues().tobytes(), make_key))[source.ConsumeIntInRange(0, 1)]
+    how = source.ConsumeIntInRange(0, 2)
+    place = source.ConsumeIntInRange(0, CHUNK_BYTES)
     junk = source.ConsumeBytes(source.remaining_bytes())
-    # In the header, anywhere, cut out, or by itself.
-    content = junk if how == 3 else valid[:place] + junk + valid[place + (0 if how == 2 else len(junk)) :]
+    # Anywhere, cut out, or by itself.
+    content = junk if how == 2 else valid[:place] + junk + valid[place + (0 if how == 1 else len(junk)) :]
     try:
-        parse(content)
+        read(content)
     except EncryptionError:
         return
 

@@ -208,7 +208,7 @@ def test_a_wrong_included_weight(history: History) -> None:
 
 def test_an_outcome_against_the_votes(history: History) -> None:
     end = history.calls("finalizeRound", 2)[0]
-    wrong = with_event(end, "RoundAccepted", baseId=bytes(32))
+    wrong = with_event(end, "RoundAccepted", candidateDigest=OTHER, baseId=bytes(32))
     fails(history.altered(end, wrong), 2, "recorded RoundAccepted, the rules give RoundRejected")
 
 
@@ -219,6 +219,17 @@ def test_an_opening_that_the_call_did_not_make(history: History) -> None:
     fails(history.altered(both, dataclasses.replace(both, logs=both.logs[::-1])), 1, "recorded RoundOpened, RoundAcc")
     early = history.calls("castVoteFor", 1)[1]
     fails(history.altered(both).altered(early, both, early), 1, "recorded RoundAccepted, RoundOpened", "OutcomeStill")
+
+
+def test_a_round_that_only_its_opening_knows_is_told(history: History) -> None:
+    both = history.calls("finalizeAndOpen", 1)[0]
+    ended = dataclasses.replace(history, blocks=[block for block in history.blocks if block.number <= both.block])
+    report = Report()
+    assert check_rules(ended.blocks, ended.contract, CHAIN_ID, report, ended.names)
+    last = lines(report, Step.RULES, Status.OK)[-1]
+    assert (last.round_index, last.checks) == (2, 1)
+    assert "0 of 4 hospitals submitted" in last.evidence
+    assert "still open" in last.evidence
 
 
 def test_an_acceptance_of_another_candidate(history: History) -> None:

@@ -22,7 +22,7 @@ def plan_or_none(parameters: int, summands: int, field_bits: int, span: float = 
         return None
 
 
-@given(summands=st.integers(1, 1000), field_bits=st.integers(8, 20), span=st.floats(1e-6, 1e6))
+@given(summands=st.integers(1, 1000), field_bits=st.integers(8, 22), span=st.floats(1e-6, 1e6))
 def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> None:
     plan = plan_or_none(1, summands, field_bits, span)
     assume(plan is not None)
@@ -39,7 +39,7 @@ def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> Non
 
 @given(
     weights=st.lists(st.integers(1, 10**6), min_size=1, max_size=63),
-    field_bits=st.integers(8, 20),
+    field_bits=st.integers(8, 22),
     span=st.sampled_from([1e-3, 0.1, 1.0, 7.0]),
     absent=st.integers(0, 10**6),
     seed=st.integers(0, 2**32),
@@ -58,7 +58,7 @@ def test_no_sum_leaves_its_field(weights: list[int], field_bits: int, span: floa
 
 @given(
     data=st.data(),
-    layout=st.sampled_from([(1, 30, 22), (2, 8, 40), (2, 18, 22), (2, 19, 20), (3, 12, 22), (3, 11, 25), (4, 9, 22)]),
+    layout=st.sampled_from([(1, 36, 22), (2, 8, 40), (2, 20, 18), (2, 21, 16), (3, 14, 16), (3, 13, 19), (4, 10, 18)]),
     edge=st.booleans(),
     seed=st.integers(0, 2**32),
 )
@@ -72,8 +72,7 @@ def test_fields_survive_packing_and_noise(
     rng = np.random.default_rng(seed)
     bound = plan.largest_field_sum
     fields = rng.choice([-bound, bound], count) if edge else rng.integers(-bound, bound, count, endpoint=True)
-    law = plan.residual_deviation(5) / 2
-    drawn = rng.laplace(0, law, (2, SLOTS)) + rng.laplace(0, law, (2, SLOTS))
+    drawn = rng.normal(0, plan.residual_deviation(5), (2, SLOTS))
     noise = np.clip(drawn, -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5))
     slots = pack(fields, plan) + (noise[0] + 1j * noise[1]) * 2.0**plan.scale_bits
     np.testing.assert_array_equal(unpack(slots, count, plan, 5), fields)
@@ -82,7 +81,7 @@ def test_fields_survive_packing_and_noise(
 @given(seed=st.integers(0, 2**32), magnitude=st.floats(0, 300), fields=st.integers(-5, 20_000))
 def test_unpacking_anything_raises_only_our_error(seed: int, magnitude: float, fields: int) -> None:
     rng = np.random.default_rng(seed)
-    plan = plan_layout(10**6, 5, 1.0, 2, 18)
+    plan = plan_layout(10**6, 5, 1.0, 2, 20)
     slots = (rng.normal(size=SLOTS) + 1j * rng.normal(size=SLOTS)) * 10.0**magnitude
     try:
         sums = unpack(slots, fields, plan, 5)

@@ -1,29 +1,37 @@
 """The encrypted sum against its plaintext twin, bit for bit, and the aggregates that are refused."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 
-from encryption import SecretContext, decrypt, encrypt
+from encryption import RoundKey, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate, aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize
 from fedward.ciphertexts.plan import plan_layout
 from fedward.errors import EncryptionError, EvidenceError, QuorumError, VerificationError
 from fedward.files import merkle_root, sha256, write_atomic
+from fedward.sharing.modular import MODULUS
 from fedward.types import Address, PrivacyEvent, PrivateUpdate, VerifiedUpdate
 
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
-PLAN = plan_layout(40_000, 5, 1.0, 2, 18)
+PLAN = plan_layout(40_000, 5, 1.0, 2, 20)
+SEED = b"the round of these tests"
 WEIGHTS = (100, 7, 33, 250, 1)
 DELTAS = np.random.default_rng(0).normal(0, 0.2, (5, PLAN.parameters)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def secret() -> SecretContext:
-    return SecretContext.generate()
+def keys() -> list[RoundKey]:
+    return [RoundKey.generate() for _ in WEIGHTS]
+
+
+def sum_of(keys: Sequence[RoundKey]) -> RoundKey:
+    total = sum(key.residues().astype(object) for key in keys) % MODULUS
+    return RoundKey(np.asarray(total).astype(np.uint64))
 
 
 def store_update(folder: Path, index: int, chunks: tuple[bytes, ...]) -> VerifiedUpdate:
@@ -31,18 +39,18 @@ def store_update(folder: Path, index: int, chunks: tuple[bytes, ...]) -> Verifie
     for chunk in chunks:
         files.append(folder / sha256(chunk).hex())
         write_atomic(files[-1], chunk)
-    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), WEIGHTS[index])
+    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), (), WEIGHTS[index])
 
 
 @pytest.fixture(scope="module")
-def updates(secret: SecretContext, tmp_path_factory: pytest.TempPathFactory) -> list[VerifiedUpdate]:
+def updates(keys: list[RoundKey], tmp_path_factory: pytest.TempPathFactory) -> list[VerifiedUpdate]:
     folder = tmp_path_factory.mktemp("ciphertexts")
     return [
         store_update(
             folder,
             index,
             encrypt(
-                PrivateUpdate(delta, EVENT), weight, sum(WEIGHTS), PLAN, secret.public, np.random.default_rng(index)
+                PrivateUpdate(delta, EVENT), weight, sum(WEIGHTS), PLAN, keys[index], SEED, np.random.default_rng(index)
             ).chunks,
         )
         for index, (delta, weight) in enumerate(zip(DELTAS, WEIGHTS, strict=True))
@@ -50,14 +58,14 @@ def updates(secret: SecretContext, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_final_weights_equal_the_plaintext_twin_bit_for_bit(
-    secret: SecretContext, updates: list[VerifiedUpdate], tmp_path: Path
+    keys: list[RoundKey], updates: list[VerifiedUpdate], tmp_path: Path
 ) -> None:
     """Rounds with all five hospitals, then with three, then with one."""
     encrypted = plain = np.random.default_rng(9).normal(0, 1, PLAN.parameters).astype(np.float32)
     for members in ((0, 1, 2, 3, 4), (4, 0, 2), (1,)):
         result = aggregate([updates[index] for index in members], tmp_path)
         chunks = (file.read_bytes() for file in result.chunk_files)
-        sums = decrypt(chunks, PLAN, secret, len(members))
+        sums = decrypt(chunks, PLAN, sum_of([keys[index] for index in members]), SEED, len(members))
         twin = aggregate_plain(
             [quantize(DELTAS[i], WEIGHTS[i], sum(WEIGHTS), PLAN, np.random.default_rng(i)).values for i in members]
         )
@@ -101,8 +109,8 @@ def test_memory_holds_two_chunks_at_a_time(updates: list[VerifiedUpdate], tmp_pa
 
 
 def test_updates_that_cannot_be_added_are_refused(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
-    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], 7)
-    empty = VerifiedUpdate(updates[1].hospital, 1, (), 7)
+    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], (), 7)
+    empty = VerifiedUpdate(updates[1].hospital, 1, (), (), 7)
     for wrong in ([updates[0], short], [empty], [updates[0], empty]):
         with pytest.raises(EncryptionError, match="chunks cannot be added"):
             aggregate(wrong, tmp_path)
@@ -113,9 +121,8 @@ def test_updates_that_cannot_be_added_are_refused(updates: list[VerifiedUpdate],
     assert not list(tmp_path.iterdir())
 
 
-def test_changed_or_missing_chunk_file_is_found(secret: SecretContext, tmp_path: Path) -> None:
-    public = secret.public
-    chunks = encrypt(PrivateUpdate(DELTAS[0], EVENT), 1, 1, PLAN, public, np.random.default_rng(0)).chunks
+def test_changed_or_missing_chunk_file_is_found(keys: list[RoundKey], tmp_path: Path) -> None:
+    chunks = encrypt(PrivateUpdate(DELTAS[0], EVENT), 1, 1, PLAN, keys[0], SEED, np.random.default_rng(0)).chunks
     update = store_update(tmp_path, 0, chunks)
     content = bytearray(chunks[2])
     content[-1] ^= 1

@@ -113,6 +113,7 @@ def test_texts_are_parsed(key: str, text: str, value: Scalar) -> None:
         ("data.alpha", math.inf, "at most"),
         ("privacy.clip-norm", -1.0, "above 0"),
         ("data.hospitals", 129, "at most 128"),
+        ("ledger.release-threshold", 1, "must be 0, or at least 2 and at most 128"),
         ("data.partition", "random", "iid, dirichlet, by-column"),
     ],
 )
