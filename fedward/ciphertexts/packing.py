@@ -243,7 +243,8 @@ def _check_residuals(residuals: NDArray[np.float64], plan: PackingPlan, summands
             "Plan the packing for the whole roster.",
         )
     deviation = float(np.sqrt(np.mean(residuals**2)))
-    # A wrong key gives uniform residuals, of deviation 0.29: the mean over 4,096 of them shows that at any scale.
+    # A wrong key gives uniform residuals, of deviation 0.29, and coordinates beyond their bounds: the mean over 4,096
+    # of them shows the one, at all scales of the presets, and the caller finds the other at any scale.
     if not (
         np.abs(residuals).max() <= plan.residual_bound(summands) and deviation <= 2 * plan.residual_deviation(summands)
     ):
