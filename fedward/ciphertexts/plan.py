@@ -7,6 +7,7 @@ All plans have the same ring degree and modulus. Bytes a parameter depend on nei
 each coordinate, so they are 8 divided by the fields a coordinate. SEAL has no larger prime.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -199,6 +200,7 @@ def noise_tail_bound(deviations: float) -> float:
     return min(1.0, 2 * math.exp(-(deviations**2) / 2)) if deviations > 0 else 1.0
 
 
+@functools.cache
 def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
     """Magnitude of a real coordinate whose fields are all at their bound."""
     return sum((2 ** (field_bits - 1) - 1) << (field_bits * index) for index in range(fields_per_coordinate))
