@@ -92,7 +92,9 @@ def root(chunks: Sequence[bytes]) -> bytes:
 def committed(place: int, chunks: Sequence[bytes], event: PrivacyEvent = NO_PRIVACY) -> CommittedUpdate:
     """A commitment to these ciphertexts."""
     length = sum(len(chunk) for chunk in chunks)
-    return CommittedUpdate(ADDRESSES[place], Moment(9, 900), root(chunks), length, bytes([4]) * 32, 10, event)
+    return CommittedUpdate(
+        ADDRESSES[place], Moment(9, 900), root(chunks), length, bytes([4]) * 32, 10, event, bytes([5]) * 32
+    )
 
 
 def story(
