@@ -5,18 +5,22 @@ and serializes, the server parses and adds, a hospital decrypts the sum. Each wa
 one thread (TenSEAL with `--threads`), so that its peak memory is its own. Repetitions take turns, and the median
 counts. Rows tell:
 
+- `deal_s`: one hospital's key for the round is drawn, split, and sealed to five hospitals. Zero where one key lasts and
+  every hospital has it, which opens every single update, too.
 - `encrypt_s`: one hospital's float32 vector to ciphertexts; weighting and, with us, quantizing are part of it.
 - `serialize_s`: these to bytes. Our `encrypt` gives bytes at once, so with us this is the handing on alone.
 - `parse_s`: one update's bytes to what can be added; with us the check of every residue.
 - `add_s`: one update added to the running sum.
-- `decrypt_s`: the sum's bytes to the mean update; parsing is part of it.
-- `bytes_per_parameter`: of one update's bytes.
+- `answer_s`: one hospital opens the five shares dealt to it and answers about them; the server judges all answers.
+- `release_s`: one hospital's part of the sum's key, encrypted; the others' four are made with it, and counted.
+- `decrypt_s`: the sum's bytes to the mean update; parsing and restoring the sum's key are part of it.
+- `bytes_per_parameter`: of all that one hospital sends in a round: update, sealed shares, answers, release.
 - `peak_mb`: of a process that does all of this: never more than one update beside the running sum, the input, and the
   exact mean to compare with.
 - `max_error`: largest distance of a coordinate from the mean in double precision. Ours is all from quantizing: the
   sum of the whole numbers is exact.
 
-`ratio_time_vs_tenseal` is the sum of TenSEAL's five times over ours, `ratio_bytes_vs_tenseal` that of bytes, at the
+`ratio_time_vs_tenseal` is the sum of TenSEAL's times over ours, `ratio_bytes_vs_tenseal` that of bytes, at the
 largest size, symmetric. TenSEAL is spared what NVFlare adds: a ciphertext for each layer, and a multiplication.
 `--cpu` counts the process's own processor seconds: of one thread the same, and steadier on a busy machine.
 Run: make .venv-bench/stamp && .venv/bin/python benchmarks/encryption_cost.py [--json]
@@ -44,7 +48,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 SIZES = (500_000, 7_000_000)
 REPETITIONS = 3
-STAGES = ("encrypt_s", "serialize_s", "parse_s", "add_s", "decrypt_s")
+STAGES = ("deal_s", "encrypt_s", "serialize_s", "parse_s", "add_s", "answer_s", "release_s", "decrypt_s")
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,13 @@ class Row:
 
     name: str
     parameters: int
+    deal_s: float
     encrypt_s: float
     serialize_s: float
     parse_s: float
     add_s: float
+    answer_s: float
+    release_s: float
     decrypt_s: float
     bytes_per_parameter: float
     peak_mb: float
@@ -95,8 +102,9 @@ def main() -> None:
         ratios = {"ratio_time_vs_tenseal": ratio_time, "ratio_bytes_vs_tenseal": ratio_bytes}
         print(json.dumps({"rows": [asdict(row) for row in rows], **ratios}, indent=2))
         return
-    print("| parameters | way | encrypt s | serialize s | parse s | add s | decrypt s | bytes/parameter | MB | error |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    names = " | ".join(stage.removesuffix("_s") + " s" for stage in STAGES)
+    print(f"| parameters | way | {names} | bytes/parameter | MB | error |")
+    print("|---|---|" + "---|" * (len(STAGES) + 3))
     for row in rows:
         seconds = " | ".join(f"{getattr(row, stage):.3f}" for stage in STAGES)
         figures = f"{row.bytes_per_parameter:.2f} | {row.peak_mb:.0f} | {row.max_error:.1e}"
@@ -140,28 +148,28 @@ def measure(name: str, parameters: int, *, threads: int, cpu: bool) -> Row:
         seconds[stage].append(clock() - began)
         return result
 
-    mean, total, update_bytes = np.zeros(parameters), None, 0
+    mean, total, sent_bytes = np.zeros(parameters), None, 0
     for hospital in range(HOSPITALS):
         rng = np.random.default_rng([7, hospital])
         values = (rng.standard_normal(parameters, np.float32) * np.float32(0.01)).astype(np.float32)
         mean += values / np.float64(HOSPITALS)
+        sent_bytes = timed("deal_s", way.deal)
         ciphertexts = timed("encrypt_s", way.encrypt, values)
         del values
         sent = timed("serialize_s", way.serialize, ciphertexts)
         del ciphertexts
-        update_bytes = sum(map(len, sent))
+        sent_bytes += sum(map(len, sent))
         update = timed("parse_s", way.parse, sent)
         del sent
         total = update if total is None else timed("add_s", way.add, total, update)
         del update
+    sent_bytes += timed("answer_s", way.answer) + timed("release_s", way.release)
     sent = way.finish(total)
     del total
     error = float(np.abs(timed("decrypt_s", way.decrypt, sent) - mean).max())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     times = {stage: statistics.median(values) for stage, values in seconds.items()}
-    return Row(
-        name, parameters, **times, bytes_per_parameter=update_bytes / parameters, peak_mb=peak_mb, max_error=error
-    )
+    return Row(name, parameters, **times, bytes_per_parameter=sent_bytes / parameters, peak_mb=peak_mb, max_error=error)
 
 
 def medians(rows: list[Row]) -> Row:

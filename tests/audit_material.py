@@ -14,7 +14,7 @@ from blockchain.audit.report import Line, Report, Status, Step
 from blockchain.audit.sources.evidence import Claims, Genesis, RawBlock
 from blockchain.ledger.records import RosterEntry, RoundPhase
 from blockchain.signing.checkpoints import SignedCheckpoint
-from encryption import PublicContext, encrypt
+from encryption import RoundKey, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import add_ciphertexts
@@ -24,6 +24,7 @@ from fedward.folders.ciphertexts import RoundFiles
 from fedward.types import Address, PrivacyEvent, PrivateUpdate
 
 PARAMETERS = 10_000  # two ciphertexts
+ROUND_SEED = bytes(range(32))
 NO_PRIVACY = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 ADDRESSES = tuple(Address(to_checksum_address(bytes([number]) * 20)) for number in range(1, 5))
 NAMES = {address: f"hospital-{number}" for number, address in enumerate(ADDRESSES, start=1)}
@@ -68,12 +69,12 @@ class Store:
         return ()
 
 
-def encrypted(context: PublicContext, seed: int, parameters: int = PARAMETERS) -> tuple[bytes, ...]:
-    """A hospital's update as it really looks."""
+def encrypted(seed: int, parameters: int = PARAMETERS) -> tuple[bytes, ...]:
+    """A hospital's update as it really looks, under a key of its own."""
     rng = np.random.default_rng(seed)
     delta = rng.normal(0, 0.01, parameters).astype(np.float32)
     plan = round_plan(parameters, len(ADDRESSES), setting.load())
-    return encrypt(PrivateUpdate(delta, NO_PRIVACY), 10, 40, plan, context, rng).chunks
+    return encrypt(PrivateUpdate(delta, NO_PRIVACY), 10, 40, plan, RoundKey.generate(), ROUND_SEED, rng).chunks
 
 
 def total(*updates: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -91,7 +92,9 @@ def root(chunks: Sequence[bytes]) -> bytes:
 def committed(place: int, chunks: Sequence[bytes], event: PrivacyEvent = NO_PRIVACY) -> CommittedUpdate:
     """A commitment to these ciphertexts."""
     length = sum(len(chunk) for chunk in chunks)
-    return CommittedUpdate(ADDRESSES[place], Moment(9, 900), root(chunks), length, bytes([4]) * 32, 10, event)
+    return CommittedUpdate(
+        ADDRESSES[place], Moment(9, 900), root(chunks), length, bytes([4]) * 32, 10, event, bytes([5]) * 32
+    )
 
 
 def story(

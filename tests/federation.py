@@ -5,29 +5,38 @@ a hospital out, and see what server and contract make of it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 from anvil import Anvil
 from flwr.app import Context, Error, Message, MessageType
+from numpy.typing import NDArray
 
 import client
 import server
+from blockchain.closed_sums import ClosedSum
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
 from commands.simulate.founding import Parties
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
 from data_preprocessing import PreparedData, preprocess
+from encryption import RoundKey, encrypt
 from fedward import settings as setting
+from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.plan import PackingPlan
+from fedward.ciphertexts.serialized import RING_DEGREE, add_ciphertexts
 from fedward.folders.simulation import SimulationFolder
 from fedward.in_process import InProcessGrid
 from fedward.messages.key_sharing import ANSWERS, RELEASE
 from fedward.settings import Settings
+from fedward.sharing.terms import Purpose
 from fedward.tables import Scalar
-from fedward.types import HospitalId, NodeId, Vector
+from fedward.types import HospitalId, NodeId, PrivateUpdate, Vector
 
 Tamper = Callable[[int, Message], Message | None]  # (node, reply) -> what the server gets; None: nothing arrives
 
@@ -120,6 +129,15 @@ class Federation:
         """What Flower would tell a hospital's node."""
         return self.grid.context(NodeId(node))
 
+    def opened(self, round_index: int, node: int = 1) -> NDArray[np.int64]:
+        """The whole numbers in a round's sum, as a hospital opens it."""
+        opening, record = self.ledger.opening_and_round(round_index)
+        sent = self.folder.server.load_sum(round_index)
+        closed = ClosedSum(opening, Purpose.UPDATES, record.included, sent.chunks, sent.releases)
+        plan = round_plan(len(self.initial), len(opening.roster), self.settings)
+        keys = HeldKeys(self.folder.hospital(HospitalId(f"hospital-{node}")))
+        return keys.open(closed, plan).sums
+
     def lead_round(self) -> dict[str, object]:
         """Lead one round and return its line of metrics."""
         server.lead_round(self.server())
@@ -148,3 +166,14 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
         settings = point_to_node(folder, list(parties.hospitals), settings, node.url)
         grid = LocalGrid(settings, folder)
         yield Federation(folder, settings, node, study.ledger, parties, data, study.initial, grid, clock)
+
+
+def keyless_ciphertexts(update: PrivateUpdate, plan: PackingPlan) -> tuple[bytes, ...]:
+    """What the server can add to a sum without any key: ciphertexts of numbers that it knows."""
+    nothing = RoundKey(np.zeros(RING_DEGREE, np.uint64))
+    return encrypt(update, 1, 1, plan, nothing, bytes(32), np.random.default_rng(0)).chunks
+
+
+def with_added(chunks: Iterable[bytes], more: Iterable[bytes]) -> tuple[bytes, ...]:
+    """A sum of updates, with something added to each ciphertext."""
+    return tuple(add_ciphertexts(a, b) for a, b in zip(chunks, more, strict=True))

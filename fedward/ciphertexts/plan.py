@@ -7,6 +7,7 @@ All plans have the same ring degree and modulus. Bytes a parameter depend on nei
 each coordinate, so they are 8 divided by the fields a coordinate. SEAL has no larger prime.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,12 +26,12 @@ LARGEST_MODULUS_BITS = {
     256: {4096: 58, 8192: 118, 16384: 237},
 }
 
-# SEAL refuses to encode from 2^58 on, and a sum must stay below half of the 60-bit prime, noise included.
-_ENCODED_BITS = MODULUS_BITS - 2
-# Error of encoding and decoding in double precision over the largest slot; 2^-49.2 was the largest measured
-# (random, edge, constant, alternating and single-slot vectors of 2^57 to 2^57.5), so this leaves a factor of 9.
+# Coefficients of a sum must stay below half of the prime, which is 2^59; a sixteenth of that is left to the noise.
+_LARGEST_ENCODED = 15 * 2 ** (MODULUS_BITS - 5)
+# Error of encoding and decoding in double precision, over the largest slot of a full sum: summands' largest slots add
+# up to no more. 2^-49.2 was the largest measured (random, edge, constant, alternating and single-slot vectors of 2^57).
 _DOUBLE_PRECISION_ERROR = 2.0**-46
-# Encoding rounds coefficients to whole numbers: in a slot, ten deviations of sqrt(ring_degree / 24); 68 was measured.
+# Encoding rounds coefficients to whole numbers: ten deviations of sqrt(ring_degree / 24) in a slot; 68 was measured.
 _CODING_ERROR = 2.0**7
 # Of the discrete Gaussian error in each coefficient of a ciphertext: twice the 3.2 of the community standard, since
 # opening a sum tells the sum of its errors (docs/adr/0029).
@@ -51,12 +52,18 @@ class PackingPlan:
     Noise. A ciphertext opens to its content plus one error polynomial. Its coefficients are independent discrete
     Gaussians of the parameter `ERROR_DEVIATION`, drawn anew for each ciphertext; nothing else is added, whatever the
     key. A coordinate of a slot is the sum of the coefficients, each times a cosine or sine of an angle of its own; the
-    squares of these add up to ring_degree / 2. A discrete Gaussian is sub-Gaussian with the square of its parameter as
-    variance proxy: E exp(t * x) is at most exp(t^2 * parameter^2 / 2) (Canonne, Kamath and Steinke 2020, "The Discrete
-    Gaussian for Differential Privacy", lemma 23). So the noise of a coordinate of K summed ciphertexts is sub-Gaussian
-    with the deviation `ERROR_DEVIATION` * sqrt(K * ring_degree / 2), 290 for one, and passes z deviations in either
-    direction with a probability of at most 2 * exp(-z^2 / 2): for every key, slot, K and z. `benchmarks/noise.py`
-    measures it.
+    squares of these add up to ring_degree / 2. A discrete Gaussian x of the parameter s is sub-Gaussian with variance
+    proxy s^2. For E exp(t * x) is exp(t^2 * s^2 / 2) times the sum of exp(-(k - t * s^2)^2 / (2 * s^2)) over all whole
+    k, over the same sum without the shift; and by Poisson's formula, whose terms are positive here, no shift makes such
+    a sum larger (Canonne, Kamath and Steinke 2020, "The Discrete Gaussian for Differential Privacy"). So the noise of a
+    coordinate of K summed ciphertexts is sub-Gaussian with the deviation `ERROR_DEVIATION` * sqrt(K * ring_degree / 2),
+    290 for one, and passes z deviations in either direction with a probability of at most 2 * exp(-z^2 / 2): for every
+    key, slot, K and z. `benchmarks/noise.py` measures it.
+
+    Coding. Messages are rounded to whole coefficients, each by at most a half; errors are added to these as whole
+    numbers and lose nothing. The rounding of K messages and the double precision of encoding and decoding are taken off
+    the margin before it is counted in deviations. This part is no proof: coefficients' roundings are taken as they are
+    measured, like independent uniform numbers, with a factor of ten deviations.
 
     Attributes:
         parameters: Length of the update; at least 1.
@@ -101,7 +108,7 @@ class PackingPlan:
                 "hospitals.",
                 _PLAN_REMEDY,
             )
-        if self.scale_bits < 0 or self._largest_encoded > 2**_ENCODED_BITS:
+        if self.scale_bits < 0 or self._largest_encoded > _LARGEST_ENCODED:
             raise EncryptionError(
                 f"{self.fields_per_coordinate} fields of {self.field_bits} bits at scale 2^{self.scale_bits} do not "
                 f"fit a prime of {MODULUS_BITS} bits.",
@@ -156,8 +163,8 @@ class PackingPlan:
     def wrong_decode_in(self, rounds: int) -> float:
         """Bound on the probability that any coordinate of any of so many rounds' sums decodes wrongly; at most 1.
 
-        By the union bound over all coordinates, padding included. Hospitals add nothing to it: all of them decode the
-        same sum, with the same noise.
+        By the union bound over all coordinates of updates, padding included. Hospitals add nothing to it: all of them
+        decode the same sum, with the same noise.
         """
         return min(1.0, rounds * self.chunks * RING_DEGREE * self.wrong_decode_probability)
 
@@ -193,6 +200,7 @@ def noise_tail_bound(deviations: float) -> float:
     return min(1.0, 2 * math.exp(-(deviations**2) / 2)) if deviations > 0 else 1.0
 
 
+@functools.cache
 def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
     """Magnitude of a real coordinate whose fields are all at their bound."""
     return sum((2 ** (field_bits - 1) - 1) << (field_bits * index) for index in range(fields_per_coordinate))
@@ -200,8 +208,9 @@ def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
 
 def largest_scale(field_bits: int, fields_per_coordinate: int) -> int:
     """Bits of the largest scale that the modulus holds; negative where not even the fields fit."""
-    double_square = 2 * largest_coordinate(field_bits, fields_per_coordinate) ** 2
-    return _ENCODED_BITS - (double_square.bit_length() + 1) // 2
+    return math.floor(
+        math.log2(_LARGEST_ENCODED / (largest_coordinate(field_bits, fields_per_coordinate) * math.sqrt(2)))
+    )
 
 
 def plan_layout(
@@ -214,7 +223,7 @@ def plan_layout(
     Raises:
         EncryptionError: as `PackingPlan`.
     """
-    if not 2 <= field_bits <= _ENCODED_BITS or not 1 <= fields_per_coordinate <= MOST_FIELDS:
+    if not 2 <= field_bits < MODULUS_BITS or not 1 <= fields_per_coordinate <= MOST_FIELDS:
         raise EncryptionError(f"{fields_per_coordinate} fields of {field_bits} bits are no layout.", _PLAN_REMEDY)
     scale_bits = largest_scale(field_bits, fields_per_coordinate)
     return PackingPlan(parameters, summands, value_range, field_bits, scale_bits, fields_per_coordinate)

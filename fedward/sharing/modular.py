@@ -42,13 +42,18 @@ def multiply(left: Residues, right: Residues | np.uint64) -> Residues:
     """The products: uint64, below q, as both are."""
     high_left, low_left = left >> _30, left & _LOW_30
     high_right, low_right = right >> _30, right & _LOW_30
+    middle = high_left * low_right
+    middle += low_left * high_right  # counts 2^30; below 2^61
     high = high_left * high_right  # counts 2^60, so it counts 16383
-    middle = high_left * low_right + low_left * high_right  # counts 2^30; below 2^61
-    total = _fold_2_30((high >> _30) * _FOLD)  # the high half of `high` counts 2^30 * 16383
-    total += (high & _LOW_30) * _FOLD
-    total += _fold_2_30(middle)
-    total += low_left * low_right
-    return _reduce(total)
+    middle += (high >> _30) * _FOLD  # the high half of `high` counts 2^30 * 16383
+    high &= _LOW_30
+    high += middle >> _30  # below 2^32
+    high *= _FOLD
+    middle &= _LOW_30
+    middle <<= _30
+    middle += high
+    middle += low_left * low_right  # below 2^62
+    return _reduce(middle)
 
 
 def scale(values: Residues, factors: Residues | np.uint64) -> Residues:

@@ -10,24 +10,26 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from federation import Federation, Tamper, founded
+import signed_structs
+from cheats import Replaced, cheating
+from federation import Federation, founded, untouched
 from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
-from signed_structs import member_of
 
 import client
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.pooled_counts import open_counts
 from commands.simulate import encrypted_metrics
 from commands.simulate.conclusion import conclude
-from encryption import SecretContext, encrypt_fields
+from encryption import RoundKey, encrypt_fields
 from fedward.ciphertexts.encrypted_counts import CountsLayout, EncryptedCounts, counts_layout
-from fedward.ciphertexts.serialized import CIPHERTEXT
+from fedward.ciphertexts.plan import PackingPlan
 from fedward.errors import QuorumError, VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.learning.model_file import load_card
 from fedward.messages import wire
 from fedward.messages.ballots import ENCRYPTED_COUNTS
+from fedward.sharing.terms import Purpose
 from fedward.timing import Stopwatch
 from fedward.types import Address, DecodeFailure, HospitalId
 
@@ -91,10 +93,6 @@ def run(tmp_path: Path) -> Iterator[Run]:
         yield made
 
 
-def secret_of(federation: Federation) -> SecretContext:
-    return SecretContext.from_bytes(federation.folder.hospital(HospitalId("hospital-1")).load_secret_key())
-
-
 def keys_of(federation: Federation) -> HeldKeys:
     return HeldKeys(federation.folder.hospital(HospitalId("hospital-1")))
 
@@ -108,7 +106,8 @@ def opened(federation: Federation, index: int) -> ScoreHistogram:
     counts = federation.folder.server.load_counts(index)
     assert counts is not None
     findings, least = len(federation.data.findings), federation.settings.ledger.min_included
-    return open_counts(counts, index, findings, least, federation.ledger, keys_of(federation))
+    releases = federation.folder.server.round_keys.load_releases(index, Purpose.COUNTS)
+    return open_counts(counts, releases, index, findings, least, federation.ledger, keys_of(federation))
 
 
 def test_the_opened_figures_are_those_of_the_same_run_in_the_clear(both: tuple[Run, Run]) -> None:
@@ -216,7 +215,7 @@ def test_nothing_that_leaves_a_hospital_holds_its_counts(both: tuple[Run, Run]) 
     for ballot in encrypted.ballots:
         assert set(ballot.content) == {"vote", "seconds", ENCRYPTED_COUNTS}
         assert len(ballot.content[ENCRYPTED_COUNTS]) == layout.plan.chunks
-    # Single ballots, which every hospital could open, are not kept; only their sum is.
+    # Single ballots, which as many hospitals as the threshold could open, are not kept; only their sum is.
     chunks = {chunk for ballot in encrypted.ballots for chunk in wire.read_chunks(ballot.content, ENCRYPTED_COUNTS)}
     for index in (1, 2):
         kept = encrypted.federation.folder.server.load_counts(index)
@@ -232,12 +231,12 @@ def first_chunk(change: Callable[[bytes], bytes]) -> Callable[[tuple[bytes, ...]
 
 
 def out_of_range(chunk: bytes) -> bytes:
-    return chunk[: CIPHERTEXT.header_bytes] + b"\xff" * 8 + chunk[CIPHERTEXT.header_bytes + 8 :]
+    return chunk[:800] + b"\xff" * 8 + chunk[808:]
 
 
-def in_the_open(chunk: bytes) -> bytes:
-    middle = CIPHERTEXT.header_bytes + (CIPHERTEXT.total_bytes - CIPHERTEXT.header_bytes) // 2
-    return chunk[:middle] + bytes(CIPHERTEXT.total_bytes - middle)
+def one_more(chunk: bytes) -> bytes:
+    """Well formed, but not what the hospital's vote names."""
+    return bytes([chunk[0] ^ 1]) + chunk[1:]
 
 
 @pytest.mark.parametrize(
@@ -245,14 +244,13 @@ def in_the_open(chunk: bytes) -> bytes:
     [
         (lambda chunks: chunks[:-1], "ciphertexts where"),
         (lambda chunks: (*chunks, chunks[0]), "ciphertexts where"),
-        (lambda _chunks: (), "ciphertexts where"),
+        (lambda _chunks: (), "not those that the vote names"),
         (first_chunk(lambda chunk: chunk[:-1]), "bytes"),
-        (first_chunk(lambda chunk: b"\0" + chunk[1:]), "header"),
         (first_chunk(out_of_range), "residue"),
-        (first_chunk(in_the_open), "hides nothing"),
+        (first_chunk(one_more), "not those that the vote names"),
         (None, "in the clear"),
     ],
-    ids=["one too few", "one too many", "none", "short", "header", "residue", "hides nothing", "clear beside it"],
+    ids=["one too few", "one too many", "none", "short", "residue", "not signed", "clear beside it"],
 )
 def test_a_ballot_with_other_ciphertexts_is_set_aside(
     run: Run, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]] | None, told: str
@@ -286,7 +284,7 @@ def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run:
 
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "vote" in reply.content:
-            reply.content.config_records["vote"]["signature"] = bytes(65)
+            signed_structs.tamper(reply, "vote", signature=bytes(65))
         return reply
 
     federation = run.federation
@@ -300,30 +298,20 @@ def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run:
     assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
 
 
-def replace_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], key: SecretContext | None = None) -> Tamper:
-    """Let hospital 2 encrypt fields of its own making, perhaps under a key of its own."""
+def replaced_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], other_key: bool = False) -> Replaced:
+    """A hospital that encrypts fields of its own making, perhaps under another key than the one that it has dealt."""
 
-    def tamper(node: int, reply: Message) -> Message:
-        if node == 2 and "vote" in reply.content:
-            federation = run.federation
-            layout = layout_of(federation, member_of(reply, "vote", "round_index"))
-            public = (key or secret_of(federation)).public
-            chunks = encrypt_fields(make(layout), layout.plan, public)
-            reply.content[ENCRYPTED_COUNTS] = wire.chunks_to_record(chunks)
-        return reply
+    def encrypt(_fields: object, plan: PackingPlan, key: RoundKey, seed: bytes) -> tuple[bytes, ...]:
+        return encrypt_fields(make(layout_of(run.federation)), plan, RoundKey.generate() if other_key else key, seed)
 
-    return tamper
+    return {"encrypt_fields": encrypt}
 
 
-def without_the_third(tamper: Tamper) -> Tamper:
+def without_the_third(node: int, reply: Message) -> Message:
     """Let hospital 3 give no vote, so that the sum is of two."""
-
-    def both(node: int, reply: Message) -> Message | None:
-        if node == 3 and "vote" in reply.content:
-            reply.content = RecordDict()
-        return tamper(node, reply)
-
-    return both
+    if node == 3 and "vote" in reply.content:
+        reply.content = RecordDict()
+    return reply
 
 
 def lying(**places: int) -> Callable[[CountsLayout], np.ndarray]:
@@ -343,34 +331,33 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     federation = run.federation
-    stranger, enrolled = SecretContext.generate(), sum(m.weight for m in federation.folder.server.load_record().roster)
+    enrolled = sum(member.weight for member in federation.folder.server.load_record().roster)
 
     def as_many_as_all_have(layout: CountsLayout) -> np.ndarray:
         n = enrolled - run.histograms[0].n
         return lying(last=n, n=n)(layout)
 
     lies = [
-        (without_the_third(replace_counts(run, as_many_as_all_have)), "enrolled"),
-        (replace_counts(run, lying(first=5)), "add up"),
-        (replace_counts(run, lying(first=-1, last=1)), "add up"),
-        (replace_counts(run, lying(last=enrolled, n=enrolled)), "enrolled"),
-        (replace_counts(run, lying(loss=-1)), "loss"),
-        (replace_counts(run, lying(last=1, n=1), stranger), "whole numbers"),
+        (without_the_third, replaced_counts(run, as_many_as_all_have), "enrolled"),
+        (untouched, replaced_counts(run, lying(first=5)), "add up"),
+        (untouched, replaced_counts(run, lying(first=-1, last=1)), "add up"),
+        (untouched, replaced_counts(run, lying(last=enrolled, n=enrolled)), "enrolled"),
+        (untouched, replaced_counts(run, lying(loss=-1)), "loss"),
+        (untouched, replaced_counts(run, lying(last=1, n=1), other_key=True), "another key than the one shared"),
     ]
-    honest = federation.grid.tamper
-    for tamper, _ in lies:
+    for tamper, lie, _ in lies:
         federation.grid.tamper = tamper
-        assert federation.lead_round()["phase"] == "accepted"
+        with cheating(federation.grid, {2: lie}):
+            assert federation.lead_round()["phase"] == "accepted"
     capsys.readouterr()
     figures = run.figures()
     warnings = [line for line in capsys.readouterr().err.splitlines() if "no validation figures" in line]
     assert len(warnings) == len(lies)
-    for found, warning, (_, told) in zip(figures, warnings, lies, strict=True):
+    for found, warning, (*_, told) in zip(figures, warnings, lies, strict=True):
         assert told in warning
         assert found == {"val_n": 0, "val_loss": None, "val_auc": None, "threshold": 0.5, "thresholds": [0.5]}
     conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
     assert load_card(federation.folder.model).thresholds == (0.5,)
-    federation.grid.tamper = honest
     federation.lead_round()
     assert run.figures()[-1]["val_auc"] is not None, "the next round is sound again"
 
@@ -381,8 +368,8 @@ def test_a_plausible_lie_sets_the_threshold(run: Run) -> None:
     weights = {member.hospital: member.weight for member in federation.folder.server.load_record().roster}
     room = sum(weights.values()) - sum(len(federation.data.partitions[index].val) for index in (0, 2))
     assert room > weights[HospitalId("hospital-2")]
-    federation.grid.tamper = replace_counts(run, lying(first=room, n=room))
-    federation.lead_round()
+    with cheating(federation.grid, {2: replaced_counts(run, lying(first=room, n=room))}):
+        federation.lead_round()
     (figures,) = run.figures()
     assert figures["val_n"] == sum(weights.values())
     assert figures["threshold"] < 0.01, "whoever scores at all is called ill"  # type: ignore[operator]
@@ -393,7 +380,7 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
 
     def fails_at_two(hospital: client.Hospital, *rest: object) -> object:
         if hospital.membership.hospital == "hospital-2":
-            return DecodeFailure("It does not decode.")
+            return DecodeFailure("It does not decode."), ()
         return real(hospital, *rest)  # type: ignore[arg-type]
 
     with mock.patch("client._decrypt", fails_at_two):
@@ -411,6 +398,7 @@ def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None
     federation = run.federation
     federation.lead_round()
     whole, keys = federation.folder.server.load_counts(1), keys_of(federation)
+    releases = federation.folder.server.round_keys.load_releases(1, Purpose.COUNTS)
     assert whole is not None
 
     def tamper(node: int, reply: Message) -> Message:
@@ -428,7 +416,7 @@ def test_a_sum_of_too_few_hospitals_is_neither_kept_nor_opened(run: Run) -> None
 
     def refused(hospitals: tuple[Address, ...], index: int = 1) -> str:
         with pytest.raises(VerificationError) as error:
-            open_counts(EncryptedCounts(hospitals, whole.chunks), index, 1, 2, federation.ledger, keys)
+            open_counts(EncryptedCounts(hospitals, whole.chunks), releases, index, 1, 2, federation.ledger, keys)
         return error.value.what
 
     assert "fewer than" in refused(whole.hospitals[:1])
@@ -512,7 +500,8 @@ def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
             federation.lead_round()
         kept = federation.folder.server.load_counts(1)
         assert kept is not None
-        found = open_counts(kept, 1, 14, 2, federation.ledger, keys_of(federation))
+        releases = federation.folder.server.round_keys.load_releases(1, Purpose.COUNTS)
+        found = open_counts(kept, releases, 1, 14, 2, federation.ledger, keys_of(federation))
         total = made[0] + made[1] + made[2]
         assert np.array_equal(found.positives, total.positives)
         assert np.array_equal(found.negatives, total.negatives)

@@ -2,32 +2,60 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
-from expected_replies import ballot_in, failure_in, submission_in
-from federation import Federation, founded
+from expected_replies import ballot_in, failure_in
+from federation import Federation, founded, keyless_ciphertexts, with_added
 from flwr.app import Message, RecordDict
 from signed_structs import tamper as change_members
 
 import client
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
-from encryption import encrypt
+from encryption import RoundKey, encrypt
 from fedward import settings as setting
+from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
-from fedward.ciphertexts.serialized import add_ciphertexts
+from fedward.ciphertexts.serialized import sum_ciphertexts
 from fedward.errors import QuorumError, VerificationError
 from fedward.figures.histograms import BINS
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
-from fedward.messages.submissions import Submission
+from fedward.messages.ballots import Ballot
 from fedward.privacy.mechanism import expected_event
-from fedward.types import HospitalId, PrivateUpdate, SignedVote
+from fedward.types import EncryptedAggregate, HospitalId, PrivateUpdate, SignedVote, VerifiedUpdate
 
-CHUNKS = 12
+
+def forged_sum(federation: Federation, case: str, updates: Sequence[VerifiedUpdate], store: Path) -> EncryptedAggregate:
+    """Something else than the sum of these updates, which is said to be it."""
+    honest = aggregate(updates, store)
+    chunks = [path.read_bytes() for path in honest.chunk_files]
+    server = federation.server()
+    plan = round_plan(server.parameters, 3, federation.settings)
+    event = expected_event(federation.settings.privacy)
+    if case == "too much added":
+        big = PrivateUpdate(np.full(server.parameters, 1.0, np.float32), event)
+        forged = tuple(chunks)
+        for _ in range(3):
+            forged = with_added(forged, keyless_ciphertexts(big, plan))
+    elif case == "one left out":
+        files = zip(*(update.chunk_files for update in updates[1:]), strict=True)
+        forged = tuple(sum_ciphertexts(path.read_bytes() for path in paths) for paths in files)
+    elif case == "under another key":
+        nothing = PrivateUpdate(np.zeros(server.parameters, np.float32), event)
+        more = encrypt(nothing, 1, 1, plan, RoundKey.generate(), bytes(32), np.random.default_rng(0))
+        forged = with_added(chunks, more.chunks)
+    else:
+        last = bytearray(chunks[-1])
+        last[6] ^= 1
+        forged = (*chunks[:-1], bytes(last))
+    root = merkle_root([sha256(chunk) for chunk in forged])
+    ciphertexts = federation.folder.server.ciphertexts
+    return EncryptedAggregate(tuple(ciphertexts.store(chunk) for chunk in forged), root, honest.included)
 
 
 @pytest.fixture
@@ -81,31 +109,27 @@ def test_another_chain_or_other_rules_are_refused(federation: Federation, change
     assert not folder.privacy_record.exists()
 
 
-def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(federation: Federation) -> None:
-    """The server records a sum of its own making: numbers that no hospitals' fields can add up to."""
-    server = federation.server()
-    opening = server.ledger.open_round()
-    plan = round_plan(server.parameters, len(opening.roster), federation.settings)
-    event = expected_event(federation.settings.privacy)
-    chunks: dict[int, Submission] = {}
-    for node in (1, 2, 3):
-        reply = ask(federation, node, "train", 1, {})
-        chunks[node] = submission_in(reply, CHUNKS)
-        server.ledger.submit_for(chunks[node].signed)
-    public = federation.public_context()
-    big = PrivateUpdate(np.full(server.parameters, 1.0, np.float32), event)
-    extra = [encrypt(big, 1, 1, plan, public, np.random.default_rng(0)).chunks for _ in range(3)]
-    forged = chunks[1].chunks
-    for more in extra:
-        forged = tuple(add_ciphertexts(a, b) for a, b in zip(forged, more, strict=True))
-    root = merkle_root([sha256(chunk) for chunk in forged])
-    server.ledger.close_submissions(1, root, (0, 1, 2), {})
-    reply = ask(federation, 1, "evaluate", 1, {1: forged})
-    ballot = ballot_in(reply, 1)
-    assert not ballot.signed.vote.accept
-    # Neither the digest nor the counts say anything about any model.
-    assert ballot.signed.vote.candidate_digest == client.NO_CANDIDATE
-    assert ballot.histogram.n == 0
+@pytest.mark.parametrize("case", ["too much added", "one left out", "under another key", "one bit"])
+def test_an_aggregate_that_decodes_to_nothing_is_voted_down_and_never_kept(federation: Federation, case: str) -> None:
+    """The server records a sum of its own making: numbers that no hospitals' fields can add up to, or another key."""
+    ballots: dict[int, Ballot] = {}
+
+    def keep(node: int, reply: Message) -> Message:
+        if "vote" in reply.content:
+            ballots[node] = ballot_in(reply, 1)
+        return reply
+
+    federation.grid.tamper = keep
+    with mock.patch("server.aggregate", lambda updates, store: forged_sum(federation, case, updates, store)):
+        metrics = federation.lead_round()
+    assert metrics["phase"] == "rejected"
+    assert metrics["rejects"] == len(ballots) == 3
+    for ballot in ballots.values():
+        assert not ballot.signed.vote.accept
+        # Neither the digest nor the counts say anything about any model.
+        assert ballot.signed.vote.candidate_digest == client.NO_CANDIDATE
+        assert ballot.histogram
+        assert ballot.histogram.n == 0
     folder = federation.folder.hospital(HospitalId("hospital-1"))
     assert folder.load_candidate() is None
     assert folder.load_model().weights.tobytes() == federation.initial.tobytes()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,14 +30,13 @@ from blockchain.ledger.ledger import Ledger
 from client import Hospital
 from commands.simulate.founding import settle_founding
 from data_preprocessing import load_partition, save_partition
-from encryption import SecretContext, decrypt
 from fedward import settings as setting
-from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import sha256
 from fedward.folders.hospital import HeldKey, HospitalFolder, model_bytes
 from fedward.folders.whereabouts import announced
+from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import Address, HospitalId, Member
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,8 +83,8 @@ def take(federation: Federation, *numbers: int) -> None:
         take_key(folder(federation, number), federation.ledger, federation.folder.server.keys)
 
 
-def key_of(federation: Federation, number: int, fingerprint: bytes | None = None) -> SecretContext:
-    return SecretContext.from_bytes(folder(federation, number).load_secret_key(fingerprint))
+def key_of(federation: Federation, number: int, fingerprint: bytes | None = None) -> ChannelKey:
+    return ChannelKey.from_bytes(folder(federation, number).load_channel_key(fingerprint))
 
 
 def bring_up_to_date(federation: Federation, number: int) -> None:
@@ -92,21 +92,26 @@ def bring_up_to_date(federation: Federation, number: int) -> None:
     catch_up(hospital, ledger, HeldKeys(hospital), federation.settings, ledger.base_id(), {})
 
 
-def does_not_open(federation: Federation, round_index: int, secret: SecretContext) -> None:
+def does_not_open(federation: Federation, round_index: int, key: ChannelKey) -> None:
     """Neither under its own name, nor filed as the round's, nor past all checks does a key open a round."""
     ledger, settings = federation.ledger, federation.settings
-    chunks = federation.folder.server.ciphertexts.load_aggregate(round_index)
+    sent = federation.folder.server.load_sum(round_index)
     model, opening, record = folder(federation, 1).load_model(), ledger.opening(round_index), ledger.round(round_index)
+    assert len(sent.releases) >= opening.threshold
     other = HospitalFolder.create(federation.folder.path.parent / f"other-{round_index}")
-    other.save_secret_key(HeldKey(1, secret.public.fingerprint), secret.to_bytes())
-    with pytest.raises(EvidenceError, match=f"no secret key {opening.context_fingerprint.hex()}"):
-        candidate_model(model, chunks, *ledger.opening_and_round(round_index), HeldKeys(other), settings)
-    other.save_secret_key(HeldKey(2, opening.context_fingerprint), secret.to_bytes())
-    with pytest.raises(VerificationError, match=f"under key .*by that name is {secret.public.fingerprint.hex()}"):
-        candidate_model(model, chunks, *ledger.opening_and_round(round_index), HeldKeys(other), settings)
-    plan = round_plan(len(model.weights), len(opening.roster), settings)
-    with pytest.raises(EncryptionError):
-        decrypt(chunks, plan, secret, len(record.included))
+    other.join(folder(federation, 1).membership())
+    other.save_channel_key(HeldKey(1, key.fingerprint), key.to_bytes())
+    with pytest.raises(EvidenceError, match=f"no channel key {opening.context_fingerprint.hex()}"):
+        candidate_model(model, sent, opening, record, HeldKeys(other), settings)
+    other.save_channel_key(HeldKey(2, opening.context_fingerprint), key.to_bytes())
+    with pytest.raises(VerificationError, match=f"as channel key .* is {key.fingerprint.hex()}"):
+        candidate_model(model, sent, opening, record, HeldKeys(other), settings)
+    with mock.patch.object(HeldKeys, "_channel", return_value=key), pytest.raises(EncryptionError):
+        candidate_model(model, sent, opening, record, HeldKeys(other), settings)
+    # The control: nothing but the key is missing.
+    right = key_of(federation, 1, opening.context_fingerprint)
+    with mock.patch.object(HeldKeys, "_channel", return_value=right):
+        candidate_model(model, sent, opening, record, HeldKeys(other), settings)
 
 
 def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federation: Federation) -> None:
@@ -134,10 +139,10 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
 
     # Round 2 is under a key that hospital 3 lacks: it comes as far as the old key goes, and no further.
     absent = folder(federation, 3)
-    aggregates = {index: federation.folder.server.ciphertexts.load_aggregate(index) for index in (1, 2)}
+    aggregates = {index: federation.folder.server.load_sum(index) for index in (1, 2)}
     old, keys = absent.held_keys()[-1], HeldKeys(absent)
     base_id, ledger, settings = federation.ledger.base_id(), federation.ledger, federation.settings
-    with pytest.raises(EvidenceError, match="no secret key"):
+    with pytest.raises(EvidenceError, match="no channel key"):
         candidate_model(absent.load_model(), aggregates[2], *ledger.opening_and_round(2), keys, settings)
     take_key(absent, ledger, federation.folder.server.keys)
     assert [key.epoch for key in absent.held_keys()] == [1, 2]
@@ -160,11 +165,11 @@ def test_an_old_key_is_refused_before_training_and_kept_for_catching_up(federati
 
 
 def test_a_hospital_that_holds_another_key_than_the_rounds_refuses_the_round(federation: Federation) -> None:
-    own = SecretContext.generate()
+    own = ChannelKey.generate()
     with closing(Hospital.open(federation.context(1))) as hospital:
-        assert hospital.public.fingerprint == federation.ledger.context_fingerprint() != own.public.fingerprint
+        assert hospital.keys.fingerprint == federation.ledger.context_fingerprint() != own.fingerprint
     opening = federation.ledger.open_round()
-    folder(federation, 2).save_secret_key(HeldKey(2, own.public.fingerprint), own.to_bytes())
+    folder(federation, 2).save_channel_key(HeldKey(2, own.fingerprint), own.to_bytes())
     with (
         closing(Hospital.open(federation.context(2))) as hospital,
         pytest.raises(VerificationError, match="another key"),
@@ -230,7 +235,7 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
     for _ in range(2):
         assert federation.lead_round()["phase"] == "accepted"
     assert [len(ledger.round(index).included) for index in (1, 2, 3)] == [4, 5, 5]
-    assert ledger.opening(1).context_fingerprint == old.public.fingerprint
+    assert ledger.opening(1).context_fingerprint == old.fingerprint
     assert ledger.opening(2).context_fingerprint == ledger.opening(3).context_fingerprint
     does_not_open(federation, 2, old)
     bring_up_to_date(federation, 5)
@@ -330,7 +335,7 @@ def test_a_key_that_is_lost_or_stolen_is_replaced(federation: Federation, who: s
     does_not_open(federation, 2, stolen)
     does_not_open(federation, 1, key_of(federation, 2))
     # Old keys stay: all of round 1 can still be opened by those who had them.
-    assert key_of(federation, 2, stolen.public.fingerprint).public.fingerprint == stolen.public.fingerprint
+    assert key_of(federation, 2, stolen.fingerprint).fingerprint == stolen.fingerprint
 
 
 def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> None:
@@ -341,8 +346,8 @@ def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> Non
     take(federation, 2, 3, 4)
     absent = folder(federation, 3)
     next(path for path in absent.keys.iterdir() if path.name.startswith("0001-")).unlink()
-    aggregates = {1: federation.folder.server.ciphertexts.load_aggregate(1)}
-    with pytest.raises(EvidenceError, match="no secret key"):
+    aggregates = {1: federation.folder.server.load_sum(1)}
+    with pytest.raises(EvidenceError, match="no channel key"):
         catch_up(
             absent,
             federation.ledger,
@@ -444,10 +449,11 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
     assert stopped.returncode == 0, stopped.stderr
     assert "Epoch 3 has no key yet" in stopped.stderr
     assert first.hex()[:8] in stopped.stdout
-    secrets = [path.read_bytes() for path in federation.folder.hospitals.glob("*/keys/*.ckks")]
+    secrets = [path.read_bytes() for path in federation.folder.hospitals.glob("*/keys/*.key")]
     secrets += [path.read_bytes().strip() for path in federation.folder.hospitals.glob("*/identity/*.key")]
     assert len(secrets) == 4 + 3 + 10
     for output in (running.stdout, running.stderr, stopped.stdout, stopped.stderr):
+        assert not any(secret.hex() in output for secret in secrets)
         assert not any(secret[:32] in output.encode() or secret[-32:] in output.encode() for secret in secrets)
 
 

@@ -19,12 +19,11 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.node.embedded import RunningNode, start_node
 from commands.simulate.founding import Parties, create_parties, found_consortium
-from encryption import SecretContext
 from fedward import settings as setting
-from fedward.ciphertexts.serialized import PUBLIC_KEY
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.folders.hospital import HeldKey, HospitalFolder
 from fedward.folders.simulation import SimulationFolder
+from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import Address, HospitalId, ImageSet, Partition
 
 NAMES = tuple(HospitalId(f"hospital-{number}") for number in range(1, 5))
@@ -99,22 +98,22 @@ def founded(tmp_path: Path) -> Iterator[Founded]:
             yield Founded(run, node, parties, ledger)
 
 
-def test_all_hold_the_dealers_key_and_the_server_not_even_the_public_half(founded: Founded) -> None:
-    keys = {founded.folder(number).load_secret_key() for number in (1, 2, 3, 4)}
+def test_all_hold_the_dealers_key_and_the_server_does_not(founded: Founded) -> None:
+    keys = {founded.folder(number).load_channel_key() for number in (1, 2, 3, 4)}
     assert len(keys) == 1
-    secret = SecretContext.from_bytes(keys.pop())
-    assert founded.ledger.context_fingerprint() == secret.public.fingerprint
-    held = HeldKey(1, secret.public.fingerprint)
+    secret = ChannelKey.from_bytes(keys.pop())
+    assert founded.ledger.context_fingerprint() == secret.fingerprint
+    held = HeldKey(1, secret.fingerprint)
     for number in (1, 2, 3, 4):
         assert founded.folder(number).held_keys() == (held,)
         assert founded.take(number) == held
         for path in founded.folder(number).keys.iterdir():
             assert path.stat().st_mode & 0o777 == 0o600
-    public_key = secret.public.to_bytes()[-PUBLIC_KEY.total_bytes :]
     for folder in (founded.run.server.path, founded.run.server.keys.path):
         kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
         assert kept
-        assert not any(public_key in content for content in kept)
+        assert not any(secret.to_bytes() in content for content in kept)
+        assert not any(secret.to_bytes().hex().encode() in content for content in kept)
     assert founded.deal() == held  # once more changes nothing: what was left is sealed again
     assert founded.package(2, 1).open(founded.package(2, 1).terms, founded.identity(2).sealing_key)
     assert not (founded.run.server.keys.path / "epoch-0001" / f"{founded.identity(1).address}.sealed").exists()
@@ -132,9 +131,9 @@ def test_a_revocation_starts_an_epoch_whose_key_the_revoked_does_not_get(founded
     assert fresh == founded.take(2) == founded.take(3)
     for number in (1, 2, 3):
         assert [key.epoch for key in founded.folder(number).held_keys()] == [1, 2]
-    old, new = (founded.folder(2).load_secret_key(key.fingerprint) for key in founded.folder(2).held_keys())
-    assert SecretContext.from_bytes(old).public.fingerprint != SecretContext.from_bytes(new).public.fingerprint
-    assert founded.folder(2).load_secret_key() == new
+    old, new = (founded.folder(2).load_channel_key(key.fingerprint) for key in founded.folder(2).held_keys())
+    assert ChannelKey.from_bytes(old).fingerprint != ChannelKey.from_bytes(new).fingerprint
+    assert founded.folder(2).load_channel_key() == new
     founded.refused(4, "roster of 3 hospitals")
     founded.agree(4)
     founded.refused(4, "key of epoch 2 for .* could not be read", EvidenceError)
@@ -147,7 +146,7 @@ def test_a_revocation_starts_an_epoch_whose_key_the_revoked_does_not_get(founded
 def test_a_key_that_the_server_sealed_is_refused(founded: Founded) -> None:
     founded.revoke(4, 1, 2, 3)
     founded.deal()
-    honest, own = founded.package(2, 2), SecretContext.generate()
+    honest, own = founded.package(2, 2), ChannelKey.generate()
     recipient = founded.identity(2).x25519_public_key
     server = founded.parties.server
     # Signed by the server, in the dealer's name or its own.
@@ -156,13 +155,13 @@ def test_a_key_that_the_server_sealed_is_refused(founded: Founded) -> None:
     founded.leave(2, 2, seal_key(own.to_bytes(), replace(honest.terms, dealer=server.address), recipient, server))
     founded.refused(2, "another dealer")
     # Of another key than the ledger's, even by the dealer.
-    dealer, mine = founded.identity(1), replace(honest.terms, context_fingerprint=own.public.fingerprint)
+    dealer, mine = founded.identity(1), replace(honest.terms, context_fingerprint=own.fingerprint)
     founded.leave(2, 2, seal_key(own.to_bytes(), mine, recipient, dealer))
     founded.refused(2, "another context fingerprint")
     founded.leave(2, 2, seal_key(own.to_bytes(), honest.terms, recipient, dealer))
     founded.refused(2, "the ledger names")
     founded.leave(2, 2, seal_key(b"no key at all", honest.terms, recipient, dealer))
-    founded.refused(2, "secret context", EncryptionError)
+    founded.refused(2, "no channel key", EncryptionError)
     # Sealed to somebody else's key.
     founded.leave(2, 2, seal_key(own.to_bytes(), honest.terms, server.x25519_public_key, dealer))
     founded.refused(2, "does not open", EncryptionError)
@@ -174,10 +173,10 @@ def test_a_dealer_that_only_the_servers_node_names_is_refused(founded: Founded) 
     """The contract lets no stranger deal. The server's node may say otherwise, and then everything else fits."""
     founded.revoke(4, 1, 2, 3)
     founded.deal()
-    server, own = founded.parties.server, SecretContext.generate()
-    terms = replace(founded.package(2, 2).terms, dealer=server.address, context_fingerprint=own.public.fingerprint)
+    server, own = founded.parties.server, ChannelKey.generate()
+    terms = replace(founded.package(2, 2).terms, dealer=server.address, context_fingerprint=own.fingerprint)
     founded.leave(2, 2, seal_key(own.to_bytes(), terms, founded.identity(2).x25519_public_key, server))
-    made_up = "0x" + encode(["uint32", "bytes32", "address"], [2, own.public.fingerprint, server.address]).hex()
+    made_up = "0x" + encode(["uint32", "bytes32", "address"], [2, own.fingerprint, server.address]).hex()
 
     def lie(method: str, params: list[Any], result: Any) -> Any:
         asks_for_key = method == "eth_call" and KEY_CONTEXT in (params[0].get("data"), params[0].get("input"))
@@ -220,7 +219,7 @@ def test_a_dealer_who_sealed_for_another_roster_is_refused(founded: Founded) -> 
     founded.revoke(4, 1, 2, 3)
     founded.deal()
     strangers = replace(founded.package(2, 2).terms, roster_digest=b"g" * 32)
-    secret = founded.folder(1).load_secret_key()
+    secret = founded.folder(1).load_channel_key()
     founded.leave(2, 2, seal_key(secret, strangers, founded.identity(2).x25519_public_key, founded.identity(1)))
     founded.refused(2, "another roster digest")
 
@@ -248,7 +247,21 @@ def test_a_newcomer_is_sealed_to_only_under_its_own_word(founded: Founded, tmp_p
     with closing(Ledger.attach(founded.node.url, contract, identity)) as own:
         own.rotate_key(identity.x25519_public_key)
     assert founded.deal() == take_key(newcomer, founded.ledger, founded.run.server.keys)
-    assert newcomer.load_secret_key() == founded.folder(1).load_secret_key()
+    assert newcomer.load_channel_key() == founded.folder(1).load_channel_key()
+
+
+def test_whose_sealing_keys_are_kept_is_known_from_signed_cards(founded: Founded) -> None:
+    """In each round a hospital seals shares to these: a key of the server's in a hospital's place is not kept."""
+    everybody = {founded.identity(number).address: founded.identity(number).x25519_public_key for number in range(1, 5)}
+    for number in range(1, 5):
+        assert founded.folder(number).sealing_keys() == everybody
+    chain_id, contract, victim = founded.ledger.chain_id, founded.ledger.contract, founded.identity(3).address
+    founded.run.server.keys.save_card(victim, make_card(founded.parties.server, chain_id, contract))
+    for act in (founded.deal, lambda: founded.take(2)):
+        with pytest.raises(VerificationError, match="not signed by that hospital"):
+            act()
+    for number in (1, 2):
+        assert founded.folder(number).sealing_keys() == everybody
 
 
 def test_a_lost_sealing_key_is_replaced_and_sealed_to_anew(founded: Founded) -> None:
@@ -267,8 +280,10 @@ def test_a_lost_sealing_key_is_replaced_and_sealed_to_anew(founded: Founded) -> 
     with pytest.raises(VerificationError, match="not the one on its card"):
         founded.deal()
     leave_card(folder, founded.run.server.keys)
-    assert founded.deal() == founded.take(2)
-    assert folder.load_secret_key() == founded.folder(1).load_secret_key()
+    assert founded.deal() == founded.take(2) == founded.take(3)
+    assert folder.load_channel_key() == founded.folder(1).load_channel_key()
+    for number in (1, 2, 3):
+        assert founded.folder(number).sealing_keys()[renewed.address] == renewed.x25519_public_key
 
 
 def test_a_dealer_that_was_interrupted_goes_on_with_the_same_key(
@@ -303,7 +318,7 @@ def test_only_the_dealer_deals_and_only_between_rounds(founded: Founded) -> None
 
 
 def test_a_ledger_that_went_back_to_an_older_key_is_refused(founded: Founded) -> None:
-    founded.folder(2).save_secret_key(HeldKey(2, b"n" * 32), b"a later key")
+    founded.folder(2).save_channel_key(HeldKey(2, b"n" * 32), b"a later key")
     founded.refused(2, "already has")
 
 

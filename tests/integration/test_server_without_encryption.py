@@ -1,5 +1,6 @@
 """A server checks and adds real ciphertexts where neither the encryption library nor TensorFlow can be imported."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -7,18 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from encryption import SecretContext, decrypt, encrypt
+from encryption import RoundKey, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate_plain
 from fedward.ciphertexts.packing import quantize
 from fedward.ciphertexts.plan import plan_layout
+from fedward.ciphertexts.serialized import MODULUS
 from fedward.files import merkle_root, sha256
+from fedward.sharing.modular import add
 from fedward.types import PrivacyEvent, PrivateUpdate
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 PLAN = plan_layout(20_000, 3, 1.0, 2, 18)
 WEIGHTS = (5, 3, 2)
-FORBIDDEN = ("Pyfhel", "tensorflow", "keras", "encryption")
+SEED = bytes(range(32))
+FORBIDDEN = (
+    "Pyfhel",
+    "tensorflow",
+    "keras",
+    "encryption",
+    "fedward.sharing.sealed_releases",
+    "fedward.sharing.releases",
+)
 
 # The ledger and its opening are stand-ins: every commitment is taken. All else is the server's own.
 SERVER = """
@@ -27,7 +38,7 @@ from types import SimpleNamespace
 
 class Barred(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in sys.argv[2].split():
+        if {name, name.partition(".")[0]} & set(sys.argv[2].split()):
             raise ImportError(f"{name} must not be imported")
 
 sys.meta_path.insert(0, Barred())
@@ -41,9 +52,13 @@ opening, ledger = SimpleNamespace(round_index=1, roster=roster), SimpleNamespace
 updates = []
 for each in told:
     root, word = bytes.fromhex(each["root"]), bytes(32)
-    commitment = Commitment(1, "0x0", 1, each["hospital"], word, word, word, root, each["bytes"], word, 1, event)
+    shares = tuple(store / name for name in each["shares"])
+    commitment = Commitment(
+        1, "0x0", 1, each["hospital"], word, word, word, root, each["bytes"],
+        bytes.fromhex(each["shares_root"]), 1, event,
+    )
     files = tuple(store / name for name in each["names"])
-    stored = StoredUpdate(each["hospital"], files, SignedCommitment(commitment, b""))
+    stored = StoredUpdate(each["hospital"], files, shares, SignedCommitment(commitment, b""))
     updates.append(server.verify(stored, opening, event, ledger))
 good = [update for update in updates if isinstance(update, server.VerifiedUpdate)]
 total = server.aggregate(good, store)
@@ -63,32 +78,41 @@ def stored(store: Path, number: int, chunks: tuple[bytes, ...]) -> dict[str, obj
     for name, chunk in zip(names, chunks, strict=True):
         (store / name).write_bytes(chunk)
     root = merkle_root([bytes.fromhex(name) for name in names]).hex()
-    return {"hospital": f"0x{number:040x}", "root": root, "bytes": sum(map(len, chunks)), "names": names}
+    shares = [sha256(b"of %d for %d" % (number, holder)) for holder in range(4)]
+    return {
+        "hospital": f"0x{number:040x}",
+        "root": root,
+        "bytes": sum(map(len, chunks)),
+        "names": names,
+        "shares": [share.hex() for share in shares],
+        "shares_root": merkle_root(shares).hex(),
+    }
 
 
 def test_a_server_without_encryption_library_verifies_and_adds(tmp_path: Path) -> None:
-    secret, rng = SecretContext.generate(), np.random.default_rng(0)
+    keys, rng = [RoundKey.generate() for _ in WEIGHTS], np.random.default_rng(0)
     deltas = rng.normal(0, 0.2, (3, PLAN.parameters)).astype(np.float32)
     updates, integers = [], []
     for number, (delta, weight) in enumerate(zip(deltas, WEIGHTS, strict=True)):
         rounding = np.random.default_rng(number)
-        sent = encrypt(PrivateUpdate(delta, EVENT), weight, sum(WEIGHTS), PLAN, secret.public, rounding)
+        sent = encrypt(PrivateUpdate(delta, EVENT), weight, sum(WEIGHTS), PLAN, keys[number], SEED, rounding)
         updates.append(stored(tmp_path, number, sent.chunks))
         integers.append(quantize(delta, weight, sum(WEIGHTS), PLAN, np.random.default_rng(number)).values)
-    in_the_open = sent.chunks[0][: -len(sent.chunks[0]) // 2] + bytes(len(sent.chunks[0]) // 2 + 1)
-    updates.append(stored(tmp_path, 3, (in_the_open, *sent.chunks[1:])))
+    unfit = sent.chunks[0][:-8] + MODULUS.to_bytes(8, "little")
+    updates.append(stored(tmp_path, 3, (unfit, *sent.chunks[1:])))
     done = run_server(tmp_path, updates)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["refused"] == ["MalformedCiphertext"]
-    sums = decrypt(((tmp_path / name).read_bytes() for name in answer["sum"]), PLAN, secret, len(WEIGHTS))
+    whole = RoundKey(functools.reduce(add, [key.residues() for key in keys]))
+    sums = decrypt(((tmp_path / name).read_bytes() for name in answer["sum"]), PLAN, whole, SEED, len(WEIGHTS))
     np.testing.assert_array_equal(sums, aggregate_plain(integers))
 
 
 def test_the_import_is_barred_where_it_is_tried() -> None:
     """The control: a program that needs the library does fail this way."""
     program = SERVER.replace("import server\n", "import encryption\n", 1)
-    command = [sys.executable, "-c", program, ".", " ".join(FORBIDDEN[:-1])]
+    command = [sys.executable, "-c", program, ".", " ".join(name for name in FORBIDDEN if name != "encryption")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Pyfhel must not be imported" in done.stderr

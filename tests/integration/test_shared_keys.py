@@ -15,7 +15,6 @@ from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import Message
 
-from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
 from blockchain.key_sharing import release_sum
 from blockchain.ledger.records import RoundPhase
@@ -28,7 +27,7 @@ from fedward.folders.hospital import HospitalFolder
 from fedward.messages.key_sharing import ANSWERS, RELEASE, ReleaseRequest, request_to_records
 from fedward.sharing.modular import Residues, add, subtract
 from fedward.sharing.releases import restore_sum_key
-from fedward.sharing.sealed_releases import decrypt_release
+from fedward.sharing.sealed_releases import ChannelKey, decrypt_release
 from fedward.sharing.shamir import restore
 from fedward.sharing.terms import Purpose, ReleaseTerms
 from fedward.types import HospitalId
@@ -79,7 +78,7 @@ def update_and_seed(federation: Federation, dealer: int) -> tuple[list[bytes], b
 def sum_key(federation: Federation, hospital: HospitalFolder) -> Residues:
     """The key of the round's sum, as any hospital, and so any who robbed one, restores it."""
     opening, record = federation.ledger.opening_and_round(1)
-    channel = HeldKeys(hospital).channel(opening.context_fingerprint)
+    channel = ChannelKey.from_bytes(hospital.load_channel_key(opening.context_fingerprint))
     released = {}
     for sent in federation.folder.server.load_sum(1).releases:
         said = sent.signed.release

@@ -13,20 +13,19 @@ from blockchain.ledger.encoding import encode_commitment
 from blockchain.ledger.ledger import Ledger
 from blockchain.signing.signatures import sign_commitment
 from blockchain.verification import verify
-from fedward.ciphertexts.serialized import CIPHERTEXT, COEFFICIENT_MODULI, RING_DEGREE
+from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 from fedward.errors import LedgerError
 from fedward.files import merkle_root, sha256
 from fedward.types import PrivacyEvent, Rejection, StoredUpdate, VerifiedUpdate
 
 
 def ciphertext(seed: int) -> bytes:
-    """Well formed: the header of our parameters before residues below the prime. No key is needed to make one."""
-    residues = np.random.default_rng(seed).integers(0, COEFFICIENT_MODULI[0], 2 * RING_DEGREE, np.uint64)
-    return b"".join(part for _, part in CIPHERTEXT.parts) + residues.tobytes()
+    """Well formed: as many residues as the ring has, below the prime. No key is needed to make one."""
+    return np.random.default_rng(seed).integers(0, MODULUS, RING_DEGREE, np.uint64).tobytes()
 
 
 CHUNKS = (ciphertext(1), ciphertext(2), ciphertext(3))
-OPEN = CHUNKS[0][: -8 * RING_DEGREE] + bytes(8 * RING_DEGREE)  # the last polynomial is zero: the rest is in the open
+UNFIT = CHUNKS[0][:-8] + MODULUS.to_bytes(8, "little")  # its last residue is the prime itself
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +53,24 @@ def stored(
     opened: Consortium, folder: Path, index: int = 0, chunks: tuple[bytes, ...] = CHUNKS, **changes: Any
 ) -> StoredUpdate:
     """An honest update, but for its chunks and for the changes to its commitment."""
-    honest = {"update_root": merkle_root([sha256(chunk) for chunk in chunks]), "update_bytes": sum(map(len, chunks))}
+    shares = tuple(b"for hospital %d, of hospital %d" % (holder, index) for holder in range(len(opened.hospitals)))
+    honest = {
+        "update_root": merkle_root([sha256(chunk) for chunk in chunks]),
+        "update_bytes": sum(map(len, chunks)),
+        "shares_root": merkle_root([sha256(share) for share in shares]),
+    }
     signed = opened.signed(index, **{**honest, **changes})
-    return StoredUpdate(opened.hospitals[index].address, store(folder, chunks), signed)
+    return StoredUpdate(opened.hospitals[index].address, store(folder, chunks), store(folder, shares), signed)
 
 
 def check(opened: Consortium, update: StoredUpdate, promised: PrivacyEvent = EVENT) -> VerifiedUpdate | Rejection:
     assert opened.opening
     return verify(update, opened.opening, promised, opened.ledger)
+
+
+def verified(opened: Consortium, update: StoredUpdate) -> VerifiedUpdate:
+    """What an update of the second hospital becomes."""
+    return VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, update.share_files, WEIGHTS[1])
 
 
 def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: str) -> None:
@@ -73,7 +82,7 @@ def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: s
 
 def test_an_honest_update_is_verified(opened: Consortium, tmp_path: Path) -> None:
     update = stored(opened, tmp_path, index=1)
-    assert check(opened, update) == VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1])
+    assert check(opened, update) == verified(opened, update)
     assert opened.ledger.round(1).submissions == 1
 
 
@@ -128,17 +137,35 @@ def test_a_wrong_length_is_rejected(opened: Consortium, tmp_path: Path) -> None:
     assert_rejected(check(opened, update), "ChunkMismatch", update.hospital)
 
 
+@pytest.mark.parametrize("how", ["none", "dropped", "added", "swapped", "replaced"])
+def test_other_shares_than_committed_are_rejected_but_on_record(opened: Consortium, tmp_path: Path, how: str) -> None:
+    update = stored(opened, tmp_path)
+    first, second, third = update.share_files
+    (extra,) = store(tmp_path, (b"of another key",))
+    files = {
+        "none": (),
+        "dropped": (first, second),
+        "added": (first, second, third, extra),
+        "swapped": (second, first, third),
+        "replaced": (first, second, extra),
+    }
+    assert_rejected(
+        check(opened, dataclasses.replace(update, share_files=files[how])), "SharesMismatch", update.hospital
+    )
+    assert opened.ledger.round(1).submissions == 1
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize(
     ("malformed", "told"),
     [
         (b"", "0 bytes"),
-        (CHUNKS[0][:-1], "65648 bytes"),
-        (b"\0" + CHUNKS[0][1:], "SEAL header"),
+        (CHUNKS[0][:-1], "32767 bytes"),
+        (CHUNKS[0] + b"\0", "32769 bytes"),
         (CHUNKS[0][:-8] + b"\xff" * 8, "not below its prime"),
-        (OPEN, "hides nothing"),
+        (UNFIT, "not below its prime"),
     ],
-    ids=["empty", "short", "header", "residue", "open"],
+    ids=["empty", "short", "long", "residue", "prime"],
 )
 def test_a_malformed_ciphertext_is_rejected_but_on_record(
     opened: Consortium, tmp_path: Path, position: int, malformed: bytes, told: str
@@ -247,9 +274,10 @@ def test_a_commitment_that_somebody_else_relayed_counts(opened: Consortium, tmp_
     opened.send(opened.chain.stranger, "submitUpdateFor", commitment, update.signed.signature)
     if late:
         opened.pass_deadline()
-    verified = VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, WEIGHTS[1])
-    assert check(opened, update) == verified
-    assert check(opened, update) == verified  # the caller drops the second: it stands for the very same chunks
+    assert check(opened, update) == verified(opened, update)
+    assert check(opened, update) == verified(
+        opened, update
+    )  # the caller drops the second: it stands for the very same chunks
     assert opened.ledger.round(1).submissions == 1
 
 
@@ -257,7 +285,7 @@ def test_a_commitment_that_somebody_else_relayed_counts(opened: Consortium, tmp_
     "change",
     [
         {"update_root": FINGERPRINT}, {"update_bytes": 7}, {"event": dataclasses.replace(EVENT, delta=0.01)},
-        {"weight": WEIGHTS[2]},
+        {"weight": WEIGHTS[2]}, {"shares_root": FINGERPRINT},
     ],
 )  # fmt: skip
 def test_only_what_is_on_record_counts_as_relayed(opened: Consortium, tmp_path: Path, change: dict[str, Any]) -> None:
@@ -270,7 +298,7 @@ def test_only_what_is_on_record_counts_as_relayed(opened: Consortium, tmp_path: 
 
 
 def test_a_relayed_commitment_is_checked_like_any_other(opened: Consortium, tmp_path: Path) -> None:
-    update = stored(opened, tmp_path, chunks=(OPEN, *CHUNKS[1:]))
+    update = stored(opened, tmp_path, chunks=(UNFIT, *CHUNKS[1:]))
     opened.ledger.submit_for(update.signed)
     forged = dataclasses.replace(update, signed=dataclasses.replace(update.signed, signature=bytes(65)))
     assert_rejected(check(opened, forged), "WrongSigner", update.hospital)

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from expected_replies import failure_in
-from federation import Federation, founded
+from federation import Federation, founded, keyless_ciphertexts, with_added
 from flwr.app import Message
 
 import client
@@ -20,10 +20,8 @@ import server
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
 from blockchain.witness import attest_round, follow
-from encryption import encrypt
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
-from fedward.ciphertexts.serialized import add_ciphertexts
 from fedward.errors import EvidenceError, FedwardError, QuorumError, VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
@@ -74,15 +72,14 @@ def impatient(federation: Federation) -> Iterator[None]:
 
 
 def adds_of_its_own(federation: Federation) -> "mock._patch[object]":
-    """A server that adds an encryption of its own to each aggregate, made with the key that hospitals encrypt under."""
+    """A server that adds something of its own to each aggregate, for which it needs no key: nobody can see it."""
 
     def add_more(updates: list[VerifiedUpdate], store: Path) -> EncryptedAggregate:
         honest = aggregate(updates, store)
         lead = federation.server()
         plan = round_plan(lead.parameters, 3, federation.settings)
         nothing = PrivateUpdate(np.zeros(lead.parameters, np.float32), expected_event(federation.settings.privacy))
-        own = encrypt(nothing, 1, 3, plan, federation.public_context(), np.random.default_rng(0)).chunks
-        sums = [add_ciphertexts(path.read_bytes(), more) for path, more in zip(honest.chunk_files, own, strict=True)]
+        sums = with_added((path.read_bytes() for path in honest.chunk_files), keyless_ciphertexts(nothing, plan))
         files = tuple(federation.folder.server.ciphertexts.store(chunk) for chunk in sums)
         return EncryptedAggregate(files, merkle_root([sha256(chunk) for chunk in sums]), honest.included)
 

@@ -10,10 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward.errors import EvidenceError
-from fedward.folders.hospital import Candidate, HospitalFolder, Membership
+from fedward.folders.hospital import Candidate, HospitalFolder, Membership, Outgoing
+from fedward.folders.round_keys import Dealings
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
-from fedward.types import Address, Commitment, GlobalModel, HospitalId, Member, PrivacyEvent, SignedCommitment
+from fedward.sharing.terms import Purpose
+from fedward.types import (
+    Address,
+    Answers,
+    Commitment,
+    GlobalModel,
+    HospitalId,
+    Member,
+    PrivacyEvent,
+    Release,
+    SentAnswers,
+    SentRelease,
+    SignedAnswers,
+    SignedCommitment,
+    SignedRelease,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +37,11 @@ WEIGHTS = np.arange(9, dtype=np.float32)
 EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 ACCOUNT = Address("0x" + "ab" * 20)
 COMMITMENT = Commitment(1, ACCOUNT, 2, ACCOUNT, *([b"h" * 32] * 4), 20, b"s" * 32, 5, EVENT)  # type: ignore[call-arg]
+ANSWERS = SentAnswers(SignedAnswers(Answers(1, ACCOUNT, 1, ACCOUNT, b"l" * 32, b"a" * 32), b"s" * 65), b"numbers")
+RELEASE = SentRelease(
+    SignedRelease(Release(1, ACCOUNT, 1, ACCOUNT, 0, *([b"r" * 32] * 4)), b"s" * 65),  # type: ignore[call-arg]
+    b"shares",
+)
 MEMBER = Member(HospitalId("hospital-1"), Address("0xh"), 5)
 RECORD = RunRecord("run", "", {}, {}, "00", "00", ("f",), ("a", "b"), 9, Address("0xc"), (MEMBER,), (), "00")
 
@@ -32,12 +53,15 @@ def filled(path: Path) -> tuple[HospitalFolder, SimulationFolder]:
     hospital.join(Membership(HospitalId("hospital-1"), Address("0xc"), 5, "00", "00", 1, "00", (Address("0xw"),)))
     hospital.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     hospital.save_candidate(Candidate(2, b"a" * 32, WEIGHTS))
-    hospital.save_submission(SignedCommitment(COMMITMENT, b"s" * 65), [b"1" * 10, b"2" * 10])
+    hospital.save_submission(Outgoing(SignedCommitment(COMMITMENT, b"s" * 65), (b"1" * 10, b"2" * 10), (b"s" * 10,)))
+    hospital.save_sealing_keys({Address("0xh"): b"x" * 32})
     hospital.save_checkpoint(b'{"round": 1, "height": 7}')
     run.server.save_record(RECORD)
     run.server.ciphertexts.save_round(
         1, [run.server.ciphertexts.store(b"sum")], {Address("0xh"): [run.server.ciphertexts.store(b"part")]}
     )
+    run.server.round_keys.save_dealings(1, Dealings(b"h" * 32, {Address("0xh"): ("00" * 32,)}, (ANSWERS,)))
+    run.server.round_keys.save_releases(1, Purpose.UPDATES, (RELEASE,))
     run.server.log_round({"round": 1, "phase": "accepted"})
     return hospital, run
 
@@ -48,6 +72,11 @@ READERS: dict[str, Callable[[HospitalFolder, SimulationFolder], object]] = {
     "run/hospitals/hospital-1/candidate.npz": lambda hospital, _: hospital.load_candidate(),
     "run/hospitals/hospital-1/outbox/round-0002/commitment.json": lambda hospital, _: hospital.load_submission(2),
     "run/hospitals/hospital-1/checkpoints.jsonl": lambda hospital, _: hospital.checkpoints(),
+    "run/hospitals/hospital-1/sealing-keys.json": lambda hospital, _: hospital.sealing_keys(),
+    "run/server/dealings/round-0001.json": lambda _, run: run.server.round_keys.load_dealings(1),
+    "run/server/releases/round-0001-updates.json": lambda _, run: run.server.round_keys.load_releases(
+        1, Purpose.UPDATES
+    ),
     "run/server/run.json": lambda _, run: run.server.load_record(),
     "run/server/ciphertexts/round-0001.json": lambda _, run: (
         run.server.ciphertexts.load_aggregate(1),

@@ -31,10 +31,11 @@ def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> Non
     assert plan.levels + plan.summands <= plan.largest_field_sum
     # A coordinate and its largest sum are whole numbers that a double holds exactly, and fit half of the prime.
     largest = largest_coordinate(field_bits, 2) * 2**plan.scale_bits
-    assert math.log2(largest) + 0.5 <= 58
+    assert math.log2(largest) + 0.5 < 59
     assert largest_coordinate(field_bits, 2) < 2**53
     assert 0 < plan.residual_bound(1) <= plan.residual_bound(summands) <= 0.5
-    assert 2 * plan.residual_deviation(summands) < 0.1  # the alarm; under a wrong key the deviation is 0.29
+    if field_bits <= 20:  # wider ones leave the alarm to the bounds of coordinates, which no wrong key keeps
+        assert 2 * plan.residual_deviation(summands) < 0.2  # under a wrong key the deviation is 0.29
 
 
 @given(
@@ -58,7 +59,7 @@ def test_no_sum_leaves_its_field(weights: list[int], field_bits: int, span: floa
 
 @given(
     data=st.data(),
-    layout=st.sampled_from([(1, 36, 22), (2, 8, 40), (2, 20, 18), (2, 21, 16), (3, 14, 16), (3, 13, 19), (4, 10, 18)]),
+    layout=st.sampled_from([(1, 36, 23), (2, 8, 40), (2, 20, 19), (2, 21, 17), (3, 14, 17), (3, 13, 20), (4, 10, 19)]),
     edge=st.booleans(),
     seed=st.integers(0, 2**32),
 )

@@ -22,9 +22,12 @@ from fedward.types import (
     Address,
     Commitment,
     PrivacyEvent,
+    Release,
     ShortName,
     Signature,
+    SignedAnswers,
     SignedCommitment,
+    SignedRelease,
     SignedVote,
     Signer,
     Vote,
@@ -58,6 +61,7 @@ BY_ANNOTATION: dict[Any, st.SearchStrategy[Any]] = {
     ShortName: st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=16),
     float: st.floats(allow_nan=False, allow_infinity=False, min_value=-1e308, max_value=1e308),
     bool: st.booleans(),
+    get_type_hints(Release, include_extras=True)["purpose"]: st.integers(0, 1),
     tuple[Word, ...]: st.lists(st.binary(min_size=32, max_size=32), max_size=4).map(tuple),
     ShortName | None: st.none() | st.just("word"),
 }
@@ -75,7 +79,7 @@ def instances(kind: type) -> st.SearchStrategy[Any]:
     )
 
 
-KINDS = (SignedCommitment, SignedVote, SignedCheckpoint, SignedShares)
+KINDS = (SignedCommitment, SignedVote, SignedCheckpoint, SignedAnswers, SignedRelease, SignedShares)
 
 
 def read(kind: type, content: bytes) -> Any:
@@ -102,9 +106,9 @@ def test_every_struct_comes_out_as_it_went_in_and_in_one_form(kind: type, data: 
 ACCOUNT = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 EVENT = PrivacyEvent("update", "hospital", 1.0, 1.1, 1, 0.7, 1e-5)
 COMMITMENT = SignedCommitment(
-    Commitment(1, ACCOUNT, 2, ACCOUNT, b"h" * 32, b"b" * 32, b"f" * 32, b"r" * 32, 9, 5, EVENT), b"s" * 65
+    Commitment(1, ACCOUNT, 2, ACCOUNT, b"h" * 32, b"b" * 32, b"f" * 32, b"r" * 32, 9, b"d" * 32, 5, EVENT), b"s" * 65
 )
-VOTE = SignedVote(Vote(1, ACCOUNT, 2, ACCOUNT, b"a" * 32, True, b"c" * 32, b"e" * 32), b"s" * 65)
+VOTE = SignedVote(Vote(1, ACCOUNT, 2, ACCOUNT, b"a" * 32, True, b"c" * 32, b"n" * 32, b"e" * 32), b"s" * 65)
 CHECKPOINT = SignedCheckpoint(Checkpoint(1, ACCOUNT, ACCOUNT, 2, 9, b"b" * 32, b"l" * 32), b"s" * 65)
 WHOLE = write_signed(COMMITMENT)
 

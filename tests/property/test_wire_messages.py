@@ -19,9 +19,21 @@ from signed_structs import tamper
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import DataError, VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
-from fedward.messages import ballots, replies, submissions, wire
-from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
+from fedward.messages import ballots, key_sharing, replies, submissions, wire
+from fedward.types import (
+    Address,
+    Commitment,
+    PrivacyEvent,
+    Release,
+    SentRelease,
+    SentSum,
+    SignedCommitment,
+    SignedRelease,
+    SignedVote,
+    Vote,
+)
 
+SHARE_BYTES = 16  # in these tests
 HASHES = st.binary(min_size=32, max_size=32)
 WHOLE = st.integers(0, 2**63 - 1)
 NUMBER = st.floats(0, 1e6)
@@ -31,7 +43,7 @@ NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=16)
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: Address(f"0x{raw.hex()}"))
 EVENTS = st.builds(PrivacyEvent, NAMES, NAMES, NUMBER, NUMBER, WHOLE, NUMBER, NUMBER)
 COMMITMENTS = st.builds(
-    Commitment, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, HASHES, HASHES, HASHES, WHOLE, WHOLE, EVENTS
+    Commitment, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, HASHES, HASHES, HASHES, WHOLE, HASHES, WHOLE, EVENTS
 )
 SIGNATURES = st.binary(min_size=65, max_size=65)
 # Ciphertexts have one length; what is in them does not matter here.
@@ -40,10 +52,25 @@ SUBMISSIONS = st.builds(
     submissions.Submission,
     st.builds(SignedCommitment, COMMITMENTS, SIGNATURES),
     CHUNKS.map(tuple),
+    st.lists(st.binary(min_size=SHARE_BYTES, max_size=SHARE_BYTES), max_size=3).map(tuple),
     st.none() | st.builds(submissions.TrainingReport, NUMBER, WHOLE),
     SECONDS,
 )
-VOTES = st.builds(Vote, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, st.booleans(), HASHES, HASHES)
+VOTES = st.builds(Vote, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, st.booleans(), HASHES, HASHES, HASHES)
+RELEASES = st.builds(
+    SentRelease,
+    st.builds(
+        SignedRelease,
+        st.builds(Release, WHOLE, ADDRESSES, WHOLE, ADDRESSES, st.integers(0, 1), HASHES, HASHES, HASHES, HASHES),
+        SIGNATURES,
+    ),
+    st.binary(max_size=20),
+)
+SUMS = st.builds(
+    SentSum,
+    st.lists(st.binary(max_size=20), max_size=12).map(tuple),
+    st.lists(RELEASES, max_size=3).map(tuple),
+)
 
 
 @st.composite
@@ -69,11 +96,16 @@ def message(content: RecordDict) -> Message:
     return Message(content=content, metadata=metadata)
 
 
+def read_submission(reply: Message, chunks: int, shares: int = 1) -> object:
+    """A reply to the opening of a round, read as the server reads it."""
+    return submissions.read_reply(reply, chunks, shares, SHARE_BYTES)
+
+
 @settings(max_examples=60, deadline=None)
 @given(SUBMISSIONS)
 def test_submissions_come_out_as_they_went_in(submission: submissions.Submission) -> None:
     records = travel(submissions.submission_to_records(submission))
-    assert submissions.read_reply(message(records), len(submission.chunks)) == submission
+    assert read_submission(message(records), len(submission.chunks), len(submission.sealed_shares)) == submission
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,9 +126,9 @@ def test_ballots_come_out_as_they_went_in(ballot: ballots.Ballot) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 10_000),
-    st.dictionaries(st.integers(1, 10_000), st.lists(st.binary(max_size=20), max_size=12).map(tuple), max_size=3),
+    st.dictionaries(st.integers(1, 10_000), SUMS, max_size=3),
 )
-def test_rounds_and_aggregates_come_out_as_they_went_in(index: int, aggregates: dict[int, tuple[bytes, ...]]) -> None:
+def test_rounds_and_aggregates_come_out_as_they_went_in(index: int, aggregates: dict[int, SentSum]) -> None:
     received = message(travel(wire.round_records(index, aggregates)))
     assert wire.read_round(received) == index
     assert wire.read_aggregates(received) == aggregates
@@ -108,9 +140,11 @@ def test_many_chunks_keep_their_order() -> None:
 
 
 READERS: tuple[Callable[[Message], object], ...] = (
-    lambda reply: submissions.read_reply(reply, 1),
+    lambda reply: read_submission(reply, 1),
     lambda reply: ballots.read_ballot(reply, 1),
     lambda reply: ballots.read_ballot(reply, 1, 1),
+    lambda reply: key_sharing.read_answers(reply, 100),
+    lambda reply: key_sharing.read_release(reply, 100),
 )
 
 
@@ -130,9 +164,9 @@ def test_an_abstention_is_a_failure_with_a_commitment_that_can_be_read() -> None
     request, error, signed = message(RecordDict()), DataError("No images.", "Add some."), SUBMISSION.signed
     reply = submissions.abstention_reply(request, error, signed)
     failure = replies.Failure("No images.", "Add some.", 3)
-    assert submissions.read_reply(reply, 1) == submissions.Abstention(failure, signed)
+    assert read_submission(reply, 1) == submissions.Abstention(failure, signed)
     tamper(reply, "commitment", signature=b"s" * 64)
-    assert submissions.read_reply(reply, 1) == failure
+    assert read_submission(reply, 1) == failure
 
 
 # ---- what does not belong there ---------------------------------------------------------------------------------
@@ -143,6 +177,7 @@ COMMITMENT = Commitment(1, ACCOUNT, 1, ACCOUNT, *([b"h" * 32] * 4), 1, b"s" * 32
 SUBMISSION = submissions.Submission(
     SignedCommitment(COMMITMENT, b"s" * 65),
     (bytes(CHUNK_BYTES),),
+    (b"s" * SHARE_BYTES,),
     submissions.TrainingReport(0.5, 0),
     {"train": 1.0},
 )
@@ -155,7 +190,7 @@ BALLOT = ballots.Ballot(
 
 
 def submission_of(records: RecordDict) -> object:
-    return submissions.read_reply(message(records), 1)
+    return read_submission(message(records), 1)
 
 
 def ballot_of(records: RecordDict) -> object:
@@ -246,7 +281,9 @@ def test_a_record_that_is_missing_or_of_another_kind_is_refused(kind: str) -> No
 @settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from(["commitment", "chunks", "report", "seconds", "vote", "counts", "round", "missing", "failure"]),
+        st.sampled_from(
+            ["commitment", "chunks", "shares", "answers", "release", "seconds", "vote", "counts", "missing", "failure"]
+        ),
         st.dictionaries(TEXT.filter(bool), st.integers(0, 9) | st.floats() | TEXT | st.binary() | st.booleans()),
     )
 )
@@ -275,6 +312,33 @@ def test_ciphertexts_of_another_number_or_length_are_refused(lengths: tuple[int,
     chunks = tuple(map(bytes, lengths))
     changed = dataclasses.replace(SUBMISSION, chunks=chunks)
     refused(submission_of(submissions.submission_to_records(changed)), "ciphertext")
+
+
+@pytest.mark.parametrize("lengths", [(), (0,), (SHARE_BYTES - 1,), (SHARE_BYTES,) * 2, (10**6,)])
+def test_sealed_shares_of_another_number_or_length_are_refused(lengths: tuple[int, ...]) -> None:
+    changed = dataclasses.replace(SUBMISSION, sealed_shares=tuple(map(bytes, lengths)))
+    refused(submission_of(submissions.submission_to_records(changed)), "sealed share")
+
+
+@pytest.mark.parametrize(
+    "releases",
+    [
+        None,
+        {},
+        {"signed": [b"x"], "content": []},
+        {"signed": [b"{}"], "content": [b"x"]},
+        {"signed": b"{}", "content": b"x"},
+        {"signed": [b"{}"] * 129, "content": [b"x"] * 129},
+    ],
+)
+def test_an_aggregate_with_malformed_releases_is_refused(releases: dict[str, Any] | None) -> None:
+    records = wire.round_records(1, {7: SentSum((b"chunk",), ())})
+    (name,) = (name for name in records if name.endswith("7") and not name.startswith(wire.AGGREGATE))
+    del records[name]
+    if releases is not None:
+        records[name] = ConfigRecord(releases)
+    with pytest.raises(VerificationError):
+        wire.read_aggregates(message(records))
 
 
 def test_an_array_that_lies_about_its_shape_is_refused() -> None:

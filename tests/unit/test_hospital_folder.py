@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from source_tree import ROOT
 
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import sha256
-from fedward.folders.hospital import Candidate, HeldKey, HospitalFolder, Membership
+from fedward.folders.hospital import Candidate, HeldKey, HospitalFolder, Membership, Outgoing
 from fedward.learning.digest import weights_digest
 from fedward.types import Address, Commitment, GlobalModel, HospitalId, PrivacyEvent, SignedCommitment
 
@@ -43,6 +44,10 @@ def folder(tmp_path: Path) -> HospitalFolder:
 
 def signed(round_index: int) -> SignedCommitment:
     return SignedCommitment(dataclasses.replace(COMMITMENT, round_index=round_index), bytes(range(65)))
+
+
+def outgoing(round_index: int, *chunks: bytes) -> Outgoing:
+    return Outgoing(signed(round_index), chunks, (b"for the first", b"for the second"))
 
 
 def mode(path: Path) -> int:
@@ -82,31 +87,36 @@ def test_a_model_is_replaced_as_a_whole(folder: HospitalFolder) -> None:
 def test_only_the_owner_reads_what_is_private(folder: HospitalFolder) -> None:
     folder.save_model(GlobalModel(WEIGHTS, b"b" * 32))
     folder.save_candidate(Candidate(1, b"a" * 32, WEIGHTS))
-    folder.save_submission(signed(1), [b"one", b"two"])
+    folder.save_submission(outgoing(1, b"one", b"two"))
+    folder.save_counts(1, (b"a count",))
     folder.save_report(1, b"with its salt")
     assert mode(folder.path) == 0o700
-    sent = [f"outbox/round-0001/00000{index}" for index in (0, 1)]
+    sent = [f"outbox/round-0001/{part}/00000{index}" for part in ("chunks", "shares") for index in (0, 1)]
+    sent.append("outbox/round-0001/counts")
     for name in ("model.npz", "candidate.npz", "reports/round-0001.json", *sent):
         assert mode(folder.path / name) == 0o600, name
-    assert mode(folder.path / "outbox" / "round-0001") == 0o700
+    for name in ("round-0001", "round-0001/chunks", "round-0001/shares"):
+        assert mode(folder.path / "outbox" / name) == 0o700
 
 
 def test_a_retry_resends_the_same_bytes_in_the_same_order(folder: HospitalFolder) -> None:
-    chunks = [bytes([index]) * 9 for index in range(12)]
-    folder.save_submission(signed(2), chunks)
+    sent = outgoing(2, *(bytes([index]) * 9 for index in range(12)))
+    folder.save_submission(sent)
     again = HospitalFolder(folder.path).load_submission(2)
-    assert again == (signed(2), chunks)
+    assert again == sent
     assert again is not None
-    assert again[0].commitment.event == EVENT
+    assert again.counts is None
+    assert again.signed.commitment.event == EVENT
     assert folder.load_submission(1) is None
     assert folder.load_submission(3) is None
 
 
 def test_a_later_round_takes_the_place_of_an_earlier_one(folder: HospitalFolder) -> None:
-    folder.save_submission(signed(2), [b"old"] * 5)
-    folder.save_submission(signed(3), [b"new"])
+    folder.save_submission(outgoing(2, *[b"old"] * 5))
+    folder.save_counts(2, (bytes(CHUNK_BYTES),))
+    folder.save_submission(outgoing(3, b"new"))
     assert folder.load_submission(2) is None
-    assert folder.load_submission(3) == (signed(3), [b"new"])
+    assert folder.load_submission(3) == outgoing(3, b"new")
     assert len(list((folder.path / "outbox").iterdir())) == 1
 
 
@@ -117,11 +127,32 @@ def test_a_submission_that_a_crash_cut_short_never_left(
     with monkeypatch.context() as crash:
         crash.setattr("fedward.folders.hospital.write_signed", lambda _signed: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            folder.save_submission(signed(2), [b"a", b"b", b"c"])
-    assert (folder.path / "outbox" / "round-0002" / "000002").exists()
+            folder.save_submission(outgoing(2, b"a", b"b", b"c"))
+    assert (folder.path / "outbox" / "round-0002" / "chunks" / "000002").exists()
+    assert (folder.path / "outbox" / "round-0002" / "shares" / "000001").exists()
     assert folder.load_submission(2) is None
-    folder.save_submission(signed(2), [b"d"])
-    assert folder.load_submission(2) == (signed(2), [b"d"])
+    folder.save_submission(outgoing(2, b"d"))
+    assert folder.load_submission(2) == outgoing(2, b"d")
+
+
+def test_encrypted_counts_join_a_submission_later(folder: HospitalFolder) -> None:
+    folder.save_submission(outgoing(2, b"a"))
+    counts = (b"1" * CHUNK_BYTES, b"2" * CHUNK_BYTES)
+    folder.save_counts(2, counts)
+    assert folder.load_submission(2) == dataclasses.replace(outgoing(2, b"a"), counts=counts)
+
+
+def test_sealing_keys_come_back_and_damaged_ones_are_said(folder: HospitalFolder) -> None:
+    with pytest.raises(EvidenceError, match="sealing keys"):
+        folder.sealing_keys()
+    keys = {Address("0xa"): bytes(range(32)), Address("0xb"): b"k" * 32}
+    folder.save_sealing_keys(keys)
+    assert HospitalFolder(folder.path).sealing_keys() == keys
+    file = folder.path / "sealing-keys.json"
+    for content in (b"", b"[]", b'{"0xa": 5}', b'{"0xa": "00"}', file.read_bytes()[:-20]):
+        file.write_bytes(content)
+        with pytest.raises(EvidenceError, match="sealing keys"):
+            folder.sealing_keys()
 
 
 def test_reports_and_checkpoints_are_kept_in_order(folder: HospitalFolder) -> None:
@@ -168,19 +199,19 @@ def test_a_folder_that_cannot_be_locked_is_said(folder: HospitalFolder) -> None:
     assert refused.value.exit_code == 10
 
 
-def test_secret_keys_are_kept_by_epoch_for_their_owner_only(folder: HospitalFolder) -> None:
-    with pytest.raises(EvidenceError, match="no secret key"):
-        folder.load_secret_key()
+def test_channel_keys_are_kept_by_epoch_for_their_owner_only(folder: HospitalFolder) -> None:
+    with pytest.raises(EvidenceError, match="no channel key"):
+        folder.load_channel_key()
     keys = [HeldKey(epoch, bytes([epoch]) * 32) for epoch in (1, 2, 10)]
     for key in reversed(keys):
-        folder.save_secret_key(key, b"key %d" % key.epoch)
-    (folder.keys / ".0011-x.ckks.1.part").write_bytes(b"what a crash left")
+        folder.save_channel_key(key, b"key %d" % key.epoch)
+    (folder.keys / ".0011-x.key.1.part").write_bytes(b"what a crash left")
     assert folder.held_keys() == tuple(keys)
-    assert folder.load_secret_key() == b"key 10"
-    assert folder.load_secret_key(bytes([2]) * 32) == b"key 2"
+    assert folder.load_channel_key() == b"key 10"
+    assert folder.load_channel_key(bytes([2]) * 32) == b"key 2"
     with pytest.raises(EvidenceError, match="03" * 32):
-        folder.load_secret_key(bytes([3]) * 32)
-    assert {mode(path) for path in folder.keys.glob("0*.ckks")} == {0o600}
+        folder.load_channel_key(bytes([3]) * 32)
+    assert {mode(path) for path in folder.keys.glob("0*.key")} == {0o600}
     assert mode(folder.keys) == 0o700
 
 

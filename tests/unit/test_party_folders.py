@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedward.errors import EvidenceError, UsageError
+from fedward.errors import EvidenceError, UsageError, VerificationError
 from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder
 from fedward.folders.own_folder import SIMULATED_HOSPITALS, own_folder
@@ -113,6 +113,23 @@ def test_a_rounds_aggregate_comes_back_in_order(run: SimulationFolder) -> None:
     (kept.path / sha256(b"aaa").hex()).unlink()
     with pytest.raises(EvidenceError, match="round 3"):
         kept.load_aggregate(3)
+
+
+def test_sealed_shares_are_kept_until_they_are_forgotten(run: SimulationFolder) -> None:
+    shares = run.server.shares
+    first, again, other = (shares.store(sealed) for sealed in (b"one", b"one", b"two"))
+    assert first == again != other
+    assert first.name == sha256(b"one").hex()
+    assert (shares.load(first), shares.load(other)) == (b"one", b"two")
+    first.write_bytes(b"two")
+    with pytest.raises(VerificationError, match="was changed"):
+        shares.load(first)
+    first.unlink()
+    with pytest.raises(EvidenceError, match="sealed share"):
+        shares.load(first)
+    shares.forget()
+    assert not shares.path.exists()
+    shares.forget()  # once more changes nothing
 
 
 def test_rounds_and_progress_are_logged_in_order(run: SimulationFolder) -> None:
