@@ -34,7 +34,8 @@ from fedward.figures.histograms import ScoreHistogram, empty_histogram, histogra
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.folders.own_folder import own_folder
-from fedward.learning.model import Classifier, ModelSpec, shared_classifier
+from fedward.learning.model import Classifier, shared_classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, ballot_to_records

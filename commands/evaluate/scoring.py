@@ -19,7 +19,8 @@ from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
 from fedward.files import resolved
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model_file import ModelCard, load_card, load_logits
+from fedward.learning.model_file import load_card, load_logits
+from fedward.learning.stored_model import ModelCard
 from fedward.settings import DataSettings
 from fedward.tables import one_table
 from fedward.types import ImageSet
@@ -102,7 +103,8 @@ def _table(found: dict[str, Any], findings: int, understood: Understood) -> Tabl
     table.add_column()
     for output, classes in list(understood.positive.items())[:1] if findings == 1 else ():
         same = classes == (output,)
-        table.add_row("positive", output if same else f"{output}: {', '.join(classes)} in this data")
+        text = output if same else f"{output}: {', '.join(classes)} in this data"
+        table.add_row("positive", console.plain(text))
     for name in ("n", "patients", "positives"):
         table.add_row(name, str(found[name]))
     for name in found["intervals"]:
@@ -120,7 +122,9 @@ def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
     names, decisions = (Column(heading, no_wrap=True) for heading in ("finding", DECIDED.replace(": ", ":\n")))
     table = Table(names, "positives", "AUC", decisions, title="By finding", title_justify="left")
     for name, found in findings.items():
-        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), decided(found))
+        table.add_row(
+            console.plain(name), str(found["positives"]), figure(found, "auc", with_interval=True), decided(found)
+        )
     return table
 
 

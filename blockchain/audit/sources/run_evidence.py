@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
@@ -14,7 +15,7 @@ from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.json_fields import Account
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
-from fedward.checked_json import Part
+from fedward.checked_json import Part, Readable
 from fedward.ciphertexts.serialized import CIPHERTEXT
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import read_file
@@ -63,6 +64,9 @@ class RunEvidence:
         self._summary_file = summary_file(run)
         self._run = run
         self.source = f"the run folder {run}"
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
 
     def claims(self) -> Claims:
         """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
@@ -200,7 +204,7 @@ class RunEvidence:
 class _RecordForm(Part):
     """The part of `run.json` that claims something."""
 
-    run_id: str
+    run_id: Annotated[str, Readable(255)]
     contract: Account
     settings: Tables
     roster: tuple[ClaimedMember, ...]
