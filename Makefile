@@ -51,7 +51,8 @@ SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_reco
   tests/integration/test_node.py::test_many_senders_at_once_all_land_in_few_blocks \
   tests/integration/test_node.py::test_kills_in_a_submit_loop_lose_nothing_acknowledged \
   tests/integration/test_fuzzed_node.py::test_random_requests_are_answered_while_a_federation_goes_on \
-  tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls
+  tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls \
+  tests/integration/test_changed_runs.py
 
 soak: setup
 	FEDWARD_SOAK=1 $(PY) -m pytest -o timeout=0 --durations=0 $(SOAK)
