@@ -29,6 +29,7 @@ from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
 from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
+from fedward.dataset.trained_images import note_trained
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
 from fedward.figures.histograms import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
@@ -206,6 +207,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     spending.check(event, budget_of(settings.privacy))
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
+    note_trained(hospital.folder.path, hospital.partition.train.images)
     with clock.measure("train"):
         update = local_update(hospital.partition, model, hospital.classifier(), settings, round_index)
     with clock.measure("privatize"):

@@ -20,7 +20,7 @@ ADDED = (
     "hospitals/ghost/checkpoints.jsonl", "ledger/chain.sqlite-journal", "ledger/chain.sqlite-wal", "a b/c\nd",
     "server/ciphertexts/round-0001.json.part", "hospitals/ghost/hospital.json", "server/ciphertexts/" + "ab" * 32,
 )  # fmt: skip
-REMOVED = "whether files that no step reads were removed"
+REMOVED = "whether files or values that no step reads were removed"
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,11 @@ class Change:
         kind: "byte", "removed", "added" or "value".
         file: Which file or member.
         names: For a value, and for a byte of JSON: the dotted names of all values that differ.
-        text: For people.
     """
 
     kind: str
     file: str
     names: tuple[str, ...] = ()
-    text: str = ""
 
 
 def draw_of_folder(run: Path, seed: int) -> Change:
@@ -65,7 +63,7 @@ def draw_of_folder(run: Path, seed: int) -> Change:
     (run / file).write_bytes(changed)
     if content == changed:
         return Change("nothing", file)
-    return Change(kind, file, _differing(file, content, changed), f"{content[:0]!r}")
+    return Change(kind, file, _differing(file, content, changed))
 
 
 def draw_of_bundle(bundle: Path, seed: int) -> Change:
@@ -118,7 +116,9 @@ def owned_up(change: Change, report: Report, before: Report) -> bool:
     if change.kind == "removed":  # it cannot be listed any more; that it was removed is, and it had been listed before
         return REMOVED in report.unverified and _listed(change.file, before.unverified)
     if JSON_FILES.fullmatch(change.file) and change.kind != "added" and not _listed(change.file, report.unverified):
-        named = [each for each in report.unverified if each.startswith(f"{_base(change.file)}: ")]
+        # A name that is gone cannot be listed any more: it had been, and that names are removed is.
+        once = before.unverified if REMOVED in report.unverified else []
+        named = [each for each in (*report.unverified, *once) if each.startswith(f"{_base(change.file)}: ")]
         return all(any(_covers(each, _base(change.file), name) for each in named) for name in change.names)
     return _listed(change.file, report.unverified) or _part_listed(change.file, report.unverified)
 
@@ -135,7 +135,7 @@ def _covers(entry: str, file: str, name: str) -> bool:
 
 def _listed(file: str, unverified: list[str]) -> bool:
     """Whether a whole file is in a list, by its name or with others of its kind."""
-    plain = [re.sub(r" \([0-9,]+ files\)$", "", each) for each in unverified]
+    plain = [re.sub(r" \(.*\)$", "", each) for each in unverified]
     return any(fnmatchcase(file, each.replace("[", "[[]")) for each in plain)
 
 

@@ -253,8 +253,8 @@ class _Result:
             "ledger/chain.sqlite: all but the blocks and block 0, such as what its node looks logs up by",
             "hospitals/*/privacy.jsonl: all but the epsilon that comes of it",
             "hospitals/*/checkpoints.jsonl: all but what is signed, and whether lines were left out",
-            "trust.json: it is the run's own word, and not read where another is given",
-            "whether files that no step reads were removed",
+            "trust.json (the run's own word, and not read where another is given)",
+            "whether files or values that no step reads were removed",
         ]
         if self._folder.finished:
             parts.insert(1, "model.keras: all but its weights, architecture, image size and settings digest")
