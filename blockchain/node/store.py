@@ -277,17 +277,18 @@ class ChainStore(BaseAtomicDB):
         """All keys with their values.
 
         Raises:
-            VerificationError: the table gives more than the file can hold, so it is no table of pairs.
+            VerificationError: the table gives more than the file can hold, or a key twice, so it is no table of pairs.
         """
         files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
-        most, size = sum(_size(file) or 0 for file in files), 0
-        with self._lock, closing(self._database.execute("SELECT key, value FROM pairs")) as rows:
+        most, size, before = sum(_size(file) or 0 for file in files), 0, None
+        with self._lock, closing(self._database.execute("SELECT key, value FROM pairs ORDER BY key")) as rows:
             for key, value in rows:
                 if not (isinstance(key, bytes) and isinstance(value, bytes)):
                     raise VerificationError(f"{self._path} has values of other types.", "Restore it from a copy.")
                 size += len(key) + len(value) + 1
-                if size > most:
+                if size > most or (before is not None and key <= before):
                     raise VerificationError(f"{self._path} tells more than it holds.", "Restore it from a copy.")
+                before = key
                 yield key, value
 
     # ---- what py-evm asks of a database -------------------------------------------------------------------------

@@ -113,7 +113,8 @@ class _Result:
             with self._report.guarding(Step.MODEL):
                 self._check_summary(self._folder.summary())
         else:
-            self._report.note(Step.MODEL, "The run has no summary yet, so no result is looked at.")
+            self._report.note(Step.MODEL, "The run has neither model nor summary yet, so no result is looked at.")
+            self._report.not_verified("summary.json and model.keras: they are not there")
         with self._report.guarding(Step.MODEL):
             self._check_record(self._folder.record())
         with self._report.guarding(Step.MODEL):

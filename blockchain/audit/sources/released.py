@@ -38,8 +38,8 @@ class ReleasedFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run says that it has ended."""
-        return summary_file(self._run).exists()
+        """Whether the run hands out a result: a summary or a model, or a link in the place of one."""
+        return any(path.is_symlink() or path.exists() for path in (summary_file(self._run), self._run / "model.keras"))
 
     def model(self) -> StoredModel:
         """The released model's card and weights."""

@@ -164,7 +164,7 @@ class RunEvidence:
     def _summary(self) -> _Summary:
         """What `summary.json` says; a run that is not finished has none."""
         path = self._summary_file
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             return _Summary()
         stated = claimed.parse(_SummaryForm, _read(path, "The summary"), str(path))
         privacy, ledger = stated.privacy, stated.ledger
@@ -175,7 +175,7 @@ class RunEvidence:
         spent = {}
         for member in base.roster:
             path = self._hospitals / member.hospital / "privacy.jsonl"
-            if not path.exists():
+            if not path.exists() and not path.is_symlink():
                 continue
             lines = _read(path, "The privacy record").split(b"\n")[:-1]
             if len(lines) > MAX_RELEASES:
@@ -190,7 +190,8 @@ class RunEvidence:
 
     def _hospital_files(self, name: str) -> list[Path]:
         """A file of every hospital that has it, by hospital."""
-        return [path / name for path in self._listing(self._hospitals) if (path / name).is_file()]
+        files = (path / name for path in self._listing(self._hospitals))
+        return [path for path in files if path.exists() or path.is_symlink()]
 
     def _listing(self, folder: Path) -> list[Path]:
         """What lies in a folder, by name."""
