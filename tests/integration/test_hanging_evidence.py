@@ -174,7 +174,7 @@ def test_a_store_of_another_schema_is_refused_at_once(name: str, tmp_path: Path)
 
 
 def test_a_store_whose_pages_lead_back_into_themselves_is_not_read_without_end(tmp_path: Path) -> None:
-    """Every way through the tree of pairs leads to one and the same page; with more levels, one would read for hours."""
+    """Every way through the tree of pairs leads to one page; with more levels, one would read for hours."""
     path = tmp_path / "chain.sqlite"
     store = ChainStore(path)
     with store.transaction():
