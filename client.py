@@ -31,12 +31,14 @@ from fedward.backdoor.inspection import Inspection
 from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
+from fedward.dataset.trained_images import note_trained
 from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
 from fedward.figures.histograms import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
 from fedward.folders.own_folder import own_folder
-from fedward.learning.model import Classifier, ModelSpec, shared_classifier
+from fedward.learning.model import Classifier, shared_classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, ballot_to_records, counts_hash
@@ -47,6 +49,7 @@ from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
+from fedward.sharing.signed import SentSum
 from fedward.sharing.sizes import sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose, purposes
 from fedward.timing import Stopwatch
@@ -56,7 +59,6 @@ from fedward.types import (
     GlobalModel,
     ModelUpdate,
     Partition,
-    SentSum,
     SignedCommitment,
     SignedVote,
     Vector,
@@ -244,6 +246,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     spending.check(event, budget_of(settings.privacy))
     rounding = public_rng("round", settings.training.seed, hospital.membership.hospital, round_index)
 
+    note_trained(hospital.folder.path, hospital.partition.train.images)
     with clock.measure("train"):
         update = local_update(hospital.partition, model, hospital.classifier(), settings, round_index)
     with clock.measure("privatize"):

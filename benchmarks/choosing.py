@@ -32,7 +32,8 @@ from fedward.ciphertexts.aggregation import apply_update
 from fedward.figures.evaluation import evaluate
 from fedward.figures.histograms import histogram
 from fedward.learning import scattering
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event

@@ -8,8 +8,9 @@ from flwr.clientapp import ClientApp
 from data_preprocessing import load_partition
 from fedward.figures.histograms import histogram
 from fedward.folders.own_folder import own_folder
-from fedward.learning.model import Classifier, ModelSpec, shared_classifier
+from fedward.learning.model import Classifier, shared_classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import Settings, from_run_config
 from fedward.types import GlobalModel, Partition, Vector
 

@@ -15,7 +15,8 @@ import time
 import numpy as np
 
 from fedward import settings as setting
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.privacy.accounting import epsilon
 from fedward.privacy.epsilon_lower_bound import canary_scores, epsilon_found
 from fedward.privacy.mechanism import expected_event

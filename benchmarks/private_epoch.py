@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from fedward import settings as setting
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.privacy.private_training import train_privately
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition
 

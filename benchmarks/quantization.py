@@ -28,8 +28,9 @@ from fedward import settings as setting
 from fedward.ciphertexts.aggregation import aggregate_plain, apply_update
 from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.figures.evaluation import evaluate
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.seeding import public_rng
 from fedward.settings import Settings
 from fedward.types import GlobalModel, Partition, Vector

@@ -35,7 +35,8 @@ from fedward import settings as setting
 from fedward.files import read_lines
 from fedward.flower import FlowerSimulation, stage_app
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import Settings
 
 HERE = Path(__file__).resolve().parent

@@ -16,11 +16,12 @@ from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 
 from fedward.errors import UsageError
-from fedward.files import make_folder, write_atomic
+from fedward.files import make_folder, opened_regular, write_atomic
 from fedward.types import Address
 
 PRIVATE = 0o600
 KEY_BYTES = 32
+_MOST_KEY_BYTES = 1024  # with spaces around it
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,10 @@ class Identity:
 def _read_key(path: Path) -> bytes:
     """32 bytes in hexadecimal, from a file that only its owner can read."""
     try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise UsageError(f"The key {path} is readable by other users.", f"Protect it: chmod 600 {path}")
-        key = bytes.fromhex(path.read_text("ascii").strip())
+        with opened_regular(path, through_link=True) as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise UsageError(f"The key {path} is readable by other users.", f"Protect it: chmod 600 {path}")
+            key = bytes.fromhex(file.read(_MOST_KEY_BYTES).decode("ascii").strip())
     except OSError as error:
         raise UsageError(
             f"The key {path} could not be read: {error.strerror}.", "Create an identity first, or check the folder."

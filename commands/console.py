@@ -18,17 +18,17 @@ verbose = False
 
 def error(text: str) -> None:
     """Say why the program stops."""
-    err.print(f"[bold red]Error:[/] {_plain(text)}", soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {plain(text)}", soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Say what the reader should know, and go on."""
-    err.print(f"[bold yellow]Warning:[/] {_plain(text)}", soft_wrap=True)
+    err.print(f"[bold yellow]Warning:[/] {plain(text)}", soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Say what is happening."""
-    err.print(_plain(text), soft_wrap=True)
+    err.print(plain(text), soft_wrap=True)
 
 
 def data(value: Any) -> None:
@@ -54,6 +54,14 @@ def progress() -> Progress:
     return Progress(*columns, console=err)
 
 
-def _plain(text: str) -> str:
-    """Escape brackets, so that rich takes none of them for markup."""
-    return escape(text)
+def printable(text: str) -> str:
+    """A text in which nothing moves the cursor, changes colors, or turns the direction of what follows.
+
+    Names of files, findings and hospitals come from outside.
+    """
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def plain(text: str) -> str:
+    """A printable text of one or more lines, with brackets escaped, so that rich takes none of them for markup."""
+    return escape("\n".join(printable(line) for line in text.split("\n")))

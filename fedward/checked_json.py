@@ -70,6 +70,22 @@ class Matching:
         return None if re.fullmatch(self.pattern, value, re.ASCII) else f"must be {self.called}"
 
 
+@dataclass(frozen=True)
+class Readable:
+    """A rule: a text that a terminal and a page show as it is: no control characters, and none that turn its direction.
+
+    Attributes:
+        most: The largest number of characters.
+    """
+
+    most: int
+
+    def problem(self, value: str) -> str | None:
+        """See `Rule`."""
+        fits = 0 < len(value) <= self.most and value.isprintable()
+        return None if fits else f"must have 1 to {self.most} characters that can be printed"
+
+
 class UnfitJsonError(ValueError):
     """A value is not what its format asks for.
 

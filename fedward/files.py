@@ -206,14 +206,33 @@ def read_file(path: Path, most: int, what: str, remedy: str, *, through_link: bo
            read: the path is looked up once.
     """
     try:
-        with os.fdopen(os.open(path, _READ | (0 if through_link else os.O_NOFOLLOW)), "rb") as file:
-            _check_regular(file)
+        with opened_regular(path, through_link=through_link) as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise EvidenceError(f"{what} could not be read from {path}: {_reason(path, error)}.", remedy) from error
     if len(content) > most:
         raise VerificationError(f"{what} in {path} is longer than {most:,} bytes.", remedy)
     return content
+
+
+def opened_regular(path: Path, *, through_link: bool = False) -> IO[bytes]:
+    """Open a file for reading, if it is a regular one; no pipe is waited for.
+
+    Args:
+        path: Where it lies.
+        through_link: Whether a link at `path` may stand for the file.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is a link, folder, pipe or device.
+        ValueError: the path has a zero byte.
+    """
+    file = os.fdopen(os.open(path, _READ | (0 if through_link else os.O_NOFOLLOW)), "rb")
+    try:
+        _check_regular(file)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def read_lines(path: Path) -> list[str]:

@@ -26,6 +26,7 @@ from trie.hexary import HexaryTrie
 from typer.testing import CliRunner
 
 from blockchain.audit.report import Status, Step
+from blockchain.audit.sources.archive import writing
 from blockchain.audit.sources.bundle import write_bundle
 from blockchain.audit.sources.claims import checkpoints_to_lines
 from blockchain.audit.sources.evidence import Genesis
@@ -288,9 +289,10 @@ class Tampered:
 
 def save_archive(path: Path, members: Mapping[str, bytes]) -> None:
     """Members as a bundle holds them."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    path.unlink(missing_ok=True)
+    with writing(path) as archive:
         for name, content in sorted(members.items()):
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+            archive.add(name, [content])
 
 
 def save_chain(path: Path, run: FinishedRun, bodies: Sequence[Body]) -> None:

@@ -9,7 +9,7 @@ from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.budget import check_privacy
 from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.replay import HistoryChecker
-from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster
+from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster, list_unread
 from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
 from blockchain.audit.checks.rules import check_events, check_rules
 from blockchain.audit.checks.shared_keys import Place, check_shared_keys
@@ -185,8 +185,7 @@ def _examine_result(
         initial = next((event.initial_model_digest for event in created), None)
         check_result(evidence.released(), claims, stories, initial, listed, report)
     else:
-        report.note(Step.MODEL, "This source holds no released model, summary or report.")
-        report.not_verified("the released model, summary and reports: they are not in this source")
+        list_unread(claims, report, bundle=not evidence.live)
 
 
 def _examine_shares(result: AuditResult, evidence: CheckedEvidence, place: Place) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import filelock
 from eth_utils.crypto import keccak
 
-from fedward.errors import LedgerError, ResourceError
-from fedward.files import make_folder, write_atomic
+from fedward.errors import EvidenceError, LedgerError, ResourceError, VerificationError
+from fedward.files import make_folder, read_file, write_atomic
 from fedward.types import Address
 
 CONFIRMATIONS = 12  # blocks on top of a transaction before it is forgotten
@@ -127,8 +127,8 @@ class TransactionOutbox:
 def _read(path: Path) -> SentTransaction:
     """One file's transaction."""
     try:
-        found = _FORM.fullmatch(path.read_bytes()) if path.stat().st_size <= MAX_FILE_BYTES else None
-    except OSError as error:
+        found = _FORM.fullmatch(read_file(path, MAX_FILE_BYTES, "A sent transaction", "Restore it from a backup."))
+    except (EvidenceError, VerificationError) as error:
         raise _damaged(path) from error
     if found is None:
         raise _damaged(path)

@@ -1,7 +1,8 @@
 """`ChainStore`: the chain's key-value store and its log index, in one SQLite file that survives a kill at any point."""
 
 import contextlib
-import shutil
+import functools
+import os
 import sqlite3
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
 from fedward.errors import EvidenceError, LedgerError, ResourceError, VerificationError
+from fedward.files import opened_regular
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -29,6 +31,12 @@ CREATE INDEX IF NOT EXISTS logs_by_topic ON logs (address, topic0, topic1, block
 LARGEST_INTEGER = 2**63 - 1  # that SQLite can compare
 MOST_LOG_BYTES = 16 * 1024 * 1024  # of the data of all events of one answer
 LARGEST_VALUE = 64 * 1024 * 1024  # bytes; a longer value in a file from outside is not read
+LARGEST_STORE = 64 * 1024**3  # bytes
+
+_SCHEMA_ROWS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+# Steps of SQLite's machine in all that is asked of one store from outside: some for each byte, and some for any.
+_STEPS_OF_BYTE, _STEPS_OF_ANY, _STEPS_BETWEEN = 50, 50_000_000, 10_000
+_PIECE = 1024 * 1024
 
 
 class TooManyLogsError(Exception):
@@ -71,8 +79,9 @@ def copied(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fedward-") as scratch:
         try:
             for file in (path, path.with_name(f"{path.name}-wal")):
-                if file.is_file():
-                    shutil.copyfile(file, Path(scratch) / file.name)
+                length = _size(file)
+                if length is not None:
+                    _copy(file, Path(scratch) / file.name, length)
         except OSError as error:
             raise ResourceError(
                 f"{path} could not be copied for reading: {error.strerror}.", "Free some space in TMPDIR."
@@ -131,12 +140,18 @@ class ChainStore(BaseAtomicDB):
             ResourceError: a node holds the store, it cannot be read, or there is no room for the copy.
             VerificationError: it is not a chain store.
         """
-        if not path.is_file():
-            raise EvidenceError(f"The ledger's store {path} is missing.", "Restore it from a copy, or use --rpc.")
+        size = _size(path)
+        if size is None:
+            raise EvidenceError(
+                f"The ledger's store {path} is missing, or is no regular file.", "Restore it from a copy, or use --rpc."
+            )
         _check_unused(path)
         log = path.with_name(f"{path.name}-wal")
+        log_size = _size(log) or 0
+        if size + log_size > LARGEST_STORE:
+            raise VerificationError(f"{path} is larger than {LARGEST_STORE:,} bytes.", "Restore it from a copy.")
         with contextlib.ExitStack() as stack:
-            left_over = log.is_file() and log.stat().st_size > 0
+            left_over = log_size > 0
             # Without a log, a file that nobody writes is read where it is: SQLite then makes no files beside it.
             address = (
                 stack.enter_context(copied(path)).as_uri() if left_over else f"{path.absolute().as_uri()}?immutable=1"
@@ -146,18 +161,33 @@ class ChainStore(BaseAtomicDB):
             store._lock = threading.RLock()
             store._database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             try:
-                store._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
-                store._database.execute("PRAGMA query_only = ON")
-                store._check_readable()
+                store._distrust(size + log_size)
                 yield store
             finally:
                 store.close()
 
-    def _check_readable(self) -> None:
-        """Check that the table of the store is there."""
+    def _distrust(self, size: int) -> None:
+        """Bound what a file from outside can make SQLite do, and check that it has our tables and nothing else.
+
+        A view can stand for a table and count without end; so can a tree of pages that leads back into itself.
+
+        Args:
+            size: Of the file, in bytes.
+        """
+        steps = _STEPS_OF_ANY + _STEPS_OF_BYTE * size
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+        self._database.set_progress_handler(_Countdown(steps), _STEPS_BETWEEN)
         try:
+            for setting in ("query_only = ON", "trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+                self._database.execute(f"PRAGMA {setting}")
+            found = self._database.execute(f"{_SCHEMA_ROWS} LIMIT 100").fetchall()
+            if sorted(found) != _expected_schema():
+                raise VerificationError(
+                    f"{self._path} is not a chain store: it has other tables, views or triggers.",
+                    "Restore it from a copy.",
+                )
             self._database.execute("SELECT key, value FROM pairs LIMIT 1").fetchone()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.Error, TypeError) as error:  # TypeError: names that are no texts cannot be sorted
             raise VerificationError(
                 f"{self._path} is not a chain store: {error}.", "Restore it from a copy."
             ) from error
@@ -247,16 +277,19 @@ class ChainStore(BaseAtomicDB):
         """All keys with their values.
 
         Raises:
-            VerificationError: the table gives more than the file can hold, so it is no table of pairs.
+            VerificationError: the table gives more than the file can hold, or a key twice, so it is no table of pairs.
         """
         files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
-        most, size = sum(file.stat().st_size for file in files if file.is_file()), 0
-        with self._lock, closing(self._database.execute("SELECT key, value FROM pairs")) as rows:
+        most, size, before = sum(_size(file) or 0 for file in files), 0, None
+        with self._lock, closing(self._database.execute("SELECT key, value FROM pairs ORDER BY key")) as rows:
             for key, value in rows:
+                if not (isinstance(key, bytes) and isinstance(value, bytes)):
+                    raise VerificationError(f"{self._path} has values of other types.", "Restore it from a copy.")
                 size += len(key) + len(value) + 1
-                if size > most:
+                if size > most or (before is not None and key <= before):
                     raise VerificationError(f"{self._path} tells more than it holds.", "Restore it from a copy.")
-                yield bytes(key), bytes(value)
+                before = key
+                yield key, value
 
     # ---- what py-evm asks of a database -------------------------------------------------------------------------
 
@@ -265,7 +298,9 @@ class ChainStore(BaseAtomicDB):
             row = self._database.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
-        value: bytes = row[0]
+        value = row[0]
+        if not isinstance(value, bytes):
+            raise TypeError("a value that is no bytes")
         return value
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
@@ -287,6 +322,42 @@ class ChainStore(BaseAtomicDB):
         """py-evm's own batches of writes, which lie inside `transaction`."""
         with AtomicDBWriteBatch._commit_unless_raises(self) as batch:
             yield batch
+
+
+class _Countdown:
+    """Told by SQLite after every so many steps; ends the statement once there were too many."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def __call__(self) -> int:
+        self._left -= _STEPS_BETWEEN
+        return int(self._left < 0)
+
+
+@functools.cache
+def _expected_schema() -> list[tuple[object, ...]]:
+    """The rows of SQLite's own table of tables, in a store as `ChainStore` makes it."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(_SCHEMA)
+        return sorted(database.execute(_SCHEMA_ROWS).fetchall())
+
+
+def _size(path: Path) -> int | None:
+    """A regular file's size; None where there is none: no link is followed, and no pipe waited for."""
+    try:
+        with opened_regular(path) as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError:
+        return None
+
+
+def _copy(source: Path, target: Path, length: int) -> None:
+    """Copy so many bytes of a regular file."""
+    with opened_regular(source) as file, target.open("xb") as copy:
+        while length > 0 and (piece := file.read(min(length, _PIECE))):
+            copy.write(piece)
+            length -= len(piece)
 
 
 def _check_unused(path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from blockchain.audit.auditor import AuditResult, CheckedEvidence
+from blockchain.audit.auditor import AuditResult
 from blockchain.audit.auditor import audit as check
 from blockchain.audit.following import RememberedRounds
 from blockchain.audit.report import Report, Step
@@ -66,7 +66,7 @@ def examine(
     elif rpc:
         result, source = _examine_node(rpc, ledger, run, vouched), TrustSource.of(trust, None)
     elif run is not None:
-        result, source = _examine(run, vouched), TrustSource.of(trust, run)
+        result, source = audited(run, vouched), TrustSource.of(trust, run)
     if as_json:
         console.data(result.report.to_json() | {"trust": source.to_json()})
     else:
@@ -92,9 +92,14 @@ def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: 
     return result
 
 
-def _examine(path: Path, trust: TrustFile | None) -> AuditResult:
-    """Open what was handed over and audit it; if it cannot be opened, a line of step 1 says so."""
-    report, opened = Report(), list[CheckedEvidence]()
+def audited(path: Path, trust: TrustFile | None) -> AuditResult:
+    """Audit a run folder or bundle; if it cannot be opened, a line of step 1 says so.
+
+    Args:
+        path: The folder or file.
+        trust: What hospitals vouch for; None: a run folder's own trust file is taken, where it has one.
+    """
+    report, opened = Report(), list[RunEvidence | BundleEvidence]()
     with report.guarding(Step.EVIDENCE):
         opened.append(open_evidence(path))
     if not opened:
@@ -102,8 +107,8 @@ def _examine(path: Path, trust: TrustFile | None) -> AuditResult:
     if trust is None and path.is_dir():
         with report.guarding(Step.CHECKPOINTS):
             trust = _own_trust(path)
-    with console.bar("Auditing") as progress:
-        result = check(opened[0], trust, progress)
+    with closing(opened[0]) as evidence, console.bar("Auditing") as progress:
+        result = check(evidence, trust, progress)
     result.report.lines.extend(report.lines)
     return result
 

@@ -6,6 +6,7 @@ from itertools import groupby
 from rich.text import Text
 
 from blockchain.audit.report import Line, Report, Status
+from commands.console import printable
 
 COLORS = {Status.OK: "green", Status.FAIL: "red", Status.MISSING: "yellow", Status.NOTE: "cyan"}
 _GRAVITY = (Status.FAIL, Status.MISSING, Status.OK, Status.NOTE)
@@ -34,7 +35,7 @@ def render_lines(report: Report, every_line: bool) -> Iterator[Text]:
             yield _row(f"     {about(line) or '·':<22}", line.status, line.evidence)
     if report.unverified:
         yield Text(
-            _printable(f"   Not verified, for nothing on the ledger tells of it: {'; '.join(report.unverified)}.")
+            printable(f"   Not verified, for nothing on the ledger tells of it: {'; '.join(report.unverified)}.")
         )
 
 
@@ -70,7 +71,7 @@ def about(line: Line) -> str:
 def verdict(report: Report) -> Text:
     """The last line: how many checks held, or the first thing that does not."""
     status, title, detail = headline(report)
-    return Text(_printable(f"{title}: {detail}"), style=f"bold {COLORS[status]}")
+    return Text(printable(f"{title}: {detail}"), style=f"bold {COLORS[status]}")
 
 
 def headline(report: Report) -> tuple[Status, str, str]:
@@ -100,8 +101,4 @@ def _together(good: Sequence[Line]) -> Line:
 
 def _row(place: str, status: Status, evidence: str) -> Text:
     """One line as text; control characters in its evidence cannot move the cursor or change colors."""
-    return Text.assemble(_printable(place), "  ", (f"{status.value:<7}", COLORS[status]), "  ", _printable(evidence))
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return Text.assemble(printable(place), "  ", (f"{status.value:<7}", COLORS[status]), "  ", printable(evidence))

@@ -18,6 +18,7 @@ from blockchain.audit.report import Report, Status, Step
 from blockchain.ledger.records import RoundPhase
 from commands.audit.lines import count, headline, summary, worst
 from commands.audit.trust_source import Origin, TrustSource
+from commands.console import printable
 from fedward.types import PrivacyEvent
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,10 +37,15 @@ def render_page(result: AuditResult, source: TrustSource = NOBODY) -> str:
 
     Guarantees:
         1. It names no outside resource, and has no script.
-        2. Whatever the names, reasons and sentences in the result are, none of them becomes markup.
+        2. Whatever the names, reasons and sentences in the result are, none of them becomes markup, and none has a
+           character that cannot be seen or that turns the direction of what follows.
     """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters |= {"short": _short, "full": _full}
     environment.tests["hashlike"] = lambda value: isinstance(value, bytes) or str(value).startswith("0x")

@@ -20,6 +20,9 @@ def evaluate(
         str | None, typer.Option(help="What the data calls the model's finding, if otherwise: a class, or 'any'.")
     ] = None,
     positive: Annotated[str | None, typer.Option(help="The class that counts as found; as --finding NAME.")] = None,
+    hospital: Annotated[
+        Path | None, typer.Option(help="Your hospital's folder: tells which images the model was trained on.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained model on labeled images.
@@ -28,4 +31,4 @@ def evaluate(
     """
     from commands.evaluate.scoring import score_model
 
-    score_model(model, data, split, as_json, asked_finding(finding, positive))
+    score_model(model, data, split, as_json, asked_finding(finding, positive), hospital)

@@ -14,12 +14,15 @@ from commands import console
 from commands.evaluate.command import Split
 from data_preprocessing import has_own_splits, load_partition, read_split
 from fedward import settings as setting
+from fedward.dataset.trained_images import has_trained, which_trained
 from fedward.dataset.understanding import Understood
+from fedward.errors import DataError
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
 from fedward.files import resolved
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model_file import ModelCard, load_card, load_logits
+from fedward.learning.model_file import load_card, load_logits
+from fedward.learning.stored_model import ModelCard
 from fedward.settings import DataSettings
 from fedward.tables import one_table
 from fedward.types import ImageSet
@@ -28,7 +31,14 @@ from fedward.types import ImageSet
 _OLDER_RUNS = {"patients": "", "patient-regex": "", "uncertain": "leave-out", "contradictions": "keep"}
 
 
-def score_model(model: Path, data: str, split: Split | None, as_json: bool, finding: str | None = None) -> None:
+def score_model(
+    model: Path,
+    data: str,
+    split: Split | None,
+    as_json: bool,
+    finding: str | None = None,
+    hospital: Path | None = None,
+) -> None:
     """Print all figures of a model on a set of images.
 
     Args:
@@ -37,6 +47,7 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool, find
         split: Which images; None: the test split where there is one.
         as_json: Print JSON rather than tables.
         finding: What the data calls the model's finding; None: as the model does, or as its class names say.
+        hospital: Folder of a hospital that trained the model; None: those beside the model, where there are any.
 
     Raises:
         DataError: model or images are missing, damaged, or do not fit each other.
@@ -52,7 +63,7 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool, find
         images, understood = read_split(source, card.seed, chosen, report, expected=card.findings)
     for sentence in filter(None, (understood.left_out_line(), *understood.warnings)):
         console.warn(sentence)
-    trained_on = _trained_on(path.parent, images)
+    trained_on = _trained_on(path.parent, images, hospital)
     _warn_of_trained(trained_on, len(images))
     logits = load_logits(path, images.pixels())
     found = score(images, logits, card.thresholds).as_dict()
@@ -68,19 +79,41 @@ def score_model(model: Path, data: str, split: Split | None, as_json: bool, find
         console.out.print(_findings_table(findings))
 
 
-def _trained_on(run: Path, images: ImageSet) -> int | None:
-    """How many of the images the model was trained on; None where the hospitals' folders are not here.
+def _trained_on(beside: Path, images: ImageSet, hospital: Path | None = None) -> int | None:
+    """How many of the images the model was trained on; None where no hospital's folder tells.
 
-    The hospitals' folders of a run keep the gray images that the model was trained on, at its size. Such an image is
-    the same wherever its file lies and in whatever lossless format. Each hospital by itself could find only its own
-    images; in a simulation all hospitals' folders are there.
+    Each hospital keeps keyed digests of the gray images that the model was trained on, at its size, wherever the model
+    lies later: `fedward.dataset.trained_images`. Each by itself could find only its own images; in a simulation all
+    hospitals' folders are there.
+
+    Args:
+        beside: The folder that the model lies in: a run's, a hospital's, or any other.
+        images: What is scored.
+        hospital: A hospital's folder that the user named.
     """
-    partitions = sorted(run.glob("hospitals/*/partition.npz"))
-    if not partitions:
+    if hospital is not None and not has_trained(hospital) and not (hospital / "partition.npz").exists():
+        raise DataError(
+            f"{hospital} does not tell which images a model was trained on.", "Name a hospital's folder, or none."
+        )
+    named = [hospital] if hospital is not None else []
+    folders = [*named, beside, *sorted(path for path in beside.glob("hospitals/*") if path.is_dir())]
+    told = [_trained_at(folder, images) for folder in folders]
+    known = [each for each in told if each is not None]
+    return sum(any(each) for each in zip(*known, strict=True)) if known else None
+
+
+def _trained_at(folder: Path, images: ImageSet) -> list[bool] | None:
+    """For each image, whether a hospital trained on it; None where its folder does not tell.
+
+    Hospitals' folders of earlier versions tell only while the images that were trained on lie there.
+    """
+    if has_trained(folder):
+        return which_trained(folder, images.images)
+    if not (folder / "partition.npz").exists():
         return None
     key = secrets.token_bytes(32)  # digests of patients' images are worth nothing without it
-    trained = {_keyed(square, key) for path in partitions for square in load_partition(path).train.images}
-    return sum(_keyed(square, key) in trained for square in images.images)
+    trained = {_keyed(square, key) for square in load_partition(folder / "partition.npz").train.images}
+    return [_keyed(square, key) in trained for square in images.images]
 
 
 def _keyed(square: NDArray[np.uint8], key: bytes) -> bytes:
@@ -90,7 +123,9 @@ def _keyed(square: NDArray[np.uint8], key: bytes) -> bytes:
 def _warn_of_trained(trained_on: int | None, count: int) -> None:
     """Warn if the figures are too good because the model was trained on some of these images."""
     if trained_on is None:
-        console.note("Whether the model was trained on these images is not known: its run's folder is not here.")
+        console.note(
+            "Whether the model was trained on these images is not known: name a hospital's folder by --hospital."
+        )
     elif trained_on:
         console.warn(f"The model was trained on {trained_on} of these {count} images: figures of them are too good.")
 
@@ -102,7 +137,8 @@ def _table(found: dict[str, Any], findings: int, understood: Understood) -> Tabl
     table.add_column()
     for output, classes in list(understood.positive.items())[:1] if findings == 1 else ():
         same = classes == (output,)
-        table.add_row("positive", output if same else f"{output}: {', '.join(classes)} in this data")
+        text = output if same else f"{output}: {', '.join(classes)} in this data"
+        table.add_row("positive", console.plain(text))
     for name in ("n", "patients", "positives"):
         table.add_row(name, str(found[name]))
     for name in found["intervals"]:
@@ -120,7 +156,9 @@ def _findings_table(findings: dict[str, dict[str, Any]]) -> Table:
     names, decisions = (Column(heading, no_wrap=True) for heading in ("finding", DECIDED.replace(": ", ":\n")))
     table = Table(names, "positives", "AUC", decisions, title="By finding", title_justify="left")
     for name, found in findings.items():
-        table.add_row(name, str(found["positives"]), figure(found, "auc", with_interval=True), decided(found))
+        table.add_row(
+            console.plain(name), str(found["positives"]), figure(found, "auc", with_interval=True), decided(found)
+        )
     return table
 
 

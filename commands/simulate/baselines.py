@@ -21,7 +21,8 @@ from fedward.figures.histograms import histogram
 from fedward.figures.scores import Scores, score
 from fedward.files import write_atomic
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.progress import Progress
 from fedward.settings import Settings
 from fedward.types import ImageSet, Partition, Vector

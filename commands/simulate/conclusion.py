@@ -25,7 +25,8 @@ from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
-from fedward.learning.model_file import FORMAT_VERSION, ModelCard, save_model
+from fedward.learning.model_file import save_model
+from fedward.learning.stored_model import FORMAT_VERSION, ModelCard
 from fedward.privacy.accounting import epsilon
 from fedward.settings import Settings
 from fedward.timing import Stopwatch

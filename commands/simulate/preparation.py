@@ -20,7 +20,8 @@ from fedward.folders.hospital import PRIVATE
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.digest import weights_digest
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import Settings, to_tables
 from fedward.types import HospitalId, Vector
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedward.checked_json import Part, checked, to_json
 from fedward.dataset.records import SPLITS
 from fedward.errors import DataError
-from fedward.files import parse_json, write_atomic
+from fedward.files import opened_regular, parse_json, write_atomic
 from fedward.types import HospitalId, ImageSet, Partition
 
 FORMAT_VERSION = 1
@@ -60,16 +60,20 @@ def load_partition(path: Path) -> Partition:
         DataError: the file is missing, damaged, or not a partition.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                raise _damaged(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            header = checked(_Header, parse_json(arrays["header"].tobytes()))
-            if header.format_version != FORMAT_VERSION:
-                raise DataError(f"{path} is of another version of Fedward.", "Preprocess the images again.")
-            parts = [_checked(path, *(arrays[f"{s}_{a}"] for a in ("images", "labels", "patients"))) for s in SPLITS]
-            partition = Partition(header.hospital, header.findings, *parts)
-            intact = partition_digest(partition) == header.digest
+        with opened_regular(path, through_link=True) as file:
+            with zipfile.ZipFile(file) as archive:
+                if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                    raise _damaged(path)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                header = checked(_Header, parse_json(arrays["header"].tobytes()))
+                if header.format_version != FORMAT_VERSION:
+                    raise DataError(f"{path} is of another version of Fedward.", "Preprocess the images again.")
+                parts = [
+                    _checked(path, *(arrays[f"{s}_{a}"] for a in ("images", "labels", "patients"))) for s in SPLITS
+                ]
+                partition = Partition(header.hospital, header.findings, *parts)
+                intact = partition_digest(partition) == header.digest
     except FileNotFoundError as error:
         raise DataError(f"There is no partition {path}.", "Preprocess the images first.") from error
     except _DAMAGE as error:

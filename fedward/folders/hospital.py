@@ -25,7 +25,7 @@ import numpy as np
 
 from fedward.checked_json import Length, read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
-from fedward.errors import EvidenceError, ResourceError
+from fedward.errors import EvidenceError, ResourceError, VerificationError
 from fedward.files import append_line, make_folder, read_file, read_lines, sha256, write_atomic
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
@@ -37,6 +37,7 @@ PRIVATE = 0o600
 SealingKey = Annotated[bytes, Length(32)]
 
 _RESTORE = "Restore it from a backup, or join anew."
+_MOST_BYTES = 2 * 1024**3  # of a file: weights and moments of a model
 _KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.key")
 
 
@@ -192,11 +193,7 @@ class HospitalFolder:
             raise EvidenceError(
                 f"There is no channel {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
             )
-        path = self._key_file(held[-1])
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise _damaged(path, error) from error
+        return _content(self._key_file(held[-1]))
 
     def save_sealing_keys(self, keys: Mapping[Address, bytes]) -> None:
         """Keep the X25519 public keys (32 bytes) of all hospitals, as their signed cards have them."""
@@ -279,11 +276,11 @@ class HospitalFolder:
         content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
         signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
         chunks, shares = (
-            tuple(path.read_bytes() for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
+            tuple(_content(path) for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
         )
         if not (folder / "counts").exists():
             return Outgoing(signed, chunks, shares)
-        counts = (folder / "counts").read_bytes()
+        counts = _content(folder / "counts")
         starts = range(0, len(counts), CHUNK_BYTES)
         return Outgoing(signed, chunks, shares, tuple(counts[start : start + CHUNK_BYTES] for start in starts))
 
@@ -303,10 +300,7 @@ class HospitalFolder:
             EvidenceError: they cannot be read.
         """
         path = self._report_file(round_index)
-        try:
-            return path.read_bytes() if path.exists() else None
-        except OSError as error:
-            raise _damaged(path, error) from error
+        return _content(path) if path.exists() else None
 
     def _report_file(self, round_index: int) -> Path:
         return self.path / "reports" / f"{_round_name(round_index)}.json"
@@ -351,13 +345,25 @@ def _npz(**arrays: np.ndarray | np.generic) -> bytes:
 
 def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read named arrays, or say that the file is damaged."""
+    content = _content(path)  # read first: np.load leaves a file that it cannot read open
     try:
-        # Read first: np.load leaves a file that it cannot read open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # RuntimeError: a damaged header may claim encryption or an unknown compression.
         raise _damaged(path, error) from error
+
+
+def _content(path: Path) -> bytes:
+    """A file of the folder, which has to be a regular one.
+
+    Raises:
+        EvidenceError: it is missing, cannot be read, or is larger than any of them.
+    """
+    try:
+        return read_file(path, _MOST_BYTES, "A file of the hospital", _RESTORE)
+    except VerificationError as error:
+        raise EvidenceError(error.what, error.remedy) from error
 
 
 def _damaged(path: Path, error: Exception) -> EvidenceError:

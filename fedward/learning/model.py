@@ -5,9 +5,7 @@ averaging them breaks under label skew. Group normalization (Wu and He 2018, "Gr
 """
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,27 +17,13 @@ from fedward.errors import UsageError
 from fedward.learning.prepared_images import PreparedImages
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.scattering import LARGEST_SIZE, SMALLEST_SIZE, Scattering, features
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import Vector
 
 GROUPS = 8  # of the CNN's normalizations; its narrowest layer has 16 channels
 DENSENET_GROUPS = 32  # divides every width of DenseNet121
 PREDICT_BATCH = 256  # images that are scored at a time, unless they are large
 PREDICT_PIXELS = 2**18  # in all of them, which bounds the memory that a pass takes
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What decides a model's shape.
-
-    Attributes:
-        name: One of `BUILDERS`.
-        image_size: Height and width of its input in pixels.
-        findings: Number of sigmoid outputs.
-    """
-
-    name: str
-    image_size: int
-    findings: int
 
 
 class Classifier:
@@ -101,6 +85,23 @@ class Classifier:
         for variable in self.network.trainable_weights:
             end = start + int(np.prod(variable.shape))
             variable.assign(weights[start:end].reshape(variable.shape))
+            start = end
+
+    def set_fixed(self, values: Vector) -> None:
+        """Put in what training does not change, as a saved model has it: for "scatter" the center of the features.
+
+        Features that `prepare` makes are not changed by this, only the whole network is.
+
+        Raises:
+            UsageError: their number is not the model's.
+        """
+        fixed = self.network.non_trainable_weights
+        if values.shape != (sum(int(np.prod(each.shape)) for each in fixed),):
+            raise UsageError(f"{values.size} fixed values do not fit {self.spec.name}.", "Use this model's own.")
+        start = 0
+        for variable in fixed:
+            end = start + int(np.prod(variable.shape))
+            variable.assign(values[start:end].reshape(variable.shape))
             start = end
 
     def logits(self, pixels: Vector) -> Vector:
@@ -211,19 +212,8 @@ def save_network(classifier: Classifier, path: Path) -> None:
     classifier.network.save(path)
 
 
-def load_network(path: Path) -> Any:
-    """Read a `.keras` file without running code from it.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, UserWarning: the file is damaged.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # Keras only warns when it leaves layers at random weights
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-
-
 def network_logits(network: Any, pixels: Vector) -> Vector:
-    """Scores before the sigmoid of a network that was read from a file; shapes as in `Classifier.logits`.
+    """Scores before the sigmoid of a whole network; shapes as in `Classifier.logits`.
 
     Keras's own `predict` is not used, since it writes TensorFlow's internals to stderr.
 

@@ -1,61 +1,19 @@
-"""Read and write `model.keras`: a Keras file with a model card inside (findings, image size, decision thresholds)."""
+"""Write and use `model.keras`: a Keras file with a model card inside (findings, image size, decision thresholds)."""
 
 import json
 import shutil
 import tempfile
 import zipfile
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from fedward.checked_json import Part, checked_json, to_json
-from fedward.errors import DataError
+import numpy as np
+
+from fedward.checked_json import to_json
+from fedward.errors import DataError, EvidenceError, UsageError, VerificationError
 from fedward.files import PART, writing
-from fedward.learning.model import Classifier, ModelSpec, load_network, network_logits, save_network
-from fedward.tables import Between
+from fedward.learning.model import Classifier, network_logits, save_network
+from fedward.learning.stored_model import CARD, ModelCard, StoredModel, read_card, read_model
 from fedward.types import Vector
-
-CARD = "fedward.json"
-FORMAT_VERSION = 2  # 1 had one threshold for all findings, and is still read
-MAX_CARD_BYTES = 1024**2
-
-Share = Annotated[float, Between(0, 1)]
-_NAME = "Name a run folder or its model.keras."
-# What zipfile, HDF5 and Keras raise over a file that is not what it should be.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What `evaluate` and `predict` must know of a model.
-
-    Attributes:
-        format_version: Version of the card's format.
-        name: Architecture.
-        findings: Names of the outputs.
-        class_names: Names of the classes in the training data.
-        image_size: Height and width of the input in pixels.
-        thresholds: For each finding, the score from which on an image is called positive, in [0, 1].
-        settings_digest: Of the settings that the model was trained under, hexadecimal.
-        seed, val_share, test_share: The settings that decide which patients of the same data are in which split.
-    """
-
-    format_version: int
-    name: str
-    findings: tuple[str, ...]
-    class_names: tuple[str, ...]
-    image_size: int
-    thresholds: tuple[Share, ...]
-    settings_digest: str
-    seed: int
-    val_share: float
-    test_share: float
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model's shape."""
-        return ModelSpec(self.name, self.image_size, len(self.findings))
 
 
 def save_model(path: Path, classifier: Classifier, card: ModelCard) -> None:
@@ -81,65 +39,13 @@ def load_card(path: Path) -> ModelCard:
         DataError: the file is missing, damaged, or not one of ours.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(CARD) as member:
-            content = member.read(MAX_CARD_BYTES)
-    except _DAMAGE as error:
-        raise DataError(f"{path} is missing, damaged or no model of Fedward.", _NAME) from error
-    what = f"The card of {path}"
-    version = checked_json(_Version, content, what, DataError, _NAME).format_version
-    if version == 1:
-        return checked_json(_FirstCard, content, what, DataError, _NAME).card()
-    if version != FORMAT_VERSION:
-        raise DataError(
-            f"{path} has format version {version}, this Fedward reads up to {FORMAT_VERSION}.",
-            "Use the Fedward that wrote it.",
-        )
-    card = checked_json(ModelCard, content, what, DataError, _NAME)
-    if len(card.thresholds) != len(card.findings):
-        raise DataError(f"{what} is malformed: thresholds must be as many as findings.", _NAME)
-    return card
-
-
-@dataclass(frozen=True)
-class _Version(Part):
-    """The part of a card that says how the rest is to be read."""
-
-    format_version: int
-
-
-@dataclass(frozen=True)
-class _FirstCard:
-    """A card of format version 1, which had one threshold for all findings."""
-
-    format_version: int
-    name: str
-    findings: tuple[str, ...]
-    class_names: tuple[str, ...]
-    image_size: int
-    threshold: Share
-    settings_digest: str
-    seed: int
-    val_share: float
-    test_share: float
-
-    def card(self) -> ModelCard:
-        """The same as a card of the present version."""
-        return ModelCard(
-            format_version=FORMAT_VERSION,
-            name=self.name,
-            findings=self.findings,
-            class_names=self.class_names,
-            image_size=self.image_size,
-            thresholds=(self.threshold,) * len(self.findings),
-            settings_digest=self.settings_digest,
-            seed=self.seed,
-            val_share=self.val_share,
-            test_share=self.test_share,
-        )
+        return read_card(path)
+    except (EvidenceError, VerificationError) as error:
+        raise DataError(error.what, error.remedy) from error
 
 
 def load_logits(path: Path, pixels: Vector) -> Vector:
-    """Logits of a saved model.
+    """Logits of a saved model: of our own network of the architecture that its card names, with the file's weights.
 
     Args:
         path: A model file.
@@ -147,8 +53,26 @@ def load_logits(path: Path, pixels: Vector) -> Vector:
 
     Raises:
         DataError: the file is damaged or does not take such images.
+
+    Guarantees:
+        1. Nothing that the file says of its network is built or run: only its weights are read.
     """
     try:
-        return network_logits(load_network(path), pixels)
-    except (*_DAMAGE, AttributeError, UserWarning) as error:
-        raise DataError(f"{path} is damaged or does not take these images: {error}.", "Train it anew.") from error
+        stored = read_model(path)
+        classifier = _classifier(path, stored)
+    except (EvidenceError, VerificationError, UsageError) as error:
+        raise DataError(error.what, error.remedy) from error
+    size = stored.card.image_size
+    if pixels.shape[1:] != (size, size, 1):
+        raise DataError(f"{path} takes images of {size} by {size} pixels, not these.", "Choose another model.")
+    return network_logits(classifier.network, pixels)
+
+
+def _classifier(path: Path, stored: StoredModel) -> Classifier:
+    """A network of our own making with a file's weights."""
+    if not (np.isfinite(stored.weights).all() and np.isfinite(stored.fixed).all()):
+        raise VerificationError(f"The weights in {path} are not all finite numbers.", "Train the model anew.")
+    classifier = Classifier(stored.card.spec)
+    classifier.set_weights(stored.weights)
+    classifier.set_fixed(stored.fixed)
+    return classifier

@@ -7,8 +7,9 @@ dp-accounting and SciPy, which it imports, take a second to load: code that only
 not import this module.
 """
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import dp_accounting
 from dp_accounting.pld import PLDAccountant
@@ -19,7 +20,7 @@ from fedward.privacy.mechanism import expected_event
 from fedward.settings import PrivacySettings
 from fedward.types import PrivacyEvent
 
-Kinds = Sequence[tuple[PrivacyEvent, int]]  # kinds of releases, and how often each was made
+Kinds = tuple[tuple[PrivacyEvent, int], ...]  # kinds of releases, and how often each was made
 
 # Of sampled releases: at fractional orders the Renyi accountant gives up on many, and says so on stderr.
 _WHOLE_ORDERS = [*range(2, 65), 80, 96, 128, 192, 256, 512, 1024]
@@ -36,8 +37,12 @@ _STEP_DOWN = 0.9  # from what the Renyi accountant finds enough: it overstates b
 _MOST_NOISE = 1e6  # as the setting allows
 
 
+@functools.lru_cache(maxsize=256)
 def composed(kinds: Kinds, delta: float) -> float:
-    """The smaller of both accountants' answers, for kinds of releases and how often each was made."""
+    """The smaller of both accountants' answers, for kinds of releases and how often each was made.
+
+    Hospitals that made the same releases have the same epsilon, and an audit asks for each of them more than once.
+    """
     found = _by_renyi(kinds, delta)
     if found <= _LARGEST_EPSILON and _is_narrow(kinds, delta):
         found = min(found, _by(PLDAccountant(), kinds, delta))
@@ -79,9 +84,9 @@ def least_noise(privacy: PrivacySettings, rounds: int) -> float:
     """
     target = privacy.target_epsilon
 
-    def kinds(multiplier: float) -> list[tuple[PrivacyEvent, int]]:
+    def kinds(multiplier: float) -> Kinds:
         planned = PrivacySettings(**(vars(privacy) | {"noise_multiplier": multiplier}))
-        return [(expected_event(planned), rounds)]
+        return ((expected_event(planned), rounds),)
 
     def enough_by_renyi(multiplier: float) -> bool:
         return _by_renyi(kinds(multiplier), privacy.delta) <= target

@@ -33,7 +33,7 @@ def epsilon(events: Sequence[PrivacyEvent]) -> float | None:
     if not private:
         return None
     delta = max(event.delta for event in private)
-    kinds = sorted(private.items(), key=lambda item: astuple(item[0]))
+    kinds = tuple(sorted(private.items(), key=lambda item: astuple(item[0])))
     from fedward.privacy.accountants import composed
 
     return composed(kinds, delta)

@@ -34,6 +34,7 @@ ALLOWED = {
 ORDER = {
     "fedward": (
         (
+            "archive",
             "checked_json",
             "entry",
             "errors",

@@ -12,7 +12,7 @@ WRITER = "fedward.files"
 INTO_OWN_SCRATCH = {
     "fedward.flower": {"write_bytes", "mkdir", "shutil.copyfile", "open"},  # Flower's home, and Flower's log
     "fedward.learning.model_file": {"TemporaryDirectory"},
-    "blockchain.node.store": {"shutil.copyfile", "TemporaryDirectory"},
+    "blockchain.node.store": {"open", "TemporaryDirectory"},
     "fedward.flower_home": {"mkdtemp", "os.open"},
 }
 WRITES = {

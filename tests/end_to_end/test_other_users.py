@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from fedward.flower_home import PREFIX, _is_left_over
+from fedward.folders.hospital import HospitalFolder
 
 pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +128,23 @@ def connections(process: psutil.Process) -> list[Any]:
         return []
 
 
+def written(process: psutil.Process) -> set[str]:
+    """Files that a process may write to, wherever they lie: those it has open, and those in its memory."""
+    try:
+        opened = {file.path for file in process.open_files() if file.mode != "r"}
+        return opened | {part.path for part in process.memory_maps(grouped=False) if part.perms in ("rw-s", "-w-s")}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def command_line(process: psutil.Process) -> str:
+    """Of a process, which every user can see; nothing of one that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def as_nobody(program: str, *arguments: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-c", program, str(NOBODY), *arguments], stdout=subprocess.PIPE, text=True, check=True, cwd="/"
@@ -164,7 +183,13 @@ def test_another_user_reads_nothing_of_a_run_and_none_of_its_ports_does_anything
         homes = [Path(name) for name in {environment(one).get("FLWR_HOME") for one in processes} if name]
         places = [str(path) for top in (run, homes[0]) for path in (top, *top.rglob("*"))]
         assert len(places) > 50
-        assert as_nobody(READER, *places) == []
+        files = set.union(*(written(one) for one in processes))
+        assert files & set(places), "else the search for files elsewhere means nothing"
+        assert as_nobody(READER, *places, *files) == []
+        # Command lines are everybody's to read: what opens the ports is not in them.
+        node = urlsplit(HospitalFolder(run / "hospitals" / "hospital-1").ledger_url()).path.strip("/")
+        assert len(node) > 40
+        assert not [line for line in map(command_line, processes) if node in line or str(secret) in line]
         lives = [one.pid for one in processes if one.is_running()]
         assert as_nobody(READER, *(f"/proc/{pid}/{what}" for pid in lives for what in ("environ", "mem"))) == []
         assert process.poll() is None, "the run went on"

@@ -18,8 +18,9 @@ from fedward.figures.histograms import histogram
 from fedward.figures.scores import score
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import Settings, to_tables
 from fedward.types import Address, GlobalModel, HospitalId, ImageSet, Member, Partition
 

@@ -11,8 +11,9 @@ from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
 from fedward.figures.histograms import ScoreHistogram, histogram, sigmoid
 from fedward.figures.scores import score, score_findings
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import GlobalModel, Vector
 
 KEY = b"k" * 32

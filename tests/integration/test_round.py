@@ -24,8 +24,9 @@ from fedward.ciphertexts.packing import dequantize, quantize, round_plan
 from fedward.errors import LedgerError, QuorumError, VerificationError
 from fedward.files import sha256
 from fedward.learning.digest import weights_digest
-from fedward.learning.model import ModelSpec, shared_classifier
+from fedward.learning.model import shared_classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.messages import wire
 from fedward.privacy.mechanism import privatize
 from fedward.seeding import public_rng

@@ -7,8 +7,9 @@ from federation import founded
 
 from blockchain.catch_up import catch_up
 from blockchain.consortium.held_keys import HeldKeys
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import GlobalModel, HospitalId
 
 

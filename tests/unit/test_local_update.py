@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fedward import settings as setting
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import LOCAL_UPDATES, Attack, LocalUpdate, local_update
 from fedward.privacy.mechanism import privatize
 from fedward.settings import Settings

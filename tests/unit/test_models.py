@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fedward.errors import UsageError
-from fedward.learning.model import PREDICT_BATCH, Classifier, ModelSpec, shared_classifier
+from fedward.learning.model import PREDICT_BATCH, Classifier, shared_classifier
 from fedward.learning.quiet_tensorflow import keras
+from fedward.learning.weight_shapes import ModelSpec
 
 pytestmark = pytest.mark.slow
 

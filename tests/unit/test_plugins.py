@@ -14,8 +14,9 @@ from fedward import settings as setting
 from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
 from fedward.backdoor.inspection import Inspection, Models, TrainingImages
 from fedward.errors import EvidenceError, VerificationError
-from fedward.learning.model import BUILDERS, Classifier, ModelSpec
+from fedward.learning.model import BUILDERS, Classifier
 from fedward.learning.server_step import MOST_MOMENTS, OPTIMIZERS, ServerOptimizer, server_optimizer, take_step
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import LOCAL_UPDATES
 from fedward.plugins import KINDS, NoOptions
 from fedward.privacy.mechanism import MODES, expected_event, privatize

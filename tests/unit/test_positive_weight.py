@@ -9,9 +9,10 @@ import pytest
 from commands.simulate.alone import train_alone
 from fedward import settings as setting
 from fedward.errors import UsageError
-from fedward.learning.model import Classifier, ModelSpec, weighted_cross_entropy
+from fedward.learning.model import Classifier, weighted_cross_entropy
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.privacy.clipped_gradients import ClippedGradients, batches
 from fedward.privacy.private_training import train_privately

@@ -9,8 +9,9 @@ from scipy import stats
 
 from fedward import settings as setting
 from fedward.errors import DataError, VerificationError
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import keras
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.privacy.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.privacy.private_training import noisy_sum, train_privately, units_of

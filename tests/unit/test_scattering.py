@@ -9,7 +9,8 @@ import scipy.special
 from fedward.dataset.phantoms import list_phantoms
 from fedward.errors import UsageError
 from fedward.learning import scattering
-from fedward.learning.model import Classifier, ModelSpec, load_network, network_logits, save_network
+from fedward.learning.model import Classifier
+from fedward.learning.model_file import load_logits, save_model
 from fedward.learning.prepared_images import PreparedImages
 from fedward.learning.quiet_tensorflow import tf
 from fedward.learning.scattering import (
@@ -22,6 +23,8 @@ from fedward.learning.scattering import (
     phantom_center,
     scatter,
 )
+from fedward.learning.stored_model import ModelCard
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import Vector
 
 pytestmark = pytest.mark.slow
@@ -196,10 +199,12 @@ def test_a_saved_model_takes_pixels_and_gives_the_same_scores(
 ) -> None:
     pixels = images(12, 5, 32)[..., None]
     expected = classifier.logits(pixels)
-    save_network(classifier, tmp_path / "model.keras")
+    spec = classifier.spec
+    card = ModelCard(2, spec.name, ("f", "g"), ("a", "b"), spec.image_size, (0.5, 0.5), "ab", 1, 0.1, 0.1)
+    save_model(tmp_path / "model.keras", classifier, card)
     # Were phantoms drawn in another way some day: a saved model has the center that it was trained with.
     monkeypatch.setattr(scattering, "phantom_center", lambda size: np.zeros(feature_count(size), np.float32))
-    np.testing.assert_allclose(network_logits(load_network(tmp_path / "model.keras"), pixels), expected, atol=1e-5)
+    np.testing.assert_allclose(load_logits(tmp_path / "model.keras", pixels), expected, atol=1e-5)
 
 
 def test_training_moves_the_networks_own_weights() -> None:

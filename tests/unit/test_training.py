@@ -7,9 +7,10 @@ import pytest
 
 from fedward import settings as setting
 from fedward.errors import DataError
-from fedward.learning.model import Classifier, ModelSpec
+from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.training import train
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.seeding import public_rng
 from fedward.types import GlobalModel, HospitalId, ImageSet, ModelUpdate, Partition, Vector
 

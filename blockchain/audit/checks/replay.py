@@ -27,10 +27,14 @@ from blockchain.audit.checks.tally import Tally
 from blockchain.audit.history import ExecutedBlock
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.evidence import Evidence, Genesis, RawBlock
+from blockchain.ledger.artifact import load_artifact
+from blockchain.node.block_builder import GAS_LIMIT
 from fedward.errors import VerificationError
 from fedward.progress import Progress, silent
 from fedward.types import Address
 
+# What other code may use in all: some minutes of computing. Anybody may run code on a chain; an audit has to end.
+_MOST_GAS_BESIDE = 20 * GAS_LIMIT
 _MIN_GAS_LIMIT = 5_000  # what every client asks of a header at least
 
 
@@ -77,6 +81,8 @@ class HistoryChecker:
         self._next_number = 1
         self._read = self._transactions = self._with_receipts = self._ran = 0
         self._without_receipts = 0
+        self._beside = 0  # gas spent on other code than the known contract's
+        self._known_code = False
         self._read_to_the_end = False
         self.genesis_hash: bytes | None = None
         self.block_hashes: dict[int, bytes] = {}
@@ -198,6 +204,15 @@ class HistoryChecker:
         header, number = block.header, block.header.block_number
         if self._execution is None or self._stopped:
             return []
+        if header.gas_limit > GAS_LIMIT or self._beside > _MOST_GAS_BESIDE:
+            what = (
+                f"Block {number} asks for up to {header.gas_limit:,} gas, a block of this chain has {GAS_LIMIT:,}."
+                if header.gas_limit > GAS_LIMIT
+                else f"The blocks before {number} spend more than {_MOST_GAS_BESIDE:,} gas on code beside the ledger's."
+            )
+            self._executed.require(False, what)
+            self._stop(what)
+            return []
         try:
             outcome = self._execution.run(block)
         except VerificationError as error:
@@ -215,9 +230,20 @@ class HistoryChecker:
             self._executed.require(False, f"Transaction {place} of block {number} cannot run: {reason}.")
         self._executed.compare(f"The state root of block {number}", header.state_root, outcome.state_root)
         executed = block.executed(outcome.receipts)
+        if not self._is_the_ledgers(executed):
+            self._beside += outcome.gas_used
         self._with_receipts += 1
         self._ran += len(executed.transactions)
         return [executed]
+
+    def _is_the_ledgers(self, block: ExecutedBlock) -> bool:
+        """Whether nothing but the known contract ran in a block, whose code says how much each call can cost."""
+        if any(self._contract not in (each.to, each.created) for each in block.transactions):
+            return False
+        if not self._known_code and self._execution is not None:
+            code = self._execution.code(self._contract)
+            self._known_code = bool(code) and load_artifact().is_code(code)
+        return self._known_code
 
     def _given_outcome(self, raw: RawBlock, block: DecodedBlock) -> list[ExecutedBlock]:
         """Take the outcome from a node's receipts, which the header must name."""

@@ -14,6 +14,7 @@ from fedward.errors import EvidenceError
 from fedward.files import sha256
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.learning.digest import weights_digest
+from fedward.learning.stored_model import StoredModel
 from fedward.types import Address, HospitalId
 
 _SHOWN = 16  # digits of a hash
@@ -111,11 +112,12 @@ class _Result:
         """All of it."""
         if self._folder.finished:
             with self._report.guarding(Step.MODEL):
-                self._check_weights()
+                self._check_model(self._folder.model())
             with self._report.guarding(Step.MODEL):
                 self._check_summary(self._folder.summary())
         else:
-            self._report.note(Step.MODEL, "The run has no summary yet, so no result is looked at.")
+            self._report.note(Step.MODEL, "The run has neither model nor summary yet, so no result is looked at.")
+            self._report.not_verified("summary.json and model.keras: they are not there")
         with self._report.guarding(Step.MODEL):
             self._check_record(self._folder.record())
         with self._report.guarding(Step.MODEL):
@@ -123,9 +125,12 @@ class _Result:
         with self._report.guarding(Step.MODEL):
             self._list_files()
 
-    def _check_weights(self) -> None:
-        """The model's weights, against the digest that accepting hospitals signed in the last accepted round."""
-        found = weights_digest(self._folder.weights())
+    def _check_model(self, stored: StoredModel) -> None:
+        """The model's weights, against the digest that accepting hospitals signed in the last accepted round; its card.
+
+        What is of its card on the ledger: the digest of the settings, and what these settings say.
+        """
+        found = weights_digest(stored.weights)
         if self._accepted and self._signed is None:
             text = "No candidate has more than half of the last accepted round's votes: no model can be in force."
             self._report.fail(Step.MODEL, text, round_index=self._accepted[-1].round_index)
@@ -138,6 +143,21 @@ class _Result:
         else:
             text = f"The weights of model.keras have the digest {found.hex()}, the ledger has {self._digest.hex()}."
             self._report.fail(Step.MODEL, text)
+        settings = self._claims.settings or {}
+        expected = {
+            "name": settings.get("model", {}).get("name"),
+            "image_size": settings.get("data", {}).get("image-size"),
+            "settings_digest": self._stories[0].settings_digest.hex() if self._stories else None,
+        }
+        for name, value in expected.items():
+            told = getattr(stored.card, name)
+            if value is None:
+                self._report.not_verified(f"model.keras: {name}")
+            elif told != value:
+                text = (
+                    f"The card of model.keras states {name} {told!r:.80}, the ledger and the settings have {value!r}."
+                )
+                self._report.fail(Step.MODEL, text)
 
     def _why_unknown(self) -> str:
         """Why the ledger does not say which weights are the right ones."""
@@ -232,16 +252,42 @@ class _Result:
 
     def _list_files(self) -> None:
         """Every file that no step reads."""
-        own = {"model.keras", "summary.json", "trust.json", "ledger/chain.sqlite", "ledger/chain.sqlite-wal"}
+        own = {"model.keras", "summary.json", "trust.json", "ledger/chain.sqlite"}
         listed = self._folder.evidence_files(self._ciphertexts, self._rounds)
         for name in joined(name for name in self._folder.files() if name not in self._checked | own | listed):
             self._report.not_verified(name)
-        self._report.not_verified("ledger/chain.sqlite: what its node looks things up by (logs, scores, places)")
+        parts = [
+            "ledger/chain.sqlite: all but the blocks and block 0, such as what its node looks logs up by",
+            "hospitals/*/privacy.jsonl: all but the epsilon that comes of it",
+            "hospitals/*/checkpoints.jsonl: all but what is signed, and whether lines were left out",
+            "trust.json (the run's own word, and not read where another is given)",
+            "whether files or values that no step reads were removed",
+        ]
         if self._folder.finished:
-            self._report.not_verified("model.keras: all but its weights, such as thresholds and the network's graph")
-        self._report.not_verified("trust.json in the run's folder, where another is given")
-        self._report.not_verified("hospitals/*/privacy.jsonl: all but the epsilon that comes of it")
-        self._report.not_verified("hospitals/*/checkpoints.jsonl: lines without a signature")
+            parts.insert(1, "model.keras: all but its weights, architecture, image size and settings digest")
+        for part in parts:
+            self._report.not_verified(part)
+
+
+def list_unread(claims: Claims, report: Report, *, bundle: bool) -> None:
+    """Say what a source without a result lacks; list what a bundle could state and the ledger tells nothing of."""
+    report.note(Step.MODEL, "This source holds no released model, summary or report.")
+    report.not_verified("the released model, summary and reports: they are not in this source")
+    if not bundle:
+        return
+    report.not_verified("manifest.json: claims.run_id")
+    stated = {
+        "height": claims.height,
+        "block_hash": claims.block_hash,
+        "ledger_head": claims.ledger_head,
+        "epsilons": claims.epsilons or None,
+        "releases": claims.releases or None,
+        "delta": claims.delta,
+    }
+    for name, value in stated.items():
+        if value is None:
+            report.not_verified(f"manifest.json: claims.{name}")
+    report.not_verified("checkpoints.jsonl: all but what is signed, and whether lines were left out")
 
 
 def _optimizer(claims: Claims) -> str:

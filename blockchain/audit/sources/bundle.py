@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
-from blockchain.audit.sources.archive import Archive, writing
+from blockchain.audit.sources.archive import writing
 from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock
 from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.artifact import ARTIFACT_FILE
 from blockchain.node.stored_chain import Balances, encode_balances
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.archive import Archive
 from fedward.checked_json import to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, FedwardError, VerificationError
@@ -39,12 +40,15 @@ MANIFEST, GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS = (
     "checkpoints.jsonl",
 )
 CIPHERTEXTS = "ciphertexts/"
+_DIGESTED = {GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS}
 MAX_BLOCK_BYTES = 16 * 1024 * 1024  # the gas limit leaves room for half of that
 MAX_HEADER_BYTES = 4096
+MAX_MEMBERS = 4_000_000  # 780 rounds of five hospitals with a model of seven million parameters
 MAX_MANIFEST_BYTES = 512 * 1024 * 1024  # 70 bytes a ciphertext
 
 _LENGTH_BYTES = 4
 _PIECE_BYTES = 1024 * 1024
+_REMEDY = "Ask for the bundle again, or compare it with another copy."
 Format = TypeVar("Format")
 
 
@@ -193,7 +197,7 @@ class BundleEvidence:
 
     def __init__(self, path: Path) -> None:
         self.source = f"the bundle {path}"
-        self._archive = Archive(path)
+        self._archive = Archive(path, MAX_MEMBERS, _REMEDY, exact=True)
         try:
             check_format(self._archive.read(MANIFEST, MAX_MANIFEST_BYTES), f"The run in {path}", key="version")
             self._manifest = self._parsed(MANIFEST, MAX_MANIFEST_BYTES, _Manifest)
@@ -215,17 +219,16 @@ class BundleEvidence:
 
     def blocks(self) -> Iterator[RawBlock]:
         """The blocks after block 0; a block's number is its place."""
-        with self._archive.streaming(BLOCKS) as stream:
-            number = 0
-            while prefix := stream.take(_LENGTH_BYTES):
-                number += 1
-                length = int.from_bytes(prefix, "big")
-                block = stream.take(length) if length <= MAX_BLOCK_BYTES else b""
-                if len(prefix) < _LENGTH_BYTES or length > MAX_BLOCK_BYTES or len(block) < length:
-                    raise VerificationError(
-                        f"Block {number} of {self.source} is cut short.", "Compare the bundle with another copy."
-                    )
-                yield RawBlock(number, block)
+        stream, number = self._archive.stream(BLOCKS), 0
+        while prefix := stream.take(_LENGTH_BYTES):
+            number += 1
+            length = int.from_bytes(prefix, "big")
+            block = stream.take(length) if length <= MAX_BLOCK_BYTES else b""
+            if len(prefix) < _LENGTH_BYTES or length > MAX_BLOCK_BYTES or len(block) < length:
+                raise VerificationError(
+                    f"Block {number} of {self.source} is cut short.", "Compare the bundle with another copy."
+                )
+            yield RawBlock(number, block)
 
     def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
         """The hospitals' signed checkpoints."""
@@ -264,17 +267,25 @@ class BundleEvidence:
         Ciphertexts are left to the step that compares them with the ledger; here only their names are looked at.
         """
         members, names = self._manifest.members, set(self._archive.names())
-        for name in sorted({GENESIS, BLOCKS, ARTIFACT, CHECKPOINTS} | set(members)):
+        unknown = sorted(set(members) - _DIGESTED)
+        if unknown:
+            report.fail(Step.EVIDENCE, f"The manifest has digests of {len(unknown)} members that no bundle has.")
+        for name in sorted(_DIGESTED):
             with report.guarding(Step.EVIDENCE):
                 stated, found = members.get(name), self._digest(name)
-                if found == stated:
-                    report.ok(Step.EVIDENCE, f"{name} has the digest {found[:16]}… that the manifest states.")
-                else:
+                if found != stated:
                     report.fail(Step.EVIDENCE, f"{name} has the digest {found}; the manifest states {stated}.")
+                elif name == ARTIFACT and found != sha256(ARTIFACT_FILE.read_bytes()).hexdigest():
+                    text = f"{ARTIFACT} is not this version's, so what it says of the contract is nothing to go by."
+                    report.fail(Step.EVIDENCE, text)
+                else:
+                    report.ok(Step.EVIDENCE, f"{name} has the digest {found[:16]}… that the manifest states.")
         listed = {CIPHERTEXTS + name for name in _names(form.files() for form in self._manifest.rounds.values())}
-        strangers = sorted(names - set(members) - listed - {MANIFEST})
+        strangers = sorted(names - _DIGESTED - listed - {MANIFEST})
         if strangers:
             report.fail(Step.EVIDENCE, f"The manifest does not name {len(strangers)} members: {strangers[0]!r:.99}")
+        if not self._manifest.ciphertexts and listed & names:
+            report.fail(Step.EVIDENCE, "The manifest says that no ciphertext is inside, and there are some.")
         if self._manifest.ciphertexts:
             report.note(Step.EVIDENCE, f"Of {len(listed):,} ciphertexts {len(listed & names):,} are inside.")
         else:
@@ -282,10 +293,9 @@ class BundleEvidence:
 
     def _digest(self, name: str) -> str:
         """The hexadecimal SHA-256 of a member's content."""
-        digest = sha256()
-        with self._archive.streaming(name) as stream:
-            while piece := stream.take(_PIECE_BYTES):
-                digest.update(piece)
+        digest, stream = sha256(), self._archive.stream(name)
+        while piece := stream.take(_PIECE_BYTES):
+            digest.update(piece)
         return digest.hexdigest()
 
     def _parsed(self, name: str, most: int, kind: type[Format]) -> Format:

@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 
 from blockchain.ledger.json_fields import Account, HospitalName
 from blockchain.signing.checkpoints import SignedCheckpoint
+from fedward.checked_json import Readable
 from fedward.folders.ciphertexts import CiphertextSource
 from fedward.tables import Between
 from fedward.types import Address, Whole, Word
@@ -70,7 +71,7 @@ class Claims:
         height, block_hash, ledger_head: Where it says the ledger ends; None where it does not say.
     """
 
-    run_id: str
+    run_id: Annotated[str, Readable(255)]
     chain_id: Whole
     contract: Account
     settings: Tables | None

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from blockchain.audit.sources.round_keys import KEY_FILE
-from blockchain.audit.sources.stored_weights import stored_weights
 from fedward.errors import VerificationError
 from fedward.files import parse_json, read_file
 from fedward.folders.places import hospitals_part, record_file, server_part, summary_file
-from fedward.types import HospitalId, Vector
+from fedward.learning.stored_model import StoredModel, read_model
+from fedward.types import HospitalId
 
 MOST_JSON_BYTES = 64 * 1024 * 1024
 MOST_REPORT_BYTES = 16 * 1024 * 1024
@@ -39,12 +39,12 @@ class ReleasedFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run says that it has ended."""
-        return summary_file(self._run).exists()
+        """Whether the run hands out a result: a summary or a model, or a link in the place of one."""
+        return any(path.is_symlink() or path.exists() for path in (summary_file(self._run), self._run / "model.keras"))
 
-    def weights(self) -> Vector:
-        """The released model's weights; see `stored_weights`."""
-        return stored_weights(self._run / "model.keras")
+    def model(self) -> StoredModel:
+        """The released model's card and weights."""
+        return read_model(self._run / "model.keras")
 
     def summary(self) -> Mapping[str, Any]:
         """`summary.json`, unchecked but for being an object."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
@@ -15,7 +16,7 @@ from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.json_fields import Account
 from blockchain.node.stored_chain import StoredChain
 from blockchain.signing.checkpoints import SignedCheckpoint
-from fedward.checked_json import Part
+from fedward.checked_json import Part, Readable
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, LedgerError, VerificationError
 from fedward.files import read_file
@@ -65,6 +66,9 @@ class RunEvidence:
         self._summary_file = summary_file(run)
         self._run = run
         self.source = f"the run folder {run}"
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
 
     def claims(self) -> Claims:
         """What `run.json`, `summary.json` and the hospitals' own privacy records say."""
@@ -175,7 +179,7 @@ class RunEvidence:
     def _summary(self) -> _Summary:
         """What `summary.json` says; a run that is not finished has none."""
         path = self._summary_file
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             return _Summary()
         stated = claimed.parse(_SummaryForm, _read(path, "The summary"), str(path))
         privacy, ledger = stated.privacy, stated.ledger
@@ -186,7 +190,7 @@ class RunEvidence:
         spent = {}
         for member in base.roster:
             path = self._hospitals / member.hospital / "privacy.jsonl"
-            if not path.exists():
+            if not path.exists() and not path.is_symlink():
                 continue
             lines = _read(path, "The privacy record").split(b"\n")[:-1]
             if len(lines) > MAX_RELEASES:
@@ -201,7 +205,8 @@ class RunEvidence:
 
     def _hospital_files(self, name: str) -> list[Path]:
         """A file of every hospital that has it, by hospital."""
-        return [path / name for path in self._listing(self._hospitals) if (path / name).is_file()]
+        files = (path / name for path in self._listing(self._hospitals))
+        return [path for path in files if path.exists() or path.is_symlink()]
 
     def _listing(self, folder: Path) -> list[Path]:
         """What lies in a folder, by name."""
@@ -215,7 +220,7 @@ class RunEvidence:
 class _RecordForm(Part):
     """The part of `run.json` that claims something."""
 
-    run_id: str
+    run_id: Annotated[str, Readable(255)]
     contract: Account
     settings: Tables
     roster: tuple[ClaimedMember, ...]
