@@ -47,6 +47,7 @@ from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.seeding import public_rng
 from fedward.settings import Settings, from_run_config
+from fedward.sharing.signed import SentSum
 from fedward.sharing.sizes import sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose, purposes
 from fedward.timing import Stopwatch
@@ -56,7 +57,6 @@ from fedward.types import (
     GlobalModel,
     ModelUpdate,
     Partition,
-    SentSum,
     SignedCommitment,
     SignedVote,
     Vector,

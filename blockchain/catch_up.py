@@ -15,8 +15,9 @@ from fedward.errors import VerificationError
 from fedward.folders.hospital import Candidate, HospitalFolder
 from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
+from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
-from fedward.types import GlobalModel, SentSum
+from fedward.types import GlobalModel
 
 
 class MissingAggregates(Exception):  # noqa: N818 - a request, not an error

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from blockchain.ledger.records import RoundOpening
 from fedward.ciphertexts.plan import PackingPlan
 from fedward.files import merkle_root, sha256
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import SentRelease
 
 
 @dataclass(frozen=True)

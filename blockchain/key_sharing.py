@@ -31,8 +31,9 @@ from fedward.sharing.dealing import Answers as Numbers
 from fedward.sharing.dealing import Complaint, answer, challenges, deal_key
 from fedward.sharing.modular import Residues, add
 from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, shares_root
+from fedward.sharing.signed import Answers, SentAnswers, SentRelease
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, purposes
-from fedward.types import Address, Answers, EncryptedUpdate, SentAnswers, SentRelease, SignedCommitment
+from fedward.types import Address, EncryptedUpdate, SignedCommitment
 
 _RESTORE = "Restore the folder from a backup, or take no part in this round."
 _REFUSE = "Release nothing; compare this hospital's checkpoints with the others'."

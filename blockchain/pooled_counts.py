@@ -13,8 +13,8 @@ from blockchain.ledger.reader import LedgerReader
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts, check_counts, counts_layout
 from fedward.errors import VerificationError
 from fedward.figures.histograms import ScoreHistogram
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import SentRelease
 
 
 def open_counts(

@@ -21,7 +21,8 @@ from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.settings import Settings
-from fedward.types import GlobalModel, ImageSet, PrivacyEvent, SentRelease, SentSum
+from fedward.sharing.signed import SentRelease, SentSum
+from fedward.types import GlobalModel, ImageSet, PrivacyEvent
 
 
 @dataclass(frozen=True)

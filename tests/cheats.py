@@ -20,7 +20,8 @@ from blockchain.key_sharing import Dealing
 from fedward.sharing.answer_sheets import AnswerSheet
 from fedward.sharing.modular import MODULUS, add
 from fedward.sharing.sealed_shares import seal_shares
-from fedward.types import NodeId, SentAnswers, SentRelease
+from fedward.sharing.signed import SentAnswers, SentRelease
+from fedward.types import NodeId
 
 Replaced = Mapping[str, Any]  # by the name under which `client` knows the function
 

@@ -20,7 +20,8 @@ from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
 from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
 from fedward.sharing.judging import Judgment, judge_dealings
-from fedward.types import WRONG_ANSWERS, WRONG_DEALING, Address, NodeId, Rejection, SentAnswers, VerifiedUpdate
+from fedward.sharing.signed import SentAnswers
+from fedward.types import WRONG_ANSWERS, WRONG_DEALING, Address, NodeId, Rejection, VerifiedUpdate
 
 
 def fitting_dealings(

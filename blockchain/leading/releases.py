@@ -12,9 +12,10 @@ from blockchain.signing.releases import is_release
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import RELEASE, ReleaseRequest, read_release, request_to_records
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.sizes import release_bytes
 from fedward.sharing.terms import ReleaseTerms
-from fedward.types import WRONG_RELEASE, Address, Rejection, SentRelease
+from fedward.types import WRONG_RELEASE, Address, Rejection
 
 
 def collect_releases(

@@ -4,7 +4,8 @@ from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
 from blockchain.signing.signatures import domain, members, recover
-from fedward.types import Address, Answers, SignedAnswers
+from fedward.sharing.signed import Answers, SignedAnswers
+from fedward.types import Address
 
 _ANSWERS_FIELDS = {
     "round": "uint32",

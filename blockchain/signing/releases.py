@@ -5,8 +5,9 @@ from eth_account.messages import SignableMessage, encode_typed_data
 from blockchain.identity import Identity
 from blockchain.signing.signatures import domain, members, recover
 from fedward.files import sha256
+from fedward.sharing.signed import Release, SignedRelease
 from fedward.sharing.terms import ReleaseTerms
-from fedward.types import Address, Release, SignedRelease
+from fedward.types import Address
 
 _RELEASE_FIELDS = {
     "round": "uint32",

@@ -16,8 +16,9 @@ from fedward.checked_json import Length, read_json, to_json
 from fedward.errors import VerificationError
 from fedward.files import make_folder, read_file, sha256, write_atomic
 from fedward.folders.ciphertexts import Digest
+from fedward.sharing.signed import SentAnswers, SentRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import Address, SentAnswers, SentRelease
+from fedward.types import Address
 
 MAX_SHARE_BYTES = 1024 * 1024
 _RESTORE = "Restore that file from a backup."

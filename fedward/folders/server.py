@@ -21,9 +21,10 @@ from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.format import FORMAT, check_format
 from fedward.folders.key_board import KeyBoardFolder
 from fedward.folders.round_keys import RoundKeyRecords, ShareFolder
+from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
 from fedward.timing import utc_now
-from fedward.types import Address, Member, SentSum
+from fedward.types import Address, Member
 
 MAX_COUNTS_BYTES = 1024**3
 MAX_RECORD_BYTES = 64 * 1024**2

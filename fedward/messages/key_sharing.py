@@ -13,8 +13,8 @@ from fedward.errors import VerificationError
 from fedward.messages.fields import SAME_VERSION, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
+from fedward.sharing.signed import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
 DIGEST_BYTES = 32

@@ -15,7 +15,7 @@ from fedward.errors import VerificationError
 from fedward.messages.fields import SAME_VERSION, Fields, malformed
 from fedward.messages.key_sharing import MOST_MEMBERS
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
-from fedward.types import SentRelease, SentSum, SignedRelease
+from fedward.sharing.signed import SentRelease, SentSum, SignedRelease
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
 SIGNED = "json"  # the only entry of the record of a signed struct

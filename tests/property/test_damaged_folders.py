@@ -14,22 +14,9 @@ from fedward.folders.hospital import Candidate, HospitalFolder, Membership, Outg
 from fedward.folders.round_keys import Dealings
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.sharing.signed import Answers, Release, SentAnswers, SentRelease, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import (
-    Address,
-    Answers,
-    Commitment,
-    GlobalModel,
-    HospitalId,
-    Member,
-    PrivacyEvent,
-    Release,
-    SentAnswers,
-    SentRelease,
-    SignedAnswers,
-    SignedCommitment,
-    SignedRelease,
-)
+from fedward.types import Address, Commitment, GlobalModel, HospitalId, Member, PrivacyEvent, SignedCommitment
 
 pytestmark = pytest.mark.slow
 

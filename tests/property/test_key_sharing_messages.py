@@ -24,8 +24,9 @@ from fedward.errors import VerificationError
 from fedward.messages import key_sharing as keys
 from fedward.messages.replies import Malformed
 from fedward.messages.signed import MAX_BYTES
+from fedward.sharing.signed import Answers, Release, SentAnswers, SentRelease, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import Address, Answers, Release, SentAnswers, SentRelease, SignedAnswers, SignedRelease
+from fedward.types import Address
 
 SHARE_BYTES, MOST_BYTES, CONTENT_BYTES = 24, 100, 20
 PLACES = st.integers(0, keys.MOST_MEMBERS - 1)

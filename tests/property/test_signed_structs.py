@@ -18,16 +18,14 @@ from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint
 from fedward.checked_json import to_json
 from fedward.errors import EvidenceError, VerificationError
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
+from fedward.sharing.signed import Release, SignedAnswers, SignedRelease
 from fedward.types import (
     Address,
     Commitment,
     PrivacyEvent,
-    Release,
     ShortName,
     Signature,
-    SignedAnswers,
     SignedCommitment,
-    SignedRelease,
     SignedVote,
     Signer,
     Vote,

@@ -20,18 +20,8 @@ from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import DataError, VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.messages import ballots, key_sharing, replies, submissions, wire
-from fedward.types import (
-    Address,
-    Commitment,
-    PrivacyEvent,
-    Release,
-    SentRelease,
-    SentSum,
-    SignedCommitment,
-    SignedRelease,
-    SignedVote,
-    Vote,
-)
+from fedward.sharing.signed import Release, SentRelease, SentSum, SignedRelease
+from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
 
 SHARE_BYTES = 16  # in these tests
 HASHES = st.binary(min_size=32, max_size=32)

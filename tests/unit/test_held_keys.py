@@ -25,8 +25,9 @@ from fedward.folders.hospital import HeldKey, HospitalFolder, Membership
 from fedward.sharing.dealing import deal_key
 from fedward.sharing.modular import Residues, add
 from fedward.sharing.sealed_releases import ChannelKey, encrypt_release
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose, ReleaseTerms
-from fedward.types import Address, HospitalId, SentRelease
+from fedward.types import Address, HospitalId
 
 PLAN = plan_layout(9_000, 5, 1.0, 2, 18)
 FIELDS = np.random.default_rng(0).integers(-1000, 1000, (3, PLAN.parameters))

@@ -19,8 +19,9 @@ from fedward.messages.ballots import NO_COUNTS
 from fedward.sharing.answer_sheets import AnswerSheet
 from fedward.sharing.judging import judge_dealings
 from fedward.sharing.sealed_shares import shares_root
+from fedward.sharing.signed import SentAnswers, SentRelease
 from fedward.sharing.terms import Purpose, ReleaseTerms
-from fedward.types import WRONG_DEALING, Address, SentAnswers, SentRelease
+from fedward.types import WRONG_DEALING, Address
 
 
 @dataclass(frozen=True)

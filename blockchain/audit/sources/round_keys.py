@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 from blockchain.audit.sources.claims import parse
 from fedward.errors import EvidenceError
 from fedward.folders.round_keys import Dealings
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import SentRelease
 
 MAX_KEY_FILE_BYTES = 64 * 1024 * 1024
 KEY_FILE = re.compile(r"dealings/round-[0-9]{4,10}\.json|releases/round-[0-9]{4,10}-(updates|counts)\.json", re.ASCII)
