@@ -1,7 +1,7 @@
 """Searches the memory of a running process, and counts what was read of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -19,22 +19,23 @@ class Search:
     """What came out of a search.
 
     Attributes:
-        found: Whether the bytes are there.
+        found: Which of the bytes that were looked for are there.
         read: Bytes that were read.
         there: Bytes that the process has in memory or swapped out, in mappings that it can read itself.
     """
 
-    found: bool
+    found: frozenset[bytes]
     read: int
     there: int
 
 
-def search(process_id: int, needle: bytes) -> Search:
-    """Look for some bytes in all that a process has in memory, shared memory included.
+def search(process_id: int, needles: Collection[bytes]) -> Search:
+    """Look for some pieces of bytes in all that a process has in memory, shared memory included.
 
     Pages that were never touched are passed by: Ray's shared store and thread stacks are gigabytes of them.
     """
-    found, read, there = False, 0, 0
+    found, read, there = set[bytes](), 0, 0
+    overlap = max(map(len, needles)) - 1
     folder = Path(f"/proc/{process_id}")
     with FileIO(folder / "mem") as memory, FileIO(folder / "pagemap") as pagemap:
         for low, high in _readable(folder):
@@ -48,9 +49,10 @@ def search(process_id: int, needle: bytes) -> Search:
                     continue
                 read += len(content)
                 # Bytes may lie across two pieces.
-                found = found or needle in (tail if start == end else b"") + content
-                tail, end = content[-len(needle) + 1 :], start + len(content)
-    return Search(found, read, there)
+                joined = (tail if start == end else b"") + content
+                found |= {needle for needle in needles if needle in joined}
+                tail, end = content[-overlap:], start + len(content)
+    return Search(frozenset(found), read, there)
 
 
 def _readable(folder: Path) -> Iterator[tuple[int, int]]:

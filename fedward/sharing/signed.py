@@ -1,12 +1,13 @@
-"""What hospitals sign and send about a round's shared keys: answers about dealt shares, and releases."""
+"""What hospitals sign about a round's shared keys, and how it is sent: answers about shares, and releases.
+
+Making and checking signatures is the business of `blockchain.signing`.
+"""
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fedward.tables import Between
 from fedward.types import Signature, Signer, Whole, Word
-
-Round = Annotated[int, Between(0, 2**32 - 1)]  # what EIP-712's uint32 holds
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Answers:
 
     chain_id: Whole
     contract: Signer
-    round_index: Round
+    round_index: Whole
     hospital: Signer
     ledger_head: Word
     answers_hash: Word
@@ -58,7 +59,7 @@ class Release:
 
     chain_id: Whole
     contract: Signer
-    round_index: Round
+    round_index: Whole
     hospital: Signer
     purpose: Annotated[int, Between(0, 1)]
     ledger_head: Word

@@ -86,12 +86,21 @@ def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> N
     pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
 
 
-def search_for_the_key(needle: bytes, homes: set[str]) -> None:
-    """Search the Flower processes of a run: at a hospital the key must be seen, and nowhere else."""
+def secrets_of(run: Path) -> tuple[bytes, set[bytes]]:
+    """The consortium's channel key; and that with pieces of the shares in the clear that a hospital has just dealt."""
+    key = HospitalFolder(run / "hospitals" / "hospital-1").load_channel_key()
+    dealt = [path.read_bytes() for path in run.glob("hospitals/*/sharing/round-0001/dealt")]
+    assert dealt, "a hospital that has submitted, and not yet answered about shares, has what it dealt"
+    rows = dealt[0].partition(b"\n")[2]
+    return key, {key, *(rows[start : start + 64] for start in range(0, len(rows), len(rows) // 5))}
+
+
+def search_for_keys(secrets: set[bytes], homes: set[str]) -> None:
+    """Search the Flower processes of a run: at a hospital keys and shares must be seen, and nowhere else."""
     at_hospital, of_server = False, list[Search]()
     processes = {process: command(process) for process in processes_of(homes)}
     servers = [process for process, line in processes.items() if "flower_process.py" in line]
-    # Ray runs hospitals in these: they have the key while they answer, and for some time after.
+    # Ray runs hospitals in these: they have secrets while they answer, and for some time after.
     hospitals = [process for process, line in processes.items() if line.startswith("ray::ClientAppActor")]
     others = [process for process in processes if process not in (*servers, *hospitals)]
     # In this order, for on a slow machine the run may end before all are searched.
@@ -99,18 +108,18 @@ def search_for_the_key(needle: bytes, homes: set[str]) -> None:
         if at_hospital and process in hospitals:
             continue
         try:
-            result = search(process.pid, needle)
+            result = search(process.pid, secrets)
         except OSError:  # it has ended
             continue
         if not result.there:  # as well
             continue
         if process in hospitals:
-            at_hospital = result.found
+            at_hospital = bool(result.found)
             continue
         assert not result.found, processes[process]
         if process in servers:
             of_server.append(result)
-    assert at_hospital, "the search does not find the key where it is"
+    assert at_hospital, "the search finds nothing where secrets are"
     assert of_server, "the server's process was not found"
     for result in of_server:
         assert result.there > 50e6, "an interpreter with its libraries has as much"
@@ -143,13 +152,12 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     first, second = tmp_path / "first", tmp_path / "second"
     process = start("simulate", *SMALL, "--out", str(first))
     await_event(first, "submitted", process)
-    key_file = HospitalFolder(first / "hospitals" / "hospital-1").load_secret_key()
-    needle = key_file[-4096:][:64]  # of the secret part, which comes last
+    key, secrets = secrets_of(first)
     kept = [path.read_bytes() for path in (first / "server").rglob("*") if path.is_file()]
     assert kept
-    assert not any(needle in content for content in kept)
+    assert not any(secret in content for content in kept for secret in secrets)
     homes = flower_homes(process)
-    search_for_the_key(needle, homes)
+    search_for_keys(secrets, homes)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert_as_in_readme(output, errors)
@@ -162,9 +170,12 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     pictures = ("learning_curves.png", "confusion_matrix.png", "roc.png", "reliability.png")
     for name in ("server/metrics.jsonl", "model.keras", "server/run.json", "manifest.json", *pictures):
         assert (first / name).stat().st_size > 0
-    secrets = [path for path in first.rglob("*") if path.is_file() and key_file in path.read_bytes()]
-    assert {path.parent.parent.parent.name for path in secrets} == {"hospitals"}
-    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+    files = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    holding = [path for path, content in files.items() if key in content]
+    assert {path.parent.parent.parent.name for path in holding} == {"hospitals"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
+    # Of the rounds' keys nothing is left, at the hospitals neither.
+    assert not [path for path, content in files.items() if any(secret in content for secret in secrets - {key})]
 
     scored = run_here("evaluate", first, "--data", "synthetic", "--json")
     measured = json.loads(scored.stdout)

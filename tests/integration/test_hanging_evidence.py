@@ -110,7 +110,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "candidate.npz": lambda path: HospitalFolder(path.parent).load_candidate(),
     "reports/round-0001.json": lambda path: HospitalFolder(path.parents[1]).load_report(1),
     "checkpoints.jsonl": lambda path: HospitalFolder(path.parent).checkpoints(),
-    "keys/0001-" + "ab" * 32 + ".ckks": lambda path: HospitalFolder(path.parents[1]).load_secret_key(),
+    "keys/0001-" + "ab" * 32 + ".key": lambda path: HospitalFolder(path.parents[1]).load_channel_key(),
     "outbox/round-0001/commitment.json": lambda path: HospitalFolder(path.parents[2]).load_submission(1),
     "transactions/00000000000000000001.txt": lambda path: TransactionOutbox(path.parent).entries(),
     "trust.json": TrustFile.load,

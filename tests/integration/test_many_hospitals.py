@@ -14,7 +14,8 @@ from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
 from blockchain.ledger.records import RoundPhase
 from fedward.ciphertexts.packing import quantize, round_plan
-from fedward.learning.model import ModelSpec, shared_classifier
+from fedward.learning.model import shared_classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.messages.key_sharing import RELEASE
 from fedward.privacy.mechanism import privatize

@@ -67,8 +67,8 @@ def story(
         outcome=outcome,
     )
     for hospital, weight in ((FIRST, 100), (SECOND, 250)):
-        told.updates[hospital] = CommittedUpdate(hospital, Moment(8, timestamp + 2), ROOT, 786_864, ROOT, weight, EVENT)
-        words = (bytes(32), bytes(32), bytes(32))
+        moment, words = Moment(8, timestamp + 2), (bytes(32), bytes(32), bytes(32))
+        told.updates[hospital] = CommittedUpdate(hospital, moment, ROOT, 393_216, ROOT, weight, EVENT, words[0])
         told.votes.append(RecordedVote(hospital, Moment(10, timestamp + 6), hospital == FIRST, *words))
     told.witnesses.append(Attestation(WITNESS, Moment(11, timestamp + 7), AGGREGATE))
     return told

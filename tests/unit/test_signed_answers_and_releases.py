@@ -8,10 +8,8 @@ import pytest
 from eth_account.messages import SignableMessage, _hash_eip191_message
 
 from blockchain.identity import Identity
-from blockchain.signing.answers import Answers, SignedAnswers, answers_message, recover_answers_signer, sign_answers
+from blockchain.signing.answers import answers_message, recover_answers_signer, sign_answers
 from blockchain.signing.releases import (
-    Release,
-    SignedRelease,
     is_release,
     recover_release_signer,
     release_message,
@@ -20,6 +18,7 @@ from blockchain.signing.releases import (
 )
 from fedward.checked_json import checked_json, to_json
 from fedward.errors import VerificationError
+from fedward.sharing.signed import Answers, Release, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose, ReleaseTerms
 from fedward.types import Address
 
