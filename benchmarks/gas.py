@@ -113,7 +113,7 @@ def measure(hospitals: int) -> dict[str, int]:
         try:
             _found(meter)
             _accept_round(meter, 1)
-            _give_up_round(meter, 2)
+            _accept_smallest(meter, 2)
             _change_roster(meter)
         finally:
             meter.close()
@@ -144,28 +144,45 @@ def _submit(meter: Meter, number: int) -> None:
 
 
 def _accept_round(meter: Meter, number: int) -> None:
-    """A round with all updates in the aggregate and all votes for it."""
+    """A round with all updates in the aggregate and all votes for it, the first of them relayed."""
     _submit(meter, number)
-    witness, *relayed, direct = meter.people
-    aggregate = word(f"aggregate {number}")
-    everybody = encode_mask(range(len(relayed) + 1))
-    meter.send(meter.admin, "closeSubmissions", number, aggregate, everybody, [])
+    everybody = encode_mask(range(len(meter.people) - 1))
+    meter.send(meter.admin, "closeSubmissions", number, word(f"aggregate {number}"), everybody, [])
+    _, *relayed, direct = meter.people
     for hospital in relayed:
-        vote = _vote(meter, hospital, number)
-        signature = hospital.sign_message(vote_message(vote))
-        meter.send(meter.admin, "castVoteFor", encode_vote(vote), signature)
+        _relay_vote(meter, hospital, number)
     meter.send(direct, "castVote", encode_vote(_vote(meter, direct, number)))
-    meter.send(witness, "attest", number, aggregate)
+    _attest(meter, number)
     meter.send(meter.admin, "finalizeRound", number)
 
 
-def _give_up_round(meter: Meter, number: int) -> None:
-    """A round with the smallest aggregate, all other updates named as excluded, aborted while it is voted on."""
+def _accept_smallest(meter: Meter, number: int) -> None:
+    """A round with the smallest aggregate, all other updates named as excluded, and the first vote a hospital's own.
+
+    Ending it opens the next one, which is given up.
+    """
     _submit(meter, number)
     left_out = [(index, encode_reason("x" * 31)) for index in range(MIN_INCLUDED, len(meter.people) - 1)]
     included = encode_mask(range(MIN_INCLUDED))
     meter.send(meter.admin, "closeSubmissions", number, word(f"aggregate {number}"), included, left_out)
-    meter.send(meter.admin, "abortRound", number, encode_reason("x" * 31))
+    _, *relayed, direct = meter.people
+    meter.send(direct, "castVote", encode_vote(_vote(meter, direct, number)))
+    for hospital in relayed:
+        _relay_vote(meter, hospital, number)
+    _attest(meter, number)
+    meter.send(meter.admin, "finalizeAndOpen", number)
+    meter.send(meter.admin, "abortRound", number + 1, encode_reason("x" * 31))
+
+
+def _relay_vote(meter: Meter, hospital: Identity, number: int) -> None:
+    """The admin relays a hospital's signed vote."""
+    vote = _vote(meter, hospital, number)
+    meter.send(meter.admin, "castVoteFor", encode_vote(vote), hospital.sign_message(vote_message(vote)))
+
+
+def _attest(meter: Meter, number: int) -> None:
+    """The witness attests to the round's aggregate."""
+    meter.send(meter.people[0], "attest", number, word(f"aggregate {number}"))
 
 
 def _change_roster(meter: Meter) -> None:

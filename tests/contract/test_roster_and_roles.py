@@ -70,6 +70,17 @@ def test_the_rules_are_read_back(chain: Chain) -> None:
     founded.close()
 
 
+def test_each_rule_is_compared_with_what_was_agreed_on(chain: Chain) -> None:
+    founded = Consortium.found(chain, size=0, context=False)
+    founded.ledger.check_rules(RULES)
+    for field in dataclasses.fields(RULES):
+        value = getattr(RULES, field.name)
+        other = dataclasses.replace(RULES, **{field.name: not value if isinstance(value, bool) else value + 3})
+        with pytest.raises(VerificationError, match="the settings call for"):
+            founded.ledger.check_rules(other)
+    founded.close()
+
+
 def test_a_ledger_is_attached_only_on_the_chain_that_is_named(chain: Chain, empty: Consortium) -> None:
     contract = empty.ledger.contract
     with pytest.raises(VerificationError, match=f"serves chain {CHAIN_ID}, not {CHAIN_ID + 1}"):

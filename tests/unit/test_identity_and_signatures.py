@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from blockchain.identity import Identity
 from blockchain.ledger.records import RosterEntry, RoundOpening
+from blockchain.signing.abstention import is_abstention, sign_abstention
 from blockchain.signing.checkpoints import Checkpoint, recover_checkpoint_signer, sign_checkpoint
 from blockchain.signing.signatures import commit, commitment_message, recover, sign_commitment, vote_message
 from fedward.errors import UsageError
@@ -176,6 +177,34 @@ def test_commit_binds_the_ciphertexts_to_round_and_ledger(identity: Identity) ->
         merkle_root([sha256(chunk) for chunk in chunks]), 16, b"s" * 32, 7, EVENT,
     )  # fmt: skip
     assert recover(commitment_message(signed.commitment), signed.signature) == identity.address
+
+
+def test_an_abstention_is_bound_to_hospital_and_round_in_both_roots(identity: Identity) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Place:
+        chain_id: int = 31337
+        contract: Address = CONTRACT
+
+    roster = (RosterEntry(0, identity.address, 7),)
+    opening = RoundOpening(3, b"h" * 32, b"b" * 32, b"c" * 32, roster, 7, 0, 1)
+    signed = sign_abstention(opening, 7, Place(), identity)
+    assert signed == sign_abstention(opening, 7, Place(), identity)
+    abstained, members = signed.commitment, frozenset({identity.address, OTHER_CONTRACT})
+    assert is_abstention(abstained, members)
+    assert not is_abstention(abstained, frozenset())
+    assert abstained.update_root != abstained.shares_root
+    next_round = sign_abstention(dataclasses.replace(opening, ledger_head=b"i" * 32), 7, Place(), identity).commitment
+    for change in (
+        {"update_root": b"x" * 32},
+        {"shares_root": b"x" * 32},
+        {"shares_root": abstained.update_root},
+        {"shares_root": next_round.shares_root},
+        {"update_root": next_round.update_root},
+        {"hospital": OTHER_CONTRACT},
+        {"update_bytes": 1},
+        {"event": EVENT},
+    ):
+        assert not is_abstention(dataclasses.replace(abstained, **change), members), change
 
 
 def test_the_typed_data_is_what_a_wallet_shows(identity: Identity) -> None:
