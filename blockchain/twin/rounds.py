@@ -7,6 +7,7 @@ from typing import Any
 from blockchain.ledger.fold import first_base_id, next_base
 from blockchain.ledger.records import LedgerRules
 from blockchain.signing.typed_data import commitment_digest, domain_separator, recover_signer, vote_digest
+from blockchain.twin.outcomes import abort_reason, find_outcome
 from blockchain.twin.roster import RosterModel
 from blockchain.twin.values import (
     ABORTED,
@@ -296,7 +297,7 @@ class LedgerModel(RosterModel):
         current = self.round(number)
         if current.phase != VOTING:
             raise Refused("RoundNotVoting", number, current.phase)
-        phase = self._outcome(number, current)
+        phase = find_outcome(number, current, self._timestamp, self.rules.witness_required)
         accepts, rejects = current.accepts, current.rejects
         self.rounds[number] = current._replace(phase=phase)
         if phase == ACCEPTED:
@@ -307,46 +308,13 @@ class LedgerModel(RosterModel):
         elif phase == REJECTED:
             self._tell("RoundRejected", number, accepts, rejects)
         else:
-            reason = "NotWitnessed"
-            if accepts + rejects < current.min_votes:
-                reason = "TooFewVotes"
-            elif accepts <= rejects:
-                reason = "NoMajority"
-            elif 2 * current.agreeing <= accepts + rejects:
-                reason = "DigestsDiffer"
-            self._tell("RoundAborted", number, name_word(reason))
+            self._tell("RoundAborted", number, name_word(abort_reason(current)))
 
     def _finalize_and_open(self, number: int) -> None:
         self._check_role(AGGREGATOR_ROLE)
         self._finalize_round(number)
         if self.round(number).phase != ABORTED:
             self._open_round()
-
-    def _outcome(self, number: int, current: ModelRound) -> int:
-        """How a round that is voted on would end now; refused while votes still to come could change that."""
-        rejects, votes = current.rejects, current.accepts + current.rejects
-        in_time = self._timestamp <= current.voting_deadline
-        # Judge the round for every way in which the hospitals that have not voted yet may still vote. Their accepting
-        # votes for another candidate than the leading one bring no further outcome: another candidate needs at least
-        # as many of them to be carried, and below the reject quorum they stand against it as rejecting votes do.
-        to_come = current.roster_mask.bit_count() - votes if in_time else 0
-        outcomes = {
-            _judge(
-                current, votes + more_agreeing + more_rejects, current.agreeing + more_agreeing, rejects + more_rejects
-            )
-            for more_agreeing in range(to_come + 1)
-            for more_rejects in range(to_come - more_agreeing + 1)
-        }
-        if rejects >= current.reject_quorum:
-            return REJECTED
-        if len(outcomes) > 1:
-            raise Refused("OutcomeStillOpen", number, current.voting_deadline, self._timestamp)
-        outcome = outcomes.pop()
-        if outcome == ACCEPTED and self.rules.witness_required and current.witnesses == 0:
-            if in_time:
-                raise Refused("WitnessMissing", number, current.voting_deadline, self._timestamp)
-            return ABORTED
-        return outcome
 
     def _abort_round(self, number: int, reason: bytes) -> None:
         if (AGGREGATOR_ROLE, self._sender) not in self.roles:
@@ -387,15 +355,6 @@ class LedgerModel(RosterModel):
 
 
 NEVER_OPENED = ModelRound()
-
-
-def _judge(current: ModelRound, votes: int, agreeing: int, rejects: int) -> int:
-    """How a round ends with so many votes, of which so many accept the same candidate, and so many reject."""
-    if rejects >= current.reject_quorum:
-        return REJECTED
-    if votes >= current.min_votes and 2 * agreeing > votes:
-        return ACCEPTED
-    return ABORTED
 
 
 FUNCTIONS: Mapping[str, Callable[..., None]] = MappingProxyType(
