@@ -2,23 +2,33 @@
 
 from rich.table import Table
 
+from blockchain.twin.values import resolve_threshold
 from commands import console
 from commands.info.sheet import Effective
 from fedward.ciphertexts.packing import PRESETS, plan_packing, value_range
 from fedward.ciphertexts.plan import Figures, PackingPlan, plan_for_resolution, statement
+from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.errors import EncryptionError
 from fedward.settings import Settings, replace
+from fedward.sharing.sizes import dealing_bytes, release_bytes
+from fedward.sharing.terms import purposes
 
 # What a row is called, which figure it shows, and how.
 _ROWS = (
     ("bytes a parameter", "bytes_per_parameter", "{:.2f}"),
     ("bytes an update", "update_bytes", "{:,}"),
+    ("bytes of sealed shares", "share_bytes", "{:,}"),
+    ("bytes of releases", "release_bytes", "{:,}"),
+    ("bytes of all three, a hospital and round", "sent_bytes", "{:,}"),
     ("ciphertexts", "ciphertexts", "{:,}"),
     ("smallest step of the sum", "resolution", "{:.3g}"),
     ("bits of resolution", "resolution_bits", "{:.1f}"),
     ("largest sum, in steps", "largest_sum", "{:,}"),
     ("noise margin, in deviations", "noise_margin", "{:,.0f}"),
-    ("wrong decode a coordinate", "wrong_decode_log2", "2^{:.0f}"),
+    ("wrong decode a coordinate, below", "wrong_decode_log2", "2^{:.0f}"),
+    ("wrong decode anywhere in the run", "wrong_decode_in_run_log2", "2^{:.0f}"),
+    ("hospitals that such fields hold", "most_hospitals", "{:,}"),
+    ("releases that open a sum", "release_threshold", "{}"),
     ("fields a coordinate", "fields_per_coordinate", "{}"),
     ("bits a field", "field_bits", "{}"),
     ("scale", "scale_bits", "2^{}"),
@@ -75,13 +85,28 @@ def layouts(settings: Settings, parameters: int, hospitals: int, resolution: flo
         plans["planned"] = plan_for_resolution(parameters, hospitals, largest, resolution)
     if not plans and refusal:
         raise refusal
-    return {name: statement(plan) for name, plan in plans.items()}
+    return {name: _figures(plan, settings) for name, plan in plans.items()}
+
+
+def _figures(plan: PackingPlan, settings: Settings) -> Figures:
+    """What a plan costs and holds, with what a hospital sends of keys; counts are apart, each with its own keys."""
+    figures, keys = statement(plan, settings.training.rounds), len(purposes(settings.metrics.encrypted))
+    shares, releases = dealing_bytes(plan.summands, keys), keys * release_bytes(RING_DEGREE)
+    return figures | {
+        "share_bytes": shares,
+        "release_bytes": releases,
+        "sent_bytes": int(figures["update_bytes"]) + shares + releases,
+        "release_threshold": settings.ledger.release_threshold or resolve_threshold(0, plan.summands),
+    }
 
 
 def layout_table(figures: dict[str, Figures], chosen: str) -> Table:
     """The plans side by side, the chosen preset's in bold."""
     first = next(iter(figures.values()))
-    title = f"\nLayouts for {first['parameters']:,} parameters of {first['hospitals']:,} hospitals"
+    title = (
+        f"\nLayouts for {first['parameters']:,} parameters of {first['hospitals']:,} hospitals, "
+        f"{first['rounds']:,} rounds"
+    )
     table = Table(title=title, title_justify="left")
     table.add_column()
     for name in figures:

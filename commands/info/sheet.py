@@ -89,9 +89,9 @@ def protections(settings: Settings) -> dict[str, str]:
     """What these settings protect, by which means and against whom, in one sentence each."""
     return {
         "Images": "never leave the hospital that holds them.",
-        "Updates, from the server": "encrypted (CKKS, 128 bits); the server never holds a key.",
-        "Updates, from other hospitals": "not protected against a hospital that gets hold of another's ciphertexts: "
-        "the consortium shares one key.",
+        "Updates, from the server": "encrypted (CKKS, 128 bits) under a key of each hospital and round, which is dealt "
+        "to the hospitals in shares and forgotten; the server never holds a share or a key.",
+        "Updates, from other hospitals": _threshold_sentence(settings),
         "Patients, from the model": _privacy_sentence(settings),
         "The history": "every update, aggregate and vote is committed on the ledger; one operator could still withhold "
         "or rewrite it unless hospitals keep their checkpoints.",
@@ -101,6 +101,18 @@ def protections(settings: Settings) -> dict[str, str]:
         "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "
         f"histograms are shared {'encrypted, but ' if settings.metrics.encrypted else ''}without noise.",
     }
+
+
+def _threshold_sentence(settings: Settings) -> str:
+    """How many hospitals it takes to open one update."""
+    hospitals = settings.data.hospitals
+    threshold = settings.ledger.release_threshold or 2 * hospitals // 3 + 1
+    if hospitals == 2:
+        return "not protected: of two hospitals, each can take its own update off the sum."
+    return (
+        f"fewer than {threshold} of {hospitals} hospitals together open nothing but the sum; all included hospitals "
+        "but one can take their own updates off it."
+    )
 
 
 def _backdoor_sentence(settings: Settings) -> str:

@@ -9,7 +9,7 @@ each coordinate, so they are 8 divided by the fields a coordinate. SEAL has no l
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from fedward.ciphertexts.serialized import CHUNK_BYTES, MODULUS_BITS, RING_DEGREE
@@ -307,18 +307,41 @@ def check_security(security_bits: int) -> None:
         )
 
 
-def statement(plan: PackingPlan) -> Figures:
+def most_hospitals(plan: PackingPlan) -> int:
+    """The largest number of hospitals that fields of this width hold; at most 2^20.
+
+    More hospitals make more noise and need more room for rounding, and nothing else changes; so halving finds it.
+    """
+    fits, fails = plan.summands, 2**20 + 1
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        try:
+            replace(plan, summands=middle)
+        except EncryptionError:
+            fails = middle
+        else:
+            fits = middle
+    return fits
+
+
+def statement(plan: PackingPlan, rounds: int) -> Figures:
     """What a plan costs and holds, in plain numbers.
+
+    Args:
+        plan: Any.
+        rounds: Of a run.
 
     Returns:
         Figures by name; `resolution_bits` counts the steps from -range to +range, `largest_sum` is in those steps,
-        `noise_margin` in deviations of a full sum's noise, and `wrong_decode_log2` is of the probability that one
-        real coordinate decodes wrongly.
+        `noise_margin` in deviations of a full sum's noise, `wrong_decode_log2` is of the probability that one real
+        coordinate decodes wrongly, and `wrong_decode_in_run_log2` of the probability that any does in so many rounds.
     """
     modulus_bits = MODULUS_BITS
     return {
         "parameters": plan.parameters,
         "hospitals": plan.summands,
+        "most_hospitals": most_hospitals(plan),
+        "rounds": rounds,
         "ring_degree": RING_DEGREE,
         "modulus_bits": modulus_bits,
         "security_bits": max(
@@ -335,4 +358,5 @@ def statement(plan: PackingPlan) -> Figures:
         "largest_sum": plan.largest_field_sum,
         "noise_margin": plan.noise_margin,
         "wrong_decode_log2": math.log2(plan.wrong_decode_probability),
+        "wrong_decode_in_run_log2": math.log2(plan.wrong_decode_in(rounds)),
     }

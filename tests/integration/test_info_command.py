@@ -5,15 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import run_here
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from commands import console
 from commands.info.sheet import choices, protections
+from encryption import RoundKey
 from fedward import settings as setting
 from fedward.errors import EncryptionError, UsageError
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.sharing.dealing import deal_key
+from fedward.sharing.sealed_releases import ChannelKey, encrypt_release
+from fedward.sharing.sealed_shares import seal_shares
+from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms
 from fedward.types import Address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,9 +77,59 @@ def test_the_plan_states_what_each_layout_costs_and_holds() -> None:
     assert shown["layouts"]["planned"]["resolution"] <= 1e-5
     for_people = run_here("info", "--plan")
     assert for_people.returncode == 0
-    assert "97,521 parameters of 5 hospitals" in for_people.stdout
-    for said in ("bytes a parameter", "largest sum", "noise margin", "wrong decode", "ring degree", "security"):
+    assert f"97,521 parameters of 5 hospitals, {setting.load().training.rounds} rounds" in for_people.stdout
+    for said in (
+        *("bytes a parameter", "sealed shares", "largest sum", "noise margin", "wrong decode anywhere"),
+        *("ring degree", "security", "releases that open a sum", "hospitals that such fields hold"),
+    ):
         assert said in for_people.stdout
+
+
+def planned(*options: str) -> dict[str, dict[str, float]]:
+    done = run_here("info", "--plan", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    layouts: dict[str, dict[str, float]] = json.loads(done.stdout)["layouts"]
+    return layouts
+
+
+@pytest.mark.parametrize("hospitals", [2, 5, 128])
+@pytest.mark.parametrize("encrypted", ["false", "true"])
+def test_the_plan_counts_the_bytes_that_a_hospital_really_sends(hospitals: int, encrypted: str) -> None:
+    """Of shares and releases: as long as those that are made."""
+    figures = planned("--hospitals", str(hospitals), "--set", f"metrics.encrypted={encrypted}")["exact"]
+    keys = 2 if encrypted == "true" else 1
+    key = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    account = Address("0x" + "11" * 20)
+    terms = ShareTerms(1, account, 1, bytes(32), account, account)
+    shares = deal_key(np.concatenate([RoundKey.generate().residues() for _ in range(keys)]), hospitals, hospitals)
+    assert figures["share_bytes"] == sum(map(len, seal_shares(shares, [key] * hospitals, [terms] * hospitals)))
+    released = ReleaseTerms(1, account, 1, account, Purpose.UPDATES, bytes(32), 1, bytes(32))
+    one = len(encrypt_release(RoundKey.generate().residues(), released, ChannelKey.generate()))
+    assert figures["release_bytes"] == keys * one
+    assert figures["update_bytes"] == 12 * 32_768
+    assert figures["sent_bytes"] == figures["update_bytes"] + figures["share_bytes"] + figures["release_bytes"]
+    assert figures["release_threshold"] == {2: 2, 5: 4, 128: 86}[hospitals]
+
+
+def test_the_plan_says_how_surely_a_whole_run_is_exact_and_how_many_hospitals_fit() -> None:
+    once, often = (
+        planned("--parameters", "7000000", "--hospitals", "600", "--set", f"training.rounds={rounds}")["small"]
+        for rounds in (1, 64)
+    )
+    assert (once["rounds"], often["rounds"]) == (1, 64)
+    assert once["wrong_decode_log2"] == often["wrong_decode_log2"]
+    coordinates = once["ciphertexts"] * 4096
+    assert once["wrong_decode_in_run_log2"] == pytest.approx(once["wrong_decode_log2"] + np.log2(coordinates))
+    assert often["wrong_decode_in_run_log2"] == pytest.approx(once["wrong_decode_in_run_log2"] + 6)
+    for name, most in (("small", 667), ("fine", 2**20)):
+        figures = planned("--hospitals", "128")[name]
+        assert figures["most_hospitals"] == most
+        at_most = planned("--hospitals", str(most))[name]
+        assert at_most["field_bits"] == figures["field_bits"]
+    assert planned("--hospitals", "668")["small"]["field_bits"] == 13
+    for hospitals in ("2", "25", "128"):
+        for figures in planned("--hospitals", hospitals, "--parameters", "7000000").values():
+            assert figures["wrong_decode_in_run_log2"] < -95
 
 
 @pytest.mark.parametrize("wrong", [("--hospitals", "0"), ("--parameters", "0"), ("--resolution", "1e-30")])
@@ -117,6 +174,20 @@ def test_protections_say_what_the_settings_do_and_no_more() -> None:
     assert few["Patients, from the model"] != many["Patients, from the model"]
     assert "'hospital'" in few["Patients, from the model"]
     assert "epsilon" in few["Patients, from the model"]
+
+
+def test_protections_say_how_many_hospitals_open_an_update() -> None:
+    few, five, chosen = (
+        protections(setting.load(None, *changes))["Updates, from other hospitals"]
+        for changes in (
+            [("data.hospitals", 2), ("ledger.min-included", 2)],
+            [],
+            [("data.hospitals", 9), ("ledger.release-threshold", 8)],
+        )
+    )
+    assert few.startswith("not protected")
+    assert five.startswith("fewer than 4 of 5 hospitals")
+    assert chosen.startswith("fewer than 8 of 9 hospitals")
 
 
 def test_without_a_detector_nothing_is_said_to_guard_the_model() -> None:

@@ -150,7 +150,7 @@ def test_the_planner_keeps_what_it_promises(
         return
     assert plan.resolution <= resolution
     assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
-    assert statement(plan)["security_bits"] >= security_bits
+    assert statement(plan, 10)["security_bits"] >= security_bits
     for fields in range(plan.fields_per_coordinate + 1, MOST_FIELDS + 1):
         for width in range(2, 16):  # four fields take at most 11 bits each, three at most 15
             try:
@@ -163,9 +163,11 @@ def test_the_planner_keeps_what_it_promises(
 @given(hospitals=st.integers(1, MOST_HOSPITALS), preset=st.sampled_from(sorted(PRESETS)), span=st.floats(1e-6, 1e6))
 def test_the_statement_is_the_plans(hospitals: int, preset: str, span: float) -> None:
     plan = plan_packing(7_000_000, hospitals, EncryptionSettings(span, preset), span)
-    said = statement(plan)
+    said = statement(plan, 10)
     assert said["update_bytes"] == pytest.approx(said["bytes_per_parameter"] * 7_000_000)
     assert 2.0 ** said["wrong_decode_log2"] <= WRONG_DECODE_BOUND
+    assert 2.0 ** said["wrong_decode_in_run_log2"] == pytest.approx(plan.wrong_decode_in(10))
+    assert said["most_hospitals"] >= hospitals
     assert said["resolution"] * (said["largest_sum"] - hospitals) == pytest.approx(span)
     assert said["resolution_bits"] == pytest.approx(math.log2(2 * span / said["resolution"] + 1))
     assert said["bytes_per_parameter"] < {"exact": 4.01, "fine": 8.01, "small": 2.68}[preset]
