@@ -9,6 +9,8 @@ from typing import Annotated
 from fedward.tables import Between
 from fedward.types import Signature, Signer, Whole, Word
 
+Round = Annotated[int, Between(0, 2**32 - 1)]  # what can be signed of it
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -22,7 +24,7 @@ class Answers:
 
     chain_id: Whole
     contract: Signer
-    round_index: Whole
+    round_index: Round
     hospital: Signer
     ledger_head: Word
     answers_hash: Word
@@ -59,7 +61,7 @@ class Release:
 
     chain_id: Whole
     contract: Signer
-    round_index: Whole
+    round_index: Round
     hospital: Signer
     purpose: Annotated[int, Between(0, 1)]
     ledger_head: Word

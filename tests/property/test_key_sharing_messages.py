@@ -13,6 +13,7 @@ from test_wire_messages import (  # type: ignore[import-not-found]  # beside thi
     ADDRESSES,
     HASHES,
     RELEASES,
+    ROUNDS,
     SIGNATURES,
     WHOLE,
     WRONG,
@@ -50,7 +51,7 @@ REQUESTS = st.builds(
 )
 ANSWERS = st.builds(
     SentAnswers,
-    st.builds(SignedAnswers, st.builds(Answers, WHOLE, ADDRESSES, WHOLE, ADDRESSES, HASHES, HASHES), SIGNATURES),
+    st.builds(SignedAnswers, st.builds(Answers, WHOLE, ADDRESSES, ROUNDS, ADDRESSES, HASHES, HASHES), SIGNATURES),
     st.binary(max_size=MOST_BYTES),
 )
 

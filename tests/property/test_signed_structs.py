@@ -18,7 +18,7 @@ from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint
 from fedward.checked_json import to_json
 from fedward.errors import EvidenceError, VerificationError
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
-from fedward.sharing.signed import Release, SignedAnswers, SignedRelease
+from fedward.sharing.signed import Release, Round, SignedAnswers, SignedRelease
 from fedward.types import (
     Address,
     Commitment,
@@ -60,6 +60,7 @@ BY_ANNOTATION: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False, allow_infinity=False, min_value=-1e308, max_value=1e308),
     bool: st.booleans(),
     get_type_hints(Release, include_extras=True)["purpose"]: st.integers(0, 1),
+    Round: st.integers(0, 2**32 - 1),
     tuple[Word, ...]: st.lists(st.binary(min_size=32, max_size=32), max_size=4).map(tuple),
     ShortName | None: st.none() | st.just("word"),
 }

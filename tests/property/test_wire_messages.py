@@ -26,6 +26,7 @@ from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, S
 SHARE_BYTES = 16  # in these tests
 HASHES = st.binary(min_size=32, max_size=32)
 WHOLE = st.integers(0, 2**63 - 1)
+ROUNDS = st.integers(0, 2**32 - 1)
 NUMBER = st.floats(0, 1e6)
 TEXT = st.text(string.ascii_letters + string.digits, max_size=42)
 SECONDS = st.dictionaries(st.sampled_from(["train", "encrypt", "vote"]), NUMBER)
@@ -51,7 +52,7 @@ RELEASES = st.builds(
     SentRelease,
     st.builds(
         SignedRelease,
-        st.builds(Release, WHOLE, ADDRESSES, WHOLE, ADDRESSES, st.integers(0, 1), HASHES, HASHES, HASHES, HASHES),
+        st.builds(Release, WHOLE, ADDRESSES, ROUNDS, ADDRESSES, st.integers(0, 1), HASHES, HASHES, HASHES, HASHES),
         SIGNATURES,
     ),
     st.binary(max_size=20),

@@ -99,7 +99,7 @@ def test_the_page_shows_the_round_with_all_that_is_on_the_ledger() -> None:
         *(
             "hospital-1",
             "hospital-2",
-            "786,864",
+            "393,216",
             "100 of 350",
             "included",
             "excluded : MalformedCiphertext",
