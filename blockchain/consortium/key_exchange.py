@@ -120,8 +120,8 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
     roster, context = check_ledger(folder, membership, ledger)
     current = HeldKey(context.epoch, context.fingerprint)
     held = folder.held_keys()
-    _keep_sealing_keys(folder, ledger, board, roster)
     if current in held and current == held[-1]:
+        _keep_sealing_keys(folder, ledger, board, roster)
         return current
     if context.fingerprint == _NOT_SET:
         raise EvidenceError(
@@ -145,6 +145,7 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
             f"The dealer sealed key {secret.fingerprint.hex()}, the ledger names {context.fingerprint.hex()}.",
             "Do not use it; ask the dealer which key is the consortium's.",
         )
+    _keep_sealing_keys(folder, ledger, board, roster)
     folder.save_channel_key(current, secret.to_bytes())
     return current
 
