@@ -110,10 +110,10 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
 
     Raises:
         VerificationError: the ledger is not the one that was joined or has lost blocks, its roster is not the agreed
-            one, or the sealed key is for another hospital, epoch, roster or key, or not signed by the dealer. Nothing
-            was stored.
+            one, the sealed key is for another hospital, epoch, roster or key, or not signed by the dealer, or a member's
+            card is not its own. Nothing was stored.
         EncryptionError: the sealed key does not open, or holds no key. Nothing was stored.
-        EvidenceError: no key is on the ledger yet, or none was left for this hospital.
+        EvidenceError: no key is on the ledger yet, none was left for this hospital, or a member's card is missing.
         LedgerError: the node cannot be reached.
     """
     membership, identity = folder.membership(), Identity.load(folder.identity)
