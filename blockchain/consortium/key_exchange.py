@@ -110,7 +110,7 @@ def take_key(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard) -> H
 
     Raises:
         VerificationError: the ledger is not the one that was joined or has lost blocks, its roster is not the agreed
-            one, the sealed key is for another hospital, epoch, roster or key, or not signed by the dealer, or a member's
+            one, the sealed key is for another hospital, epoch, roster or key, not signed by the dealer, or a member's
             card is not its own. Nothing was stored.
         EncryptionError: the sealed key does not open, or holds no key. Nothing was stored.
         EvidenceError: no key is on the ledger yet, none was left for this hospital, or a member's card is missing.
