@@ -114,12 +114,14 @@ def owned_up(change: Change, report: Report, before: Report) -> bool:
     if change.kind == "nothing" or any(line.status in (Status.FAIL, Status.MISSING) for line in report.lines):
         return True
     if change.kind == "removed":  # it cannot be listed any more; that it was removed is, and it had been listed before
-        return REMOVED in report.unverified and _listed(change.file, before.unverified)
+        all_of_it = [each for each in report.unverified if each.endswith("or all of it were left out")]
+        had_been = REMOVED in report.unverified and _listed(change.file, before.unverified)
+        return had_been or _part_listed(change.file, all_of_it)
     if JSON_FILES.fullmatch(change.file) and change.kind != "added" and not _listed(change.file, report.unverified):
         # A name that is gone cannot be listed any more: it had been, and that names are removed is.
         once = before.unverified if REMOVED in report.unverified else []
-        named = [each for each in (*report.unverified, *once) if each.startswith(f"{_base(change.file)}: ")]
-        return all(any(_covers(each, _base(change.file), name) for each in named) for name in change.names)
+        named = [each for each in (*report.unverified, *once) if _part_listed(_base(change.file), [each])]
+        return all(any(_covers(each.partition(": ")[2], name) for each in named) for name in change.names)
     return _listed(change.file, report.unverified) or _part_listed(change.file, report.unverified)
 
 
@@ -128,9 +130,9 @@ def _base(file: str) -> str:
     return file.rpartition("/")[2] if file.endswith(("run.json", "summary.json")) else file
 
 
-def _covers(entry: str, file: str, name: str) -> bool:
-    listed = entry.removeprefix(f"{file}: ")
-    return name == listed or name.startswith((f"{listed}.", f"{listed}[")) or listed.startswith("all but ")
+def _covers(listed: str, name: str) -> bool:
+    """Whether what is listed of a JSON file covers the value of a dotted name."""
+    return name == listed or name.startswith(f"{listed}.") or listed.startswith("all but ")
 
 
 def _listed(file: str, unverified: list[str]) -> bool:

@@ -1,7 +1,7 @@
 """One audit for the command line: opens the evidence, prints lines or JSON, writes the page, gives the exit code."""
 
 import re
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from blockchain.audit.auditor import AuditResult
@@ -84,7 +84,9 @@ def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: 
     if path is not None:
         with report.guarding(Step.EVIDENCE):
             opened.append(open_evidence(path))
-    with closing(NodeRpc(rpc)) as asked, console.bar("Auditing") as progress:
+    with ExitStack() as open_until, closing(NodeRpc(rpc)) as asked, console.bar("Auditing") as progress:
+        for each in opened:
+            open_until.enter_context(closing(each))
         ledger = contract or SimulationFolder(path or Path()).server.load_record().contract
         evidence = NodeEvidence(asked, ledger, opened[0] if opened else None, trust)
         result = check(evidence, trust, progress, RememberedRounds())

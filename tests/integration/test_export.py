@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -239,7 +240,8 @@ def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
     content = out.read_bytes()
     assert (shown["bytes"], shown["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert shown["checkpoints"] == len(RunEvidence(finished).checkpoints()) >= 1
-    assert shown["blocks"] == len(list(BundleEvidence(out).blocks()))
+    with closing(BundleEvidence(out)) as evidence:
+        assert shown["blocks"] == len(list(evidence.blocks()))
     again = export("--out", str(out))
     assert again.returncode == UsageError.exit_code
     assert "there already" in again.stderr

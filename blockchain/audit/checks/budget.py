@@ -152,10 +152,17 @@ def _check_epsilons(
     for address, events in declared.items():
         word, who = stated.get(address), names.get(address, address)
         withheld = _withheld(events, word, expected)
+        private = sum(event.mode != "none" for event in events)
+        if word is not None and 0 < word.releases < private:
+            text = f"The run states {word.releases} releases of {who}, {private} are on the ledger."
+            report.fail(Step.PRIVACY, text, hospital=who)
         if withheld:
             # A release is charged before it leaves, and stays spent if it is late, lost, or cut short by a crash.
             text = f"{who} has spent {len(withheld)} more releases than reached the ledger; its epsilon covers them."
             report.note(Step.PRIVACY, text, hospital=who)
+        if word is None and stated and any(event.mode != "none" for event in events):
+            text = f"The run states epsilons, and none for {who}: its privacy record is not here."
+            report.missing(Step.PRIVACY, text, hospital=who)
         found = _check_epsilon(events + withheld, word.epsilon if word else None, claims.delta, report, who)
         if found is not None and math.isfinite(budget):
             _check_budget(found, budget, report, who)

@@ -259,8 +259,8 @@ class _Result:
         parts = [
             "ledger/chain.sqlite: all but the blocks and block 0, such as what its node looks logs up by",
             "hospitals/*/privacy.jsonl: all but the epsilon that comes of it",
-            "hospitals/*/checkpoints.jsonl: all but what is signed, and whether lines were left out",
-            "trust.json (the run's own word, and not read where another is given)",
+            "hospitals/*/checkpoints.jsonl: all but what is signed, and whether lines or all of it were left out",
+            "trust.json (made by the run, and not read where another is given)",
             "whether files or values that no step reads were removed",
         ]
         if self._folder.finished:
