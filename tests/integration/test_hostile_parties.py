@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from cheats import cheating
 from expected_replies import ballot_in, failure_in
 from federation import Federation, founded, keyless_ciphertexts, with_added
 from flwr.app import Message, RecordDict
@@ -22,7 +23,7 @@ from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.serialized import sum_ciphertexts
 from fedward.errors import QuorumError, VerificationError
-from fedward.figures.histograms import BINS
+from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.files import merkle_root, sha256
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot
@@ -177,17 +178,13 @@ def test_somebody_else_may_count_the_votes_first(federation: Federation) -> None
 
 
 def test_one_hospitals_counts_weigh_no_more_than_it_is_enrolled_for(federation: Federation) -> None:
-    def tamper(node: int, reply: Message) -> Message:
-        if node == 2 and "counts" in reply.content:
-            counts = np.zeros((1, BINS), "<i8")
-            counts[0, -1] = 2**39
-            values = reply.content["counts"]
-            values["negatives"], values["positives"] = counts.tobytes(), np.zeros_like(counts).tobytes()
-            values["n"], values["loss-sum"] = 2**39, 0.0
-        return reply
+    def far_too_many(*_arguments: object) -> ScoreHistogram:
+        counts = np.zeros((1, BINS), np.int64)
+        counts[0, -1] = 2**39
+        return ScoreHistogram(np.zeros_like(counts), counts, 0.0, 2**39)
 
-    federation.grid.tamper = tamper
-    metrics = federation.lead_round()
+    with cheating(federation.grid, {2: {"histogram": far_too_many}}):
+        metrics = federation.lead_round()
     weight = len(federation.data.partitions[1].train)
     others = sum(len(federation.data.partitions[index].val) for index in (0, 2))
     assert metrics["val_n"] == weight + others
@@ -203,3 +200,20 @@ def test_too_few_votes_end_the_run(federation: Federation) -> None:
     with pytest.raises(QuorumError, match="not decided"):
         federation.lead_round()
     assert federation.folder.server.rounds()[-1]["phase"] == "aborted"
+
+
+def test_counts_that_a_hospital_did_not_sign_are_set_aside_with_its_vote(federation: Federation) -> None:
+    """The vote names the counts: whoever changes them on the way is noticed, and adds nothing to the figures."""
+
+    def tamper(node: int, reply: Message) -> Message:
+        if node == 2 and "counts" in reply.content:
+            values = reply.content.config_records["counts"]
+            values["negatives"], values["positives"] = values["positives"], values["negatives"]
+        return reply
+
+    federation.grid.tamper = tamper
+    metrics = federation.lead_round()
+    (rejection,) = metrics["rejections"]  # type: ignore[misc]
+    assert (rejection["reason"], "that the vote names" in rejection["evidence"]) == ("MalformedReply", True)
+    assert metrics["accepts"] == 2
+    assert metrics["val_n"] == sum(len(federation.data.partitions[index].val) for index in (0, 2))
