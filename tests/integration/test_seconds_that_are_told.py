@@ -30,7 +30,8 @@ def test_no_seconds_leave_that_depend_on_images(
     told: dict[str, list[set[str]]] = {"commitment": [], "vote": []}
 
     def note(_node: int, reply: Message) -> Message:
-        told["vote" if "vote" in reply.content else "commitment"].append(set(reply.content["seconds"]))
+        for kind in told.keys() & set(reply.content):
+            told[kind].append(set(reply.content["seconds"]))
         return reply
 
     with founded(tmp_path / "run", ("model.name", "scatter"), *overrides) as federation:
