@@ -126,7 +126,7 @@ def signed_by_a_stranger(stranger: Identity) -> Tamper:
 
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "commitment" in reply.content:
-            submission = submission_in(reply, CHUNKS)
+            submission = submission_in(reply, CHUNKS, hospitals=len(reply.content["shares"]))
             forged = sign_commitment(submission.signed.commitment, stranger)
             change_members(reply, "commitment", signature=forged.signature)
         return reply
