@@ -92,10 +92,11 @@ def keep(folder: HospitalFolder, signed: SignedCommitment, encrypted: EncryptedU
     folder.save_submission(Outgoing(signed, encrypted.chunks, dealing.sealed))
 
 
-def forget_rounds(folder: HospitalFolder) -> None:
-    """Remove all shares and keys of rounds: they are over, or will be begun anew."""
+def forget_rounds(folder: HospitalFolder, but: int = 0) -> None:
+    """Remove the shares and keys of all rounds but one: they are over, or will be begun anew."""
     for round_index in folder.sharing.unforgotten():
-        folder.sharing.forget_round(round_index)
+        if round_index != but:
+            folder.sharing.forget_round(round_index)
 
 
 def answer_dealings(
@@ -146,6 +147,7 @@ def answer_dealings(
     content = AnswerSheet(said, state(own_shares, points) if own_shares is not None else ()).to_bytes()
     place = (ledger.chain_id, ledger.contract, index, identity.address)
     sent = SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
+    forget_rounds(folder, but=index)  # a hospital that gives no updates any more has shares to answer about still
     if opened:
         folder.sharing.keep_shares(index, opened)
     kept = folder.sharing.answer_once(index, dealt.ledger_head, json.dumps(to_json(sent)).encode())

@@ -3,14 +3,16 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from federation import Federation, founded
-from flwr.app import Message
+from flwr.app import Message, MessageType
 
 import client
 from fedward.messages.key_sharing import ANSWERS, RELEASE
-from fedward.types import HospitalId
+from fedward.sharing.terms import Purpose
+from fedward.types import HospitalId, NodeId
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,29 @@ def test_no_share_and_no_key_is_left(asked_twice: tuple[Federation, list[tuple[s
         assert folder.unforgotten() == ()
         kept = {path.name for path in Path(folder.path).rglob("*") if path.is_file()}
         assert kept == {"answers", "release-updates", "release-counts"}
+
+
+def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_path: Path) -> None:
+    """Hospital 3 is not asked for the counts of round 1, and gives no update in round 2; it gets shares all the same."""
+    with founded(tmp_path / "run", ("metrics.encrypted", True)) as federation:
+        book = federation.folder.hospital(HospitalId("hospital-3")).sharing
+        deliver, kept = federation.grid.deliver, list[tuple[int, ...]]()
+
+        def lossy(node: NodeId, request: Message) -> Message | None:
+            kind = request.metadata.message_type
+            if node == 3 and ((kind == MessageType.TRAIN and len(kept) > 1) or counts_of_round_1(request)):
+                return None
+            reply = deliver(node, request)
+            if node == 3 and kind == ANSWERS:
+                kept.append(book.unforgotten())
+            return reply
+
+        def counts_of_round_1(request: Message) -> bool:
+            sums = request.content.config_records.get("sum")
+            return sums is not None and (sums["index"], sums["purpose"]) == (1, int(Purpose.COUNTS))
+
+        with mock.patch.object(federation.grid, "deliver", lossy):
+            federation.lead_round()
+            kept.append(book.unforgotten())
+            assert federation.lead_round()["submitted"] == 2
+        assert kept == [(1,), (1,), (2,)]
