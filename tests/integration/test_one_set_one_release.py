@@ -84,7 +84,7 @@ def test_no_share_and_no_key_is_left(asked_twice: tuple[Federation, list[tuple[s
 
 
 def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_path: Path) -> None:
-    """Hospital 3 is not asked for the counts of round 1, and gives no update in round 2; it gets shares all the same."""
+    """Hospital 3 is not asked for the counts of round 1, and gives no update in round 2; shares it gets even so."""
     with founded(tmp_path / "run", ("metrics.encrypted", True)) as federation:
         book = federation.folder.hospital(HospitalId("hospital-3")).sharing
         deliver, kept = federation.grid.deliver, list[tuple[int, ...]]()
