@@ -14,6 +14,7 @@ from scipy.stats import chisquare
 
 import encryption
 from encryption import RoundKey, decrypt, encrypt, encrypt_fields, opens, summarize
+from fedward.ciphertexts.embedding import to_slots
 from fedward.ciphertexts.packing import pack, quantize, unpack
 from fedward.ciphertexts.plan import SLOTS, PackingPlan, plan_layout
 from fedward.ciphertexts.public_polynomials import public_polynomial, round_seed
@@ -146,7 +147,7 @@ def test_messages_are_encoded_as_seal_encodes_them(seal: Seal, update: Encrypted
     theirs = seal.decoded(ours)
     np.testing.assert_array_equal(unpack(theirs, fields.size, PLAN, 1), fields)
     largest = np.abs(slots).max()
-    assert np.abs(encryption.to_slots(encryption._to_coefficients(ours[None]))[0] - theirs).max() < 2**-46 * largest
+    assert np.abs(to_slots(encryption._to_coefficients(ours[None]))[0] - theirs).max() < 2**-46 * largest
     assert np.abs(seal.decoded(seal.encoded(slots)) - theirs).max() < 2_000  # ours has an error inside, theirs none
 
 
