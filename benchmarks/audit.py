@@ -1,7 +1,8 @@
 """How long an audit takes, by rounds and by hospitals: on whole ledgers with real ciphertexts, without training.
 
 Each ledger is made through the contract on the embedded node, with updates of the CNN's size that hold random values.
-Only the audit is timed. `ratio_rounds` is a round's time among twenty rounds over its time among five, and
+Only the audit is timed. Keys are dealt and nothing is released, so what the audit reads of answers and releases is
+missing, and not timed. `ratio_rounds` is a round's time among twenty rounds over its time among five, and
 `ratio_hospitals` a hospital's time in a round of twenty over that in a round of five: 1 is linear.
 Run: .venv/bin/python benchmarks/audit.py [--json]
 """
@@ -27,14 +28,19 @@ from blockchain.node.embedded import start_node
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from blockchain.verification import verify
 from commands.simulate.founding import Parties, create_parties
-from encryption import SecretContext, encrypt
+from encryption import RoundKey, encrypt
 from fedward import settings as setting
 from fedward.ciphertexts.aggregation import aggregate
 from fedward.ciphertexts.packing import round_plan
+from fedward.ciphertexts.public_polynomials import round_seed
+from fedward.files import sha256
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.privacy.mechanism import expected_event, privatize
 from fedward.settings import Settings, to_tables
+from fedward.sharing.dealing import deal_key
+from fedward.sharing.sealed_shares import seal_shares, shares_root
+from fedward.sharing.terms import Purpose, ShareTerms
 from fedward.types import HospitalId, Member, ModelUpdate, StoredUpdate, VerifiedUpdate
 
 PARAMETERS = 97_521  # the CNN
@@ -100,15 +106,14 @@ def make_ledger(run: SimulationFolder, settings: Settings) -> tuple[TrustFile, i
     """Found a consortium and lead its rounds; returns a trust file without checkpoints, and the height."""
     names = [HospitalId(f"hospital-{number}") for number in range(1, settings.data.hospitals + 1)]
     parties = create_parties(run, names)
-    secret = SecretContext.generate()
     with start_node(run.ledger, settings.ledger.chain_id, parties.addresses()) as node:
         ledger = Ledger.deploy(node.url, parties.server, settings.ledger, settings.digest(), bytes([1]) * 32)
         for place, identity in enumerate(parties.hospitals.values()):
             ledger.register(identity.address, WEIGHT, identity.x25519_public_key, dealer=place == 0)
         dealer = next(iter(parties.hospitals.values()))
-        Ledger.attach(node.url, ledger.contract, dealer).set_context(secret.public.fingerprint)
+        Ledger.attach(node.url, ledger.contract, dealer).set_context(bytes([4]) * 32)
         for _ in range(settings.training.rounds):
-            lead_round(run, settings, ledger, parties, secret)
+            lead_round(run, settings, ledger, parties)
         genesis, height = ledger.block_hash(0), ledger.head().height
         members = tuple(Member(name, parties.hospitals[name].address, WEIGHT) for name in names)
         run.server.save_record(_record(settings, ledger, members, genesis))
@@ -116,22 +121,34 @@ def make_ledger(run: SimulationFolder, settings: Settings) -> tuple[TrustFile, i
         return TrustFile(ledger.chain_id, ledger.contract, genesis, hospitals, (), ()), height
 
 
-def lead_round(
-    run: SimulationFolder, settings: Settings, ledger: Ledger, parties: Parties, secret: SecretContext
-) -> None:
+def lead_round(run: SimulationFolder, settings: Settings, ledger: Ledger, parties: Parties) -> None:
     """Lead one round of random updates, which all hospitals accept."""
     opening, rng = ledger.open_round(), np.random.default_rng()
     plan = round_plan(PARAMETERS, len(opening.roster), settings)
     updates: list[VerifiedUpdate] = []
+    head = opening.ledger_head
+    seed = round_seed(ledger.chain_id, ledger.contract, opening.round_index, head, Purpose.UPDATES.name)
     for identity in parties.hospitals.values():
         delta = rng.normal(0, 0.01, PARAMETERS).astype(np.float32)
         private = privatize(ModelUpdate(delta, WEIGHT, 0.0), settings.privacy)
-        encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, secret.public, rng)
-        signed = commit(encrypted, bytes([1]) * 32, opening, ledger, identity)
+        key = RoundKey.generate()
+        encrypted = encrypt(private, WEIGHT, opening.enrolled_total, plan, key, seed, rng)
+        shares = deal_key(key.residues(), opening.threshold, len(opening.roster))
+        terms = [
+            ShareTerms(ledger.chain_id, ledger.contract, opening.round_index, head, identity.address, entry.address)
+            for entry in opening.roster
+        ]
+        sealed = seal_shares(shares, [each.x25519_public_key for each in parties.hospitals.values()], terms)
+        signed = commit(encrypted, shares_root([sha256(share) for share in sealed]), opening, ledger, identity)
         files = tuple(run.server.ciphertexts.store(chunk) for chunk in encrypted.chunks)
-        stored = StoredUpdate(identity.address, files, signed)
+        share_files = tuple(run.path / sha256(share).hex() for share in sealed)
+        for file, share in zip(share_files, sealed, strict=True):
+            file.write_bytes(share)
+        stored = StoredUpdate(identity.address, files, share_files, signed)
         event = expected_event(settings.privacy)
         updates.append(_verified(verify(stored, opening, event, ledger)))
+        for file in share_files:
+            file.unlink()
     total = aggregate(updates, run.server.ciphertexts.path)
     run.server.ciphertexts.save_round(
         opening.round_index, total.chunk_files, {update.hospital: update.chunk_files for update in updates}
