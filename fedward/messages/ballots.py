@@ -95,7 +95,7 @@ def read_ballot(
 
 def _read_ballot(records: RecordDict, findings: int, chunk_count: int | None) -> Ballot:
     signed, seconds = read_signed_record(records, "vote", SignedVote), Fields(records, "seconds").stage_seconds()
-    wrong = Fields(records, "releases").wholes("wrong")
+    wrong = Fields(records, "releases").places("wrong")
     if chunk_count is None:
         return Ballot(signed, _histogram(Fields(records, "counts"), findings), seconds, (), wrong)
     if "counts" in records:

@@ -13,6 +13,7 @@ from fedward.timing import STAGES
 
 LARGEST_FIGURE = 1e6  # of a mean loss or of seconds: far more than there is
 LONGEST_TEXT = 500
+MOST_MEMBERS = 128  # places on the ledger's roster
 SAME_VERSION = "Run the same version of Fedward at every hospital."
 
 
@@ -55,6 +56,13 @@ class Fields:
         if not isinstance(values, list) or any(type(value) is not int for value in values):
             raise malformed(f"has no list of numbers in {self._name}.{key}")
         return tuple(values)
+
+    def places(self, key: str) -> tuple[int, ...]:
+        """Places on the ledger's roster: ascending, each once."""
+        values = self.wholes(key)
+        if any(not 0 <= place < MOST_MEMBERS for place in values) or list(values) != sorted(set(values)):
+            raise malformed(f"lists in {self._name}.{key} what are no places on the roster")
+        return values
 
     def number(self, key: str) -> float:
         """A finite number."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedward.errors import VerificationError
-from fedward.messages.fields import SAME_VERSION, Fields, malformed
+from fedward.messages.fields import MOST_MEMBERS, SAME_VERSION, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.sharing.signed import SentAnswers, SentRelease, SignedAnswers, SignedRelease
@@ -18,7 +18,6 @@ from fedward.sharing.terms import Purpose
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
 DIGEST_BYTES = 32
-MOST_MEMBERS = 128  # places on the ledger's roster
 
 Signed = TypeVar("Signed", SignedAnswers, SignedRelease)
 
@@ -123,9 +122,7 @@ def read_request(message: Message) -> ReleaseRequest:
         VerificationError: the message has other contents.
     """
     values = Fields(message.content, "sum")
-    included, purpose = values.wholes("included"), values.whole("purpose")
-    if any(not 0 <= place < MOST_MEMBERS for place in included) or list(included) != sorted(set(included)):
-        raise malformed("lists places on the roster that are none")
+    included, purpose = values.places("included"), values.whole("purpose")
     if purpose not in tuple(Purpose):
         raise malformed(f"asks to open sum {purpose} of a round")
     return ReleaseRequest(values.whole("index"), Purpose(purpose), included, values.content("sum-hash", DIGEST_BYTES))

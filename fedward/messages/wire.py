@@ -12,8 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import VerificationError
-from fedward.messages.fields import SAME_VERSION, Fields, malformed
-from fedward.messages.key_sharing import MOST_MEMBERS
+from fedward.messages.fields import MOST_MEMBERS, SAME_VERSION, Fields, malformed
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.sharing.signed import SentRelease, SentSum, SignedRelease
 

@@ -213,7 +213,8 @@ def test_nothing_that_leaves_a_hospital_holds_its_counts(both: tuple[Run, Run]) 
     layout = layout_of(encrypted.federation)
     assert len(encrypted.ballots) == 6
     for ballot in encrypted.ballots:
-        assert set(ballot.content) == {"vote", "seconds", ENCRYPTED_COUNTS}
+        assert set(ballot.content) == {"vote", "seconds", "releases", ENCRYPTED_COUNTS}
+        assert dict(ballot.content.config_records["releases"]) == {"wrong": []}
         assert len(ballot.content[ENCRYPTED_COUNTS]) == layout.plan.chunks
     # Single ballots, which as many hospitals as the threshold could open, are not kept; only their sum is.
     chunks = {chunk for ballot in encrypted.ballots for chunk in wire.read_chunks(ballot.content, ENCRYPTED_COUNTS)}

@@ -23,6 +23,7 @@ from test_wire_messages import (  # type: ignore[import-not-found]  # beside thi
 
 from fedward.errors import VerificationError
 from fedward.messages import key_sharing as keys
+from fedward.messages.fields import MOST_MEMBERS
 from fedward.messages.replies import Malformed
 from fedward.messages.signed import MAX_BYTES
 from fedward.sharing.signed import Answers, Release, SentAnswers, SentRelease, SignedAnswers, SignedRelease
@@ -30,7 +31,7 @@ from fedward.sharing.terms import Purpose
 from fedward.types import Address
 
 SHARE_BYTES, MOST_BYTES, CONTENT_BYTES = 24, 100, 20
-PLACES = st.integers(0, keys.MOST_MEMBERS - 1)
+PLACES = st.integers(0, MOST_MEMBERS - 1)
 
 
 @st.composite

@@ -393,3 +393,15 @@ def test_what_a_hospital_says_is_cut_short_and_cannot_steer_a_terminal(read: Cal
     assert failure.what.startswith(" [2JNo images.    xxx")
     assert len(failure.what) == 500
     assert failure.remedy == "Add ]0;some ."
+
+
+@pytest.mark.parametrize("places", [[1, 1], [3, 2], [-1], [128], [1.0], ["1"], list(range(10**5))])
+def test_a_ballot_names_each_hospital_of_a_wrong_release_once(places: list[Any]) -> None:
+    """Else one ballot could count as many, or fill the log."""
+    records = ballots.ballot_to_records(BALLOT)
+    records["releases"] = ConfigRecord({"wrong": [2, 5]})
+    read = ballot_of(records)
+    assert isinstance(read, ballots.Ballot)
+    assert read.wrong_releases == (2, 5)
+    records["releases"] = ConfigRecord({"wrong": places})
+    refused(ballot_of(records), "releases.wrong")
