@@ -25,7 +25,7 @@ from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.signing.signatures import Verdict, commit, sign_vote
-from blockchain.verification import verify
+from blockchain.verification import ExaminedUpdate, examine, verify
 from commands.simulate.founding import Parties, create_parties
 from encryption import SecretContext, encrypt
 from fedward import settings as setting
@@ -131,7 +131,9 @@ def lead_round(
         files = tuple(run.server.ciphertexts.store(chunk) for chunk in encrypted.chunks)
         stored = StoredUpdate(identity.address, files, signed)
         event = expected_event(settings.privacy)
-        updates.append(_verified(verify(stored, opening, event, ledger)))
+        examined = examine(stored, opening, event, ledger)
+        ledger.submit_for(signed)
+        updates.append(_verified(verify(examined, None, ledger) if isinstance(examined, ExaminedUpdate) else examined))
     total = aggregate(updates, run.server.ciphertexts.path)
     run.server.ciphertexts.save_round(
         opening.round_index, total.chunk_files, {update.hospital: update.chunk_files for update in updates}
