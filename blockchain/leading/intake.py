@@ -139,8 +139,10 @@ class UpdateIntake:
         hospital, roster = signed.commitment.hospital, {entry.address for entry in self.desk.opening.roster}
 
         def told(refusal: LedgerError | None) -> None:
-            reason = (refusal.reason, refusal.what) if refusal else (ABSTAINED, "It gives no update; see its failure.")
-            self.desk.log.rejected(Rejection(hospital, *reason))
+            why = "It gives no update; why is told among the failures."
+            self.desk.log.rejected(
+                Rejection(hospital, *(refusal.reason, refusal.what) if refusal else (ABSTAINED, why))
+            )
 
         if is_abstention(signed.commitment, frozenset(roster)):
             self.desk.hand_over(node, signed, hospital, told)
