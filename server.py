@@ -15,13 +15,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from blockchain.leading.dealings import fitting_dealings
 from blockchain.leading.endings import too_few_releases, undecided
+from blockchain.leading.intake import MALFORMED, Desk, UpdateIntake, VoteIntake
 from blockchain.leading.releases import collect_releases, name_wrong_releases
 from blockchain.leading.server_state import Server
-from blockchain.ledger.records import REFUSED_WHEN_COMMITTED, RoundOpening, RoundPhase, RoundRecord
-from blockchain.signing.abstention import is_abstention
-from blockchain.verification import verify
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.ledger.relay import Relay
 from fedward.ciphertexts.aggregation import aggregate
-from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum, counts_layout
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts, counts_layout
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import BudgetError, FedwardError, LedgerError, QuorumError
 from fedward.folders.round_log import RoundLog
@@ -35,22 +35,16 @@ from fedward.settings import from_run_config
 from fedward.sharing.sizes import sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose, purposes
 from fedward.types import (
-    ABSTAINED,
     UNKNOWN_ADDRESS,
     Address,
     EncryptedAggregate,
     NodeId,
     Rejection,
-    SignedCommitment,
-    StoredUpdate,
-    VerifiedUpdate,
 )
 
 app = ServerApp()
 Reply = TypeVar("Reply")
-Files = dict[Address, tuple[Path, ...]]
 CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
-MALFORMED = "MalformedReply"  # reason of a rejection: the reply cannot be read
 NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
 
 
@@ -108,9 +102,9 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
     """
     opening = opening or server.ledger.open_round()
     log = RoundLog(server.folder, opening.round_index)
-    excluded: Files = {}
-    updates = collect_updates(server, opening, excluded, log)
-    files = excluded | {update.hospital: update.chunk_files for update in updates}
+    intake = collect_updates(server, opening, log)
+    updates = list(intake.updates.values())
+    files = intake.excluded | {update.hospital: update.chunk_files for update in updates}
     try:
         updates, holders = fitting_dealings(server, opening, updates, log)
     except QuorumError:
@@ -150,7 +144,7 @@ def give_up(server: Server, opening: RoundOpening, reason: str, log: RoundLog) -
     server.finish(log, "aborted")
 
 
-def collect_updates(server: Server, opening: RoundOpening, excluded: Files, log: RoundLog) -> list[VerifiedUpdate]:
+def collect_updates(server: Server, opening: RoundOpening, log: RoundLog) -> UpdateIntake:
     """Stage 6, verify: take submissions one at a time; each becomes a `VerifiedUpdate` or a logged `Rejection`."""
     plan = round_plan(server.parameters, len(opening.roster), server.settings)
     holders, share_bytes = (
@@ -158,64 +152,22 @@ def collect_updates(server: Server, opening: RoundOpening, excluded: Files, log:
         sealed_share_bytes(share_width(len(purposes(server.settings.metrics.encrypted)))),
     )
     read = functools.partial(read_reply, chunk_count=plan.chunks, share_count=holders, share_bytes=share_bytes)
-    updates: dict[Address, VerifiedUpdate] = {}
-    for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read):
+    relay, folder = Relay(server.ledger, opening.submission_deadline), server.folder
+    desk = Desk(opening, server.ledger, relay, server.nodes, log)
+    promised = expected_event(server.settings.privacy)
+    intake = UpdateIntake(desk, folder.ciphertexts.store, folder.shares.store, promised)
+    for node, reply in server.ask(MessageType.TRAIN, opening, (), opening.submission_deadline, read, relay):
         match reply:
             case Submission():
-                take_submission(server, opening, node, reply, updates, excluded, log)
+                intake.take(node, reply)
             case Abstention():
-                relay_abstention(server, opening, node, reply.signed, log)
+                intake.abstain(node, reply.signed)
                 log.failed(node, reply.failure, server.nodes.hospital(node))
             case _:
                 set_aside(server, node, reply, log)
         del reply  # before the next one is fetched: one update is in memory, however many hospitals there are
-    return list(updates.values())
-
-
-def take_submission(
-    server: Server,
-    opening: RoundOpening,
-    node: NodeId,
-    submission: Submission,
-    updates: dict[Address, VerifiedUpdate],
-    excluded: Files,
-    log: RoundLog,
-) -> None:
-    """Move a submission to the disk and verify it there; a verified one joins the round's updates."""
-    event = expected_event(server.settings.privacy)
-    with log.clock.measure("verify"):
-        files = tuple(server.folder.ciphertexts.store(chunk) for chunk in submission.chunks)
-        shares = tuple(server.folder.shares.store(sealed) for sealed in submission.sealed_shares)
-        stored = StoredUpdate(submission.signed.commitment.hospital, files, shares, submission.signed)
-        verdict = verify(stored, opening, event, server.ledger)
-    if isinstance(verdict, Rejection):
-        log.rejected(verdict)
-        if verdict.reason in REFUSED_WHEN_COMMITTED:
-            excluded.setdefault(verdict.hospital, files)  # they show an auditor whether it was refused rightly
-    elif verdict.hospital in updates:
-        log.rejected(Rejection(verdict.hospital, "AlreadySubmitted", "Its update of this round is already here."))
-    else:
-        updates[verdict.hospital] = verdict
-        server.nodes.bind(node, verdict.hospital)
-        log.submitted(verdict.hospital, submission)
-
-
-def relay_abstention(
-    server: Server, opening: RoundOpening, node: NodeId, signed: SignedCommitment, log: RoundLog
-) -> None:
-    """Record a hospital's signed abstention on the ledger, so that nobody waits for its update."""
-    if not is_abstention(signed.commitment, frozenset(entry.address for entry in opening.roster)):
-        return
-    hospital = signed.commitment.hospital
-    try:
-        server.ledger.submit_for(signed)
-    except LedgerError as error:
-        if not error.reason:  # the ledger is gone, which is no fault of the hospital's
-            raise
-        log.rejected(Rejection(hospital, error.reason, error.what))
-    else:
-        server.nodes.bind(node, hospital)
-        log.rejected(Rejection(hospital, ABSTAINED, "It gives no update; why is told among the failures."))
+    relay.finish()
+    return intake
 
 
 def set_aside(server: Server, node: NodeId, reply: Failure | Missing | Malformed, log: RoundLog) -> None:
@@ -245,43 +197,23 @@ def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ..
     Returns:
         The sum of the included hospitals' encrypted validation counts; of none where they are not encrypted.
     """
-    members = {entry.address for entry in opening.roster if entry.index in included}
-    index, counts = opening.round_index, RunningSum()
+    index = opening.round_index
     read = functools.partial(read_ballot, findings=server.findings)
     deadline = server.ledger.round(index).voting_deadline
     if server.settings.metrics.encrypted:
         layout = counts_layout(server.findings, len(opening.roster), opening.enrolled_total)
         read = functools.partial(read, chunk_count=layout.plan.chunks)
-    for node, reply in server.ask(MessageType.EVALUATE, opening, (index,), deadline, read):
+    relay = Relay(server.ledger, deadline)
+    members = frozenset(entry.address for entry in opening.roster if entry.index in included)
+    intake = VoteIntake(Desk(opening, server.ledger, relay, server.nodes, log), members)
+    for node, reply in server.ask(MessageType.EVALUATE, opening, (index,), deadline, read, relay):
         if isinstance(reply, Ballot):
-            taken = take_ballot(server, opening, node, reply, log)
-            if taken and reply.signed.vote.hospital in members and reply.encrypted:
-                counts.add(reply.signed.vote.hospital, reply.encrypted)
+            intake.take(node, reply)
         else:
             set_aside(server, node, reply, log)
+    relay.finish()
     name_wrong_releases(opening, log)
-    return counts.total()
-
-
-def take_ballot(server: Server, opening: RoundOpening, node: NodeId, ballot: Ballot, log: RoundLog) -> bool:
-    """Relay a signed vote to the contract; returns whether the contract took it."""
-    vote = ballot.signed.vote
-    if vote.hospital not in {entry.address for entry in opening.roster} or vote.round_index != opening.round_index:
-        log.rejected(Rejection(UNKNOWN_ADDRESS, "NotOnRoster", "A vote is not this round's or no member's."))
-        return False
-    if ballot.counts_hash() != vote.counts_hash:
-        log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, "Validation counts are not those that the vote names."))
-        return False
-    try:
-        server.ledger.cast_vote_for(ballot.signed)
-    except LedgerError as error:
-        if not error.reason:  # the ledger is gone, which is no fault of the vote's
-            raise
-        log.rejected(Rejection(vote.hospital, error.reason, error.what))
-        return False
-    server.nodes.bind(node, vote.hospital)
-    log.voted(ballot)
-    return True
+    return intake.counts.total()
 
 
 def keep_counts(

@@ -26,7 +26,7 @@ from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.signing.signatures import Verdict, commit, sign_vote
-from blockchain.verification import verify
+from blockchain.verification import ExaminedUpdate, examine, verify
 from commands.simulate.founding import Parties, create_parties
 from encryption import RoundKey, encrypt
 from fedward import settings as setting
@@ -146,7 +146,9 @@ def lead_round(run: SimulationFolder, settings: Settings, ledger: Ledger, partie
             file.write_bytes(share)
         stored = StoredUpdate(identity.address, files, share_files, signed)
         event = expected_event(settings.privacy)
-        updates.append(_verified(verify(stored, opening, event, ledger)))
+        examined = examine(stored, opening, event, ledger)
+        ledger.submit_for(signed)
+        updates.append(_verified(verify(examined, None, ledger) if isinstance(examined, ExaminedUpdate) else examined))
         for file in share_files:
             file.unlink()
     total = aggregate(updates, run.server.ciphertexts.path)

@@ -1,7 +1,14 @@
-"""Stage 6, verify: accept an update only if the contract accepted its commitment and its ciphertexts match it."""
+"""Stage 6, verify: accept an update only if the contract accepted its commitment and its ciphertexts match it.
+
+In two steps, since nobody waits for a block after each update: `examine` when the update comes, `verify` when its
+commitment is in a block.
+"""
+
+from dataclasses import dataclass
 
 from blockchain.ledger.encoding import encode_event
 from blockchain.ledger.events import UpdateCommitted
+from blockchain.ledger.flights import Call
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import (
     CHUNK_MISMATCH,
@@ -20,19 +27,37 @@ from fedward.types import Commitment, PrivacyEvent, Rejection, StoredUpdate, Ver
 ALREADY_THERE = ("AlreadySubmitted", "SubmissionDeadlinePassed")
 
 
-def verify(
+@dataclass(frozen=True)
+class ExaminedUpdate:
+    """An update whose commitment the contract would take, or has taken already; `verify` decides once it has.
+
+    Attributes:
+        stored: The update.
+        index: The hospital's place on the roster.
+        call: What records the commitment; None where it is on the ledger already.
+        fault: What is wrong with the update though the commitment is good; None where nothing is.
+    """
+
+    stored: StoredUpdate
+    index: int
+    call: Call | None
+    fault: Rejection | None
+
+
+def examine(
     stored: StoredUpdate,
     opening: RoundOpening,
     promised: PrivacyEvent,
     ledger: Ledger,
-) -> VerifiedUpdate | Rejection:
+) -> ExaminedUpdate | Rejection:
     """Check an update that came from outside; whatever is wrong with the update becomes a `Rejection`, never an error.
 
     In this order:
     1. The sender is on the round's roster, and the commitment is the sender's and for this round.
-    2. The contract accepts the commitment: signature, roster, round, time, base, key, weight, one per round. Or the
-       contract accepted this very commitment before, because somebody else relayed it or the node's answer was lost.
-       From here on the commitment is on the ledger, so that a bad update behind a good signature counts as submitted.
+    2. The contract would take the commitment after the last block: signature, roster, round, time, base, key, weight,
+       one per round. Or the contract has taken this very commitment before, because somebody else relayed it or the
+       node's answer was lost. The commitment is to be recorded from here on, whatever 3 to 6 find, so that a bad update
+       behind a good signature counts as submitted.
     3. The declared privacy event is what the settings promise.
     4. Every chunk's hash is its file name, and total length and Merkle root are the committed ones.
     5. Every chunk is a well-formed ciphertext of this project's parameters. Whether it is under the key that the
@@ -44,17 +69,11 @@ def verify(
         stored: The update.
         opening: The open round.
         promised: The privacy event that the settings call for.
-        ledger: Where the commitment is recorded.
+        ledger: Where the commitment will be recorded; nothing is sent to it here.
 
     Raises:
         LedgerError: the ledger cannot be reached, which is not the update's fault.
         VerificationError: the node gives malformed events, which is not the update's fault either.
-
-    Guarantees:
-        1. A `VerifiedUpdate` is only returned for the one commitment of its hospital that the contract has accepted
-           in this round. All that are returned for a hospital in a round therefore stand for the same chunks.
-        2. The same update given again is returned again: the caller drops updates of hospitals that it has already, so
-           that none is counted twice.
     """
     commitment = stored.signed.commitment
     entry = next((entry for entry in opening.roster if entry.address == stored.hospital), None)
@@ -64,19 +83,50 @@ def verify(
         return _reject(stored, "WrongSender", f"the commitment is {commitment.hospital}'s")
     if commitment.round_index != opening.round_index:
         return _reject(stored, "WrongRound", f"the commitment is for round {commitment.round_index}")
+    call = None
     try:
-        ledger.submit_for(stored.signed)
+        call = ledger.prepare(stored.signed)
     except LedgerError as error:
-        if not error.reason:
-            raise
-        if error.reason not in ALREADY_THERE or not _is_recorded(commitment, ledger):
-            return _reject(stored, error.reason, error.what.rstrip("."))
-    return (
-        _check_event(stored, promised)
-        or _check_chunks(stored)
-        or _check_shares(stored, len(opening.roster))
-        or VerifiedUpdate(stored.hospital, entry.index, stored.chunk_files, stored.share_files, commitment.weight)
+        if refused := _unless_recorded(stored, error, ledger):
+            return refused
+    fault = _check_event(stored, promised) or _check_chunks(stored) or _check_shares(stored, len(opening.roster))
+    return ExaminedUpdate(stored, entry.index, call, fault)
+
+
+def verify(examined: ExaminedUpdate, refusal: LedgerError | None, ledger: Ledger) -> VerifiedUpdate | Rejection:
+    """Decide on an examined update, once the transaction that records its commitment is in a block.
+
+    Args:
+        examined: The update.
+        refusal: What the contract refused the transaction with; None where it took the commitment, or had done before.
+        ledger: Tells whether somebody else recorded the commitment first.
+
+    Raises:
+        LedgerError: as `examine`.
+        VerificationError: as `examine`.
+
+    Guarantees:
+        1. A `VerifiedUpdate` is only returned for the one commitment of its hospital that the contract has accepted
+           in this round. All that are returned for a hospital in a round therefore stand for the same chunks.
+        2. The same update given again is returned again: the caller drops updates of hospitals that it has already, so
+           that none is counted twice.
+    """
+    stored = examined.stored
+    if refusal and (refused := _unless_recorded(stored, refusal, ledger)):
+        return refused
+    weight = stored.signed.commitment.weight
+    return examined.fault or VerifiedUpdate(
+        stored.hospital, examined.index, stored.chunk_files, stored.share_files, weight
     )
+
+
+def _unless_recorded(stored: StoredUpdate, error: LedgerError, ledger: Ledger) -> Rejection | None:
+    """The rejection that a refusal by the contract leads to; None where this very commitment is on the ledger."""
+    if not error.reason:
+        raise error
+    if error.reason in ALREADY_THERE and _is_recorded(stored.signed.commitment, ledger):
+        return None
+    return _reject(stored, error.reason, error.what.rstrip("."))
 
 
 def _is_recorded(commitment: Commitment, ledger: Ledger) -> bool:

@@ -44,8 +44,8 @@ from fedward.tables import (
     values_of,
 )
 
-# Of a phase of a round. A party that can send transactions can move the embedded chain's time up to a minute ahead of
-# the clock, and other chains allow as much; that must not end a phase.
+# Of a phase of a round. A party that can send transactions can move the embedded chain's time up to 15 s ahead of
+# the clock, and validators of other chains as much; that must not end a phase, or take much of it.
 SHORTEST_PHASE_S = 180
 
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "pyproject.toml"

@@ -160,6 +160,8 @@ def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = No
         if anvil
         else start_node(folder.ledger, settings.ledger.chain_id, funded, clock=clock) as node,
         # Nobody waits for a deadline in a test: the node's clock is moved instead.
+        # Nor for the clock: else each block beyond what it may run ahead would take a second.
+        mock.patch("blockchain.node.chain.MAX_AHEAD_S", 3600.0),
         mock.patch("server.wait_until", lambda deadline, _log, _what: (anvil or clock).move_to(deadline + 2)),
     ):
         study = found_study(folder, settings, data, parties, node.url)

@@ -16,8 +16,8 @@ class LossyProxy:
 
     Attributes:
         url: Where it listens.
-        requests_to_lose: Transactions that the node will not see.
-        answers_to_lose: Transactions that the node will see, and whose answer does not come back.
+        requests_to_lose: Requests with transactions, one or many, that the node will not see.
+        answers_to_lose: Requests with transactions that the node will see, and whose answer does not come back.
         raw: The transactions that came by, repetitions included.
         on_loss: Called each time that something is lost.
     """
@@ -36,9 +36,11 @@ class LossyProxy:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 asked = json.loads(body)
-                sending = asked["method"] == SEND
-                if sending:
-                    proxy.raw.append(asked["params"][0])
+                sent = [
+                    one["params"][0] for one in (asked if isinstance(asked, list) else [asked]) if one["method"] == SEND
+                ]
+                sending = bool(sent)
+                proxy.raw.extend(sent)
                 if sending and proxy.requests_to_lose > 0:
                     proxy.requests_to_lose -= 1
                     proxy.on_loss()

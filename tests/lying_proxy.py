@@ -20,7 +20,12 @@ def lying_proxy(target: str, lie: Lie) -> Iterator[str]:
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = requests.post(target, json=asked, timeout=30).json()
-            if "result" in answer:
+            if isinstance(asked, list):
+                for one, found in zip(asked, answer, strict=True):
+                    if "result" in found:
+                        found["result"] = lie(one["method"], one["params"], found["result"])
+                body = json.dumps(answer).encode()
+            elif "result" in answer:
                 told = lie(asked["method"], asked["params"], answer["result"])
                 body = told if isinstance(told, bytes) else json.dumps(answer | {"result": told}).encode()
             else:

@@ -30,14 +30,14 @@ def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -
         LedgerError: the node cannot be reached.
         EvidenceError: the file of checkpoints is damaged.
     """
-    head, last = ledger.head(), _last(folder)
+    (head, latest), last = ledger.head_and_round(), _last(folder)
     if last and last.checkpoint.height >= head.height:
         return
     checkpoint = Checkpoint(
         chain_id=ledger.chain_id,
         contract=ledger.contract,
         hospital=identity.address,
-        round_index=ledger.latest_round(head.height),
+        round_index=latest,
         height=head.height,
         block_hash=head.block_hash,
         ledger_head=head.ledger_head,

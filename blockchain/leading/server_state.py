@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase
+from blockchain.ledger.relay import Relay
 from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.messages import wire
@@ -72,12 +73,19 @@ class Server:
         return [Message(content, dst_node_id=node, message_type=kind, group_id=str(round_index)) for node in nodes]
 
     def ask(
-        self, kind: str, opening: RoundOpening, needed: Sequence[int], deadline: int, read: Callable[[Message], Reply]
+        self,
+        kind: str,
+        opening: RoundOpening,
+        needed: Sequence[int],
+        deadline: int,
+        read: Callable[[Message], Reply],
+        relay: Relay,
     ) -> Iterator[tuple[NodeId, Reply]]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
         A node that connects meanwhile is asked, too: a hospital may reconnect under another number. Asking ends before
-        the deadline once everybody has replied, or once the ledger has taken something of every hospital on the roster.
+        the deadline once everybody has replied, or once every hospital on the roster has sent what the ledger would
+        take.
 
         A hospital that was away replies which rounds' aggregates it lacks. It is asked again with some of these, as
         long as its replies show that it gets further. A reply that shows no progress is handed out, as `Missing`.
@@ -88,6 +96,7 @@ class Server:
             needed: Rounds whose aggregates everybody gets.
             deadline: Until when replies are waited for.
             read: Turns a reply into what is handed out; called once for each reply.
+            relay: Goes on sending while replies are awaited.
         """
         round_index, roster = opening.round_index, {entry.address for entry in opening.roster}
         reached: dict[int, int] = {}  # by node: the earliest round that its last reply named as missing
@@ -109,10 +118,12 @@ class Server:
         self.nodes.ask_anew()
         # No variable holds the messages: it would keep the aggregate in memory for as long as replies are awaited.
         interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
-        replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, read, follow_up, to_newcomers)
+        pace = (interval_s, timeout_s)
+        replies = exchange(self.grid, to_newcomers(), *pace, read, follow_up, to_newcomers, relay.go_on)
         for node, reply in replies:
             yield node, reply
             del reply  # the caller drops the reply, too, before the next one is fetched
+            relay.go_on()
             if self.nodes.heard_from(roster):
                 return
 

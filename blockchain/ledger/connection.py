@@ -22,13 +22,15 @@ from web3.exceptions import (
     Web3ValueError,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt
+from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams, TxReceipt
 
 from blockchain.identity import Identity
 from blockchain.ledger.artifact import load_artifact
 from blockchain.ledger.encoding import MISFIT
+from blockchain.ledger.flights import Call, Flight
 from blockchain.ledger.node_url import is_loopback, shown_url, without_path
 from blockchain.ledger.outbox import TransactionOutbox
+from blockchain.ledger.refusals import refusal
 from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
 from blockchain.ledger.sender import Sender
 from fedward.errors import LedgerError, ResourceError
@@ -71,14 +73,9 @@ class Connection:
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        provider = HTTPProvider(
-            url,
-            request_kwargs={"timeout": TIMEOUT_S},
-            session=self._session,
-            cache_allowed_requests=True,
-            cacheable_requests={RPCEndpoint("eth_chainId")},  # web3 asks before every transaction
-        )
-        self._web3 = Web3(provider)
+        self._web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": TIMEOUT_S}, session=self._session))
+        # It asks for the chain's id once more before the first call, to compare it with one that our calls do not name.
+        self._web3.middleware_onion.remove("validation")
         self._web3.ens = None  # only addresses are passed: web3 must look no name up
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # a longer extraData
         self._contract = self._bind(contract) if contract else None
@@ -117,6 +114,17 @@ class Connection:
         """
         with self._reaching():
             return self.contract.functions[function](*arguments).call(block_identifier=block)
+
+    def calls(self, *views: tuple[Any, ...], block: BlockIdentifier = "latest") -> list[Any]:
+        """Results of several views after a block, in one request; each is a function with its arguments.
+
+        Raises:
+            LedgerError: as `call`.
+        """
+        with self._reaching(), self._web3.batch_requests() as batch:
+            for function, *arguments in views:
+                batch.add(self.contract.functions[function](*arguments).call(block_identifier=block))
+            return list(batch.execute())
 
     def code(self) -> bytes:
         """The code at the contract's address."""
@@ -178,10 +186,50 @@ class Connection:
             LedgerError: the node does not answer, or the contract refused; then nothing was recorded, and `reason`
                 names the contract's custom error.
         """
+        return self._send(identity, self._fields(function, arguments), f"The ledger's {function}")
+
+    def prepare(self, identity: Identity, function: str, *arguments: Any) -> Call:
+        """Try one of the contract's functions after the last block; what it returns is for `push`.
+
+        Raises:
+            LedgerError: as `transact`.
+        """
+        fields = self._fields(function, arguments)
+        with self._reaching():
+            return self._sender.prepare(identity, fields, f"The ledger's {function}")
+
+    def push(self, identity: Identity, calls: Sequence[Call]) -> list[Flight]:
+        """Hand transactions to the node, in this order and without waiting for their blocks.
+
+        Raises:
+            LedgerError: the node does not answer, or refused one.
+        """
+        with self._reaching():
+            return self._sender.push(identity, calls)
+
+    def landed(self, flights: Sequence[Flight]) -> dict[Flight, LedgerError | None]:
+        """Those of the pushed transactions that are in blocks now, each with the contract's refusal, or None.
+
+        Raises:
+            LedgerError: the node does not answer.
+        """
+        with self._reaching():
+            return self._sender.landed(flights)
+
+    def await_landing(self, flights: Sequence[Flight]) -> None:
+        """Wait until pushed transactions are in blocks.
+
+        Raises:
+            LedgerError: one is in no block for long, or the node does not answer.
+        """
+        with self._reaching():
+            self._sender.await_landing(flights)
+
+    def _fields(self, function: str, arguments: Sequence[Any]) -> TxParams:
+        """A transaction that calls one of the contract's functions."""
         with self._reaching():
             data = self.contract.encode_abi(function, list(arguments))
-        fields = TxParams({"to": self.contract.address, "data": data})
-        return self._send(identity, fields, f"The ledger's {function}")
+        return TxParams({"to": self.contract.address, "data": data})
 
     def settle(self, account: Address | None = None) -> tuple[bytes, ...]:
         """Send again the outbox's transactions that the chain does not have: after a crash, or a reorganization.
@@ -220,7 +268,7 @@ class Connection:
                 "Start the node, or correct its address: run.rpc-url, or a hospital's ledger.json.",
             ) from error
         except ContractLogicError as error:
-            raise _refused(error) from error
+            raise refusal(error) from error
         except Web3RPCError as error:
             answered = (error.rpc_response or {}).get("error", {})
             message = answered.get("message", str(error))
@@ -243,17 +291,6 @@ class Connection:
                 f"The ledger node at {self.url} gave no usable answer: {_shortly(error)}.",
                 "Check that it is an Ethereum JSON-RPC endpoint.",
             ) from error
-
-
-def _refused(error: ContractLogicError) -> LedgerError:
-    """The contract's own reason for refusing a call."""
-    data = error.data
-    if isinstance(data, dict):
-        data = data.get("data")
-    raw = bytes.fromhex(data[2:]) if isinstance(data, str) and data.startswith("0x") else b""
-    name, fields = load_artifact().describe_error(raw)
-    detail = f"{name} ({fields})" if name else str(error.message or error)
-    return LedgerError(f"The contract refused: {detail}.", "Nothing was recorded; see docs/errors.md.", name)
 
 
 def _shortly(error: Exception) -> str:

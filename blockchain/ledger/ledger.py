@@ -1,7 +1,7 @@
 """`Ledger`: what parties send to the contract at any Ethereum node's URL: rounds, commitments, votes, attestations."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from blockchain.ledger.encoding import (
     encode_reason,
     encode_vote,
 )
+from blockchain.ledger.flights import Call, Flight
 from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.ledger.reader import WITNESS_ROLE, LedgerReader
 from blockchain.ledger.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
@@ -34,7 +35,7 @@ class Ledger(LedgerReader):
     was recorded; where the node could not be reached, there is no `reason`. Safe to use from several threads.
 
     Guarantees:
-        1. A method that records something returns only once the transaction is in a block.
+        1. A method that records something returns only once the transaction is in a block; but for `push`.
     """
 
     def __init__(self, connection: Connection, identity: Identity | None) -> None:
@@ -131,9 +132,13 @@ class Ledger(LedgerReader):
 
     def _transact(self, function: str, *arguments: Any) -> None:
         """Send a transaction from this ledger's account."""
+        self._connection.transact(self._account(function), function, *arguments)
+
+    def _account(self, function: str) -> Identity:
+        """Who pays."""
         if self._identity is None:
             raise LedgerError(f"{function} needs an account, this ledger was attached for reading.", "Attach with one.")
-        self._connection.transact(self._identity, function, *arguments)
+        return self._identity
 
     # ---- roster and key -----------------------------------------------------------------------------------------
 
@@ -165,6 +170,25 @@ class Ledger(LedgerReader):
         """Let an account attest to aggregates, from the next round on."""
         self._transact("grantRole", WITNESS_ROLE, check_address(witness, "witness"))
 
+    # ---- many at once ------------------------------------------------------------------------------------------
+
+    def prepare(self, signed: SignedCommitment | SignedVote) -> Call:
+        """Try to relay what a hospital signed, after the last block; nothing is sent before `push`."""
+        function, arguments = _relayed(signed)
+        return self._connection.prepare(self._account(function), function, *arguments)
+
+    def push(self, calls: Sequence[Call]) -> list[Flight]:
+        """Hand prepared calls to the node, in this order and without waiting for their blocks."""
+        return self._connection.push(self._account("Relaying"), calls)
+
+    def landed(self, flights: Sequence[Flight]) -> dict[Flight, LedgerError | None]:
+        """Those of the pushed calls that are in blocks now, each with the contract's refusal, or None."""
+        return self._connection.landed(flights)
+
+    def await_landing(self, flights: Sequence[Flight]) -> None:
+        """Wait until pushed calls are in blocks."""
+        self._connection.await_landing(flights)
+
     # ---- a round ------------------------------------------------------------------------------------------------
 
     def open_round(self) -> RoundOpening:
@@ -174,7 +198,8 @@ class Ledger(LedgerReader):
 
     def submit_for(self, signed: SignedCommitment) -> None:
         """Relay a hospital's signed commitment."""
-        self._transact("submitUpdateFor", encode_commitment(signed.commitment), signed.signature)
+        function, arguments = _relayed(signed)
+        self._transact(function, *arguments)
 
     def close_submissions(
         self,
@@ -204,7 +229,8 @@ class Ledger(LedgerReader):
 
     def cast_vote_for(self, signed: SignedVote) -> None:
         """Relay a hospital's signed vote."""
-        self._transact("castVoteFor", encode_vote(signed.vote), signed.signature)
+        function, arguments = _relayed(signed)
+        self._transact(function, *arguments)
 
     def attest(self, round_index: int, aggregate_hash: bytes) -> None:
         """As a witness, attest that the included updates add up to this aggregate (32 bytes)."""
@@ -243,6 +269,13 @@ class Ledger(LedgerReader):
     def abort_round(self, round_index: int, reason: str) -> None:
         """End a round without a decision; of the reason the first 31 ASCII characters are recorded."""
         self._transact("abortRound", round_index, encode_reason(reason))
+
+
+def _relayed(signed: SignedCommitment | SignedVote) -> tuple[str, tuple[Any, bytes]]:
+    """The contract's function that takes what a hospital signed, with its arguments."""
+    if isinstance(signed, SignedCommitment):
+        return "submitUpdateFor", (encode_commitment(signed.commitment), signed.signature)
+    return "castVoteFor", (encode_vote(signed.vote), signed.signature)
 
 
 def _agreed_rules(settings: LedgerSettings) -> LedgerRules:

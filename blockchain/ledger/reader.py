@@ -36,6 +36,7 @@ from fedward.types import Address, PrivacyEvent
 
 Kind = TypeVar("Kind", bound=LedgerEvent)
 
+ENDED = (RoundPhase.ACCEPTED, RoundPhase.REJECTED, RoundPhase.ABORTED)
 WITNESS_ROLE = keccak(text="WITNESS_ROLE")
 
 
@@ -54,6 +55,7 @@ class LedgerReader:
         self._connection = connection
         self.chain_id: int = connection.chain_id
         self.contract = Address(str(connection.contract.address))
+        self._ended: dict[int, RoundRecord] = {}
 
     def close(self) -> None:
         """Close the connections to the node."""
@@ -110,39 +112,24 @@ class LedgerReader:
 
     def opening(self, round_index: int) -> RoundOpening:
         """What was fixed when a round was opened."""
-        return self._opening(round_index, self._round_fields(round_index))
+        return self.opening_and_round(round_index)[0]
 
     def round(self, round_index: int) -> RoundRecord:
-        """How far a round is and how it ended."""
-        return _record(round_index, self._round_fields(round_index))
+        """How far a round is and how it ended; what is over is asked for once, for it does not change."""
+        found = self._ended.get(round_index) or _record(round_index, self._round_fields(round_index))
+        if found.phase in ENDED:
+            self._ended[round_index] = found
+        return found
 
     def opening_and_round(self, round_index: int) -> tuple[RoundOpening, RoundRecord]:
         """What `opening` and `round` say, asked for once and so of one moment."""
-        fields = self._round_fields(round_index)
-        return self._opening(round_index, fields), _record(round_index, fields)
-
-    def _opening(self, round_index: int, fields: dict[str, Any]) -> RoundOpening:
-        members, active = self._connection.call("roster"), decode_mask(fields["rosterMask"])
-        return RoundOpening(
-            round_index=round_index,
-            ledger_head=bytes(fields["openingHead"]),
-            base_id=bytes(fields["baseId"]),
-            context_fingerprint=bytes(fields["contextFingerprint"]),
-            roster=tuple(RosterEntry(index, as_address(members[index][0]), int(members[index][1])) for index in active),
-            enrolled_total=int(fields["enrolledTotal"]),
-            submission_deadline=int(fields["submissionDeadline"]),
-            threshold=int(fields["threshold"]),
-        )
+        values, members = self._connection.calls(("roundOf", round_index), ("roster",))
+        fields = _named(round_index, values)
+        return _opened(round_index, fields, members), _record(round_index, fields)
 
     def _round_fields(self, round_index: int) -> dict[str, Any]:
         """What the contract stores of a round, by name."""
-        values = self._connection.call("roundOf", round_index)
-        fields = dict(zip(_round_field_names(), values, strict=True))
-        if fields["phase"] == 0:
-            raise LedgerError(
-                f"Round {round_index} has not been opened on the ledger.", "Ask for a round up to the latest."
-            )
-        return fields
+        return _named(round_index, self._connection.call("roundOf", round_index))
 
     def exclusions(self, round_index: int) -> dict[int, str]:
         """Why submitted updates are not in a round's aggregate, by place on the roster."""
@@ -178,8 +165,13 @@ class LedgerReader:
 
     def head(self) -> LedgerHead:
         """The last block, and the ledger head after it."""
+        return self.head_and_round()[0]
+
+    def head_and_round(self) -> tuple[LedgerHead, int]:
+        """The last block, with the ledger head and the number of the last opened round after it."""
         height, block_hash = self._connection.latest_block()
-        return LedgerHead(height, block_hash, bytes(self._connection.call("ledgerHead", block=height)))
+        head, latest = self._connection.calls(("ledgerHead",), ("latestRound",), block=height)
+        return LedgerHead(height, block_hash, bytes(head)), int(latest)
 
     def block_hash(self, height: int) -> bytes | None:
         """32 bytes; hash of the block at a height, or None where the chain does not reach so far."""
@@ -251,6 +243,37 @@ def _selectors(*kinds: type[LedgerEvent]) -> list[bytes]:
     """The first topics of kinds of events."""
     names = {kind.__name__ for kind in kinds}
     return [selector for selector, shape in load_artifact().events().items() if shape.name in names]
+
+
+def _named(round_index: int, values: Sequence[Any]) -> dict[str, Any]:
+    """What the contract stores of a round, by name.
+
+    Raises:
+        LedgerError: the round was not opened.
+    """
+    fields = dict(zip(_round_field_names(), values, strict=True))
+    if fields["phase"] == 0:
+        raise LedgerError(
+            f"Round {round_index} has not been opened on the ledger.", "Ask for a round up to the latest."
+        )
+    return fields
+
+
+def _opened(round_index: int, fields: dict[str, Any], members: Sequence[Any]) -> RoundOpening:
+    """A round's opening, from what the contract stores of it and the roster that it refers to."""
+    return RoundOpening(
+        round_index=round_index,
+        ledger_head=bytes(fields["openingHead"]),
+        base_id=bytes(fields["baseId"]),
+        context_fingerprint=bytes(fields["contextFingerprint"]),
+        roster=tuple(
+            RosterEntry(index, as_address(members[index][0]), int(members[index][1]))
+            for index in decode_mask(fields["rosterMask"])
+        ),
+        enrolled_total=int(fields["enrolledTotal"]),
+        submission_deadline=int(fields["submissionDeadline"]),
+        threshold=int(fields["threshold"]),
+    )
 
 
 def _record(round_index: int, fields: dict[str, Any]) -> RoundRecord:

@@ -1,5 +1,6 @@
 """The JSON-RPC service: requests from outside become calls of the chain, and results become Ethereum's formats."""
 
+import functools
 import json
 import logging
 import re
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI
 from eth.exceptions import Revert, VMError
@@ -15,7 +16,7 @@ from eth_typing import Address
 
 from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
 from blockchain.node.block_builder import GAS_LIMIT
-from blockchain.node.chain import CALL_GAS_LIMIT, EmbeddedChain
+from blockchain.node.chain import CALL_GAS_LIMIT, EmbeddedChain, HandedIn
 from blockchain.node.machine import CallRequest, TransactionRefusedError
 from blockchain.node.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
 from blockchain.node.store import TooManyLogsError
@@ -30,6 +31,7 @@ MAX_CHOICES = 1_000  # addresses and topics that one query of events may name
 BATCH_TIME_S = 5.0  # of the processor
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 CLIENT_VERSION = "fedward/py-evm"
+SEND = "eth_sendRawTransaction"
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 REFUSED, LIMIT_EXCEEDED, REVERTED = -32000, -32005, 3
@@ -41,6 +43,7 @@ _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
 
 Json = Any  # what json.loads gives: the shape is what this module checks
 Method = Callable[[list[Json]], Json]
+_T = TypeVar("_T")
 
 
 class RpcError(Exception):
@@ -77,26 +80,50 @@ class RpcService:
             problem = f"a batch holds 1 to {MAX_BATCH} requests, this one holds {len(request)}"
             return _encode(_error(None, RpcError(INVALID_REQUEST, problem)))
         answers, size, began_s = list[bytes](), 0, time.thread_time()
-        for item in request:
+        handed_in: dict[int, HandedIn | Exception] = {}
+        for place, item in enumerate(request):
             spent = size > MAX_ANSWER_BYTES or time.thread_time() - began_s > BATCH_TIME_S
-            answers.append(self._answer_one(item, spent))
+            if not spent and place not in handed_in:
+                handed_in |= self._hand_in(request, place)
+            answers.append(self._answer_one(item, spent, handed_in.get(place)))
             size += len(answers[-1])
         told = [answer for answer in answers if answer]
         return b"[" + b",".join(told) + b"]" if told else b""
 
-    def _answer_one(self, request: Json, spent: bool = False) -> bytes:
-        """Answer one request, with a refusal where its batch has used up its bound; empty for a notification."""
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return _encode(_error(None, RpcError(INVALID_REQUEST, "a request is an object with a method")))
+    def _hand_in(self, batch: list[Json], start: int) -> dict[int, HandedIn | Exception]:
+        """Hand in the transactions that stand one after the other in a batch, so that one block can hold them all.
+
+        Returns:
+            By place in the batch, the transactions that were handed in, or why one was not.
+        """
+        found: dict[int, HandedIn | Exception] = {}
+        for place, item in enumerate(batch[start:], start):
+            if _unfit(item) or item["method"] != SEND or not isinstance(params := item.get("params", []), list):
+                break
+            found[place] = _tried(functools.partial(self._take_transaction, params))
+        return found
+
+    def _answer_one(self, request: Json, spent: bool = False, handed_in: HandedIn | Exception | None = None) -> bytes:
+        """Answer one request, or refuse it where its batch is `spent`; empty for a notification.
+
+        What it sends may be `handed_in` already; an error there says why it could not be.
+        """
+        if problem := _unfit(request):
+            return _encode(_error(None, RpcError(INVALID_REQUEST, problem)))
         request_id = request.get("id")
-        if not isinstance(request_id, str | int | float | None) or request_id in (inf, -inf):
-            return _encode(_error(None, RpcError(INVALID_REQUEST, "an id is a number, a text or null")))
-        try:
-            answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": self._call(request, spent)})
-        except Exception as error:  # py-evm's errors over what strangers send are of any kind
-            _log.debug("%s failed.", request["method"][:64], exc_info=True)
-            answer = _encode(_error(request_id, _as_rpc_error(error)))
-        return answer if "id" in request else b""
+
+        def answer() -> bytes:
+            if isinstance(handed_in, HandedIn):
+                result: Json = hex_bytes(self.chain.await_block(handed_in))
+            else:
+                result = self._call(request, spent)
+            return _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+        found = handed_in if isinstance(handed_in, Exception) else _tried(answer)
+        if isinstance(found, Exception):
+            _log.debug("%s failed.", request["method"][:64], exc_info=found)
+            found = _encode(_error(request_id, _as_rpc_error(found)))
+        return found if "id" in request else b""
 
     def _call(self, request: Mapping[str, Json], spent: bool) -> Json:
         """Find the method and run it."""
@@ -128,7 +155,7 @@ class RpcService:
             "eth_getStorageAt": self._get_storage_at,
             "eth_call": self._eth_call,
             "eth_estimateGas": self._estimate_gas,
-            "eth_sendRawTransaction": self._send_raw_transaction,
+            SEND: self._send_raw_transaction,
             "eth_getBlockByNumber": self._get_block_by_number,
             "eth_getBlockByHash": self._get_block_by_hash,
             "eth_getTransactionByHash": self._get_transaction_by_hash,
@@ -164,7 +191,10 @@ class RpcService:
         return hex_int(min(GAS_LIMIT, gas * 64 // 63 + 2_300))
 
     def _send_raw_transaction(self, params: list[Json]) -> str:
-        return hex_bytes(self.chain.submit(_bytes(params, 0)))
+        return hex_bytes(self.chain.await_block(self._take_transaction(params)))
+
+    def _take_transaction(self, params: list[Json]) -> HandedIn:
+        return self.chain.hand_in(_bytes(params, 0))
 
     # ---- the chain ----------------------------------------------------------------------------------------------
 
@@ -262,6 +292,24 @@ def _parse(body: bytes) -> Json:
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
     return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _tried(action: Callable[[], _T]) -> _T | Exception:
+    """What an action gives, or what it raises: py-evm's errors over what strangers send are of any kind."""
+    try:
+        return action()
+    except Exception as error:
+        return error
+
+
+def _unfit(request: Json) -> str:
+    """What keeps a value from being a request; empty where nothing does."""
+    if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+        return "a request is an object with a method"
+    request_id = request.get("id")
+    if not isinstance(request_id, str | int | float | None) or request_id in (inf, -inf):
+        return "an id is a number, a text or null"
+    return ""
 
 
 def _refuse_constant(name: str) -> NoReturn:

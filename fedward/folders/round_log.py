@@ -9,7 +9,7 @@ from fedward.figures.histograms import ScoreHistogram, single_threshold
 from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
 from fedward.messages.replies import Failure, Malformed
-from fedward.messages.submissions import Submission
+from fedward.messages.submissions import TrainingReport
 from fedward.timing import Stopwatch
 from fedward.types import ABSTAINED, Address, Rejection
 
@@ -40,14 +40,14 @@ class RoundLog:
         self.wrong_releases: Counter[int] = Counter()
         self._tell("opened")
 
-    def submitted(self, hospital: Address, submission: Submission) -> None:
+    def submitted(self, hospital: Address, report: TrainingReport | None, seconds: dict[str, float]) -> None:
         """An update was verified and will be added."""
         self._submitted.append(hospital)
-        self.clock.add(submission.seconds)
-        if submission.report:
-            if submission.report.loss is not None:
-                self._train_losses.append(submission.report.loss)
-            self._saturated += submission.report.saturated
+        self.clock.add(seconds)
+        if report:
+            if report.loss is not None:
+                self._train_losses.append(report.loss)
+            self._saturated += report.saturated
         self._tell("submitted", hospital=self._name(hospital), done=len(self._submitted))
 
     def rejected(self, rejection: Rejection) -> None:

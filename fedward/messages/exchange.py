@@ -23,6 +23,7 @@ def exchange(
     read: Callable[[Message], Reply],
     follow_up: Callable[[NodeId, Reply], Message | None],
     newcomers: Callable[[], Sequence[Message]] = tuple,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[NodeId, Reply]]:
     """Send messages; read the replies and hand them out one at a time, as they come.
 
@@ -38,6 +39,7 @@ def exchange(
         read: Turns a reply message into what is handed out.
         follow_up: May answer a reply with another message, whose reply is then waited for in its place.
         newcomers: Messages for nodes that have connected since; asked at most once a second while replies are awaited.
+        meanwhile: Called at every poll while replies are awaited.
 
     Yields:
         Who replied, and the reply as `read` gives it.
@@ -67,6 +69,7 @@ def exchange(
         if waiting and time.monotonic() > looked + _LOOK_S:
             waiting += [message_id for message_id in grid.push_messages(newcomers()) if message_id]
             looked = time.monotonic()
+        meanwhile()
         if waiting:
             # Asking takes no more than a tenth of the time, however many are waited for.
             time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))

@@ -187,7 +187,7 @@ def test_anvil_may_restart_under_a_client(tmp_path: Path, server: Identity) -> N
 
 
 def test_patience_with_a_node_ends(tmp_path: Path, server: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blockchain.ledger.sender.SEND_PATIENCE_S", 0.1)
+    monkeypatch.setattr("blockchain.ledger.patience.SEND_PATIENCE_S", 0.1)
     with start_node(tmp_path / "chain", CHAIN_ID, [server.address]) as node:
         ledger = deploy(node.url, server, tmp_path / "outbox")
     with pytest.raises(LedgerError, match="cannot be reached"):

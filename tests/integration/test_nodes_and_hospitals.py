@@ -71,7 +71,7 @@ def test_a_reply_that_the_ledger_does_not_take_binds_nobody(federation: Federati
     federation.grid.tamper = forged
     opening = lead.ledger.open_round()
     log = server.RoundLog(lead.folder, opening.round_index)  # type: ignore[attr-defined]
-    assert len(server.collect_updates(lead, opening, {}, log)) == 2
+    assert len(server.collect_updates(lead, opening, log).updates) == 2
     assert lead.nodes.hospital(NodeId(2)) == opening.roster[1].address
     assert lead.nodes.hospital(NodeId(3)) is None
 

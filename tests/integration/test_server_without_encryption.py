@@ -43,12 +43,13 @@ class Barred(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Barred())
 import server
-from fedward.types import Commitment, PrivacyEvent, SignedCommitment, StoredUpdate
+from blockchain.verification import examine, verify
+from fedward.types import Commitment, PrivacyEvent, Rejection, SignedCommitment, StoredUpdate, VerifiedUpdate
 
 event = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 store, told = pathlib.Path(sys.argv[1]), json.loads(sys.stdin.read())
 roster = [SimpleNamespace(index=index, address=each["hospital"]) for index, each in enumerate(told)]
-opening, ledger = SimpleNamespace(round_index=1, roster=roster), SimpleNamespace(submit_for=lambda signed: None)
+opening, ledger = SimpleNamespace(round_index=1, roster=roster), SimpleNamespace(prepare=lambda signed: None)
 updates = []
 for each in told:
     root, word = bytes.fromhex(each["root"]), bytes(32)
@@ -59,10 +60,10 @@ for each in told:
     )
     files = tuple(store / name for name in each["names"])
     stored = StoredUpdate(each["hospital"], files, shares, SignedCommitment(commitment, b""))
-    updates.append(server.verify(stored, opening, event, ledger))
-good = [update for update in updates if isinstance(update, server.VerifiedUpdate)]
+    updates.append(verify(examine(stored, opening, event, ledger), None, ledger))
+good = [update for update in updates if isinstance(update, VerifiedUpdate)]
 total = server.aggregate(good, store)
-refused = [update.reason for update in updates if isinstance(update, server.Rejection)]
+refused = [update.reason for update in updates if isinstance(update, Rejection)]
 print(json.dumps({"sum": [file.name for file in total.chunk_files], "refused": refused}))
 """
 

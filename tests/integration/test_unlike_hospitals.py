@@ -13,12 +13,12 @@ from flwr.app import Message
 
 from blockchain.ledger.events import VoteCast
 from blockchain.ledger.records import RoundOpening, RoundPhase
-from blockchain.verification import verify
+from blockchain.verification import ExaminedUpdate, examine
 from data_preprocessing import load_partition, save_partition
 from fedward.ciphertexts.packing import round_plan
 from fedward.errors import LedgerError
 from fedward.tables import Scalar
-from fedward.types import HospitalId, ImageSet, Rejection, StoredUpdate, VerifiedUpdate
+from fedward.types import HospitalId, ImageSet, Rejection, StoredUpdate
 
 SCATTER: tuple[tuple[str, Scalar], ...] = (("model.name", "scatter"), ("training.learning-rate", 0.01))
 # Hospitals with one class pull the model their way: the pull back and the server's momentum are for these.
@@ -83,13 +83,13 @@ def test_what_comes_after_the_deadline_is_refused_and_the_next_round_has_everybo
                 late.append(reply)
             return reply
 
-        def slow(stored: StoredUpdate, opening: RoundOpening, *others: Any) -> VerifiedUpdate | Rejection:
+        def slow(stored: StoredUpdate, opening: RoundOpening, *others: Any) -> ExaminedUpdate | Rejection:
             if stored.hospital == opening.roster[2].address:
                 federation.clock.move_to(opening.submission_deadline + 2)
-            return verify(stored, opening, *others)
+            return examine(stored, opening, *others)
 
         federation.grid.tamper = keeping
-        with mock.patch("server.verify", slow):
+        with mock.patch("blockchain.leading.intake.examine", slow), mock.patch("blockchain.ledger.relay.GATHER_S", 0.0):
             metrics = federation.lead_round()
         assert len(late) == 1
         assert (metrics["phase"], metrics["submitted"]) == ("accepted", 2)

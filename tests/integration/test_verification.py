@@ -11,8 +11,9 @@ from consortium import EVENT, FINGERPRINT, WEIGHTS, Chain, Consortium, running_c
 
 from blockchain.ledger.encoding import encode_commitment
 from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.relay import Relay
 from blockchain.signing.signatures import sign_commitment
-from blockchain.verification import verify
+from blockchain.verification import examine, verify
 from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 from fedward.errors import LedgerError
 from fedward.files import merkle_root, sha256
@@ -64,8 +65,18 @@ def stored(
 
 
 def check(opened: Consortium, update: StoredUpdate, promised: PrivacyEvent = EVENT) -> VerifiedUpdate | Rejection:
+    """Both steps, with a transaction in a block between them."""
     assert opened.opening
-    return verify(update, opened.opening, promised, opened.ledger)
+    examined = examine(update, opened.opening, promised, opened.ledger)
+    if isinstance(examined, Rejection):
+        return examined
+    outcomes: list[LedgerError | None] = []
+    if examined.call:
+        relay = Relay(opened.ledger, opened.opening.submission_deadline)
+        relay.add(examined.call, outcomes.append)
+        relay.finish()
+        assert outcomes == [None]
+    return verify(examined, None, opened.ledger)
 
 
 def verified(opened: Consortium, update: StoredUpdate) -> VerifiedUpdate:
@@ -327,7 +338,10 @@ def test_a_closed_round_takes_nothing(opened: Consortium, tmp_path: Path) -> Non
     assert_rejected(check(opened, update), "RoundNotOpen", update.hospital)
 
 
-def test_an_unreachable_ledger_is_no_fault_of_the_update(opened: Consortium, tmp_path: Path) -> None:
+def test_an_unreachable_ledger_is_no_fault_of_the_update(
+    opened: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blockchain.ledger.patience.SEND_PATIENCE_S", 0.5)
     with running_chain(opened.chain) as other:
         away = Consortium.found(other)
         away.open_round()
@@ -336,7 +350,7 @@ def test_an_unreachable_ledger_is_no_fault_of_the_update(opened: Consortium, tmp
     assert away.opening
     assert isinstance(ledger, Ledger)
     with pytest.raises(LedgerError, match=r"127\.0\.0\.1.*cannot be reached") as caught:
-        verify(update, away.opening, EVENT, ledger)
+        examine(update, away.opening, EVENT, ledger)
     assert caught.value.reason == ""
     ledger.close()
     for connection in away.connections:

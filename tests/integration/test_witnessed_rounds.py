@@ -91,7 +91,7 @@ def to_the_vote(federation: Federation) -> None:
     lead = federation.server()
     opening = lead.ledger.open_round()
     log = server.RoundLog(lead.folder, opening.round_index)
-    updates = server.collect_updates(lead, opening, {}, log)
+    updates = list(server.collect_updates(lead, opening, log).updates.values())
     total = aggregate(updates, lead.folder.ciphertexts.path)
     files = {one.hospital: one.chunk_files for one in updates}
     lead.folder.ciphertexts.save_round(opening.round_index, total.chunk_files, files)
