@@ -92,7 +92,7 @@ def secrets_of(run: Path) -> tuple[bytes, set[bytes]]:
     dealt = [path.read_bytes() for path in run.glob("hospitals/*/sharing/round-0001/dealt")]
     assert dealt, "a hospital that has submitted, and not yet answered about shares, has what it dealt"
     rows = dealt[0].partition(b"\n")[2]
-    return key, {key, *(rows[start : start + 64] for start in range(0, len(rows), len(rows) // 5))}
+    return key, {key, *(rows[start : start + 64] for start in range(0, len(rows) - 64, len(rows) // 5))}
 
 
 def search_for_keys(secrets: set[bytes], homes: set[str]) -> None:
