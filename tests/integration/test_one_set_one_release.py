@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 from federation import Federation, founded
-from flwr.app import Message, MessageType
+from flwr.app import Error, Message, MessageType
 
 import client
 from fedward.messages.key_sharing import ANSWERS, RELEASE
@@ -92,7 +92,7 @@ def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_pa
         def lossy(node: NodeId, request: Message) -> Message | None:
             kind = request.metadata.message_type
             if node == 3 and ((kind == MessageType.TRAIN and len(kept) > 1) or counts_of_round_1(request)):
-                return None
+                return Message(Error(3, "the node is gone"), reply_to=request)
             reply = deliver(node, request)
             if node == 3 and kind == ANSWERS:
                 kept.append(book.unforgotten())
