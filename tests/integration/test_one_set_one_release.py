@@ -6,10 +6,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from cheats import cheating
 from federation import Federation, founded
-from flwr.app import Message, MessageType
+from flwr.app import Error, Message
 
 import client
+from fedward.errors import BudgetError
 from fedward.messages.key_sharing import ANSWERS, RELEASE
 from fedward.sharing.terms import Purpose
 from fedward.types import HospitalId, NodeId
@@ -84,17 +86,20 @@ def test_no_share_and_no_key_is_left(asked_twice: tuple[Federation, list[tuple[s
 
 
 def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_path: Path) -> None:
-    """Hospital 3 is not asked for the counts of round 1, and gives no update in round 2; shares it gets even so."""
+    """Hospital 3 is not asked for the counts of round 1, and has no budget in round 2; shares it gets even so."""
+
+    def spent(*_arguments: object) -> object:
+        raise BudgetError("The budget is spent.", "Stop here.")
+
     with founded(tmp_path / "run", ("metrics.encrypted", True)) as federation:
         book = federation.folder.hospital(HospitalId("hospital-3")).sharing
         deliver, kept = federation.grid.deliver, list[tuple[int, ...]]()
 
         def lossy(node: NodeId, request: Message) -> Message | None:
-            kind = request.metadata.message_type
-            if node == 3 and ((kind == MessageType.TRAIN and len(kept) > 1) or counts_of_round_1(request)):
-                return None
+            if node == 3 and counts_of_round_1(request):
+                return Message(Error(3, "the node is gone"), reply_to=request)
             reply = deliver(node, request)
-            if node == 3 and kind == ANSWERS:
+            if node == 3 and request.metadata.message_type == ANSWERS:
                 kept.append(book.unforgotten())
             return reply
 
@@ -105,5 +110,6 @@ def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_pa
         with mock.patch.object(federation.grid, "deliver", lossy):
             federation.lead_round()
             kept.append(book.unforgotten())
-            assert federation.lead_round()["submitted"] == 2
+            with cheating(federation.grid, {3: {"make_submission": spent}}):
+                assert federation.lead_round()["submitted"] == 2
         assert kept == [(1,), (1,), (2,)]
