@@ -1,10 +1,10 @@
 """How large shares and releases are, so that also those who cannot open them know what they must be given."""
 
-from fedward.ciphertexts.sealing import OVERHEAD_BYTES
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.sharing.dealing import MASKS
 from fedward.sharing.modular import RESIDUE_BYTES
 
+SEALING_BYTES = 48  # what `fedward.ciphertexts.sealing` adds, without its library: `info` is quick
 NONCE_BYTES = 12  # of ChaCha20-Poly1305, which encrypts releases
 TAG_BYTES = 16
 
@@ -16,7 +16,7 @@ def share_width(keys: int) -> int:
 
 def sealed_share_bytes(width: int) -> int:
     """The exact size of a sealed share of so many residues."""
-    return RESIDUE_BYTES * width + OVERHEAD_BYTES
+    return RESIDUE_BYTES * width + SEALING_BYTES
 
 
 def dealing_bytes(hospitals: int, keys: int) -> int:

@@ -1,5 +1,6 @@
 """`--help` answers at once: it imports none of the libraries that take seconds, and no command's work."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from source_tree import ROOT
 
 import main
 from fedward.errors import VerificationError
+from fedward.folders.format import FORMAT
 
 SLOW = {
     "tensorflow", "keras", "scipy", "sklearn", "pandas", "dp_accounting", "web3", "eth_account", "eth", "Pyfhel",
@@ -58,7 +60,7 @@ def test_the_probe_sees_what_a_command_imports_when_it_runs() -> None:
 def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
     """What is no run is found wanting only after all that an audit imports was imported."""
     (tmp_path / "server").mkdir()
-    (tmp_path / "server" / "run.json").write_text("{}")
+    (tmp_path / "server" / "run.json").write_text(json.dumps({"format": FORMAT}))
     page = str(tmp_path / "page.html")
     printed, modules = imported_by("audit", str(tmp_path), "--html", page, code=VerificationError.exit_code)
     assert "not verified: step 1 evidence" in printed

@@ -20,7 +20,7 @@ HOLDERS = {
     "restore_sum_key": {DOOR},
     "encryption.decrypt": {DOOR},
     "encryption.opens": {DOOR},
-    "_from_residues": {"encryption"},
+    "_to_coefficients": {"encryption"},
     # Shares in the clear: dealt, opened, added up.
     "fedward.sharing.dealing.deal_key": {"blockchain.key_sharing"},
     "open_share": {"blockchain.key_sharing"},
@@ -66,7 +66,7 @@ def test_encryption_is_imported_part_by_part() -> None:
         ("encryption.decrypt", "from encryption import decrypt as harmless"),
         ("load_channel_key", "def f(folder):\n    return folder.load_channel_key()"),
         ("ChannelKey", "from fedward.sharing.sealed_releases import ChannelKey as Harmless"),
-        ("_from_residues", "def f(module, chunk):\n    return module._from_residues(chunk)"),
+        ("_to_coefficients", "def f(module, chunk):\n    return module._to_coefficients(chunk)"),
         ("counts_key", "def f(folder):\n    return folder.sharing.counts_key(1)"),
     ],
 )

@@ -24,6 +24,8 @@ from blockchain.ledger.fold import EMPTY_HEAD, first_base_id
 from blockchain.ledger.ledger import Ledger, LedgerRules
 from fedward.errors import VerificationError
 
+pytestmark = pytest.mark.slow
+
 REGISTRAR, AGGREGATOR, ADMIN = keccak(text="REGISTRAR_ROLE"), keccak(text="AGGREGATOR_ROLE"), bytes(32)
 KEY = bytes([7]) * 32
 

@@ -13,6 +13,8 @@ from blockchain.ledger.ledger import Ledger, RoundPhase
 from blockchain.signing.signatures import Verdict, sign_vote
 from fedward.types import Address
 
+pytestmark = pytest.mark.slow
+
 HASH = bytes([8]) * 32
 OTHER, THIRD = bytes([5]) * 32, bytes([6]) * 32  # candidates
 

@@ -13,6 +13,8 @@ from blockchain.ledger.connection import Connection
 from blockchain.ledger.encoding import encode_reason
 from blockchain.ledger.ledger import RoundPhase
 
+pytestmark = pytest.mark.slow
+
 WITNESS = keccak(text="WITNESS_ROLE")
 OTHER_HASH = bytes([8]) * 32
 REQUIRED = dataclasses.replace(RULES, witness_required=True)

@@ -14,6 +14,8 @@ from fedward.dataset.records import SPLITS, Entry, ImageTable
 from fedward.dataset.splitting import TEST, TRAIN, VAL, SplitTable, split_by_patient
 from fedward.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 Rows = Sequence[tuple[int | None, int, int, str | None]]
 VALUES = ("PA", "AP", "", "lateral", "oblique")  # of a column that patients may have several of
 

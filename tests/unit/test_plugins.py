@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -15,6 +15,7 @@ from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
 from fedward.backdoor.inspection import Inspection, Models, TrainingImages
 from fedward.errors import EvidenceError, VerificationError
 from fedward.learning.model import BUILDERS, Classifier
+from fedward.learning.quiet_tensorflow import tf
 from fedward.learning.server_step import MOST_MOMENTS, OPTIMIZERS, ServerOptimizer, server_optimizer, take_step
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import LOCAL_UPDATES
@@ -76,6 +77,20 @@ def test_the_module_that_has_the_names_imports_nothing_of_what_they_name() -> No
 # ---- models -----------------------------------------------------------------------------------------------------
 
 
+# Tracing this one's training takes half a minute: its steps are run as they come, with the same operations.
+UNTRACED = ("densenet121",)
+MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in UNTRACED else name for name in plugins.MODELS]
+
+
+@pytest.fixture(autouse=True)
+def untraced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run TensorFlow's functions without tracing them, in tests of a model that would take long to trace."""
+    name = request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else None
+    tf.config.run_functions_eagerly(name in UNTRACED)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @cache
 def classifier(name: str) -> Classifier:
     return Classifier(ModelSpec(name, 32, 2), seed=4)
@@ -85,7 +100,7 @@ def pixels(n: int = 6) -> Vector:
     return np.random.default_rng(3).random((n, 32, 32, 1), np.float32)
 
 
-@pytest.mark.parametrize("name", plugins.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_scores_any_number_of_images(name: str) -> None:
     for n in (0, 1, 6):
         logits = classifier(name).logits(pixels(n))
@@ -93,7 +108,7 @@ def test_a_model_scores_any_number_of_images(name: str) -> None:
         assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", plugins.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_one_vector_and_learns(name: str) -> None:
     made = classifier(name)
     before = made.get_weights()
@@ -108,7 +123,7 @@ def test_a_model_is_one_vector_and_learns(name: str) -> None:
     assert made.get_weights().tobytes() == before.tobytes()
 
 
-@pytest.mark.parametrize("name", plugins.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_has_no_batch_norm(name: str) -> None:
     """Its running statistics would pass the privacy stage by."""
     assert not [weight for weight in classifier(name).network.weights if "moving" in weight.path]
