@@ -16,19 +16,26 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
+from blockchain.closed_sums import check_opening
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_joined, check_remembered, remember
 from blockchain.identity import Identity
-from blockchain.key_sharing import answer_dealings, deal_keys, keep, release_sum
+from blockchain.key_sharing import (
+    answer_dealings,
+    check_released,
+    deal_keys,
+    encrypt_counts,
+    keep,
+    release_sum,
+)
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import sign_abstention
 from blockchain.signing.signatures import Verdict, commit, sign_vote
 from data_preprocessing import load_partition
-from encryption import RoundKey, encrypt, encrypt_fields
+from encryption import encrypt
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
-from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.dataset.trained_images import note_trained
@@ -44,6 +51,7 @@ from fedward.messages import wire
 from fedward.messages.ballots import Ballot, ballot_to_records, counts_hash
 from fedward.messages.key_sharing import answers_to_records, read_dealt, read_request, release_to_records
 from fedward.messages.replies import failure_reply, missing_reply
+from fedward.messages.signed import write_signed
 from fedward.messages.submissions import Submission, TrainingReport, abstention_reply, submission_to_records
 from fedward.privacy.accounting import PrivacyLedger, budget_of
 from fedward.privacy.mechanism import expected_event, privatize
@@ -115,6 +123,7 @@ def release(message: Message, context: Context) -> Message:
             sent = release_sum(
                 hospital.folder, hospital.ledger, opening, record, hospital.identity, request, hospital.settings
             )
+            remember(hospital.folder, hospital.ledger, hospital.identity)
             return Message(release_to_records(sent), reply_to=message)
     except FedwardError as error:
         return failure_reply(message, error)
@@ -186,8 +195,8 @@ class Hospital:
 
         Raises:
             VerificationError: the ledger is not the one that this hospital joined and last saw, another round or
-                phase is current, the round's key is not the latest that the hospital took, or the roster is not the
-                one that it joined.
+                phase is current, the round's key is not the latest that the hospital took, the roster is not the
+                one that it joined, or the node tells a total weight or threshold that does not follow from both.
         """
         check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
         check_remembered(self.folder, self.ledger)
@@ -210,6 +219,7 @@ class Hospital:
                 f"The roster of round {round_index} is not the one that {self.membership.hospital} joined.",
                 "Ask the consortium who was added, removed or given another weight.",
             )
+        check_opening(opening, self.settings)
         return opening, record
 
     def seed(self, opening: RoundOpening, purpose: Purpose) -> bytes:
@@ -288,6 +298,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     """
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING)
+    check_released(hospital.folder, record)
     model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
 
     with clock.measure("decrypt"):
@@ -322,21 +333,10 @@ def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, c
     """
     if not hospital.settings.metrics.encrypted:
         return Counts(counts)
-    kept = hospital.folder.load_submission(opening.round_index)
-    if kept is None or kept.signed.commitment.ledger_head != opening.ledger_head:
-        return Counts(None)
-    counts_key = hospital.folder.sharing.counts_key(opening.round_index)
-    if kept.counts is not None or counts_key is None:
-        return Counts(None, kept.counts or ())
     with clock.measure("encrypt"):
-        layout = counts_layout(len(hospital.partition.findings), len(opening.roster), opening.enrolled_total)
         # The server cannot cap counts that it does not see.
-        fields = layout.to_fields(counts.capped(hospital.membership.weight))
-        key = RoundKey(counts_key)
-        chunks = encrypt_fields(fields, layout.plan, key, hospital.seed(opening, Purpose.COUNTS))
-        key.forget()
-    hospital.folder.save_counts(opening.round_index, chunks)
-    hospital.folder.sharing.forget_counts_key(opening.round_index)
+        capped, seed = counts.capped(hospital.membership.weight), hospital.seed(opening, Purpose.COUNTS)
+        chunks = encrypt_counts(hospital.folder, opening, capped, seed)
     return Counts(None, chunks)
 
 
@@ -353,7 +353,13 @@ def _vote(
     hospital.folder.save_report(record.round_index, content)
     counted = counts_hash(counts.histogram, counts.encrypted)
     verdict = Verdict(accepts(found), digest, counted, evidence_hash(content))
-    return sign_vote(verdict, record, hospital.ledger, hospital.identity)
+    signed = sign_vote(verdict, record, hospital.ledger, hospital.identity)
+    if hospital.folder.sharing.vote_once(record.round_index, write_signed(signed)) != write_signed(signed):
+        raise VerificationError(
+            f"This hospital has voted otherwise on round {record.round_index} before.",
+            "It votes once; ask the server what it sent the first time.",
+        )
+    return signed
 
 
 def _inspection(hospital: Hospital, round_index: int, model: GlobalModel, candidate: Candidate) -> Inspection:

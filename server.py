@@ -13,6 +13,7 @@ from typing import TypeVar
 from flwr.app import Context, MessageType
 from flwr.serverapp import Grid, ServerApp
 
+from blockchain.closed_sums import least_included
 from blockchain.leading.dealings import fitting_dealings
 from blockchain.leading.endings import too_few_releases, undecided
 from blockchain.leading.intake import MALFORMED, Desk, UpdateIntake, VoteIntake
@@ -110,12 +111,13 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
     except QuorumError:
         give_up(server, opening, "too few answers", log)
         raise
-    if len(updates) < server.settings.ledger.min_included:
+    needed = least_included(opening, server.settings)
+    if len(updates) < needed:
         server.folder.ciphertexts.save_round(opening.round_index, (), files)
         give_up(server, opening, "quorum lost", log)
         raise log.common_cause() or QuorumError(
             f"Round {opening.round_index} got {len(updates)} valid updates of {len(opening.roster)} hospitals, "
-            f"{server.settings.ledger.min_included} are needed.",
+            f"{needed} are needed.",
             "See the rejections above, mend those hospitals and continue with --resume.",
         )
     with log.clock.measure("aggregate"):
@@ -225,7 +227,7 @@ def keep_counts(
     """
     if not server.settings.metrics.encrypted:
         return
-    enough = len(counts.hospitals) >= server.settings.ledger.min_included
+    enough = len(counts.hospitals) >= least_included(opening, server.settings)
     if enough:
         server.folder.save_counts(opening.round_index, counts)
         places = tuple(sorted(entry.index for entry in opening.roster if entry.address in counts.hospitals))

@@ -97,13 +97,11 @@ def main() -> None:
         result = {"parameters": arguments.parameters, "rows": [asdict(row) for row in rows], "growth": growth}
         print(json.dumps(result, indent=2))
         return
-    print(
-        "| hospitals | an update, MB | server before the round, MB | server's peak, MB | traffic, MB |\n|---|---|---|---|---|"
-    )
+    print("| hospitals | an update, MB | server before the round, MB | server's peak, MB | traffic, MB |")
+    print("|---|---|---|---|---|")
     for row in rows:
-        print(
-            f"| {row.hospitals} | {row.update_mb:.0f} | {row.start_mb:.0f} | {row.peak_mb:.0f} | {row.traffic_mb:.0f} |"
-        )
+        figures = (row.update_mb, row.start_mb, row.peak_mb, row.traffic_mb)
+        print(f"| {row.hospitals} | {' | '.join(f'{figure:.0f}' for figure in figures)} |")
     print(f"\n{growth:+.1%} from {rows[0].hospitals} to {rows[-1].hospitals} hospitals.")
 
 

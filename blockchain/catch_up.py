@@ -6,7 +6,7 @@ hospital derives from the accepted rounds must equal the one that the contract c
 
 from collections.abc import Mapping, Sequence
 
-from blockchain.closed_sums import ClosedSum, SumOpener
+from blockchain.closed_sums import ClosedSum, SumOpener, check_opening, least_included
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
@@ -50,18 +50,26 @@ def candidate_model(
         The candidate, and the places of hospitals whose releases were wrong.
 
     Raises:
-        VerificationError: the ciphertexts are not those that the ledger recorded, or the aggregate holds fewer updates
-            than `ledger.min-included`.
+        VerificationError: the ciphertexts are not those that the ledger recorded, the aggregate holds too few updates
+            to be opened, or the node tells weights or a threshold that do not follow from the roster.
         EncryptionError: the aggregate does not decode to sums that honest hospitals can have made, or too few hospitals
             released their part of its key.
         EvidenceError: the hospital lacks the channel key of this round, or the model's moments are not those of the
             server optimizer.
     """
     round_index = opening.round_index
-    if len(record.included) < settings.ledger.min_included:
+    check_opening(opening, settings)
+    weights = {entry.index: entry.weight for entry in opening.roster}
+    if record.included_weight != sum(weights.get(place, 0) for place in record.included):
+        raise VerificationError(
+            f"The node says that the aggregate of round {round_index} has weight {record.included_weight}, which its "
+            "hospitals' weights do not add up to.",
+            "Do not take part; point this hospital at another node of the ledger.",
+        )
+    if len(record.included) < least_included(opening, settings):
         raise VerificationError(
             f"The aggregate of round {round_index} holds {len(record.included)} updates, "
-            f"fewer than ledger.min-included {settings.ledger.min_included}.",
+            f"fewer than the {least_included(opening, settings)} that are needed.",
             "Do not decrypt it: it would show single hospitals' updates.",
         )
     closed = ClosedSum(opening, Purpose.UPDATES, record.included, sent.chunks, sent.releases)

@@ -13,9 +13,38 @@ from numpy.typing import NDArray
 
 from blockchain.ledger.records import RoundOpening
 from fedward.ciphertexts.plan import PackingPlan
+from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
+from fedward.settings import Settings
 from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose
+
+
+def check_opening(opening: RoundOpening, settings: Settings) -> None:
+    """Check what a node says that a round's opening resolved, against the roster that the hospital has agreed to.
+
+    A node that tells another total weight would have the others' updates vanish in the sum; one that tells a smaller
+    threshold would have a key dealt so that few shares restore it.
+
+    Raises:
+        VerificationError: the total weight is not the roster's, or the threshold is not what the settings make of it.
+    """
+    total = sum(entry.weight for entry in opening.roster)
+    threshold = settings.ledger.release_threshold or 2 * len(opening.roster) // 3 + 1
+    if (opening.enrolled_total, opening.threshold) != (total, threshold):
+        raise VerificationError(
+            f"The node says that round {opening.round_index} has a total weight of {opening.enrolled_total} and a "
+            f"threshold of {opening.threshold}; its roster and the settings make that {total} and {threshold}.",
+            "Do not take part; point this hospital at another node of the ledger.",
+        )
+
+
+def least_included(opening: RoundOpening, settings: Settings) -> int:
+    """How many hospitals a sum must be of before anybody helps to open it.
+
+    At least as many as open it: in a smaller set, fewer hospitals than that could know all summands but one.
+    """
+    return max(settings.ledger.min_included, opening.threshold)
 
 
 @dataclass(frozen=True)

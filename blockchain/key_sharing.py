@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from blockchain.closed_sums import least_included
 from blockchain.consortium.held_keys import HeldKeys, mask_of
 from blockchain.identity import Identity
 from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted, VoteCast
@@ -17,10 +18,12 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundRecord
 from blockchain.signing.answers import sign_answers
 from blockchain.signing.releases import sign_release
-from encryption import RoundKey
+from encryption import RoundKey, encrypt_fields
 from fedward.checked_json import checked_json, to_json
+from fedward.ciphertexts.encrypted_counts import counts_layout
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.errors import EvidenceError, VerificationError
+from fedward.figures.histograms import ScoreHistogram
 from fedward.files import sha256
 from fedward.folders.hospital import HospitalFolder, Outgoing
 from fedward.messages.ballots import NO_COUNTS
@@ -175,10 +178,10 @@ def release_sum(
     if purpose not in purposes(settings.metrics.encrypted):
         raise VerificationError(f"No {purpose.label} are encrypted in this consortium.", _REFUSE)
     included, sum_hash = _fixed_set(ledger, record, request, purpose)
-    if len(included) < settings.ledger.min_included:
+    if len(included) < least_included(opening, settings):
         raise VerificationError(
-            f"The {purpose.label} of round {index} are of {len(included)} hospitals, fewer than ledger.min-included "
-            f"{settings.ledger.min_included}.",
+            f"The {purpose.label} of round {index} are of {len(included)} hospitals, fewer than the "
+            f"{least_included(opening, settings)} that are needed.",
             "Release nothing: their sum would show single hospitals'.",
         )
     closed = next(event for event in ledger.events(SubmissionsClosed, index))
@@ -199,7 +202,52 @@ def release_sum(
     kept = folder.sharing.release_once(index, purpose, terms.included_mask, sum_hash, content)
     if purpose is purposes(settings.metrics.encrypted)[-1]:
         folder.sharing.forget_round(index)  # the shares have served; what was released is sent again from the disk
+        folder.forget_sealed_shares(index)
     return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
+
+
+def check_released(folder: HospitalFolder, record: RoundRecord) -> None:
+    """Check, before a round is judged, that its set and sum are those that this hospital released for, if it did.
+
+    Raises:
+        VerificationError: the hospital was shown another set or sum while it released.
+    """
+    released = folder.sharing.released_for(record.round_index, Purpose.UPDATES)
+    if released and released != (mask_of(record.included), record.aggregate_hash):
+        raise VerificationError(
+            f"The ledger now says another set or sum of round {record.round_index} than when this hospital released "
+            "its part of the key.",
+            "Do not take part; compare this hospital's checkpoints with the others'.",
+        )
+
+
+def encrypt_counts(
+    folder: HospitalFolder, opening: RoundOpening, counts: ScoreHistogram, seed: bytes
+) -> tuple[bytes, ...]:
+    """Encrypt this hospital's validation counts under the key that it dealt for them; asked again, the same bytes.
+
+    Args:
+        folder: The hospital's own.
+        opening: Of the round.
+        counts: Capped by the hospital's weight.
+        seed: Of the round's public polynomials for counts.
+
+    Returns:
+        The ciphertexts; none where the hospital has dealt no key for counts in this round.
+    """
+    kept = folder.load_submission(opening.round_index)
+    if kept is None or kept.signed.commitment.ledger_head != opening.ledger_head:
+        return ()
+    residues = folder.sharing.counts_key(opening.round_index)
+    if kept.counts is not None or residues is None:
+        return kept.counts or ()
+    layout = counts_layout(len(counts.positives), len(opening.roster), opening.enrolled_total)
+    key = RoundKey(residues)
+    chunks = encrypt_fields(layout.to_fields(counts), layout.plan, key, seed)
+    key.forget()
+    folder.save_counts(opening.round_index, chunks)
+    folder.sharing.forget_counts_key(opening.round_index)
+    return chunks
 
 
 def _made(
@@ -235,23 +283,27 @@ def _fixed_set(
         for event in ledger.events(VoteCast, record.round_index)
         if event.counts_hash != NO_COUNTS
     }
-    if not set(request.included) <= voted & set(record.included) or list(request.included) != sorted(
-        set(request.included)
-    ):
+    # All of them: were the server to choose, two sets could differ by one hospital.
+    fixed = tuple(sorted(voted & set(record.included)))
+    if request.included != fixed:
         raise VerificationError(
-            f"The counts of round {record.round_index} are said to be of hospitals whose votes name none.", _REFUSE
+            f"The counts of round {record.round_index} are said to be of other hospitals than those in the aggregate "
+            "whose votes name counts.",
+            _REFUSE,
         )
-    return request.included, request.sum_hash
+    return fixed, request.sum_hash
 
 
 def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -> None:
     """Check what the server says of the dealings against the commitments on the ledger."""
     committed = list(ledger.events(UpdateCommitted, opening.round_index))
     heads = [event.ledger_head for event in committed]
-    if dealt.ledger_head not in heads:
-        raise VerificationError(f"The challenge of round {opening.round_index} is not from its ledger.", _REFUSE)
-    before = committed[: heads.index(dealt.ledger_head) + 1]
-    roots = {event.hospital: event.shares_root for event in before}
+    # The last: so that all answer the same challenge. Numbers for two would tell a little of a key.
+    if not heads or dealt.ledger_head != heads[-1]:
+        raise VerificationError(
+            f"The challenge of round {opening.round_index} is not from where its ledger stands.", _REFUSE
+        )
+    roots = {event.hospital: event.shares_root for event in committed}
     dealers = {entry.index: entry.address for entry in opening.roster}
     for share in dealt.shares:
         dealer = dealers.get(share.dealer)

@@ -22,7 +22,7 @@ def open_counts(
     releases: Sequence[SentRelease],
     round_index: int,
     findings: int,
-    min_included: int,
+    least: int,
     ledger: LedgerReader,
     opener: SumOpener,
 ) -> ScoreHistogram:
@@ -33,7 +33,7 @@ def open_counts(
         releases: What hospitals released for it.
         round_index: The round.
         findings: Number of findings.
-        min_included: The fewest hospitals whose sum is opened.
+        least: The fewest hospitals whose sum is opened.
         ledger: Where roster, weights and votes are recorded.
         opener: Decrypts the sum.
 
@@ -53,10 +53,10 @@ def open_counts(
             f"The validation counts of round {round_index} are said to be of hospitals that have not voted in it.",
             "Ask the server for the sum that it made from that round's ballots.",
         )
-    if len(inside) < min_included:
+    if len(inside) < least:
         raise VerificationError(
             f"The validation counts of round {round_index} are of {len(inside)} hospitals, "
-            f"fewer than ledger.min-included {min_included}.",
+            f"fewer than the {least} that are needed.",
             "Do not open them: they would show single hospitals' counts.",
         )
     layout = counts_layout(findings, len(opening.roster), opening.enrolled_total)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from blockchain.catch_up import MissingAggregates, catch_up
+from blockchain.closed_sums import least_included
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import check_remembered, remember
 from blockchain.identity import Identity
@@ -87,7 +88,7 @@ def open_validation_counts(
         EvidenceError: the hospital never took the key of that round's epoch.
         VerificationError, EncryptionError: as `blockchain.pooled_counts.open_counts`.
     """
-    opener, least = HeldKeys(folder), settings.ledger.min_included
+    opener, least = HeldKeys(folder), least_included(ledger.opening(round_index), settings)
     return open_counts(counts, releases, round_index, findings, least, ledger, opener)
 
 

@@ -8,7 +8,7 @@ from encryption import RoundKey, decrypt, opens
 from fedward.ciphertexts.plan import PackingPlan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.ciphertexts.serialized import RING_DEGREE
-from fedward.errors import EncryptionError, VerificationError
+from fedward.errors import EncryptionError, EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.sharing.modular import Residues
 from fedward.sharing.releases import restore_sum_key
@@ -84,6 +84,13 @@ class HeldKeys:
             finally:
                 key.forget()
 
+        if len(released) < opening.threshold:
+            # No word on the sum: whoever carries the releases may have kept them back.
+            raise EvidenceError(
+                f"{len(released)} usable releases came with the {closed.purpose.label} of round {opening.round_index}, "
+                f"{opening.threshold} are needed.",
+                "Ask the server for all of them.",
+            )
         restored = restore_sum_key(released, opening.threshold, works)
         key = RoundKey(restored.key)
         restored.key[:] = 0

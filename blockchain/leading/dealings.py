@@ -37,7 +37,7 @@ def fitting_dealings(
     """
     if not updates:
         return [], ()
-    head = _challenge_head(server, opening, updates)
+    head = _challenge_head(server, opening)
     read = partial(read_answers, most_bytes=MAX_BYTES)
     sent: dict[int, SentAnswers] = {}
     sheets: dict[int, AnswerSheet] = {}
@@ -65,15 +65,9 @@ def fitting_dealings(
     return standing, tuple(opening.roster[number - 1].address for number in judgment.holders)
 
 
-def _challenge_head(server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate]) -> bytes:
-    """Where the ledger stood after the last of these commitments: from there on no dealer can change its shares."""
-    hospitals = {update.hospital for update in updates}
-    heads = [
-        event.ledger_head
-        for event in server.ledger.events(UpdateCommitted, opening.round_index)
-        if event.hospital in hospitals
-    ]
-    return heads[-1]
+def _challenge_head(server: Server, opening: RoundOpening) -> bytes:
+    """Where the ledger stood after the round's last commitment: from there on no dealer can change its shares."""
+    return [event.ledger_head for event in server.ledger.events(UpdateCommitted, opening.round_index)][-1]
 
 
 def _messages(

@@ -276,13 +276,17 @@ class HospitalFolder:
         content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
         signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
         chunks, shares = (
-            tuple(_content(path) for path in sorted((folder / name).iterdir())) for name in ("chunks", "shares")
+            tuple(_content(path) for path in sorted((folder / name).glob("[0-9]*"))) for name in ("chunks", "shares")
         )
         if not (folder / "counts").exists():
             return Outgoing(signed, chunks, shares)
         counts = _content(folder / "counts")
         starts = range(0, len(counts), CHUNK_BYTES)
         return Outgoing(signed, chunks, shares, tuple(counts[start : start + CHUNK_BYTES] for start in starts))
+
+    def forget_sealed_shares(self, round_index: int) -> None:
+        """Remove the sealed shares that left in a round, once they have served."""
+        shutil.rmtree(self.path / "outbox" / _round_name(round_index) / "shares", ignore_errors=True)
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:
         """Keep a round's encrypted validation counts: their key must never encrypt anything else."""

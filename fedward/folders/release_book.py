@@ -54,6 +54,11 @@ class _Sum:
     sum_hash: _Word
 
 
+@dataclass(frozen=True)
+class _Once:
+    """The first line of a file of which there is one a round, whatever it is about."""
+
+
 class ReleaseBook:
     """Reads and writes the folder; every file is whole or not there, and readable by its owner only.
 
@@ -187,6 +192,19 @@ class ReleaseBook:
             content,
             f"This hospital has released its shares of round {{}} for another set or sum of {purpose.name.lower()}.",
         )
+
+    def released_for(self, round_index: int, purpose: Purpose) -> tuple[int, bytes] | None:
+        """For which set (the ledger's mask) and sum (32 bytes) this hospital has released; None: for none yet.
+
+        Raises:
+            EvidenceError, VerificationError: the file is damaged.
+        """
+        given = self._read(_Sum, round_index, _release_file(purpose))
+        return (int.from_bytes(given[0].included_mask, "big"), given[0].sum_hash) if given else None
+
+    def vote_once(self, round_index: int, content: bytes) -> bytes:
+        """Write a signed vote down before it leaves; returns what was written down first."""
+        return self._once(round_index, "vote", _Once(), content, "This hospital has voted in round {}.")
 
     def unforgotten(self) -> tuple[int, ...]:
         """The rounds of which secrets are still here, ascending."""
