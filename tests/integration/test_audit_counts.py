@@ -4,7 +4,8 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from tampering import save_archive
 
 from blockchain.audit.auditor import audit
 from blockchain.audit.report import Report, Status, Step
-from blockchain.audit.sources.bundle import BundleEvidence, write_bundle
+from blockchain.audit.sources.bundle import write_bundle
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
 from blockchain.pooled_counts import differences
+from commands.audit.examination import audited
 from commands.simulate.checked_figures import with_figures
 from commands.simulate.conclusion import conclude
 from fedward.ciphertexts.serialized import CHUNK_BYTES
@@ -27,50 +29,96 @@ from fedward.errors import VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
 from fedward.figures.validation import differing_figure, pooled, validation_figures
 from fedward.files import sha256
+from fedward.folders.round_counts import RoundCounts
+from fedward.tables import Scalar
 from fedward.timing import Stopwatch
 
-SCATTER = (("model.name", "scatter"),)
 STRANGER = "0x" + "12" * 20
 Kept = dict[str, Any]
+Change = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run of two rounds; its federation's node still runs."""
+    """A finished run of two rounds, and what its hospitals made of a server that changes what it kept.
 
-    federation: Federation
+    Attributes:
+        path: The run's folder; its node is stopped.
+        trust: What the hospitals vouch for.
+        kept: The server's own counts of the first round.
+        refusals: By change: the error with which a hospital took no figures; None: it took them.
+        without: The figures of a round whose counts are not kept.
+    """
+
     path: Path
     trust: TrustFile
+    kept: RoundCounts
+    refusals: dict[str, str | None]
+    without: Mapping[str, Any]
 
     def report(self, run: Path) -> Report:
         """Of the audit of a copy, with what the hospitals vouch for."""
         return audit(RunEvidence(run), self.trust).report
 
 
-def finished(path: Path, federation: Federation) -> Finished:
-    for _ in range(2):
-        assert federation.lead_round()["phase"] == "accepted"
-    conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
-    made = Finished(federation, path, TrustFile.load(path / "trust.json"))
-    assert made.report(path).exit_code == 0, made.report(path).to_json()
-    return made
+def finished(path: Path, changes: Mapping[str, tuple[Change, str]], *more: tuple[str, Scalar]) -> Finished:
+    with founded(path, ("model.name", "scatter"), *more) as federation:
+        for _ in range(2):
+            assert federation.lead_round()["phase"] == "accepted"
+        conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
+        refusals = {name: refusal(federation, change) for name, (change, _) in changes.items()}
+        with restored(path / "server"):
+            removed(path)
+            without = figures(federation)[1]
+        kept = federation.folder.server.counts.load(1)
+    assert kept is not None
+    return Finished(path, TrustFile.load(path / "trust.json"), kept, refusals, without)
+
+
+def figures(federation: Federation) -> list[dict[str, Any]]:
+    """As `conclude` takes them."""
+    folder = federation.folder
+    return with_figures(folder, folder.server.load_record(), federation.ledger, federation.settings)
+
+
+def refusal(federation: Federation, change: Change) -> str | None:
+    with restored(federation.folder.server.path):
+        change(federation.folder.path)
+        try:
+            figures(federation)
+        except VerificationError as error:
+            return error.what
+    return None
+
+
+@contextmanager
+def restored(folder: Path) -> Iterator[None]:
+    """Put a folder back as it was."""
+    aside = folder.with_name("aside")
+    shutil.copytree(folder, aside)
+    yield
+    shutil.rmtree(folder)
+    aside.rename(folder)
 
 
 @pytest.fixture(scope="module")
-def clear(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    path = tmp_path_factory.mktemp("counts") / "clear"
-    with founded(path, *SCATTER) as federation:
-        yield finished(path, federation)
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished(tmp_path_factory.mktemp("counts") / "clear", AT_HOSPITALS)
 
 
 @pytest.fixture(scope="module")
-def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    path = tmp_path_factory.mktemp("counts") / "encrypted"
-    with founded(path, *SCATTER, ("metrics.encrypted", True)) as federation:
-        yield finished(path, federation)
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished(
+        tmp_path_factory.mktemp("counts") / "encrypted", ENCRYPTED_AT_HOSPITALS, ("metrics.encrypted", True)
+    )
 
 
-def kept(change: Callable[[Kept], Any], round_index: int = 2) -> Callable[[Path], None]:
+def test_an_honest_run_is_verified(clear: Finished, encrypted: Finished) -> None:
+    for made in (clear, encrypted):
+        assert made.report(made.path).exit_code == 0, made.report(made.path).to_json()
+
+
+def kept(change: Callable[[Kept], Any], round_index: int = 2) -> Change:
     """Changes what is kept of a round's counts."""
 
     def rewrite(run: Path) -> None:
@@ -136,7 +184,7 @@ def removed(run: Path) -> None:
     (run / "server" / "counts" / "round-0002.json").unlink()
 
 
-def metrics(name: str, value: object, at: int = 1) -> Callable[[Path], None]:
+def metrics(name: str, value: object, at: int = 1) -> Change:
     def rewrite(run: Path) -> None:
         path = run / "server" / "metrics.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -146,7 +194,7 @@ def metrics(name: str, value: object, at: int = 1) -> Callable[[Path], None]:
     return rewrite
 
 
-def lines_of_metrics(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+def lines_of_metrics(change: Callable[[list[str]], list[str]]) -> Change:
     def rewrite(run: Path) -> None:
         path = run / "server" / "metrics.jsonl"
         path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
@@ -165,7 +213,7 @@ def card(run: Path) -> None:
             archive.writestr(name, content)
 
 
-IN_THE_CLEAR: dict[str, tuple[Callable[[Path], None], Status, str]] = {
+IN_THE_CLEAR: dict[str, tuple[Change, Status, str]] = {
     "a count": (kept(moved_image), Status.FAIL, "its vote names"),
     "a count of an earlier round": (kept(moved_image, 1), Status.FAIL, "its vote names"),
     "counts that do not add up": (kept(more_images), Status.FAIL, "nothing that any images give"),
@@ -191,7 +239,7 @@ IN_THE_CLEAR: dict[str, tuple[Callable[[Path], None], Status, str]] = {
     "an AUC": (metrics("val_auc", 0.999, 0), Status.FAIL, "states val_auc 0.999 for round 1"),
     "a validation loss": (metrics("val_loss", 0.01), Status.FAIL, "states val_loss 0.01"),
     "a number of images": (metrics("val_n", True), Status.FAIL, "states val_n True"),
-    "a phase": (metrics("phase", "rejected"), Status.FAIL, "the ledger has 'accepted'"),
+    "a phase": (metrics("phase", "rejected"), Status.FAIL, "on the ledger it is 'accepted'"),
     "a round's number": (metrics("round", 7), Status.FAIL, "a round 7, which is not on the ledger"),
     "a line twice": (lines_of_metrics(lambda lines: [*lines, lines[0]]), Status.MISSING, "2 lines about round 1"),
     "a line removed": (lines_of_metrics(lambda lines: lines[:1]), Status.MISSING, "0 lines about round 2"),
@@ -232,7 +280,7 @@ def lost_chunk(run: Path) -> None:
     (run / "server" / "ciphertexts" / first_of(found)[0]).unlink()
 
 
-ENCRYPTED: dict[str, tuple[Callable[[Path], None], Status, str]] = {
+ENCRYPTED: dict[str, tuple[Change, Status, str]] = {
     "a chunk's name": (kept(first_chunk), Status.FAIL, "its vote names"),
     "a chunk fewer": (kept(lambda found: first_of(found).pop()), Status.FAIL, "its vote names"),
     "a chunk's content": (content_of_chunk, Status.FAIL, "has the content of hash"),
@@ -278,13 +326,11 @@ def test_what_is_changed_under_encryption_is_found(encrypted: Finished, tmp_path
 def test_encrypted_counts_of_a_hospital_that_was_not_included_are_found(encrypted: Finished) -> None:
     story = audit(RunEvidence(encrypted.path), encrypted.trust).stories[0]
     left_out = story.included[0]
-    kept_counts = encrypted.federation.folder.server.counts.load(1)
-    assert kept_counts is not None
     signed = {vote.hospital: vote.counts_hash for vote in story.votes}
     included = {entry.address for entry in story.roster if entry.index in story.included}
-    assert not list(differences(kept_counts, signed, included))
+    assert not list(differences(encrypted.kept, signed, included))
     address = next(entry.address for entry in story.roster if entry.index == left_out)
-    (found,) = differences(kept_counts, signed, included - {address})
+    (found,) = differences(encrypted.kept, signed, included - {address})
     assert (found.hospital, found.missing) == (address, False)
     assert "not in the aggregate" in found.what
 
@@ -309,7 +355,7 @@ def test_the_report_says_what_is_verified_and_what_is_not(clear: Finished, encry
 def test_a_bundle_holds_the_counts(mode: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     made: Finished = request.getfixturevalue(mode)
     write_bundle(RunEvidence(made.path), tmp_path / "bundle", with_ciphertexts=True)
-    assert audit(BundleEvidence(tmp_path / "bundle"), made.trust).report.exit_code == 0
+    assert audited(tmp_path / "bundle", made.trust).report.exit_code == 0
     with zipfile.ZipFile(tmp_path / "bundle") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     counts = json.loads(members["counts/round-0002.json"])
@@ -319,20 +365,15 @@ def test_a_bundle_holds_the_counts(mode: str, request: pytest.FixtureRequest, tm
     manifest["members"]["counts/round-0002.json"] = sha256(members["counts/round-0002.json"]).hex()
     members["manifest.json"] = json.dumps(manifest).encode()
     save_archive(tmp_path / "bundle", members)
-    is_told(audit(BundleEvidence(tmp_path / "bundle"), made.trust).report, Status.FAIL, "its vote names")
+    is_told(audited(tmp_path / "bundle", made.trust).report, Status.FAIL, "its vote names")
     write_bundle(RunEvidence(made.path), tmp_path / "small", with_ciphertexts=False)
-    report = audit(BundleEvidence(tmp_path / "small"), made.trust).report
+    report = audited(tmp_path / "small", made.trust).report
     missing = [line for line in report.lines if line.step is Step.COUNTS and line.status is Status.MISSING]
     assert bool(missing) is (mode == "encrypted")
     assert not any(line.status is Status.FAIL for line in report.lines)
 
 
 # ---- hospitals ------------------------------------------------------------------------------------------------------
-
-
-def figures(made: Finished) -> list[dict[str, Any]]:
-    folder = made.federation.folder
-    return with_figures(folder, folder.server.load_record(), made.federation.ledger, made.federation.settings)
 
 
 AT_HOSPITALS = {
@@ -346,13 +387,10 @@ AT_HOSPITALS = {
 
 @pytest.mark.parametrize("name", AT_HOSPITALS)
 def test_a_hospital_takes_no_threshold_from_a_server_that_changes_counts(clear: Finished, name: str) -> None:
-    change, words = AT_HOSPITALS[name]
-    with restored(clear):
-        change(clear.path)
-        with pytest.raises(VerificationError) as error:
-            figures(clear)
-    assert words in error.value.what
-    assert error.value.what.count(". ") == 0, "one sentence"
+    what = clear.refusals[name]
+    assert what is not None
+    assert AT_HOSPITALS[name][1] in what
+    assert what.count(". ") == 0, "one sentence"
 
 
 ENCRYPTED_AT_HOSPITALS = {
@@ -364,35 +402,14 @@ ENCRYPTED_AT_HOSPITALS = {
 
 @pytest.mark.parametrize("name", ENCRYPTED_AT_HOSPITALS)
 def test_a_hospital_opens_no_sum_of_other_counts(encrypted: Finished, name: str) -> None:
-    change, words = ENCRYPTED_AT_HOSPITALS[name]
-    with restored(encrypted):
-        change(encrypted.path)
-        with pytest.raises(VerificationError, match=words):
-            figures(encrypted)
+    what = encrypted.refusals[name]
+    assert what is not None
+    assert ENCRYPTED_AT_HOSPITALS[name][1] in what
 
 
-def test_counts_that_are_not_kept_give_no_threshold(clear: Finished, capsys: pytest.CaptureFixture[str]) -> None:
-    with restored(clear):
-        removed(clear.path)
-        first, second = figures(clear)
-    assert first["thresholds"]
-    assert second["thresholds"] is None
-    assert "are named by its vote, and not kept" in capsys.readouterr().err
-
-
-class restored:  # noqa: N801
-    """Puts the server's folder back as it was."""
-
-    def __init__(self, made: Finished) -> None:
-        self.server = made.path / "server"
-        self.aside = made.path.with_name(f"{made.path.name}-aside")
-
-    def __enter__(self) -> None:
-        shutil.copytree(self.server, self.aside)
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.server)
-        self.aside.rename(self.server)
+def test_counts_that_are_not_kept_give_no_threshold(clear: Finished, encrypted: Finished) -> None:
+    assert clear.without["thresholds"] is None
+    assert encrypted.without["thresholds"] == [0.5]
 
 
 # ---- pooling --------------------------------------------------------------------------------------------------------

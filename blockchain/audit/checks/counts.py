@@ -1,4 +1,4 @@
-"""Step 16, counts: are the kept validation counts those that votes name, and what figures do they give?
+"""Step 16, counts: the kept validation counts are those that votes name; which figures they give.
 
 Counts in the clear are pooled again. Encrypted ones are added again; what they say, only hospitals can open.
 """
