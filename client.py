@@ -327,10 +327,7 @@ class Counts:
 
 
 def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, clock: Stopwatch) -> Counts:
-    """A hospital's validation counts; where they are encrypted, nothing else tells of them.
-
-    A hospital that has dealt no key for them in this round (it has no budget left) sends none.
-    """
+    """A hospital's validation counts; where they are encrypted, nothing else tells of them."""
     if not hospital.settings.metrics.encrypted:
         return Counts(counts)
     with clock.measure("encrypt"):

@@ -131,7 +131,7 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
         raise log.common_cause() or too_few_releases(opening, released)
     counts = collect_votes(server, opening, total.included, log)
     phase, following = decide(server, opening, another, log)
-    keep_counts(server, opening, counts, holders, log)
+    release_counts(server, opening, counts, holders, log)
     server.folder.shares.forget()
     server.finish(log, phase.name.lower())
     if phase is RoundPhase.ABORTED:
@@ -215,21 +215,22 @@ def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ..
             set_aside(server, node, reply, log)
     relay.finish()
     name_wrong_releases(opening, log)
-    return intake.counts.total()
+    total = intake.counts.total()
+    log.keep_counts(total, server.settings.ledger.min_included)
+    return total
 
 
-def keep_counts(
+def release_counts(
     server: Server, opening: RoundOpening, counts: EncryptedCounts, holders: Sequence[Address], log: RoundLog
 ) -> None:
-    """Keep the sum of a round's encrypted counts, and have hospitals release its key: now its set is fixed.
+    """Have hospitals release the key of the sum of a round's encrypted counts: now its set is fixed.
 
-    A sum of too few hospitals would show single ones and is dropped, and so is one that too few release.
+    A sum of too few hospitals would show single ones: nobody is asked for its key.
     """
     if not server.settings.metrics.encrypted:
         return
     enough = len(counts.hospitals) >= least_included(opening, server.settings)
     if enough:
-        server.folder.save_counts(opening.round_index, counts)
         places = tuple(sorted(entry.index for entry in opening.roster if entry.address in counts.hospitals))
         request = ReleaseRequest(opening.round_index, Purpose.COUNTS, places, counts.root())
         enough = collect_releases(server, opening, request, holders, log) >= opening.threshold

@@ -1,4 +1,4 @@
-"""The end of a run at one hospital: the last model, a signed checkpoint, opened validation counts, its test images.
+"""The end of a run at one hospital: the last model, a signed checkpoint, checked validation counts, its test images.
 
 Each function takes one hospital's own folder. A simulation calls them for one hospital after the other and compares the
 results; on separate hosts every hospital calls them itself.
@@ -14,12 +14,14 @@ from blockchain.consortium.remembering import check_remembered, remember
 from blockchain.identity import Identity
 from blockchain.key_sharing import forget_rounds
 from blockchain.ledger.ledger import Ledger
-from blockchain.pooled_counts import open_counts
+from blockchain.pooled_counts import check_counts_kept, open_counts
 from data_preprocessing import load_partition
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.figures.histograms import ScoreHistogram
 from fedward.files import sha256
+from fedward.folders.ciphertexts import CiphertextSource
 from fedward.folders.hospital import HospitalFolder, model_bytes
+from fedward.folders.round_counts import RoundCounts
 from fedward.privacy.accounting import PrivacyLedger
 from fedward.settings import Settings
 from fedward.sharing.signed import SentRelease, SentSum
@@ -73,23 +75,45 @@ def finish(
     return FinishedHospital(model, tuple(PrivacyLedger(folder.privacy_record).spent()))
 
 
-def open_validation_counts(
+def validation_counts(
     folder: HospitalFolder,
-    counts: EncryptedCounts,
-    releases: Sequence[SentRelease],
+    kept: RoundCounts,
+    source: CiphertextSource,
+    releases: Callable[[], Sequence[SentRelease]],
     round_index: int,
     findings: int,
     ledger: Ledger,
     settings: Settings,
-) -> ScoreHistogram:
-    """Open a round's sum of encrypted validation counts, if the hospital has the key.
+) -> ScoreHistogram | None:
+    """A round's pooled validation counts, after a check that they are those that the votes on the ledger name.
+
+    Args:
+        folder: The hospital's own.
+        kept: What the server kept of the counts.
+        source: Where the ciphertexts of encrypted ones are.
+        releases: Fetches what hospitals released for the encrypted sum; called only where there is one.
+        round_index: The round.
+        findings: Number of findings.
+        ledger: Where roster and votes are recorded.
+        settings: The settings that the hospital joined under.
+
+    Returns:
+        The counts, opened where they are encrypted; None where there are none, or too few hospitals' to be opened.
 
     Raises:
-        EvidenceError: the hospital never took the key of that round's epoch.
-        VerificationError, EncryptionError: as `blockchain.pooled_counts.open_counts`.
+        EvidenceError: counts are missing, or the hospital never took the key of that round's epoch.
+        VerificationError: the server kept other counts than the votes name.
+        EncryptionError: the encrypted sum does not open to counts that honest hospitals can have.
     """
-    opener, least = HeldKeys(folder), least_included(ledger.opening(round_index), settings)
-    return open_counts(counts, releases, round_index, findings, least, ledger, opener)
+    check_counts_kept(kept, round_index, source, ledger)
+    opening = ledger.opening(round_index)
+    if not settings.metrics.encrypted:
+        return kept.pooled({entry.address: entry.weight for entry in opening.roster})
+    if not kept.total:
+        return None
+    counts = EncryptedCounts(tuple(kept.encrypted), tuple(source.chunk(name) for name in kept.total))
+    opener, least = HeldKeys(folder), least_included(opening, settings)
+    return open_counts(counts, releases(), round_index, findings, least, ledger, opener)
 
 
 def own_test_images(folder: HospitalFolder) -> ImageSet:

@@ -30,7 +30,13 @@ def export(
             "The bundle has every hospital's encrypted updates inside. Their keys are forgotten after each round; "
             "still, hand it only to those who must add the updates again."
         )
-    facts = write_bundle(RunEvidence(run), out, with_ciphertexts)
+    evidence = RunEvidence(run)
+    facts = write_bundle(evidence, out, with_ciphertexts)
+    if not (evidence.record().settings or {}).get("metrics", {}).get("encrypted"):
+        console.note(
+            "The bundle has every hospital's validation counts inside, for its votes name them: they tell the score of "
+            "each validation image, without its name."
+        )
     if facts.absent:
         console.warn(f"{facts.absent} ciphertexts are no longer in the run folder, so they are not in the bundle.")
     with out.open("rb") as file:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.budget import check_privacy
 from blockchain.audit.checks.ciphertexts import check_round
+from blockchain.audit.checks.counts import CheckedCounts, check_counts
 from blockchain.audit.checks.replay import HistoryChecker
 from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster, list_unread
 from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
@@ -164,12 +165,18 @@ def _examine(
     _examine_trust(result, evidence, trust, checker, blocks)
     if told and gap is None:
         _examine_shares(result, evidence, Place(ledger.chain_id, ledger.contract))
+        counts = _examine_counts(result, evidence)
         with report.guarding(Step.MODEL):
-            _examine_result(result, evidence, result.claims, ledger.contract, blocks)
+            _examine_result(result, evidence, result.claims, ledger.contract, blocks, counts)
 
 
 def _examine_result(
-    result: AuditResult, evidence: CheckedEvidence, claims: Claims, contract: Address, blocks: Sequence[ExecutedBlock]
+    result: AuditResult,
+    evidence: CheckedEvidence,
+    claims: Claims,
+    contract: Address,
+    blocks: Sequence[ExecutedBlock],
+    counts: CheckedCounts,
 ) -> None:
     """Step 14: compare what was released with the ledger."""
     report, stories = result.report, result.stories
@@ -183,7 +190,7 @@ def _examine_result(
     if isinstance(evidence, WithResult):
         created = (event for event in ledger_events(blocks, contract) if isinstance(event, LedgerCreated))
         initial = next((event.initial_model_digest for event in created), None)
-        check_result(evidence.released(), claims, stories, initial, listed, report)
+        check_result(evidence.released(), claims, stories, initial, listed, counts, report)
     else:
         list_unread(claims, report, bundle=not evidence.live)
 
@@ -196,6 +203,17 @@ def _examine_shares(result: AuditResult, evidence: CheckedEvidence, place: Place
             check_shared_keys(result.stories, RoundKeys(evidence), place, report, result.names)
         else:
             report.missing(Step.SHARES, "This source holds nothing about the rounds' shared keys.")
+
+
+def _examine_counts(result: AuditResult, evidence: CheckedEvidence) -> CheckedCounts:
+    """Step 16: compare what was kept of validation counts with the votes, where the source holds it."""
+    report = result.report
+    if isinstance(evidence, WithRoundKeys):
+        with report.guarding(Step.COUNTS):
+            return check_counts(result.stories, RoundKeys(evidence), evidence, report, result.names)
+    else:
+        report.missing(Step.COUNTS, "This source holds no validation counts.")
+    return CheckedCounts()
 
 
 def _gap(checker: HistoryChecker, report: Report) -> Step | None:

@@ -36,6 +36,7 @@ class Step(Enum):
     CHECKPOINTS = (13, "checkpoints", "Is this the history that the hospitals saw?")
     MODEL = (14, "model", "Is the released result that of the ledger?")
     SHARES = (15, "shares", "Were the keys' shares tested, and was each sum's key released for one set only?")
+    COUNTS = (16, "counts", "Are the kept validation counts those that the hospitals' votes name?")
 
     @property
     def number(self) -> int:

@@ -173,6 +173,7 @@ class VoteIntake:
             desk.log.voted(ballot)
             if vote.hospital in self.members and ballot.encrypted:
                 self.counts.add(vote.hospital, ballot.encrypted)
+                desk.log.added(vote.hospital, ballot.encrypted)
 
         roster = {entry.address for entry in desk.opening.roster}
         if vote.hospital not in roster or vote.round_index != desk.opening.round_index:

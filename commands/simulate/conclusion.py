@@ -10,7 +10,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.run_end import FinishedHospital, finish, own_test_images
 from commands import console
 from commands.simulate import baselines
-from commands.simulate.encrypted_metrics import with_figures
+from commands.simulate.checked_figures import with_figures
 from commands.simulate.pooling import join
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting

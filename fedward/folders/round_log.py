@@ -1,11 +1,15 @@
 """The server's log of a round: progress events as they happen, and one line of metrics at the end."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.errors import FedwardError, error_of
-from fedward.figures.histograms import ScoreHistogram, single_threshold
+from fedward.figures.validation import validation_figures
+from fedward.folders.ciphertexts import Digest
+from fedward.folders.round_counts import PlainCounts, RoundCounts
 from fedward.folders.server import ServerFolder
 from fedward.messages.ballots import Ballot
 from fedward.messages.replies import Failure, Malformed
@@ -36,7 +40,8 @@ class RoundLog:
         self._submitted: list[Address] = []
         self._verdicts: dict[Address, bool] = {}
         self._failures: list[Failure] = []
-        self._histogram: ScoreHistogram | None = None
+        self._plain: dict[Address, PlainCounts] = {}
+        self._chunks: dict[Address, tuple[Digest, ...]] = {}
         self.wrong_releases: Counter[int] = Counter()
         self._tell("opened")
 
@@ -77,8 +82,7 @@ class RoundLog:
         self.clock.add(ballot.seconds)
         self.wrong_releases.update(ballot.wrong_releases)
         if ballot.histogram:
-            counts = ballot.histogram.capped(self._members[vote.hospital].weight)
-            self._histogram = counts if self._histogram is None else self._histogram + counts
+            self._plain[vote.hospital] = PlainCounts.of(ballot.histogram)
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
 
     @property
@@ -91,6 +95,16 @@ class RoundLog:
         reason = str(reply) if isinstance(reply, Failure | Malformed) else "Its answer is not signed for this round."
         self._tell("unanswered", hospital=self._name(hospital) if hospital else None, what=what, reason=reason)
 
+    def added(self, hospital: Address, chunks: Sequence[bytes]) -> None:
+        """A hospital's encrypted validation counts were added to the round's sum."""
+        self._chunks[hospital] = tuple(self._folder.ciphertexts.store(chunk).name for chunk in chunks)
+
+    def keep_counts(self, counts: EncryptedCounts, least: int) -> None:
+        """Keep what came with the votes, before these are counted; a sum only of at least so many hospitals."""
+        chunks = counts.chunks if len(counts.hospitals) >= least else ()
+        total = tuple(self._folder.ciphertexts.store(chunk).name for chunk in chunks)
+        self._folder.counts.save(self._round_index, RoundCounts(self._plain, self._chunks, total))
+
     def encrypted_counts(self, hospitals: int) -> None:
         """Note how many hospitals' validation counts are in the encrypted sum that was kept; 0 where none was kept."""
         self._encrypted = hospitals
@@ -101,9 +115,7 @@ class RoundLog:
 
     def finish(self, phase: str, height: int, ledger_head: bytes) -> None:
         """Write the round's line of metrics; height and 32 bytes of ledger head are those after the round."""
-        figures = validation_figures(self._histogram)
-        if self._encrypted is not None:  # the server cannot tell how many images there are, not even that there is none
-            figures = dict.fromkeys(figures)
+        figures = self._figures()
         metrics = {
             "round": self._round_index,
             "phase": phase,
@@ -123,21 +135,17 @@ class RoundLog:
         told = {key: metrics[key] for key in ("phase", "train_loss", "val_loss", "val_auc", "timing_s")}
         self._tell("closed", **told, encrypted_counts=self._encrypted)
 
+    def _figures(self) -> dict[str, Any]:
+        """The figures of the counts that are kept, also where a crash came between them and this line."""
+        kept = self._folder.counts.load(self._round_index)
+        weights = {address: member.weight for address, member in self._members.items()}
+        figures = validation_figures(kept.pooled(weights) if kept else None)
+        # Of encrypted ones the server cannot tell how many images there are, not even that there is none.
+        return figures if self._encrypted is None else dict.fromkeys(figures)
+
     def _name(self, address: Address) -> str:
         member = self._members.get(address)
         return member.hospital if member else address or "unknown"
 
     def _tell(self, event: str, **details: Any) -> None:
         self._folder.log_progress(event, round=self._round_index, **details)
-
-
-def validation_figures(counts: ScoreHistogram | None) -> dict[str, Any]:
-    """What summed validation counts say of a round's candidate, as it stands in `metrics.jsonl`."""
-    thresholds = counts.thresholds() if counts else None
-    return {
-        "val_n": counts.n if counts else 0,
-        "val_loss": counts.loss() if counts else None,
-        "val_auc": counts.auc() if counts else None,
-        "threshold": single_threshold(thresholds) if thresholds else None,
-        "thresholds": thresholds,
-    }

@@ -1,10 +1,8 @@
 """The server's folder on its own disk: the study's description, ciphertexts, key board, metrics, and progress.
 
-run.json  identity/  transactions/  ciphertexts/  counts/  metrics.jsonl  progress.jsonl
-shares/  dealings/  releases/ (`fedward.folders.round_keys`)
+run.json  identity/  transactions/  ciphertexts/  metrics.jsonl  progress.jsonl
+counts/ (`fedward.folders.round_counts`)  shares/  dealings/  releases/ (`fedward.folders.round_keys`)
 keys/ (the key board, which the server keeps: signed sealing keys and sealed keys, nothing secret)
-
-counts/ has the sums of encrypted validation counts, by round, where metrics.encrypted is set.
 """
 
 import json
@@ -12,21 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedward.checked_json import checked_json, read_json, to_json
-from fedward.ciphertexts.encrypted_counts import EncryptedCounts
-from fedward.ciphertexts.serialized import CHUNK_BYTES
+from fedward.checked_json import read_json, to_json
 from fedward.errors import EvidenceError
-from fedward.files import append_line, make_folder, parse_json, read_file, read_lines, write_atomic
+from fedward.files import append_line, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.format import FORMAT, check_format
 from fedward.folders.key_board import KeyBoardFolder
+from fedward.folders.round_counts import CountsFolder
 from fedward.folders.round_keys import RoundKeyRecords, ShareFolder
 from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
 from fedward.timing import utc_now
 from fedward.types import Address, Member
 
-MAX_COUNTS_BYTES = 1024**3
 MAX_RECORD_BYTES = 64 * 1024**2
 
 
@@ -65,13 +61,6 @@ class RunRecord:
     format: int = FORMAT
 
 
-@dataclass(frozen=True)
-class _CountsHead:
-    """The first line of a file of counts: whose counts are in the sum."""
-
-    hospitals: tuple[Address, ...]
-
-
 class ServerFolder:
     """Reads and writes the server's folder; every file is whole or not there."""
 
@@ -80,7 +69,7 @@ class ServerFolder:
         self.identity = path / "identity"
         self.transactions = path / "transactions"
         self.ciphertexts = CiphertextFolder(path / "ciphertexts")
-        self.counts = path / "counts"
+        self.counts = CountsFolder(path / "counts")
         self.shares = ShareFolder(path / "shares")
         self.round_keys = RoundKeyRecords(path)
         self.keys = KeyBoardFolder(path / "keys")
@@ -109,33 +98,6 @@ class ServerFolder:
         """
         releases = self.round_keys.load_releases(round_index, Purpose.UPDATES)
         return SentSum(self.ciphertexts.load_aggregate(round_index), releases)
-
-    def save_counts(self, round_index: int, counts: EncryptedCounts) -> None:
-        """Keep a round's sum of encrypted validation counts, whole or not at all: a line of JSON, then ciphertexts."""
-        make_folder(self.counts)
-        head = json.dumps(to_json(_CountsHead(counts.hospitals))).encode()
-        write_atomic(self._counts_file(round_index), head + b"\n" + b"".join(counts.chunks))
-
-    def load_counts(self, round_index: int) -> EncryptedCounts | None:
-        """The sum of a round's encrypted validation counts; None where there is none.
-
-        Raises:
-            EvidenceError: it is damaged.
-        """
-        path = self._counts_file(round_index)
-        if not path.exists():
-            return None
-        what, remedy = f"The sum of counts of round {round_index}", "Restore that file from a backup."
-        head, _, content = read_file(path, MAX_COUNTS_BYTES, what, remedy).partition(b"\n")
-        hospitals = checked_json(_CountsHead, head, f"{what} in {path}", EvidenceError, remedy).hospitals
-        size = CHUNK_BYTES
-        if len(content) % size:
-            raise EvidenceError(f"{what} in {path} is cut short.", remedy)
-        chunks = tuple(content[start : start + size] for start in range(0, len(content), size))
-        return EncryptedCounts(hospitals, chunks)
-
-    def _counts_file(self, round_index: int) -> Path:
-        return self.counts / f"round-{round_index:04d}.sum"
 
     def log_round(self, metrics: dict[str, Any]) -> None:
         """Add a finished round to `metrics.jsonl`, with the time."""

@@ -5,7 +5,7 @@ A ballot that cannot be read becomes a `Malformed`, never an error.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, RecordDict
@@ -13,13 +13,13 @@ from flwr.app import ConfigRecord, ConfigRecordValues, Message, MetricRecord, Re
 from fedward.ciphertexts.serialized import check_ciphertext
 from fedward.errors import EncryptionError, VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
+from fedward.figures.validation import adds_up
 from fedward.files import merkle_root, sha256
 from fedward.messages.fields import LARGEST_FIGURE, Fields, malformed
 from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.wire import chunks_to_record, read_chunks, read_signed_record, signed_to_record, sized
 from fedward.types import SignedVote
 
-MAX_IMAGES = 2**40  # of one hospital's validation: far more than there are, and no sum of such counts overflows
 ENCRYPTED_COUNTS = "encrypted-counts"
 NO_COUNTS = bytes(32)  # what a vote signs where no counts come with it
 
@@ -122,8 +122,7 @@ def _histogram(counts: Fields, findings: int) -> ScoreHistogram:
     positives, negatives = (
         np.frombuffer(counts.content(name, size), "<i8").reshape(findings, BINS) for name in ("positives", "negatives")
     )
-    both = np.concatenate([positives, negatives], axis=1)
-    # Each count is bounded first, so that no sum wraps around to n.
-    if not 0 <= n <= MAX_IMAGES or (both < 0).any() or (both > n).any() or (both.sum(axis=1) != n).any():
+    found = ScoreHistogram(positives, negatives, 0.0, n)
+    if not adds_up(found):
         raise malformed(f"has score counts that do not add up to its {n} images")
-    return ScoreHistogram(positives, negatives, counts.figure("loss-sum", LARGEST_FIGURE * n), n)
+    return replace(found, loss_sum=counts.figure("loss-sum", LARGEST_FIGURE * n))

@@ -14,10 +14,12 @@ from command_line import run_here
 from federation import PRIVATE_SCATTER, founded
 
 from blockchain.audit.auditor import audit
+from blockchain.audit.checks.counts import check_counts
 from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster
 from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.sources.evidence import Claims
 from blockchain.audit.sources.released import ReleasedFolder
+from blockchain.audit.sources.round_keys import RoundKeys
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
 from commands.simulate.conclusion import conclude
@@ -57,7 +59,8 @@ def checked(run: Path, honest: Honest) -> Report:
     evidence, report = RunEvidence(run), Report()
     listed = {index: evidence.round_files(index) for index in evidence.rounds()}
     check_listed_rounds(evidence.rounds(), honest.stories, report)
-    check_result(ReleasedFolder(run), honest.claims, honest.stories, None, listed, report)
+    counts = check_counts(honest.stories, RoundKeys(evidence), evidence, report, {})
+    check_result(ReleasedFolder(run), honest.claims, honest.stories, None, listed, counts, report)
     return report
 
 

@@ -19,6 +19,7 @@ from signed_structs import tamper
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import DataError, VerificationError
 from fedward.figures.histograms import BINS, ScoreHistogram
+from fedward.figures.validation import MAX_IMAGES
 from fedward.messages import ballots, key_sharing, replies, submissions, wire
 from fedward.sharing.signed import Release, SentRelease, SentSum, SignedRelease
 from fedward.types import Address, Commitment, PrivacyEvent, SignedCommitment, SignedVote, Vote
@@ -352,7 +353,7 @@ WRAPS_TO_ONE[0, :5] = [2**62] * 4 + [1]
         (ONE_IMAGE * (2**62), ONE_IMAGE * (2**62), -(2**63)),
         (WRAPS_TO_ONE, ONE_IMAGE * 0, 1),
         (ONE_IMAGE * 2 - np.roll(ONE_IMAGE, 1), ONE_IMAGE, 2),
-        (ONE_IMAGE * (ballots.MAX_IMAGES + 1), ONE_IMAGE * 0, ballots.MAX_IMAGES + 1),
+        (ONE_IMAGE * (MAX_IMAGES + 1), ONE_IMAGE * 0, MAX_IMAGES + 1),
         (ONE_IMAGE, ONE_IMAGE * 0, 2),
     ],
 )

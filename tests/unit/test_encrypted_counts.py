@@ -1,7 +1,6 @@
 """Validation counts as fields: exact there and back, added by ciphertext, and refused where they are nonsense."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,11 @@ from fedward.ciphertexts.encrypted_counts import (
     check_counts,
     counts_layout,
 )
-from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EncryptionError, EvidenceError
 from fedward.figures.histograms import BINS, LARGEST_LOSS, ScoreHistogram, empty_histogram, histogram
+from fedward.folders.round_counts import PlainCounts, RoundCounts
 from fedward.folders.simulation import SimulationFolder
+from fedward.messages.ballots import counts_hash
 from fedward.sharing.modular import MODULUS
 from fedward.types import Address
 
@@ -166,27 +166,48 @@ def test_a_capped_histogram_adds_up_and_keeps_its_shape() -> None:
     check_counts(vast.capped(2**39), 2**39)
 
 
-def test_a_kept_sum_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_kept_counts_are_whole_or_not_there(tmp_path: Path) -> None:
     run = SimulationFolder.create(tmp_path / "run")
-    assert run.server.load_counts(1) is None
-    chunks = tuple(bytes([10, number]) * (CHUNK_BYTES // 2) for number in range(3))
-    counts = EncryptedCounts((Address("0xa"), Address("0xb")), chunks)
-    run.server.save_counts(1, counts)
-    assert run.server.load_counts(1) == counts
-    assert [path.name for path in run.server.counts.iterdir()] == ["round-0001.sum"]
-    path = run.server.counts / "round-0001.sum"
+    assert run.server.counts.load(1) is None
+    hospitals = [Address("0x" + f"{number:040x}") for number in (1, 2)]
+    names = tuple(f"{number:064x}" for number in range(3))
+    counts = RoundCounts({hospitals[0]: PlainCounts.of(sample(5, 900, 3))}, {hospitals[1]: names}, names[:1])
+    run.server.counts.save(1, counts)
+    assert run.server.counts.load(1) == counts
+    assert [path.name for path in run.server.counts.path.iterdir()] == ["round-0001.json"]
+    path = run.server.counts.path / "round-0001.json"
     whole = path.read_bytes()
     for damaged in (
         b"",
         whole[:-1],
-        whole[: whole.index(b"\n")] + b"\nxx",
         b"[" * 10**5 + whole,
-        json.dumps({"hospitals": [1]}).encode() + b"\n",
-        json.dumps({"hospitals": "0xa"}).encode() + b"\n",
-        b"[]\n",
-        b'{"hospitals": []',
-        b"\xff\xfe\n",
+        whole.replace(hospitals[0].encode(), b"../../etc"),
+        whole.replace(names[2].encode(), b"../passwd"),
+        whole.replace(b'"n": 900', b'"n": -900'),
+        whole.replace(b'"n": 900', b'"n": 900.5'),
+        whole.replace(b'"loss_sum": ', b'"loss_sum": 1e999'),
+        b"[]",
+        b"\xff\xfe",
     ):
+        assert damaged != whole
         path.write_bytes(damaged)
-        with pytest.raises(EvidenceError, match="The sum of counts of round 1 in"):
-            run.server.load_counts(1)
+        with pytest.raises(EvidenceError, match="The counts of round 1 in"):
+            run.server.counts.load(1)
+
+
+def test_counts_come_out_of_their_sparse_form_as_they_went_in() -> None:
+    whole = sample(5, 900, 3)
+    found = PlainCounts.of(whole).histogram()
+    assert found is not None
+    assert counts_hash(found, ()) == counts_hash(whole, ())
+    one: dict[int, int] = {7: 1}
+    for wrong in (
+        PlainCounts((one,), (), 0.0, 1),
+        PlainCounts((), (), 0.0, 0),
+        PlainCounts((one,), ({},), 0.0, 2),
+        PlainCounts((one, one), (one, {}), 0.0, 1),
+        PlainCounts(({BINS: 1},), ({},), 0.0, 1),
+        PlainCounts(({7: 2},), ({},), 0.0, 1),
+        PlainCounts((one,) * 1001, ({},) * 1001, 0.0, 1),
+    ):
+        assert wrong.histogram() is None, wrong

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+from blockchain.audit.checks.counts import CheckedCounts
+from blockchain.audit.checks.figures import check_metrics, check_thresholds
 from blockchain.audit.checks.round_tally import majority
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
@@ -67,9 +69,10 @@ def check_result(
     stories: Sequence[RoundStory],
     initial_digest: bytes | None,
     listed: Mapping[int, RoundFiles],
+    counts: CheckedCounts,
     report: Report,
 ) -> None:
-    """Compare model, summary and reports with the ledger, and list all else as not verified.
+    """Compare model, summary, metrics and reports with the ledger, and list all else as not verified.
 
     Args:
         folder: The run's folder.
@@ -77,9 +80,10 @@ def check_result(
         stories: All rounds.
         initial_digest: 32 bytes; of the weights that the first round started from. None: not known.
         listed: The ciphertexts of each round, which other steps compare.
+        counts: The validation counts that votes name, and the figures that these give.
         report: Takes lines of the step `MODEL`.
     """
-    _Result(folder, claims, stories, initial_digest, listed, report).check()
+    _Result(folder, claims, stories, initial_digest, listed, counts, report).check()
 
 
 class _Result:
@@ -92,15 +96,17 @@ class _Result:
         stories: Sequence[RoundStory],
         initial_digest: bytes | None,
         listed: Mapping[int, RoundFiles],
+        counts: CheckedCounts,
         report: Report,
     ) -> None:
+        self._counts = counts
         self._rounds = set(listed) & {story.round_index for story in stories}
         self._ciphertexts = {
             name
             for index in self._rounds
             for names in (listed[index].aggregate, *listed[index].updates.values())
             for name in names
-        }
+        } | counts.ciphertexts
         self._folder, self._claims, self._stories, self._report = folder, claims, stories, report
         self._plain = _optimizer(claims) == "none"
         self._accepted = [story for story in stories if story.outcome is RoundPhase.ACCEPTED]
@@ -120,6 +126,8 @@ class _Result:
             self._report.not_verified("summary.json and model.keras: they are not there")
         with self._report.guarding(Step.MODEL):
             self._check_record(self._folder.record())
+        with self._report.guarding(Step.MODEL):
+            check_metrics(self._folder, self._stories, self._counts, self._report)
         with self._report.guarding(Step.MODEL):
             self._check_reports()
         with self._report.guarding(Step.MODEL):
@@ -143,6 +151,7 @@ class _Result:
         else:
             text = f"The weights of model.keras have the digest {found.hex()}, the ledger has {self._digest.hex()}."
             self._report.fail(Step.MODEL, text)
+        check_thresholds(stored.card, self._accepted, self._counts, self._report)
         settings = self._claims.settings or {}
         expected = {
             "name": settings.get("model", {}).get("name"),
@@ -252,11 +261,12 @@ class _Result:
 
     def _list_files(self) -> None:
         """Every file that no step reads."""
-        own = {"model.keras", "summary.json", "trust.json", "ledger/chain.sqlite"}
+        own = {self._folder.metrics_place(), "model.keras", "summary.json", "trust.json", "ledger/chain.sqlite"}
         listed = self._folder.evidence_files(self._ciphertexts, self._rounds)
         for name in joined(name for name in self._folder.files() if name not in self._checked | own | listed):
             self._report.not_verified(name)
         parts = [
+            f"{self._folder.metrics_place()}: all but rounds, phases, and validation figures to nine digits",
             "ledger/chain.sqlite: all but the blocks and block 0, such as what its node looks logs up by",
             "hospitals/*/privacy.jsonl: all but the epsilon that comes of it",
             "hospitals/*/checkpoints.jsonl: all but what is signed, and whether lines or all of it were left out",
@@ -264,7 +274,9 @@ class _Result:
             "whether files or values that no step reads were removed",
         ]
         if self._folder.finished:
-            parts.insert(1, "model.keras: all but its weights, architecture, image size and settings digest")
+            parts.insert(
+                1, "model.keras: all but its weights, architecture, thresholds, image size and settings digest"
+            )
         for part in parts:
             self._report.not_verified(part)
 

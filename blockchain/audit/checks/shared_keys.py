@@ -46,7 +46,7 @@ def check_shared_keys(
     """
     known = {story.round_index for story in stories}
     for index in sorted(set(keys.rounds()) - known):
-        report.fail(Step.SHARES, f"There are dealings or releases of round {index}, which never was.")
+        report.fail(Step.SHARES, f"There are dealings, releases or counts of round {index}, which never was.")
     for story in stories:
         with report.guarding(Step.SHARES, round_index=story.round_index):
             _check_round(story, keys, place, report, names)

@@ -1,6 +1,6 @@
 """The bundle: writes a run's evidence to one file that an auditor takes home, and reads it for the audit.
 
-manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  dealings/...  releases/...
+manifest.json  genesis.json  blocks.rlp  artifact.json  checkpoints.jsonl  counts/...  dealings/...  releases/...
 [ciphertexts/<sha256> ...]
 
 `blocks.rlp` holds each block after block 0 as its length (4 bytes, big-endian) and its RLP. The manifest has the run's
@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources import claims as claimed
-from blockchain.audit.sources.archive import writing
+from blockchain.audit.sources.archive import ArchiveWriter, writing
 from blockchain.audit.sources.evidence import Claims, Evidence, Genesis, RawBlock
-from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES
+from blockchain.audit.sources.round_keys import KEY_FILE, MAX_KEY_FILE_BYTES, RoundKeys
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.artifact import ARTIFACT_FILE
 from blockchain.node.stored_chain import Balances, encode_balances
@@ -100,22 +100,16 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
         digests = {ARTIFACT: archive.add(ARTIFACT, [ARTIFACT_FILE.read_bytes()])}
         digests[BLOCKS] = archive.add(BLOCKS, blocks)
         digests[CHECKPOINTS] = archive.add(CHECKPOINTS, [claimed.checkpoints_to_lines(checkpoints)])
-        for name in evidence.key_files():
+        names = _names(rounds.values()) | RoundKeys(evidence).counted_ciphertexts() if with_ciphertexts else set()
+        included = _add_ciphertexts(archive, evidence, sorted(names))
+        key_files = evidence.key_files()
+        # Members must come in the order of their names.
+        for name in (name for name in key_files if name < GENESIS):
             digests[name] = archive.add(name, [evidence.key_file(name)])
-        included = absent = 0
-        for name in sorted(_names(rounds.values())) if with_ciphertexts else ():
-            try:
-                chunk = evidence.chunk(name)
-            except EvidenceError:
-                absent += 1
-                continue
-            if archive.add(CIPHERTEXTS + name, [chunk]) != name:
-                raise VerificationError(
-                    f"The ciphertext {name} of {evidence.source} is damaged.", "Restore it, or leave ciphertexts out."
-                )
-            included += 1
         fields = {"header": genesis.header.hex(), "balances": json.loads(encode_balances(genesis.balances))}
         digests[GENESIS] = archive.add(GENESIS, [_json(fields)])
+        later = [name for name in key_files if name > MANIFEST]
+        digests |= {name: sha256(evidence.key_file(name)).hexdigest() for name in later}
         manifest = {
             "format": "fedward-bundle",
             "version": FORMAT,
@@ -125,7 +119,25 @@ def write_bundle(evidence: ListedEvidence, path: Path, with_ciphertexts: bool) -
             "ciphertexts": with_ciphertexts,
         }
         archive.add(MANIFEST, [_json(manifest)])
-    return BundleFacts(blocks.count, len(checkpoints), included, absent)
+        for name in later:
+            archive.add(name, [evidence.key_file(name)])
+    return BundleFacts(blocks.count, len(checkpoints), included, len(names) - included)
+
+
+def _add_ciphertexts(archive: ArchiveWriter, evidence: ListedEvidence, names: Iterable[str]) -> int:
+    """Put in those ciphertexts that the source still has; returns how many."""
+    included = 0
+    for name in names:
+        try:
+            chunk = evidence.chunk(name)
+        except EvidenceError:
+            continue
+        if archive.add(CIPHERTEXTS + name, [chunk]) != name:
+            raise VerificationError(
+                f"The ciphertext {name} of {evidence.source} is damaged.", "Restore it, or leave ciphertexts out."
+            )
+        included += 1
+    return included
 
 
 class _Framed:
@@ -254,7 +266,7 @@ class BundleEvidence:
         return self._archive.read(CIPHERTEXTS + name, CHUNK_BYTES)
 
     def key_files(self) -> tuple[str, ...]:
-        """The files about rounds' shared keys, in order."""
+        """The files about rounds' shared keys and counts, in order."""
         return tuple(sorted(name for name in self._manifest.members if KEY_FILE.fullmatch(name)))
 
     def key_file(self, name: str) -> bytes:
@@ -267,10 +279,11 @@ class BundleEvidence:
         Ciphertexts are left to the step that compares them with the ledger; here only their names are looked at.
         """
         members, names = self._manifest.members, set(self._archive.names())
-        unknown = sorted(set(members) - _DIGESTED)
+        digested = _DIGESTED | set(self.key_files())
+        unknown = sorted(set(members) - digested)
         if unknown:
             report.fail(Step.EVIDENCE, f"The manifest has digests of {len(unknown)} members that no bundle has.")
-        for name in sorted(_DIGESTED):
+        for name in sorted(digested):
             with report.guarding(Step.EVIDENCE):
                 stated, found = members.get(name), self._digest(name)
                 if found != stated:
@@ -280,8 +293,9 @@ class BundleEvidence:
                     report.fail(Step.EVIDENCE, text)
                 else:
                     report.ok(Step.EVIDENCE, f"{name} has the digest {found[:16]}… that the manifest states.")
-        listed = {CIPHERTEXTS + name for name in _names(form.files() for form in self._manifest.rounds.values())}
-        strangers = sorted(names - _DIGESTED - listed - {MANIFEST})
+        kept = _names(form.files() for form in self._manifest.rounds.values()) | RoundKeys(self).counted_ciphertexts()
+        listed = {CIPHERTEXTS + name for name in kept}
+        strangers = sorted(names - digested - listed - {MANIFEST})
         if strangers:
             report.fail(Step.EVIDENCE, f"The manifest does not name {len(strangers)} members: {strangers[0]!r:.99}")
         if not self._manifest.ciphertexts and listed & names:

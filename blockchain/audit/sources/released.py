@@ -48,11 +48,24 @@ class ReleasedFolder:
 
     def summary(self) -> Mapping[str, Any]:
         """`summary.json`, unchecked but for being an object."""
-        return _object(summary_file(self._run), "The summary")
+        return self._file(summary_file(self._run), "The summary")
 
     def record(self) -> Mapping[str, Any]:
         """`run.json`, unchecked but for being an object."""
-        return _object(record_file(self._run), "The run's record")
+        return self._file(record_file(self._run), "The run's record")
+
+    def metrics_place(self) -> str:
+        """Where in the folder the server's metrics lie."""
+        return (server_part(self._run) / "metrics.jsonl").relative_to(self._run).as_posix()
+
+    def metrics(self) -> tuple[Mapping[str, Any], ...]:
+        """The server's lines of metrics, unchecked but for being objects; none where there is no such file."""
+        path = self._run / self.metrics_place()
+        if not path.exists() and not path.is_symlink():
+            return ()
+        # A last line that a crash cut short says nothing.
+        lines = read_file(path, MOST_JSON_BYTES, "The server's metrics", _REMEDY).split(b"\n")[:-1]
+        return tuple(_object(line, f"A line of {path}") for line in lines)
 
     def has_hospital(self, hospital: HospitalId) -> bool:
         """Whether that hospital's own folder is here."""
@@ -96,6 +109,10 @@ class ReleasedFolder:
                 names.add(name)
         return names
 
+    def _file(self, path: Path, what: str) -> Mapping[str, Any]:
+        """A file that is a JSON object."""
+        return _object(read_file(path, MOST_JSON_BYTES, what, _REMEDY), str(path))
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -119,12 +136,12 @@ def joined(names: Iterator[str]) -> list[str]:
     return [str(_Kind(pattern if count > 1 else examples[pattern], count)) for pattern, count in sorted(kinds.items())]
 
 
-def _object(path: Path, what: str) -> Mapping[str, Any]:
+def _object(content: bytes, what: str) -> Mapping[str, Any]:
     """A JSON object."""
     try:
-        found = parse_json(read_file(path, MOST_JSON_BYTES, what, _REMEDY))
+        found = parse_json(content)
     except (ValueError, RecursionError) as error:
-        raise VerificationError(f"{path} is no JSON.", _REMEDY) from error
+        raise VerificationError(f"{what} is no JSON.", _REMEDY) from error
     if not isinstance(found, dict):
-        raise VerificationError(f"{path} is no JSON object.", _REMEDY)
+        raise VerificationError(f"{what} is no JSON object.", _REMEDY)
     return found

@@ -1,16 +1,20 @@
-"""What a source of evidence holds about rounds' shared keys: who dealt, what was answered, what was released."""
+"""What a source holds about rounds beside the updates: who dealt, answered and released what, and validation counts."""
 
 import re
+from contextlib import suppress
 from typing import Protocol, TypeVar, runtime_checkable
 
 from blockchain.audit.sources.claims import parse
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, FedwardError
+from fedward.folders.round_counts import RoundCounts
 from fedward.folders.round_keys import Dealings
 from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose
 
 MAX_KEY_FILE_BYTES = 64 * 1024 * 1024
-KEY_FILE = re.compile(r"dealings/round-[0-9]{4,10}\.json|releases/round-[0-9]{4,10}-(updates|counts)\.json", re.ASCII)
+KEY_FILE = re.compile(
+    r"(dealings|counts)/round-[0-9]{4,10}\.json|releases/round-[0-9]{4,10}-(updates|counts)\.json", re.ASCII
+)
 
 _NUMBER = re.compile("[0-9]+", re.ASCII)
 Format = TypeVar("Format")
@@ -18,7 +22,7 @@ Format = TypeVar("Format")
 
 @runtime_checkable
 class WithRoundKeys(Protocol):
-    """A source that holds files about rounds' shared keys; names are those of `KEY_FILE`."""
+    """A source that holds files about rounds' shared keys and validation counts; names are those of `KEY_FILE`."""
 
     def key_files(self) -> tuple[str, ...]:
         """Which there are, in order."""
@@ -48,6 +52,20 @@ class RoundKeys:
         if name not in self._there:
             return None
         return self._parsed(tuple[SentRelease, ...], name)
+
+    def counts(self, round_index: int) -> RoundCounts | None:
+        """What the server kept of a round's validation counts; None where there is no such file."""
+        name = f"counts/round-{round_index:04d}.json"
+        return self._parsed(RoundCounts, name) if name in self._there else None
+
+    def counted_ciphertexts(self) -> set[str]:
+        """The names of all ciphertexts of validation counts; those of files that cannot be read are left out."""
+        names = set[str]()
+        for index in self.rounds():
+            with suppress(FedwardError):
+                kept = self.counts(index)
+                names |= kept.ciphertexts() if kept else set()
+        return names
 
     def _parsed(self, kind: type[Format], name: str) -> Format:
         if name not in self._there:

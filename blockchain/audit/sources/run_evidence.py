@@ -127,9 +127,9 @@ class RunEvidence:
         return _read(self._ciphertexts / name, f"Ciphertext {name[:12]}", CHUNK_BYTES)
 
     def key_files(self) -> tuple[str, ...]:
-        """The files about rounds' shared keys, in order."""
+        """The files about rounds' shared keys and counts, in order."""
         server = server_part(self._run)
-        found = (path for part in ("dealings", "releases") for path in self._listing(server / part))
+        found = (path for part in ("counts", "dealings", "releases") for path in self._listing(server / part))
         names = (path.relative_to(server).as_posix() for path in found)
         return tuple(name for name in names if KEY_FILE.fullmatch(name))
 
