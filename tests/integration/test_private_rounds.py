@@ -194,7 +194,7 @@ def test_a_folder_that_went_back_amid_a_round_does_not_let_a_second_update_out(p
     folder.privacy_record.unlink()
     for committed in (False, True):
         if committed:
-            private.server().ledger.submit_for(stored[0])
+            private.server().ledger.submit_for(stored.signed)
         with mock.patch("fedward.local_update.train_privately", side_effect=BudgetError("It would train.", "")):
             failure = failure_in(client.take_part(request, context))
         assert ("older than the ledger" in failure.what) is committed
