@@ -186,7 +186,9 @@ READERS: dict[str, Callable[[Evidence], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"[" * 100_000, b"\xff" * 9000, b'{"roster": ' + b"9" * 5000])
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"format": 2}', b"[" * 100_000, b"\xff" * 9000, b'{"roster": ' + b"9" * 5000]
+)
 def test_a_missing_file_and_a_damaged_one_are_told_apart(run: Path, name: str, content: bytes | None) -> None:
     if content is None:
         (run / name).unlink()
@@ -235,7 +237,7 @@ def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     done = export("--out", str(out), "--with-ciphertexts", "--json")
     assert done.returncode == 0, done.stderr
-    assert "could open them" in done.stderr
+    assert "who must add the updates again" in done.stderr
     shown = json.loads(done.stdout)
     content = out.read_bytes()
     assert (shown["bytes"], shown["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
@@ -246,7 +248,7 @@ def test_the_command_exports_once(finished: Path, tmp_path: Path) -> None:
     assert again.returncode == UsageError.exit_code
     assert "there already" in again.stderr
     assert out.read_bytes() == content
-    assert "could open them" not in again.stderr
+    assert "who must add the updates again" not in again.stderr
 
 
 def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path) -> None:
