@@ -131,17 +131,22 @@ def kept(change: Callable[[Kept], Any], round_index: int = 2) -> Change:
 
 
 def moved_image(found: Kept) -> None:
-    """One image of the first hospital scores a bin lower: the counts still add up."""
-    counts = found["plain"][min(found["plain"])]["positives"][0]
-    place = next(place for place in counts if str(int(place) - 1) not in counts and int(place))
-    counts[str(int(place) - 1)] = counts[place]
-    del counts[place]
+    """Images of the first hospital score a bin higher or lower: the counts still add up."""
+    row = a_row(found)
+    place = max(map(int, row))
+    row[str(place - 1 if place == BINS - 1 else place + 1)] = row.pop(str(place))
 
 
 def more_images(found: Kept) -> None:
     """Counts that add up to another number of images than their n."""
-    counts = found["plain"][min(found["plain"])]["positives"][0]
-    counts[next(iter(counts))] += 1
+    row = a_row(found)
+    row[next(iter(row))] += 1
+
+
+def a_row(found: Kept) -> dict[str, int]:
+    """Counts of the first hospital that are not all empty."""
+    counts = found["plain"][min(found["plain"])]
+    return next(row for row in (*counts["positives"], *counts["negatives"]) if row)
 
 
 def swapped(kind: str) -> Callable[[Kept], None]:

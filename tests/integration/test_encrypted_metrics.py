@@ -472,7 +472,7 @@ def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
     content = path.read_bytes()
     path.write_bytes(content[:-5])
     assert run.figures()[0]["thresholds"] == [0.5]
-    assert "is cut short" in capsys.readouterr().err
+    assert "is no JSON that Fedward reads" in capsys.readouterr().err
     path.write_bytes(content)
     with mock.patch.object(type(federation.folder.hospital(HospitalId("hospital-1"))), "held_keys", return_value=()):
         assert run.figures()[0]["val_n"] == 0
