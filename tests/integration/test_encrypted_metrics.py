@@ -476,7 +476,7 @@ def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
     path.write_bytes(content)
     with mock.patch.object(type(federation.folder.hospital(HospitalId("hospital-1"))), "held_keys", return_value=()):
         assert run.figures()[0]["val_n"] == 0
-    assert "No hospital has the key" in capsys.readouterr().err
+    assert "There is no channel key" in capsys.readouterr().err
     path.unlink()
     assert run.figures()[0]["val_auc"] is None
 
