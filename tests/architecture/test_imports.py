@@ -65,7 +65,7 @@ ORDER = {
         ("signing",),
         ("node",),
         ("twin",),
-        ("closed_sums",),
+        ("closed_sums", "kept_counts"),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
         ("key_sharing", "leading"),

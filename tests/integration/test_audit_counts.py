@@ -20,7 +20,7 @@ from blockchain.audit.report import Report, Status, Step
 from blockchain.audit.sources.bundle import write_bundle
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
-from blockchain.pooled_counts import differences
+from blockchain.kept_counts import differences
 from commands.audit.examination import audited
 from commands.simulate.checked_figures import with_figures
 from commands.simulate.conclusion import conclude

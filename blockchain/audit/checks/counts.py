@@ -10,8 +10,8 @@ from typing import Any
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.round_keys import RoundKeys
+from blockchain.kept_counts import added_again, differences
 from blockchain.ledger.records import RoundPhase
-from blockchain.pooled_counts import added_again, differences
 from fedward.figures.validation import validation_figures
 from fedward.files import merkle_root
 from fedward.folders.ciphertexts import CiphertextSource
