@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import rlp
 from eth.db.schema import SchemaV1
@@ -35,6 +36,8 @@ from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
 from blockchain.ledger.calls import decode_call
+from blockchain.ledger.flights import Call
+from blockchain.ledger.relay import Outcome, Relay
 from blockchain.node.store import ChainStore
 from blockchain.node.stored_chain import CHAIN_ID_KEY, GENESIS_KEY, encode_balances
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
@@ -93,8 +96,20 @@ def x_rays(path: Path) -> tuple[tuple[str, str], ...]:
 
 
 def finish(path: Path, lead: Callable[[Federation], None]) -> FinishedRun:
-    """Found a consortium on real X-rays, lead its rounds, let every hospital sign what it saw, and stop the node."""
-    with founded(path / "run", ("privacy.mode", "update"), *x_rays(path / "x-rays")) as federation:
+    """Found a consortium on real X-rays, lead its rounds, let every hospital sign what it saw, and stop the node.
+
+    Each transaction has a block of its own, so that forgers can move and change them one by one.
+    """
+    add = Relay.add
+
+    def alone(relay: Relay, call: Call, outcome: Outcome) -> None:
+        add(relay, call, outcome)
+        relay.finish()
+
+    with (
+        mock.patch.object(Relay, "add", alone),
+        founded(path / "run", ("privacy.mode", "update"), *x_rays(path / "x-rays")) as federation,
+    ):
         lead(federation)
         folder, parties = federation.folder, federation.parties
         roster = folder.server.load_record().roster
