@@ -17,8 +17,8 @@ from fedward.sharing.sizes import sealed_share_bytes
 from fedward.sharing.terms import ShareTerms
 
 
-class UnfitShareError(EncryptionError):
-    """A share that was sent to this hospital is none.
+class UnfitShareError(Exception):
+    """A share that was sent to this hospital is none. It ends nothing: the hospital complains, and the round goes on.
 
     Args:
         what: One sentence: whose share, and what is wrong with it.
@@ -26,7 +26,7 @@ class UnfitShareError(EncryptionError):
     """
 
     def __init__(self, what: str, complaint: Complaint) -> None:
-        super().__init__(what, "Complain about it in place of an answer; the round leaves the dealer out.")
+        super().__init__(what)
         self.complaint = complaint
 
 

@@ -9,9 +9,9 @@ DOOR = "blockchain.consortium.held_keys"
 # By a word that only holders of a key have use for: who has it. A word is a name, an attribute, or what is imported.
 HOLDERS = {
     # One hospital's fresh keys: made when they are dealt, used by the stages that encrypt. Of a sum: the door.
-    "RoundKey": {"encryption", "blockchain.key_sharing", "client", DOOR},
+    "RoundKey": {"encryption", "blockchain.key_sharing", DOOR},
     "generate": {"blockchain.key_sharing", "blockchain.consortium.key_exchange", "blockchain.identity"},
-    "counts_key": {"client"},
+    "counts_key": {"blockchain.key_sharing"},
     # What brings the consortium's key to a hospital, what encrypts under it, and the door.
     "ChannelKey": {"fedward.sharing.sealed_releases", "blockchain.consortium.key_exchange", DOOR},
     "load_channel_key": {"blockchain.consortium.key_exchange", DOOR},

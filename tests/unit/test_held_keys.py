@@ -116,7 +116,7 @@ def test_as_many_releases_as_the_threshold_open_it(
 
 def test_one_release_less_opens_nothing(folder: HospitalFolder, current: Round) -> None:
     for releases in ([], [current.release(0), current.release(1)], [current.release(0)] * 4):
-        with pytest.raises(EncryptionError, match="releases do not open a sum that needs 3"):
+        with pytest.raises(EvidenceError, match=r"usable releases came with the .* 3 are needed"):
             HeldKeys(folder).open(current.closed(releases), PLAN)
 
 
@@ -145,7 +145,7 @@ def test_what_was_released_for_another_sum_is_not_used(
 ) -> None:
     """And it is held against nobody: the server may have put it there."""
     others = [current.release(position, **changed) for position in range(5)]  # type: ignore[arg-type]
-    with pytest.raises(EncryptionError, match="0 releases"):
+    with pytest.raises(EvidenceError, match="0 usable releases"):
         HeldKeys(folder).open(current.closed(others), PLAN)
     mixed = [*others[:2], *(current.release(position) for position in (2, 3, 4))]
     assert HeldKeys(folder).open(current.closed(mixed), PLAN).wrong == ()
@@ -163,7 +163,7 @@ def test_what_nobody_on_the_roster_signed_is_not_used(
         replace(current.release(0), signed=replace(current.release(0).signed, signature=bytes(65))),
     ]
     for release in forged:
-        with pytest.raises(EncryptionError, match="2 releases"):
+        with pytest.raises(EvidenceError, match="2 usable releases"):
             HeldKeys(folder).open(current.closed([release, current.release(1), current.release(2)]), PLAN)
 
 
@@ -175,7 +175,7 @@ def test_a_release_under_another_channel_key_is_named_and_not_used(
     opened = HeldKeys(folder).open(current.closed(releases), PLAN)
     np.testing.assert_array_equal(opened.sums, FIELDS.sum(axis=0))
     assert opened.wrong == (PLACES[0],)
-    with pytest.raises(EncryptionError, match="0 releases"):
+    with pytest.raises(EvidenceError, match="0 usable releases"):
         HeldKeys(folder).open(current.closed(strange.release(position) for position in range(5)), PLAN)
 
 

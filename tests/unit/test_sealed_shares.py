@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_share_is_told_apart(keys: list[X25519PrivateKey]) 
         with pytest.raises(UnfitShareError, match=HOSPITALS[2]) as caught:
             open_share(sealed, terms, keys[0], width)
         assert caught.value.complaint is complaint
-        assert caught.value.what.count(". ") == 0
+        assert str(caught.value).count(". ") == 0
     too_large[-1] = MODULUS - 1
     sealed = seal(to_bytes(too_large), recipient, terms.to_bytes())
     assert np.array_equal(open_share(sealed, terms, keys[0], width), too_large)
