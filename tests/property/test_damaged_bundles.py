@@ -56,6 +56,12 @@ class Invented:
     def chunk(self, name: str) -> bytes:
         return CHUNKS[name]
 
+    def key_files(self) -> tuple[str, ...]:
+        return ()
+
+    def key_file(self, name: str) -> bytes:
+        raise KeyError(name)
+
     def check_members(self, report: Report) -> None:
         """Nothing to say."""
 
