@@ -1,7 +1,7 @@
 """Hospitals that cheat about a round's shared keys, for tests: what each does in place of the honest act.
 
-Each function returns a replacement for a function that `client` or `key_sharing` calls. `cheating` puts it in place while a given node
-answers, and nowhere else.
+Each function returns a replacement for a function that `client` or `key_sharing` calls. `cheating` puts it in place
+while a given node answers, and nowhere else.
 """
 
 import dataclasses

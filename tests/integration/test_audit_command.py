@@ -17,9 +17,9 @@ from blockchain.audit.report import Step
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
 from blockchain.node.stored_chain import StoredChain
-from fedward.folders.format import FORMAT
 from fedward.errors import VerificationError
 from fedward.files import read_lines
+from fedward.folders.format import FORMAT
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 2

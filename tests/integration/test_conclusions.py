@@ -10,7 +10,6 @@ from federation import PRIVATE_SCATTER, Federation, founded
 from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
 from fedward.figures.histograms import UNDECIDED
-from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.learning.model_file import load_card
 from fedward.privacy.accounting import PrivacyLedger, epsilon
@@ -44,7 +43,9 @@ def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
         assert (line["round"], line["phase"]) == (1, "accepted")
         assert line["ledger_head"] == federation.ledger.head().ledger_head.hex()
         assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 1, "rejected": 0, "aborted": 0}
-        assert load_card(federation.folder.model).thresholds == tuple(line["thresholds"]), "of the counts that were kept"
+        assert load_card(federation.folder.model).thresholds == tuple(line["thresholds"]), (
+            "of the counts that were kept"
+        )
         (federation.folder.server.counts.path / "round-0001.json").unlink()
         assert summary_of(federation)["rounds"]["accepted"] == 1
         assert load_card(federation.folder.model).thresholds == (UNDECIDED,)
