@@ -344,18 +344,24 @@ def _vote(
     digest: bytes,
     counts: Counts,
 ) -> SignedVote:
-    """Keep the evidence of a vote and sign the vote; asked again, sign the same vote with the same salt."""
-    salt = kept_salt(hospital.folder.load_report(record.round_index)) or os.urandom(SALT_BYTES)
-    content = report_bytes(record.round_index, found, salt)
-    hospital.folder.save_report(record.round_index, content)
+    """Sign a vote and keep it with its evidence; asked again, sign the same vote with the same salt.
+
+    Raises:
+        VerificationError: this hospital has signed another vote on this round; that one and its evidence stay.
+    """
+    index, sharing = record.round_index, hospital.folder.sharing
+    salt = kept_salt(hospital.folder.load_report(index)) or os.urandom(SALT_BYTES)
+    content = report_bytes(index, found, salt)
     counted = counts_hash(counts.histogram, counts.encrypted)
     verdict = Verdict(accepts(found), digest, counted, evidence_hash(content))
     signed = sign_vote(verdict, record, hospital.ledger, hospital.identity)
-    if hospital.folder.sharing.vote_once(record.round_index, write_signed(signed)) != write_signed(signed):
+    if sharing.vote(index) not in (None, write_signed(signed)):
         raise VerificationError(
-            f"This hospital has voted otherwise on round {record.round_index} before.",
+            f"This hospital has voted otherwise on round {index} before.",
             "It votes once; ask the server what it sent the first time.",
         )
+    hospital.folder.save_report(index, content)  # before the vote: a crash between them must not lose the salt
+    sharing.vote_once(index, write_signed(signed))
     return signed
 
 

@@ -58,14 +58,7 @@ def candidate_model(
             server optimizer.
     """
     round_index = opening.round_index
-    check_opening(opening, settings)
-    weights = {entry.index: entry.weight for entry in opening.roster}
-    if record.included_weight != sum(weights.get(place, 0) for place in record.included):
-        raise VerificationError(
-            f"The node says that the aggregate of round {round_index} has weight {record.included_weight}, which its "
-            "hospitals' weights do not add up to.",
-            "Do not take part; point this hospital at another node of the ledger.",
-        )
+    _check_weights(opening, record, settings)
     if len(record.included) < least_included(opening, settings):
         raise VerificationError(
             f"The aggregate of round {round_index} holds {len(record.included)} updates, "
@@ -107,7 +100,8 @@ def catch_up(
 
     Raises:
         MissingAggregates: the aggregates of accepted rounds were not sent, and are not on the disk as a candidate.
-        VerificationError: the ledger's history does not lead from the hospital's model to the base id.
+        VerificationError: the ledger's history does not lead from the hospital's model to the base id, or the node
+            tells weights or a threshold that do not follow from a round's roster.
         EvidenceError: the hospital lacks the channel key of a round, because it never took the key of that epoch.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
@@ -115,18 +109,35 @@ def catch_up(
         return model
     ahead = _accepted_since(ledger, model.base_id)
     for position, index in enumerate(ahead):
-        record = ledger.round(index)
+        opening, record = ledger.opening_and_round(index)
+        _check_weights(opening, record, settings)  # before a base id is made of them, and kept
         if candidate and candidate.aggregate_hash == record.aggregate_hash:
             made = candidate
         elif index not in aggregates:
             raise MissingAggregates(ahead[position:])
         else:
-            made, _ = candidate_model(model, aggregates[index], ledger.opening(index), record, opener, settings)
+            made, _ = candidate_model(model, aggregates[index], opening, record, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.save_model(model)
         if model.base_id == base_id:
             return model
     raise _history_differs()
+
+
+def _check_weights(opening: RoundOpening, record: RoundRecord, settings: Settings) -> None:
+    """Check what a node tells of a round's weights and threshold against its roster.
+
+    Raises:
+        VerificationError: they do not follow from the roster.
+    """
+    check_opening(opening, settings)
+    weights = {entry.index: entry.weight for entry in opening.roster}
+    if record.included_weight != sum(weights.get(place, 0) for place in record.included):
+        raise VerificationError(
+            f"The node says that the aggregate of round {opening.round_index} has weight {record.included_weight}, "
+            "which its hospitals' weights do not add up to.",
+            "Do not take part; point this hospital at another node of the ledger.",
+        )
 
 
 def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:

@@ -96,9 +96,10 @@ def keep(folder: HospitalFolder, signed: SignedCommitment, encrypted: EncryptedU
 
 
 def forget_rounds(folder: HospitalFolder, but: int = 0) -> None:
-    """Remove the shares and keys of all rounds but one: they are over, or will be begun anew."""
+    """Remove the shares and keys of all rounds but one, sealed ones too: they are over, or will be begun anew."""
     for round_index in folder.sharing.unforgotten():
         if round_index != but:
+            folder.forget_sealed_shares(round_index)
             folder.sharing.forget_round(round_index)
 
 

@@ -1,7 +1,7 @@
 """Hospitals that cheat about a round's shared keys, for tests: what each does in place of the honest act.
 
-Each function returns a replacement for a function that `client` calls. `cheating` puts it in place while a given node
-answers, and nowhere else.
+Each function returns a replacement for a function that `client` or `key_sharing` calls. `cheating` puts it in place
+while a given node answers, and nowhere else.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from fedward.sharing.sealed_shares import seal_shares
 from fedward.sharing.signed import SentAnswers, SentRelease
 from fedward.types import NodeId
 
-Replaced = Mapping[str, Any]  # by the name under which `client` knows the function
+Replaced = Mapping[str, Any]  # by the name under which `client`, else `key_sharing`, knows the function
 
 
 def dealing_wrong_shares(*holders: int) -> Replaced:
@@ -79,7 +79,8 @@ def cheating(grid: LocalGrid, cheats: Mapping[int, Replaced]) -> Iterator[None]:
     def with_cheats(node: NodeId, request: Message) -> Message | None:
         with ExitStack() as stack:
             for name, function in cheats.get(node, {}).items():
-                stack.enter_context(mock.patch.object(client, name, function))
+                module = client if hasattr(client, name) else key_sharing
+                stack.enter_context(mock.patch.object(module, name, function))
             return deliver(node, request)
 
     with mock.patch.object(grid, "deliver", with_cheats):

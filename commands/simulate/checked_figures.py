@@ -34,6 +34,7 @@ def with_figures(folder: SimulationFolder, record: RunRecord, ledger: Ledger, se
         LedgerError: the node cannot be reached.
     """
     rounds, encrypted = folder.server.rounds(), settings.metrics.encrypted
+    _check_rounds(rounds, ledger)
     found = [_figures(folder, record, ledger, settings, int(entry["round"])) for entry in rounds]
     if encrypted:
         _write(folder, rounds, found)
@@ -41,6 +42,21 @@ def with_figures(folder: SimulationFolder, record: RunRecord, ledger: Ledger, se
         for entry, figures in zip(rounds, found, strict=True):
             _compare(entry, figures)
     return [entry | figures for entry, figures in zip(rounds, found, strict=True)]
+
+
+def _check_rounds(rounds: Rounds, ledger: Ledger) -> None:
+    """Compare which rounds the server tells of, and how they ended, with the ledger: the last accepted one decides."""
+    told = {entry["round"]: entry["phase"] for entry in rounds}
+    ended = {index: ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)}
+    if told != ended or len(rounds) != len(ended):
+        wrong = next((index for index in sorted({*told, *ended}) if told.get(index) != ended.get(index)), None)
+        raise VerificationError(
+            f"The server's metrics state that round {wrong} was {told.get(wrong, 'never')}, on the ledger it was "
+            f"{ended.get(wrong, 'never')}."
+            if wrong is not None
+            else "The server's metrics tell of a round twice.",
+            "Do not trust what this server reported.",
+        )
 
 
 def _write(folder: SimulationFolder, rounds: Rounds, found: Rounds) -> None:

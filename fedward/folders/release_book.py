@@ -6,7 +6,7 @@ none. Likewise with answers about shares: two challenges would tell more than on
 
 FOLDER/round-0001/
   dealt  shares  counts.key         secrets, until the round is over: `forget_round` removes them
-  answers  release-updates  ...     what left, or was about to; kept for good
+  answers  release-updates  vote    what left, or was about to; kept for good
 """
 
 import json
@@ -202,8 +202,22 @@ class ReleaseBook:
         given = self._read(_Sum, round_index, _release_file(purpose))
         return (int.from_bytes(given[0].included_mask, "big"), given[0].sum_hash) if given else None
 
+    def vote(self, round_index: int) -> bytes | None:
+        """The signed vote that was given in a round, or was about to be; None where none was.
+
+        Raises:
+            EvidenceError, VerificationError: the file is damaged.
+        """
+        given = self._read(_Once, round_index, "vote")
+        return given[1] if given else None
+
     def vote_once(self, round_index: int, content: bytes) -> bytes:
-        """Write a signed vote down before it leaves; returns what was written down first."""
+        """Write a signed vote down before it leaves; returns what was written down first.
+
+        Raises:
+            EvidenceError, VerificationError: the file is damaged.
+            ResourceError: the disk is full; nothing may be sent.
+        """
         return self._once(round_index, "vote", _Once(), content, "This hospital has voted in round {}.")
 
     def unforgotten(self) -> tuple[int, ...]:

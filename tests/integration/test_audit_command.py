@@ -19,6 +19,7 @@ from blockchain.identity import Identity
 from blockchain.node.stored_chain import StoredChain
 from fedward.errors import VerificationError
 from fedward.files import read_lines
+from fedward.folders.format import FORMAT
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 2
@@ -149,7 +150,7 @@ def test_without_anybodys_word_evidence_is_missing(run: Path) -> None:
 
 
 def test_a_run_with_a_damaged_description_is_audited_as_far_as_the_trust_file_goes(run: Path) -> None:
-    (run / "server" / "run.json").write_text("{}")
+    (run / "server" / "run.json").write_text(json.dumps({"format": FORMAT}))
     shown = json.loads(audit(run, "--json").stdout)
     assert shown["exit_code"] == 7
     by_name = {entry["name"]: entry for entry in shown["steps"]}

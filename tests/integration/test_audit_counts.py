@@ -387,6 +387,9 @@ AT_HOSPITALS = {
     "another round's file": (another_round, "its vote names"),
     "a threshold": (metrics("thresholds", [0.125]), "state thresholds [0.125]; the counts that hospitals signed"),
     "an AUC": (metrics("val_auc", 1.0), "state val_auc 1.0"),
+    "a phase": (metrics("phase", "rejected"), "state that round 2 was rejected, on the ledger it was accepted"),
+    "a line removed": (lines_of_metrics(lambda lines: lines[:1]), "round 2 was never, on the ledger it was accepted"),
+    "a line twice": (lines_of_metrics(lambda lines: [*lines, lines[0]]), "tell of a round twice"),
 }
 
 

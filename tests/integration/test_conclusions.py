@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from federation import PRIVATE_SCATTER, Federation, founded
@@ -9,7 +10,6 @@ from federation import PRIVATE_SCATTER, Federation, founded
 from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
 from fedward.figures.histograms import UNDECIDED
-from fedward.folders.round_log import RoundLog
 from fedward.folders.server import ServerFolder
 from fedward.learning.model_file import load_card
 from fedward.privacy.accounting import PrivacyLedger, epsilon
@@ -40,9 +40,14 @@ def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
         assert federation.server().decided_rounds() == 1
         assert federation.server().decided_rounds() == 1
         (line,) = federation.folder.server.rounds()
-        assert (line["round"], line["phase"], line["thresholds"]) == (1, "accepted", None)
+        assert (line["round"], line["phase"]) == (1, "accepted")
         assert line["ledger_head"] == federation.ledger.head().ledger_head.hex()
         assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 1, "rejected": 0, "aborted": 0}
+        assert load_card(federation.folder.model).thresholds == tuple(line["thresholds"]), (
+            "of the counts that were kept"
+        )
+        (federation.folder.server.counts.path / "round-0001.json").unlink()
+        assert summary_of(federation)["rounds"]["accepted"] == 1
         assert load_card(federation.folder.model).thresholds == (UNDECIDED,)
     told = " ".join(capsys.readouterr().err.split())
     assert "Of the last accepted round there are no validation figures" in told
@@ -55,8 +60,9 @@ def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
     with founded(tmp_path / "run") as federation:
         federation.ledger.open_round()
         assert federation.server().decided_rounds() == 0  # aborts it, as after every restart
-        RoundLog(federation.folder.server, 2).finish("rejected", 0, b"")
-        assert summary_of(federation)["rounds"] == {"opened": 1, "accepted": 0, "rejected": 0, "aborted": 1}
+        with mock.patch("client.accepts", return_value=False):
+            assert federation.lead_round()["phase"] == "rejected"
+        assert summary_of(federation)["rounds"] == {"opened": 2, "accepted": 0, "rejected": 1, "aborted": 1}
     assert "No round was accepted, so the model is the initial one" in " ".join(capsys.readouterr().err.split())
 
 

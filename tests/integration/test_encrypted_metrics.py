@@ -497,11 +497,7 @@ def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
 
         lead = federation.server()
         lead.findings = 14
-        wide = mock.patch(
-            "client.counts_layout", lambda _findings, hospitals, total: counts_layout(14, hospitals, total)
-        )
         with (
-            wide,
             mock.patch("client.histogram", fourteen),
             mock.patch.object(Federation, "server", return_value=lead),
         ):
