@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -31,9 +31,17 @@ def main(grid: Grid, context: Context) -> None:
 
 
 class ToldFedAvg(FedAvg):
-    """FedAvg that writes to the server's folder when a round has ended."""
+    """FedAvg that writes to the server's folder when a round opens and when it has ended."""
 
     run: ServerFolder
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """As FedAvg's, which waits for the hospitals; the first step of a round."""
+        messages = super().configure_train(server_round, arrays, config, grid)
+        self.run.log_progress("opened", round=server_round)
+        return messages
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg's; the last step of a round."""

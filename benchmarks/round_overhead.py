@@ -5,10 +5,13 @@ engine with the same settings, thread counts and poll interval. The plain one is
 travel and are averaged in the clear, and validation of the new model is all that follows. The secure one is
 `main.py simulate`: ledger, encryption, verification, detection and voting. Whole runs take turns.
 
-A round lasts from the end of the round before it to its own end, as the server reports it. `ratio_wall` compares the
-medians over all rounds but each run's first; in the first, processes start and TensorFlow traces the model, and it is
-reported apart, from the start of Flower on.
-Run: .venv/bin/python benchmarks/round_overhead.py [--json]; images from FEDWARD_DATA, default ../shared/data
+Start-up lasts from when Flower's process starts until all hospitals are connected and the first round opens. A round
+lasts from the end of the round before it to its own end, as the server reports it. The first round, in which
+TensorFlow is imported at the hospitals and traces the model, is reported apart; `ratio_wall` compares the medians over
+all others. What a secure round takes beyond training is its time without that of the stage "train", which is summed
+over the hospitals and divided by how many of them train at a time.
+Run: .venv/bin/python benchmarks/round_overhead.py [--model scatter] [--hospitals 5 25] [--data FOLDER] [--json]
+Images are those of FEDWARD_DATA, by default ../shared/data; `--data synthetic` draws phantoms.
 """
 
 import argparse
@@ -22,7 +25,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,83 +37,125 @@ import numpy as np
 from commands.simulate.simulation import simulate_new
 from fedward import settings as setting
 from fedward.files import read_lines
-from fedward.flower import FlowerSimulation, stage_app
+from fedward.flower import FlowerSimulation, clients_at_once, stage_app, stop_left_over
+from fedward.flower_home import flower_home
 from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
+from fedward.plugins import MODELS
 from fedward.settings import Settings
+from fedward.tables import Scalar
 
 HERE = Path(__file__).resolve().parent
 LOOK_S = 0.01  # how often the progress file is looked at
 STAGED = {"client.py": "plain_client.py", "server.py": "plain_server.py"}
 
 
+@dataclass
+class Timed:
+    """The rounds of one run.
+
+    Attributes:
+        start_up_s: Until the first round opened.
+        rounds_s: Each round's seconds, the first one's from its opening on.
+        training_s: Each round's seconds of training, where some hospitals train at the same time; empty in plain runs.
+    """
+
+    start_up_s: float
+    rounds_s: list[float]
+    training_s: list[float] = field(default_factory=list)
+
+    def beyond_training_s(self) -> list[float]:
+        """What each round but the first took beyond training."""
+        return [whole - training for whole, training in zip(self.rounds_s[1:], self.training_s[1:], strict=True)]
+
+
 def main() -> None:
-    """Print the table, or JSON."""
+    """Print a table for each number of hospitals, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", default=str(Path(os.environ.get("FEDWARD_DATA", "../shared/data")) / "chest_xray"))
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--model", choices=sorted(MODELS), help="default: pyproject.toml's")
+    parser.add_argument("--hospitals", type=int, nargs="+", default=[setting.load().data.hospitals])
+    parser.add_argument("--rounds", type=int, default=4, help="at least 2")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--local-epochs", type=int, default=2)
     arguments = parser.parse_args()
-    settings = setting.load(
-        None,
-        ("data.source", str(Path(arguments.data).resolve())),
+    source = Path(arguments.data)
+    chosen: list[tuple[str, Scalar]] = [
+        ("data.source", str(source.resolve()) if source.is_dir() else arguments.data),
         ("training.rounds", arguments.rounds),
         ("training.local-epochs", arguments.local_epochs),
-    )
-    seconds: dict[str, list[list[float]]] = {"secure": [], "plain": []}
-    stages: list[Mapping[str, float]] = []
-    for _ in range(arguments.turns):
-        with tempfile.TemporaryDirectory() as folder:
-            secure, plain = SimulationFolder(Path(folder) / "secure"), SimulationFolder(Path(folder) / "plain")
-            seconds["secure"].append(timed_rounds(secure, lambda run=secure: simulate_new(run.path, settings)))
-            stages += [line["timing_s"] for line in secure.server.rounds()[1:]]
-            seconds["plain"].append(timed_rounds(plain, lambda run=plain, of=secure: run_plain(run, of, settings)))
-    report(settings, seconds, stages, as_json=arguments.json)
+    ]
+    if arguments.model:
+        chosen.append(("model.name", arguments.model))
+    results = []
+    for hospitals in arguments.hospitals:
+        settings = setting.load(None, *chosen, ("data.hospitals", hospitals))
+        results.append(compared(settings, arguments.turns))
+        if not arguments.json:
+            print(table(results[-1]), flush=True)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
 
 
-def report(
-    settings: Settings,
-    seconds: Mapping[str, Sequence[Sequence[float]]],
-    stages: Sequence[Mapping[str, float]],
-    *,
-    as_json: bool,
-) -> None:
-    """Print what was measured.
+def compared(settings: Settings, turns: int) -> dict[str, Any]:
+    """Run both federations in turn, and sum up what was measured.
 
     Args:
         settings: The settings of all runs.
-        seconds: By kind, for each run the seconds of each round.
-        stages: Of each later secure round, seconds by stage, summed over hospitals that work at the same time.
-        as_json: JSON instead of a table.
+        turns: How often each of the two runs.
     """
-    first = {kind: statistics.median(run[0] for run in runs) for kind, runs in seconds.items()}
-    later = {kind: statistics.median(value for run in runs for value in run[1:]) for kind, runs in seconds.items()}
+    secure_runs, plain_runs, stages = list[Timed](), list[Timed](), list[Mapping[str, float]]()
+    for _ in range(turns):
+        with tempfile.TemporaryDirectory() as folder:
+            secure, plain = SimulationFolder(Path(folder) / "secure"), SimulationFolder(Path(folder) / "plain")
+            timed = timed_rounds(secure, lambda run=secure: simulate_new(run.path, settings))
+            told = [line["timing_s"] for line in secure.server.rounds()]
+            timed.training_s = [stage["train"] / clients_at_once(settings) for stage in told]
+            secure_runs.append(timed)
+            stages += told[1:]
+            plain_runs.append(timed_rounds(plain, lambda run=plain, of=secure: run_plain(run, of, settings)))
+    runs = {"secure": secure_runs, "plain": plain_runs}
+    later = {kind: statistics.median(value for run in of for value in run.rounds_s[1:]) for kind, of in runs.items()}
     names = sorted({name for stage in stages for name in stage})
-    by_stage = {name: statistics.median(stage.get(name, 0.0) for stage in stages) for name in names}
-    result: dict[str, Any] = {
+    return {
+        "model": settings.model.name,
         "hospitals": settings.data.hospitals,
         "local_epochs": settings.training.local_epochs,
-        "rounds": seconds,
-        "first_round_s": first,
+        "runs": {kind: [asdict(run) for run in of] for kind, of in runs.items()},
+        "start_up_s": {kind: statistics.median(run.start_up_s for run in of) for kind, of in runs.items()},
+        "first_round_s": {kind: statistics.median(run.rounds_s[0] for run in of) for kind, of in runs.items()},
         "round_s": later,
         "ratio_wall": later["secure"] / later["plain"],
-        "secure_stages_s": by_stage,
+        "beyond_training_s": statistics.median(value for run in secure_runs for value in run.beyond_training_s()),
+        "secure_stages_s": {name: statistics.median(stage.get(name, 0.0) for stage in stages) for name in names},
     }
-    if as_json:
-        print(json.dumps(result, indent=2))
-        return
-    print("| federation | a round, s | first round with start-up, s |\n|---|---|---|")
-    for kind in seconds:
-        print(f"| {kind} | {later[kind]:.2f} | {first[kind]:.2f} |")
-    print(f"\nA secure round takes {result['ratio_wall']:.2f} times as long as a plain one.")
-    print("Its stages, seconds summed over hospitals: " + ", ".join(f"{k} {v:.2f}" for k, v in by_stage.items()))
 
 
-def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> list[float]:
-    """Do the work, and note when each round ends; the first round is timed from when Flower's log appears."""
+def table(result: Mapping[str, Any]) -> str:
+    """What was measured for one number of hospitals, for people."""
+    lines = [
+        f"{result['model']}, {result['hospitals']} hospitals, {result['local_epochs']} local epochs",
+        "| federation | a round, s | first round, s | start-up, s |",
+        "|---|---|---|---|",
+    ]
+    for kind in result["round_s"]:
+        seconds = (result[name][kind] for name in ("round_s", "first_round_s", "start_up_s"))
+        lines.append(f"| {kind} | {' | '.join(f'{value:.2f}' for value in seconds)} |")
+    stages = ", ".join(f"{name} {value:.2f}" for name, value in result["secure_stages_s"].items())
+    return "\n".join(
+        [
+            *lines,
+            f"\nA secure round takes {result['ratio_wall']:.2f} times as long as a plain one, "
+            f"{result['beyond_training_s']:.2f} s of it beyond training.",
+            f"Its stages, seconds summed over hospitals: {stages}\n",
+        ]
+    )
+
+
+def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> Timed:
+    """Do the work, and note when Flower starts, when the first round opens and when each round ends."""
     marks: list[float] = []
     done = threading.Event()
     watcher = threading.Thread(target=_note_rounds, args=(run, marks, done), daemon=True)
@@ -120,17 +166,19 @@ def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> list[floa
     finally:
         done.set()
         watcher.join()
-    return [end - begin for begin, end in itertools.pairwise(marks)]
+    start_up_s, *rounds_s = (end - begin for begin, end in itertools.pairwise(marks))
+    return Timed(start_up_s, rounds_s)
 
 
 def _note_rounds(run: SimulationFolder, marks: list[float], done: threading.Event) -> None:
-    """Append the moment at which Flower starts, and then that of each round's end."""
+    """Append the moment at which Flower starts, that of the first round's opening, and that of each round's end."""
     log = run.path / "flower.log"
     while not done.wait(LOOK_S):
         if not marks and log.exists():
             marks.append(time.monotonic())
-        closed = sum(json.loads(line)["event"] == "closed" for line in read_lines(run.server.progress))
-        marks += [time.monotonic()] * (closed + 1 - len(marks)) if marks else []
+        events = [json.loads(line)["event"] for line in read_lines(run.server.progress)]
+        wanted = 1 + ("opened" in events) + events.count("closed")
+        marks += [time.monotonic()] * (wanted - len(marks)) if marks else []
 
 
 def run_plain(run: SimulationFolder, secure: SimulationFolder, settings: Settings) -> None:
@@ -145,7 +193,7 @@ def run_plain(run: SimulationFolder, secure: SimulationFolder, settings: Setting
         run.server.path / "initial.npy", Classifier(spec, settings.training.seed, settings.model.weights).get_weights()
     )
     settings = setting.replace(settings, "run.folder", str(run.server.path))
-    with _home() as home:
+    with flower_home(stop_left_over) as home:
         flower = FlowerSimulation.start(home, settings, run.hospitals, run.path / "flower.log", _stage_plain)
         try:
             _wait(run, flower)
@@ -168,16 +216,6 @@ def _wait(run: SimulationFolder, flower: FlowerSimulation) -> None:
             if not any(json.loads(line)["event"] == "finished" for line in read_lines(run.server.progress)):
                 raise SystemExit(f"Plain FedAvg failed:\n{flower.log.read_text()[-4000:]}")
         time.sleep(LOOK_S)
-
-
-@contextlib.contextmanager
-def _home() -> Iterator[Path]:
-    """A short path for Flower's and Ray's sockets."""
-    home = Path(tempfile.mkdtemp(prefix="fedward-"))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":
