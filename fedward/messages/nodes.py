@@ -61,7 +61,6 @@ class Nodes:
 
     def bind(self, node: NodeId, hospital: Address) -> None:
         """Remember that a node is this hospital's: it has sent what the ledger took as signed by this hospital."""
-        self._hospitals.pop(node, None)  # so that the latest comes last
         self._hospitals[node] = hospital
         self._heard.add(hospital)
 
@@ -74,7 +73,10 @@ class Nodes:
         return self._hospitals.get(node)
 
     def known(self) -> dict[NodeId, Address]:
-        """The connected nodes that have shown which hospital they are; where two are one hospital's, the later one."""
+        """The connected nodes that have shown which hospital they are.
+
+        Several may be one hospital's: it reconnected, or another node repeats what that hospital signed. Whatever is
+        sent to a hospital goes to all of them, and whatever they answer must be signed by the hospital.
+        """
         connected = set(self._grid.get_node_ids())
-        latest = {hospital: node for node, hospital in self._hospitals.items() if node in connected}
-        return {node: hospital for hospital, node in latest.items()}
+        return {node: hospital for node, hospital in self._hospitals.items() if node in connected}

@@ -306,7 +306,8 @@ FIELDS: list[tuple[str, int, Callable[[bytes], bytes], set[Step], set[Step]]] = 
     ("timestamp", TIMESTAMP, later, {HEADERS}, set()),  # what the block does not read is for the checkpoints
     ("extra data", EXTRA, lambda _: b"mine", {HEADERS}, set()),
     ("too much extra data", EXTRA, lambda _: bytes(33), {HEADERS}, {HEADERS}),
-    ("gas limit", GAS_LIMIT, lambda _: rlp.encode(60_000_000)[1:], {HEADERS}, {HEADERS}),
+    # More gas than this chain allows is not run either.
+    ("gas limit", GAS_LIMIT, lambda _: rlp.encode(60_000_000)[1:], {HEADERS, EXECUTION}, {HEADERS, EXECUTION}),
     ("base fee", BASE_FEE, lambda _: b"\x08", {HEADERS, EXECUTION}, {HEADERS, EXECUTION}),  # senders pay it
     ("withdrawals root", WITHDRAWALS_ROOT, changed, {HEADERS}, {HEADERS}),
     ("number", NUMBER, lambda _: b"\x7f", {HEADERS}, {HEADERS}),

@@ -70,8 +70,8 @@ def test_a_round_that_there_is_not_is_refused(federation: Federation, kind: str,
 @pytest.mark.parametrize(
     ("kind", "content", "told"),
     [
-        (ANSWERS, dealt(), "is not from its ledger"),
-        (ANSWERS, dealt(dealers=[-1]), "is not from its ledger"),
+        (ANSWERS, dealt(), "is not from where its ledger stands"),
+        (ANSWERS, dealt(dealers=[-1]), "is not from where its ledger stands"),
         (ANSWERS, dealt(shares=[b"short"]), "sealed share of other than"),
         (ANSWERS, dealt(shares=[b"short"] * 200, dealers=list(range(200)), hashes=[b""] * 200), "do not belong"),
         (ANSWERS, dealt(**{"ledger-head": b"short"}), "no 32 bytes"),

@@ -99,7 +99,8 @@ def test_two_requests_for_a_vote_at_once_get_one_salt(tmp_path: Path) -> None:
             if "vote" not in reply.content or node != 1:
                 return reply
             hospital = federation.folder.hospital(HospitalId("hospital-1"))
-            (hospital.path / "reports" / "round-0001.json").unlink()
+            (hospital.path / "reports" / "round-0001.json").unlink()  # as if it had not voted yet
+            (hospital.path / "sharing" / "round-0001" / "vote").unlink()
             request, context = federation.grid.requests[-1], federation.context(node)
             with mock.patch("client.detect", meeting), ThreadPoolExecutor(2) as pool:
                 replies = list(pool.map(lambda _: client.judge(request, context), "ab"))
