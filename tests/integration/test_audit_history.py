@@ -336,7 +336,8 @@ def test_one_field_of_a_header(
     assert verdict.steps(Status.FAIL) == (anew if linked_anew else as_it_stands), verdict.report.lines
     untouched = keccak(rlp.encode(recorded.bodies()[-1][0]))
     assert (verdict.checker.block_hashes[len(bodies)] != untouched) is linked_anew  # which is what checkpoints see
-    assert verdict.checker.contract_head() == recorded.head  # what the transactions lead to did not change
+    # What the transactions lead to did not change; where a block may not be run, nobody says what they lead to.
+    assert verdict.checker.contract_head() == (None if name == "gas limit" else recorded.head)
 
 
 def test_the_first_difference_is_named_with_both_sides(recorded: Recorded) -> None:
