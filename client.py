@@ -48,7 +48,7 @@ from fedward.learning.model import Classifier, shared_classifier
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
 from fedward.messages import wire
-from fedward.messages.ballots import Ballot, ballot_to_records, counts_hash
+from fedward.messages.ballots import Ballot, Counts, ballot_to_records, counts_hash
 from fedward.messages.key_sharing import answers_to_records, read_dealt, read_request, release_to_records
 from fedward.messages.replies import failure_reply, missing_reply
 from fedward.messages.signed import write_signed
@@ -316,14 +316,6 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         hospital.folder.save_candidate(candidate)
         signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)), counts)
     return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Validation counts as they leave: in the clear, or encrypted where the settings say so."""
-
-    histogram: ScoreHistogram | None
-    encrypted: tuple[bytes, ...] = ()
 
 
 def _counts(hospital: Hospital, opening: RoundOpening, counts: ScoreHistogram, clock: Stopwatch) -> Counts:

@@ -42,7 +42,15 @@ class Ballot:
     encrypted: tuple[bytes, ...] = ()
     wrong_releases: tuple[int, ...] = ()
 
-    def counts_hash(self) -> bytes:
+    @dataclass(frozen=True)
+class Counts:
+    """Validation counts as they leave: in the clear, or encrypted where the settings say so."""
+
+    histogram: ScoreHistogram | None
+    encrypted: tuple[bytes, ...] = ()
+
+
+def counts_hash(self) -> bytes:
         """32 bytes; what the vote signs of the validation counts."""
         return counts_hash(self.histogram, self.encrypted)
 
