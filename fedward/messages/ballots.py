@@ -42,17 +42,17 @@ class Ballot:
     encrypted: tuple[bytes, ...] = ()
     wrong_releases: tuple[int, ...] = ()
 
-    @dataclass(frozen=True)
+    def counts_hash(self) -> bytes:
+        """32 bytes; what the vote signs of the validation counts."""
+        return counts_hash(self.histogram, self.encrypted)
+
+
+@dataclass(frozen=True)
 class Counts:
     """Validation counts as they leave: in the clear, or encrypted where the settings say so."""
 
     histogram: ScoreHistogram | None
     encrypted: tuple[bytes, ...] = ()
-
-
-def counts_hash(self) -> bytes:
-        """32 bytes; what the vote signs of the validation counts."""
-        return counts_hash(self.histogram, self.encrypted)
 
 
 def counts_hash(histogram: ScoreHistogram | None, encrypted: Sequence[bytes]) -> bytes:
