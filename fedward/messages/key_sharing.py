@@ -4,6 +4,7 @@ A reply that cannot be read becomes a `Malformed`, never an error. A request of 
 `VerificationError`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: t
 DIGEST_BYTES = 32
 
 Signed = TypeVar("Signed", SignedAnswers, SignedRelease)
+Sent = TypeVar("Sent", SentAnswers, SentRelease)
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,11 @@ def answers_to_records(sent: SentAnswers) -> RecordDict:
 
 def read_answers(message: Message, most_bytes: int) -> SentAnswers | Missing | Failure | Malformed:
     """What a hospital replied to dealt shares; its numbers, of at most so many bytes, are not parsed yet."""
-    try:
-        absence = read_absence(message)
-        if absence:
-            return absence
-        values = Fields(message.content, "answers")
-        content = values.content_up_to("content", most_bytes)
-        return SentAnswers(_signed(SignedAnswers, values), content)
-    except VerificationError as error:
-        return Malformed(str(error))
+    return _reply(
+        message,
+        "answers",
+        lambda values: SentAnswers(_signed(SignedAnswers, values), values.content_up_to("content", most_bytes)),
+    )
 
 
 def release_to_records(sent: SentRelease) -> RecordDict:
@@ -153,13 +151,17 @@ def release_to_records(sent: SentRelease) -> RecordDict:
 
 def read_release(message: Message, content_bytes: int) -> SentRelease | Missing | Failure | Malformed:
     """What a hospital replied to a request for releases; nobody but hospitals can read what it released."""
+    return _reply(
+        message,
+        "release",
+        lambda values: SentRelease(_signed(SignedRelease, values), values.content("content", content_bytes)),
+    )
+
+
+def _reply(message: Message, name: str, read: Callable[[Fields], Sent]) -> Sent | Missing | Failure | Malformed:
+    """What a hospital sent under a name, or why it sent nothing that can be read."""
     try:
-        absence = read_absence(message)
-        if absence:
-            return absence
-        values = Fields(message.content, "release")
-        content = values.content("content", content_bytes)
-        return SentRelease(_signed(SignedRelease, values), content)
+        return read_absence(message) or read(Fields(message.content, name))
     except VerificationError as error:
         return Malformed(str(error))
 
