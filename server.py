@@ -8,7 +8,6 @@ import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from flwr.app import Context, MessageType
 from flwr.serverapp import Grid, ServerApp
@@ -44,9 +43,6 @@ from fedward.types import (
 )
 
 app = ServerApp()
-Reply = TypeVar("Reply")
-CATCH_UP_ROUNDS = 4  # aggregates that one message carries to a hospital that was away: memory stays bounded
-NOT_WITNESSED = "NotWitnessed"  # the contract's reason for an abort
 
 
 @app.main()
@@ -216,7 +212,7 @@ def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ..
     relay.finish()
     name_wrong_releases(opening, log)
     total = intake.counts.total()
-    log.keep_counts(total, server.settings.ledger.min_included)
+    log.keep_counts(total, least_included(opening, server.settings))
     return total
 
 

@@ -17,7 +17,7 @@ from fedward.errors import VerificationError
 from fedward.files import merkle_root, sha256
 from fedward.settings import Settings
 from fedward.sharing.signed import SentRelease
-from fedward.sharing.terms import Purpose
+from fedward.sharing.terms import Purpose, default_threshold
 
 
 def check_opening(opening: RoundOpening, settings: Settings) -> None:
@@ -30,7 +30,7 @@ def check_opening(opening: RoundOpening, settings: Settings) -> None:
         VerificationError: the total weight is not the roster's, or the threshold is not what the settings make of it.
     """
     total = sum(entry.weight for entry in opening.roster)
-    threshold = settings.ledger.release_threshold or 2 * len(opening.roster) // 3 + 1
+    threshold = settings.ledger.release_threshold or default_threshold(len(opening.roster))
     if (opening.enrolled_total, opening.threshold) != (total, threshold):
         raise VerificationError(
             f"The node says that round {opening.round_index} has a total weight of {opening.enrolled_total} and a "

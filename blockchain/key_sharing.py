@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from blockchain.closed_sums import least_included
-from blockchain.consortium.held_keys import HeldKeys, mask_of
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
-from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted, VoteCast
+from blockchain.ledger.encoding import encode_mask
+from blockchain.ledger.events import UpdateCommitted, VoteCast
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundRecord
 from blockchain.signing.answers import sign_answers
@@ -35,7 +36,7 @@ from fedward.sharing.dealing import Complaint, answer, challenges, deal_key
 from fedward.sharing.modular import Residues, add
 from fedward.sharing.sealed_shares import UnfitShareError, open_share, seal_shares, shares_root
 from fedward.sharing.signed import Answers, SentAnswers, SentRelease
-from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, purposes
+from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms, account_bytes, purposes
 from fedward.types import Address, EncryptedUpdate, SignedCommitment
 
 _RESTORE = "Restore the folder from a backup, or take no part in this round."
@@ -99,8 +100,7 @@ def forget_rounds(folder: HospitalFolder, but: int = 0) -> None:
     """Remove the shares and keys of all rounds but one, sealed ones too: they are over, or will be begun anew."""
     for round_index in folder.sharing.unforgotten():
         if round_index != but:
-            folder.forget_sealed_shares(round_index)
-            folder.sharing.forget_round(round_index)
+            folder.forget_round(round_index)
 
 
 def answer_dealings(
@@ -127,10 +127,25 @@ def answer_dealings(
         EvidenceError: a file of the folder is damaged.
     """
     index = opening.round_index
-    if folder.sharing.answers(index) is not None:  # what was kept then is not written anew
-        kept = folder.sharing.answer_once(index, dealt.ledger_head, b"")
-        folder.sharing.forget_dealing(index)
-        return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
+
+    def make() -> bytes:
+        return json.dumps(to_json(_answered(folder, ledger, opening, identity, dealt, width))).encode()
+
+    kept = folder.sharing.answer_once(index, dealt.ledger_head, make)
+    folder.sharing.forget_dealing(index)
+    return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
+
+
+def _answered(
+    folder: HospitalFolder,
+    ledger: Ledger,
+    opening: RoundOpening,
+    identity: Identity,
+    dealt: DealtShares,
+    width: int,
+) -> SentAnswers:
+    """Open the shares, keep them, and answer about them."""
+    index = opening.round_index
     _check_dealings(ledger, opening, dealt)
     points = challenges(_transcript(ledger, opening, dealt.ledger_head))
     own = next(position for position, entry in enumerate(opening.roster) if entry.address == identity.address)
@@ -149,14 +164,11 @@ def answer_dealings(
             said[number] = unfit.complaint
     own_shares = folder.sharing.dealing(index)
     content = AnswerSheet(said, state(own_shares, points) if own_shares is not None else ()).to_bytes()
-    place = (ledger.chain_id, ledger.contract, index, identity.address)
-    sent = SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
     forget_rounds(folder, but=index)  # a hospital that gives no updates any more has shares to answer about still
     if opened:
         folder.sharing.keep_shares(index, opened)
-    kept = folder.sharing.answer_once(index, dealt.ledger_head, json.dumps(to_json(sent)).encode())
-    folder.sharing.forget_dealing(index)
-    return checked_json(SentAnswers, kept, "The record of answers", EvidenceError, _RESTORE)
+    place = (ledger.chain_id, ledger.contract, index, identity.address)
+    return SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
 
 
 def release_sum(
@@ -178,14 +190,14 @@ def release_sum(
     index, purpose = opening.round_index, request.purpose
     if purpose not in purposes(settings.metrics.encrypted):
         raise VerificationError(f"No {purpose.label} are encrypted in this consortium.", _REFUSE)
-    included, sum_hash = _fixed_set(ledger, record, request, purpose)
+    included, sum_hash = _fixed_set(ledger, opening, record, request)
     if len(included) < least_included(opening, settings):
         raise VerificationError(
             f"The {purpose.label} of round {index} are of {len(included)} hospitals, fewer than the "
             f"{least_included(opening, settings)} that are needed.",
             "Release nothing: their sum would show single hospitals'.",
         )
-    closed = next(event for event in ledger.events(SubmissionsClosed, index))
+    closed = ledger.closing(index)
     terms = ReleaseTerms(
         ledger.chain_id,
         ledger.contract,
@@ -193,17 +205,16 @@ def release_sum(
         identity.address,
         purpose,
         closed.ledger_head,
-        mask_of(included),
+        encode_mask(included),
         sum_hash,
     )
-    if folder.sharing.release(index, purpose) is None:
-        content = json.dumps(to_json(_made(folder, opening, identity, terms, settings))).encode()
-    else:
-        content = b""  # what was released before is sent again, if it was for the same set
-    kept = folder.sharing.release_once(index, purpose, terms.included_mask, sum_hash, content)
+
+    def make() -> bytes:
+        return json.dumps(to_json(_made(folder, opening, identity, terms, settings))).encode()
+
+    kept = folder.sharing.release_once(index, purpose, terms.included_mask, sum_hash, make)
     if purpose is purposes(settings.metrics.encrypted)[-1]:
-        folder.sharing.forget_round(index)  # the shares have served; what was released is sent again from the disk
-        folder.forget_sealed_shares(index)
+        folder.forget_round(index)  # the shares have served; what was released is sent again from the disk
     return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
 
 
@@ -214,7 +225,7 @@ def check_released(folder: HospitalFolder, record: RoundRecord) -> None:
         VerificationError: the hospital was shown another set or sum while it released.
     """
     released = folder.sharing.released_for(record.round_index, Purpose.UPDATES)
-    if released and released != (mask_of(record.included), record.aggregate_hash):
+    if released and released != (encode_mask(record.included), record.aggregate_hash):
         raise VerificationError(
             f"The ledger now says another set or sum of round {record.round_index} than when this hospital released "
             "its part of the key.",
@@ -272,12 +283,11 @@ def _made(
 
 
 def _fixed_set(
-    ledger: Ledger, record: RoundRecord, request: ReleaseRequest, purpose: Purpose
+    ledger: Ledger, opening: RoundOpening, record: RoundRecord, request: ReleaseRequest
 ) -> tuple[tuple[int, ...], bytes]:
     """The set and the sum's hash: of updates, as the ledger has them; of counts, checked against the votes."""
-    if purpose is Purpose.UPDATES:
+    if request.purpose is Purpose.UPDATES:
         return record.included, record.aggregate_hash
-    opening = ledger.opening(record.round_index)
     places = {entry.address: entry.index for entry in opening.roster}
     voted = {
         places[event.hospital]
@@ -319,7 +329,7 @@ def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -
 
 def _transcript(ledger: Ledger, opening: RoundOpening, head: bytes) -> bytes:
     """What the challenge is drawn from: the ledger, the round, and where the ledger then stood."""
-    place = ledger.chain_id.to_bytes(32, "big") + bytes.fromhex(ledger.contract.removeprefix("0x"))
+    place = ledger.chain_id.to_bytes(32, "big") + account_bytes(ledger.contract)
     return place + opening.round_index.to_bytes(8, "big") + opening.ledger_head + head
 
 

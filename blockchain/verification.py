@@ -17,7 +17,7 @@ from blockchain.ledger.records import (
     WRONG_PRIVACY_EVENT,
     RoundOpening,
 )
-from fedward.ciphertexts.serialized import CHUNK_BYTES, check_ciphertext, check_stored
+from fedward.ciphertexts.serialized import CHUNK_BYTES, check_stored
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import merkle_root, read_file
 from fedward.sharing.sealed_shares import shares_root
@@ -162,7 +162,7 @@ def _check_chunks(stored: StoredUpdate) -> Rejection | None:
         try:
             content = read_file(path, CHUNK_BYTES, "It", "Have the hospital send it again.")
             total += len(content)
-            check_ciphertext(check_stored(content, path.name))
+            check_stored(content, path.name)
         except (EvidenceError, VerificationError) as error:
             return _reject(stored, CHUNK_MISMATCH, f"chunk {position}: {error.what.rstrip('.')}")
         except EncryptionError as error:

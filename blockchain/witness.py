@@ -49,9 +49,7 @@ def attest_round(ledger: Ledger, ciphertexts: CiphertextSource, round_index: int
         1. An attestation says that the committed updates that the ledger names, and nothing else, add up to the
            recorded aggregate.
     """
-    closed = next(ledger.events(SubmissionsClosed, round_index), None)
-    if closed is None:
-        raise VerificationError(f"Round {round_index} has recorded no aggregate.", "Wait until submissions are closed.")
+    closed = ledger.closing(round_index)
     recorded = closed.aggregate_hash
     listed = ciphertexts.round_files(round_index).updates
     included = [

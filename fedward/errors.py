@@ -45,7 +45,7 @@ class BudgetError(FedwardError):
 
 
 class EncryptionError(FedwardError):
-    """A key, context or ciphertext is malformed, of other parameters, or does not decode exactly."""
+    """A key, share or ciphertext is malformed, of other parameters, or does not decode exactly."""
 
     exit_code = 5
 

@@ -1,8 +1,9 @@
 """`HeldKeys`: the consortium's channel keys that one hospital has taken, with which it opens sums."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from blockchain.closed_sums import ClosedSum, OpenedSum
+from blockchain.ledger.encoding import encode_mask
 from blockchain.signing.releases import is_release
 from encryption import RoundKey, decrypt, opens
 from fedward.ciphertexts.plan import PackingPlan
@@ -112,11 +113,10 @@ class HeldKeys:
         """
         released, unusable = {}, set()
         holders = {entry.address: (number, entry.index) for number, entry in enumerate(closed.opening.roster, 1)}
+        mask, root = encode_mask(closed.included), closed.root()
         for sent in closed.releases:
             said = sent.signed.release
-            terms = ReleaseTerms(
-                *place, said.hospital, closed.purpose, said.ledger_head, mask_of(closed.included), closed.root()
-            )
+            terms = ReleaseTerms(*place, said.hospital, closed.purpose, said.ledger_head, mask, root)
             if said.hospital not in holders or not is_release(sent.signed, terms, sent.content):
                 continue
             number, index = holders[said.hospital]
@@ -129,13 +129,8 @@ class HeldKeys:
     def _key(self, fingerprint: bytes | None) -> ChannelKey:
         """The key that is filed under a fingerprint; for None the latest, which must be there."""
         if fingerprint not in self._read:
-            self._read[fingerprint] = ChannelKey.from_bytes(self._folder.load_channel_key(fingerprint))
+            self._read[fingerprint] = ChannelKey(self._folder.load_channel_key(fingerprint))
         return self._read[fingerprint]
 
     def __repr__(self) -> str:
         return f"HeldKeys({self._folder.keys})"
-
-
-def mask_of(places: Sequence[int]) -> int:
-    """The ledger's mask of a set: bit i for place i on the roster."""
-    return sum(1 << place for place in places)

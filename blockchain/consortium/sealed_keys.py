@@ -20,7 +20,7 @@ from fedward.errors import EncryptionError, VerificationError
 from fedward.files import sha256
 from fedward.types import Address
 
-MAX_PACKAGE_BYTES = 8 * 1024 * 1024  # the largest key of 128 bits of security that SEAL knows has less than 6 MB
+MAX_PACKAGE_BYTES = 4096  # a sealed channel key has a tenth of that
 
 _MAGIC = b"fedward sealed key 1\n"
 _CARD_MAGIC = b"fedward sealing key 1\n"

@@ -11,23 +11,22 @@ from flwr.app import Message
 
 from blockchain.leading.server_state import Server
 from blockchain.ledger.events import UpdateCommitted
-from blockchain.ledger.records import RosterEntry, RoundOpening
-from blockchain.signing.answers import recover_answers_signer
-from fedward.errors import EncryptionError, QuorumError
-from fedward.files import sha256
+from blockchain.ledger.records import RoundOpening
+from blockchain.signing.answers import sheet_of
+from fedward.errors import QuorumError, VerificationError
 from fedward.folders.round_keys import Dealings
 from fedward.folders.round_log import RoundLog
 from fedward.messages.key_sharing import ANSWERS, DealtShare, DealtShares, dealt_to_records, read_answers
 from fedward.sharing.answer_sheets import MAX_BYTES, AnswerSheet
 from fedward.sharing.judging import Judgment, judge_dealings
 from fedward.sharing.signed import SentAnswers
-from fedward.types import WRONG_ANSWERS, WRONG_DEALING, Address, NodeId, Rejection, VerifiedUpdate
+from fedward.types import WRONG_ANSWERS, WRONG_DEALING, Address, Rejection, VerifiedUpdate
 
 
 def fitting_dealings(
     server: Server, opening: RoundOpening, updates: Sequence[VerifiedUpdate], log: RoundLog
 ) -> tuple[list[VerifiedUpdate], tuple[Address, ...]]:
-    """Stage 7, test: the updates whose dealings stand, and the hospitals whose releases count.
+    """Test dealt shares: the updates whose dealings stand, and the hospitals whose releases count.
 
     The others are logged as rejected, with what was found. What was dealt and answered is kept in the server's folder,
     for auditors.
@@ -42,14 +41,17 @@ def fitting_dealings(
     sent: dict[int, SentAnswers] = {}
     sheets: dict[int, AnswerSheet] = {}
     timeout_s = server.settings.speed.answer_timeout_s
+    numbers = {entry.address: number for number, entry in enumerate(opening.roster, 1)}
     for node, reply in server.ask_each(_messages(server, opening, head, updates), timeout_s, read):
-        holder = _holder(server, opening, head, node, reply) if isinstance(reply, SentAnswers) else None
-        if holder is None or not isinstance(reply, SentAnswers):
-            log.unanswered(server.nodes.hospital(node), "dealt shares", reply)
+        hospital = server.nodes.hospital(node)
+        sheet = None
+        if isinstance(reply, SentAnswers) and reply.signed.answers.hospital == hospital:
+            ledger = (server.ledger.chain_id, server.ledger.contract)
+            sheet = sheet_of(reply, ledger, opening.round_index, head, numbers)
+        if hospital is None or sheet is None or not isinstance(reply, SentAnswers):
+            log.unanswered(hospital, "dealt shares", reply)
             continue
-        number = opening.roster.index(holder) + 1
-        sent[number] = reply
-        sheets[number] = AnswerSheet.from_bytes(reply.content)
+        sent[numbers[hospital]], sheets[numbers[hospital]] = reply, sheet
     hashes = {update.hospital: tuple(path.name for path in update.share_files) for update in updates}
     server.folder.round_keys.save_dealings(opening.round_index, Dealings(head, hashes, tuple(sent.values())))
     dealers = {_number(opening, update.roster_index): update for update in updates}
@@ -67,7 +69,12 @@ def fitting_dealings(
 
 def _challenge_head(server: Server, opening: RoundOpening) -> bytes:
     """Where the ledger stood after the round's last commitment: from there on no dealer can change its shares."""
-    return [event.ledger_head for event in server.ledger.events(UpdateCommitted, opening.round_index)][-1]
+    heads = [event.ledger_head for event in server.ledger.events(UpdateCommitted, opening.round_index)]
+    if not heads:
+        raise VerificationError(
+            f"The node tells of no commitment in round {opening.round_index}, after it took some.", "Check the node."
+        )
+    return heads[-1]
 
 
 def _messages(
@@ -88,22 +95,6 @@ def _messages(
         )
         content = dealt_to_records(DealtShares(opening.round_index, head, shares))
         yield Message(content, dst_node_id=node, message_type=ANSWERS, group_id=str(opening.round_index))
-
-
-def _holder(server: Server, opening: RoundOpening, head: bytes, node: NodeId, reply: SentAnswers) -> RosterEntry | None:
-    """Whose answers these are; None where they are not signed by the hospital that was asked, for this challenge."""
-    said = reply.signed.answers
-    wanted = (server.ledger.chain_id, server.ledger.contract, opening.round_index, head, sha256(reply.content))
-    given = (said.chain_id, said.contract, said.round_index, said.ledger_head, said.answers_hash)
-    if given != wanted or said.hospital != server.nodes.hospital(node):
-        return None
-    if recover_answers_signer(reply.signed) != said.hospital:
-        return None
-    try:
-        AnswerSheet.from_bytes(reply.content)
-    except EncryptionError:
-        return None
-    return next((entry for entry in opening.roster if entry.address == said.hospital), None)
 
 
 def _number(opening: RoundOpening, place: int) -> int:

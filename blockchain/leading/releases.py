@@ -6,7 +6,7 @@ from functools import partial
 from flwr.app import Message
 
 from blockchain.leading.server_state import Server
-from blockchain.ledger.events import SubmissionsClosed
+from blockchain.ledger.encoding import encode_mask
 from blockchain.ledger.records import RoundOpening
 from blockchain.signing.releases import is_release
 from fedward.ciphertexts.serialized import RING_DEGREE
@@ -21,7 +21,7 @@ from fedward.types import WRONG_RELEASE, Address, Rejection
 def collect_releases(
     server: Server, opening: RoundOpening, request: ReleaseRequest, holders: Sequence[Address], log: RoundLog
 ) -> int:
-    """Stage 9, release: ask hospitals for their part of a sum's key, and keep what comes.
+    """Ask hospitals for their part of a sum's key, and keep what comes.
 
     Args:
         server: Whose folder keeps them.
@@ -33,7 +33,7 @@ def collect_releases(
     Returns:
         How many hospitals released their part.
     """
-    head = next(event.ledger_head for event in server.ledger.events(SubmissionsClosed, opening.round_index))
+    head = server.ledger.closing(opening.round_index).ledger_head
     read = partial(read_release, content_bytes=release_bytes(RING_DEGREE))
     kept: dict[Address, SentRelease] = {}
     timeout_s = server.settings.speed.answer_timeout_s
@@ -47,7 +47,7 @@ def collect_releases(
                 hospital,
                 request.purpose,
                 head,
-                sum(1 << place for place in request.included),
+                encode_mask(request.included),
                 request.sum_hash,
             )
             if is_release(reply.signed, terms, reply.content):

@@ -31,7 +31,7 @@ from blockchain.ledger.records import (
     RoundPhase,
     RoundRecord,
 )
-from fedward.errors import LedgerError
+from fedward.errors import LedgerError, VerificationError
 from fedward.types import Address, PrivacyEvent
 
 Kind = TypeVar("Kind", bound=LedgerEvent)
@@ -130,6 +130,19 @@ class LedgerReader:
     def _round_fields(self, round_index: int) -> dict[str, Any]:
         """What the contract stores of a round, by name."""
         return _named(round_index, self._connection.call("roundOf", round_index))
+
+    def closing(self, round_index: int) -> SubmissionsClosed:
+        """What was fixed when a round's aggregate was recorded.
+
+        Raises:
+            VerificationError: nothing was yet, as far as the node tells.
+        """
+        closed = next(self.events(SubmissionsClosed, round_index), None)
+        if closed is None:
+            raise VerificationError(
+                f"Round {round_index} has recorded no aggregate.", "Wait until submissions are closed."
+            )
+        return closed
 
     def exclusions(self, round_index: int) -> dict[int, str]:
         """Why submitted updates are not in a round's aggregate, by place on the roster."""

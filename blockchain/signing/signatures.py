@@ -113,7 +113,7 @@ def commit(
 
 
 def sign_vote(verdict: Verdict, record: RoundRecord, ledger: LedgerPlace, identity: Identity) -> SignedVote:
-    """Stage 10: sign a verdict on the aggregate that a round recorded."""
+    """Stage 11: sign a verdict on the aggregate that a round recorded."""
     vote = Vote(
         chain_id=ledger.chain_id,
         contract=ledger.contract,

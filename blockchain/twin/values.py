@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from eth_utils.crypto import keccak
 
+from fedward.sharing.terms import default_threshold
 from fedward.types import Address
 
 NO_ROUND, OPEN, VOTING, ACCEPTED, REJECTED, ABORTED = range(6)
@@ -117,4 +118,4 @@ def resolve_threshold(threshold: int, active: int) -> int:
     """Hospitals whose releases open an aggregate; more than two thirds of the roster where the rule says 0."""
     if threshold > active:
         raise Refused("QuorumAboveRoster", threshold, active)
-    return threshold or 2 * active // 3 + 1
+    return threshold or default_threshold(active)

@@ -15,6 +15,7 @@ from fedward.plugins import KINDS
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
+from fedward.sharing.terms import default_threshold
 from fedward.tables import nested
 
 DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
@@ -106,7 +107,7 @@ def protections(settings: Settings) -> dict[str, str]:
 def _threshold_sentence(settings: Settings) -> str:
     """How many hospitals it takes to open one update."""
     hospitals = settings.data.hospitals
-    threshold = settings.ledger.release_threshold or 2 * hospitals // 3 + 1
+    threshold = settings.ledger.release_threshold or default_threshold(hospitals)
     if hospitals == 2:
         return "not protected: of two hospitals, each can take its own update off the sum."
     return (

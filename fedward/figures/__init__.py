@@ -1,1 +1,1 @@
-"""Stage 11, evaluate: how good a model is, in numbers, tables and pictures."""
+"""Stage 10, evaluate: how good a model is, in numbers, tables and pictures."""

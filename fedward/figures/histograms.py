@@ -1,4 +1,4 @@
-"""Stage 11, evaluate, at a hospital: score histograms, whose sums over the hospitals give AUC and thresholds.
+"""Stage 10, evaluate, at a hospital: score histograms, whose sums over the hospitals give AUC and thresholds.
 
 A hospital shares two score histograms a finding and one sum of losses. Their sums over the hospitals give the pooled
 validation AUC and the decision thresholds. Bins are so narrow that a histogram tells its reader as much as the single

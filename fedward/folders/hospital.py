@@ -18,23 +18,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import filelock
 import numpy as np
 
-from fedward.checked_json import Length, read_json, to_json
+from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError, VerificationError
 from fedward.files import append_line, make_folder, read_file, read_lines, sha256, write_atomic
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
-from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector
+from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector, Word
 
 PRIVATE = 0o600
-
-SealingKey = Annotated[bytes, Length(32)]
 
 _RESTORE = "Restore it from a backup, or join anew."
 _MOST_BYTES = 2 * 1024**3  # of a file: weights and moments of a model
@@ -207,7 +205,7 @@ class HospitalFolder:
             EvidenceError: the file is missing or damaged.
         """
         what = "The list of the hospitals' sealing keys"
-        return read_json(dict[Address, SealingKey], self.path / "sealing-keys.json", what, _RESTORE)
+        return read_json(dict[Address, Word], self.path / "sealing-keys.json", what, _RESTORE)
 
     def _key_file(self, key: HeldKey) -> Path:
         return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.key"
@@ -284,8 +282,13 @@ class HospitalFolder:
         starts = range(0, len(counts), CHUNK_BYTES)
         return Outgoing(signed, chunks, shares, tuple(counts[start : start + CHUNK_BYTES] for start in starts))
 
-    def forget_sealed_shares(self, round_index: int) -> None:
-        """Remove the sealed shares that left in a round, once they have served."""
+    def forget_round(self, round_index: int) -> None:
+        """Remove the keys and shares of a round that are here, and the sealed ones that left; what left else stays.
+
+        Raises:
+            ResourceError: a file cannot be removed.
+        """
+        self.sharing.forget_round(round_index)
         shutil.rmtree(self.path / "outbox" / _round_name(round_index) / "shares", ignore_errors=True)
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:

@@ -10,18 +10,19 @@ FOLDER/round-0001/
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from fedward.checked_json import Length, checked_json, to_json
+from fedward.checked_json import checked_json, to_json
 from fedward.errors import EncryptionError, EvidenceError, VerificationError
 from fedward.files import PART, make_folder, read_file, remove_file, write_atomic
 from fedward.sharing.modular import Residues, from_bytes, to_bytes
 from fedward.sharing.terms import Purpose
+from fedward.types import Word
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024  # of a file; the shares of 128 hospitals have less than 9 MB
@@ -29,7 +30,6 @@ _SECRETS = ("dealt", "shares", "counts.key")
 _RESTORE = "Restore it from a backup made since, or take no part in this round."
 
 Head = TypeVar("Head")
-_Word = Annotated[bytes, Length(32)]
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class _Rows:
 class _Challenge:
     """The first line of a file of answers: the ledger's head that the challenge was drawn from."""
 
-    ledger_head: _Word
+    ledger_head: Word
 
 
 @dataclass(frozen=True)
 class _Sum:
     """The first line of a file of a release: which sum it helps to open."""
 
-    included_mask: _Word
-    sum_hash: _Word
+    included_mask: Word
+    sum_hash: Word
 
 
 @dataclass(frozen=True)
@@ -123,25 +123,16 @@ class ReleaseBook:
         """
         return self._read_rows(round_index, "shares")
 
-    def answers(self, round_index: int) -> bytes | None:
-        """The answers that were given in a round, or were about to be; None where none were.
-
-        Raises:
-            EvidenceError, VerificationError: the file is damaged.
-        """
-        given = self._read(_Challenge, round_index, "answers")
-        return given[1] if given else None
-
-    def answer_once(self, round_index: int, ledger_head: bytes, content: bytes) -> bytes:
+    def answer_once(self, round_index: int, ledger_head: bytes, make: Callable[[], bytes]) -> bytes:
         """Write answers down before they leave.
 
         Args:
             round_index: The round.
             ledger_head: 32 bytes; the head that the challenge was drawn from.
-            content: The answers as they would be sent.
+            make: Makes the answers as they would be sent; called where none were written down.
 
         Returns:
-            What to send: this content, or the one that was written down before.
+            What to send: what was made, or what was written down before.
 
         Raises:
             VerificationError: answers to another challenge were written down.
@@ -152,21 +143,12 @@ class ReleaseBook:
             round_index,
             "answers",
             _Challenge(ledger_head),
-            content,
+            make,
             "This hospital has answered about its shares of round {} under another head of the ledger.",
         )
 
-    def release(self, round_index: int, purpose: Purpose) -> bytes | None:
-        """The release that was given in a round, or was about to be; None where none was.
-
-        Raises:
-            EvidenceError, VerificationError: the file is damaged.
-        """
-        given = self._read(_Sum, round_index, _release_file(purpose))
-        return given[1] if given else None
-
     def release_once(
-        self, round_index: int, purpose: Purpose, included_mask: int, sum_hash: bytes, content: bytes
+        self, round_index: int, purpose: Purpose, included_mask: int, sum_hash: bytes, make: Callable[[], bytes]
     ) -> bytes:
         """Write a release down before it leaves.
 
@@ -175,10 +157,10 @@ class ReleaseBook:
             purpose: Which of the round's sums.
             included_mask: The set that the ledger fixed; below 2^256.
             sum_hash: 32 bytes; names the ciphertexts of the sum.
-            content: The release as it would be sent.
+            make: Makes the release as it would be sent; called where none was written down.
 
         Returns:
-            What to send: this content, or the one that was written down before.
+            What to send: what was made, or what was written down before.
 
         Raises:
             VerificationError: a release for another set, or of another sum, was written down.
@@ -189,7 +171,7 @@ class ReleaseBook:
             round_index,
             _release_file(purpose),
             _Sum(included_mask.to_bytes(32, "big"), sum_hash),
-            content,
+            make,
             f"This hospital has released its shares of round {{}} for another set or sum of {purpose.name.lower()}.",
         )
 
@@ -218,7 +200,7 @@ class ReleaseBook:
             EvidenceError, VerificationError: the file is damaged.
             ResourceError: the disk is full; nothing may be sent.
         """
-        return self._once(round_index, "vote", _Once(), content, "This hospital has voted in round {}.")
+        return self._once(round_index, "vote", _Once(), lambda: content, "This hospital has voted in round {}.")
 
     def unforgotten(self) -> tuple[int, ...]:
         """The rounds of which secrets are still here, ascending."""
@@ -237,10 +219,11 @@ class ReleaseBook:
         for path in (*(self._file(round_index, name) for name in _SECRETS), *unfinished):
             remove_file(path)
 
-    def _once(self, round_index: int, name: str, head: object, content: bytes, refusal: str) -> bytes:
-        """What was written down under this name, if it has this head; where nothing was, this content."""
+    def _once(self, round_index: int, name: str, head: object, make: Callable[[], bytes], refusal: str) -> bytes:
+        """What was written down under this name, if it has this head; where nothing was, what is made now."""
         given = self._read(type(head), round_index, name)
         if given is None:
+            content = make()
             self._write(round_index, name, head, content)
             return content
         if given[0] != head:

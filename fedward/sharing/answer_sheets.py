@@ -13,7 +13,7 @@ from fedward.errors import EncryptionError
 from fedward.sharing.dealing import MASKS, Answers, Complaint, answer
 from fedward.sharing.modular import MODULUS, Residues
 
-MAX_HOLDERS = 256  # bits of the masks by which the ledger names hospitals
+MAX_HOLDERS = 128  # places on a roster
 
 _MAGIC = b"fedward answers 1\n"
 _COUNTS = struct.Struct(">HH")  # dealers that are answered about; holders in the statement, 0 for none

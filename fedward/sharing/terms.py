@@ -30,6 +30,11 @@ class Purpose(IntEnum):
         return ("updates", "validation counts")[self]
 
 
+def default_threshold(hospitals: int) -> int:
+    """How many of a roster open a sum, where no rule says otherwise: more than two thirds."""
+    return 2 * hospitals // 3 + 1
+
+
 def purposes(encrypted_counts: bool) -> tuple[Purpose, ...]:
     """What a round's hospitals deal keys for, in the order in which these are joined in a share."""
     return tuple(Purpose) if encrypted_counts else (Purpose.UPDATES,)

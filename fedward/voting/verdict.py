@@ -1,4 +1,4 @@
-"""Stage 10, vote: from detector reports to a verdict, and the salted evidence, whose hash goes into the vote."""
+"""Stage 11, vote: from detector reports to a verdict, and the salted evidence, whose hash goes into the vote."""
 
 import json
 from collections.abc import Sequence

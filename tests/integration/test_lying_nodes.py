@@ -200,7 +200,7 @@ def test_a_set_of_fewer_than_the_threshold_is_released_by_nobody(federation: Fed
     wanted = f"The updates of round {index} are of 2 hospitals, fewer than the {THRESHOLD} that are needed."
     assert [reason.startswith(wanted) for reason in reasons] == [True] * 4
     for node in NODES:
-        assert hospital(federation, node).sharing.release(index, Purpose.UPDATES) is None
+        assert hospital(federation, node).sharing.released_for(index, Purpose.UPDATES) is None
 
 
 def progress(federation: Federation, index: int) -> list[dict[str, Any]]:

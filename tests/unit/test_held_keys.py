@@ -11,8 +11,9 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from blockchain.closed_sums import ClosedSum
-from blockchain.consortium.held_keys import HeldKeys, mask_of
+from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
+from blockchain.ledger.encoding import encode_mask
 from blockchain.ledger.records import RosterEntry, RoundOpening
 from blockchain.signing.releases import sign_release
 from encryption import RoundKey, encrypt_fields
@@ -78,7 +79,7 @@ class Round:
         """A holder's release; wrong, signed by somebody else, or for other terms."""
         hospital = self.hospitals[position]
         right = ReleaseTerms(
-            7, CONTRACT, self.opening.round_index, hospital.address, Purpose.UPDATES, b"l" * 32, mask_of(INCLUDED),
+            7, CONTRACT, self.opening.round_index, hospital.address, Purpose.UPDATES, b"l" * 32, encode_mask(INCLUDED),
             merkle_root([sha256(chunk) for chunk in self.chunks]),
         )  # fmt: skip
         terms = dataclasses.replace(right, **changed)  # type: ignore[arg-type]
@@ -134,7 +135,7 @@ def test_a_wrong_release_is_corrected_and_its_hospital_named_by_its_place(
     [
         {"round_index": 6},
         {"purpose": Purpose.COUNTS},
-        {"included_mask": mask_of((2, 3))},
+        {"included_mask": encode_mask((2, 3))},
         {"sum_hash": bytes(32)},
         {"chain_id": 8},
         {"contract": Address(to_checksum_address("0x" + "22" * 20))},
@@ -185,13 +186,19 @@ def test_numbers_that_are_no_residues_are_named_and_not_used(folder: HospitalFol
     content = encrypt_release(
         outside.released[0],
         ReleaseTerms(
-            terms.chain_id, terms.contract, 7, terms.hospital, Purpose.UPDATES, terms.ledger_head, mask_of(INCLUDED),
+            terms.chain_id,
+            terms.contract,
+            7,
+            terms.hospital,
+            Purpose.UPDATES,
+            terms.ledger_head,
+            encode_mask(INCLUDED),
             terms.sum_hash,
         ),
         NEW,
     )  # fmt: skip
     right = ReleaseTerms(
-        7, CONTRACT, 7, terms.hospital, Purpose.UPDATES, terms.ledger_head, mask_of(INCLUDED), terms.sum_hash
+        7, CONTRACT, 7, terms.hospital, Purpose.UPDATES, terms.ledger_head, encode_mask(INCLUDED), terms.sum_hash
     )
     wrong = SentRelease(sign_release(right, content, current.hospitals[0]), content)
     releases = [wrong, *(current.release(position) for position in (1, 2, 3))]
@@ -249,7 +256,7 @@ def test_it_shows_no_key_and_a_sum_names_its_ciphertexts_by_their_root(folder: H
 def test_what_it_encrypts_for_others_they_open_with_the_rounds_key_only(folder: HospitalFolder, current: Round) -> None:
     """The hospital's own release comes through the same door: no caller gets the key."""
     terms = ReleaseTerms(
-        7, CONTRACT, 7, current.hospitals[0].address, Purpose.UPDATES, b"l" * 32, mask_of(INCLUDED),
+        7, CONTRACT, 7, current.hospitals[0].address, Purpose.UPDATES, b"l" * 32, encode_mask(INCLUDED),
         current.closed([]).root(),
     )  # fmt: skip
     content = HeldKeys(folder).encrypt_release(current.released[0], terms, NEW.fingerprint)

@@ -24,42 +24,46 @@ def book(tmp_path: Path) -> ReleaseBook:
     return HospitalFolder.create(tmp_path / "hospital").sharing
 
 
+def never() -> bytes:
+    """For what was written down already: nothing is made anew."""
+    raise AssertionError("what was written down is sent, and nothing is made")
+
+
 def test_asked_again_the_same_bytes_come_back(book: ReleaseBook) -> None:
-    assert book.release(3, UPDATES) is None
-    assert book.release_once(3, UPDATES, 0b111, HASH, b"first\nwith lines") == b"first\nwith lines"
-    assert book.release_once(3, UPDATES, 0b111, HASH, b"made anew") == b"first\nwith lines"
-    assert ReleaseBook(book.path).release(3, UPDATES) == b"first\nwith lines"
+    assert book.released_for(3, UPDATES) is None
+    assert book.release_once(3, UPDATES, 0b111, HASH, lambda: b"first\nwith lines") == b"first\nwith lines"
+    assert book.release_once(3, UPDATES, 0b111, HASH, never) == b"first\nwith lines"
+    assert ReleaseBook(book.path).release_once(3, UPDATES, 0b111, HASH, never) == b"first\nwith lines"
 
 
 @pytest.mark.parametrize(("mask", "sum_hash"), [(0b110, HASH), (0b1111, HASH), (0b111, OTHER), (2**255, OTHER)])
 def test_a_second_set_or_sum_is_refused(book: ReleaseBook, mask: int, sum_hash: bytes) -> None:
-    book.release_once(3, UPDATES, 0b111, HASH, b"first")
+    book.release_once(3, UPDATES, 0b111, HASH, lambda: b"first")
     with pytest.raises(
         VerificationError, match=r"released its shares of round 3 for another set or sum of updates"
     ) as e:
-        book.release_once(3, UPDATES, mask, sum_hash, b"second")
+        book.release_once(3, UPDATES, mask, sum_hash, lambda: b"second")
     assert e.value.what.count(". ") == 0
-    assert book.release(3, UPDATES) == b"first"
+    assert book.release_once(3, UPDATES, 0b111, HASH, never) == b"first"
     assert b"second" not in b"".join(path.read_bytes() for path in book.path.rglob("*") if path.is_file())
 
 
 def test_rounds_and_purposes_are_apart(book: ReleaseBook) -> None:
-    book.release_once(3, UPDATES, 0b111, HASH, b"updates of 3")
-    book.release_once(3, COUNTS, 0b011, OTHER, b"counts of 3")
-    book.release_once(4, UPDATES, 0b101, OTHER, b"updates of 4")
-    assert book.release(3, UPDATES) == b"updates of 3"
-    assert book.release(3, COUNTS) == b"counts of 3"
-    assert book.release(4, UPDATES) == b"updates of 4"
-    assert book.release(4, COUNTS) is None
+    book.release_once(3, UPDATES, 0b111, HASH, lambda: b"updates of 3")
+    book.release_once(3, COUNTS, 0b011, OTHER, lambda: b"counts of 3")
+    book.release_once(4, UPDATES, 0b101, OTHER, lambda: b"updates of 4")
+    assert book.release_once(3, UPDATES, 0b111, HASH, never) == b"updates of 3"
+    assert book.release_once(3, COUNTS, 0b011, OTHER, never) == b"counts of 3"
+    assert book.release_once(4, UPDATES, 0b101, OTHER, never) == b"updates of 4"
+    assert book.released_for(4, COUNTS) is None
 
 
 def test_one_challenge_is_answered(book: ReleaseBook) -> None:
-    assert book.answers(3) is None
-    assert book.answer_once(3, HASH, b"first") == b"first"
-    assert book.answer_once(3, HASH, b"made anew") == b"first"
+    assert book.answer_once(3, HASH, lambda: b"first") == b"first"
+    assert book.answer_once(3, HASH, never) == b"first"
     with pytest.raises(VerificationError, match="answered about its shares of round 3 under another head"):
-        book.answer_once(3, OTHER, b"second")
-    assert book.answers(3) == b"first"
+        book.answer_once(3, OTHER, lambda: b"second")
+    assert book.answer_once(3, HASH, never) == b"first"
 
 
 def test_shares_and_keys_come_back_as_they_were(book: ReleaseBook) -> None:
@@ -79,7 +83,7 @@ def test_shares_and_keys_come_back_as_they_were(book: ReleaseBook) -> None:
 
 def test_only_the_owner_can_read_what_is_here(book: ReleaseBook) -> None:
     book.keep_shares(3, {1: uniform((7,))})
-    book.release_once(3, UPDATES, 1, HASH, b"first")
+    book.release_once(3, UPDATES, 1, HASH, lambda: b"first")
     for path in book.path.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -89,8 +93,8 @@ def test_a_forgotten_round_has_no_secret_left_and_still_gives_the_same_bytes(boo
         book.keep_shares(number, {1: uniform((7,))})
         book.keep_dealing(number, uniform((5, 7)))
         book.keep_counts_key(number, uniform((4,)))
-    book.answer_once(3, HASH, b"answers")
-    book.release_once(3, UPDATES, 1, HASH, b"first")
+    book.answer_once(3, HASH, lambda: b"answers")
+    book.release_once(3, UPDATES, 1, HASH, lambda: b"first")
     unfinished = book.path / "round-0003" / ".00ff.part"  # as a crash leaves it
     unfinished.write_bytes(b"half a share")
     assert book.unforgotten() == (3, 4)
@@ -99,29 +103,29 @@ def test_a_forgotten_round_has_no_secret_left_and_still_gives_the_same_bytes(boo
     assert sorted(path.name for path in (book.path / "round-0003").iterdir()) == ["answers", "release-updates"]
     assert book.shares(3) is book.dealing(3) is book.counts_key(3) is None
     assert book.shares(4) is not None
-    assert book.release_once(3, UPDATES, 1, HASH, b"") == b"first"
+    assert book.release_once(3, UPDATES, 1, HASH, lambda: b"") == b"first"
     with pytest.raises(VerificationError):
-        book.release_once(3, UPDATES, 3, HASH, b"")
+        book.release_once(3, UPDATES, 3, HASH, lambda: b"")
     book.forget_round(3)
     book.forget_round(99)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\nx", b"no line", b'{"included_mask":"00","sum_hash":"00"}\nx'])
 def test_where_it_cannot_be_told_what_left_nothing_leaves(book: ReleaseBook, content: bytes) -> None:
-    book.release_once(3, UPDATES, 1, HASH, b"first")
+    book.release_once(3, UPDATES, 1, HASH, lambda: b"first")
     file = book.path / "round-0003" / "release-updates"
     file.write_bytes(content)
     with pytest.raises(EvidenceError):
-        book.release_once(3, UPDATES, 1, HASH, b"second")
+        book.release_once(3, UPDATES, 1, HASH, lambda: b"second")
     assert file.read_bytes() == content
     file.unlink()
     file.symlink_to(book.path / "nowhere")
     with pytest.raises(EvidenceError):
-        book.release_once(3, UPDATES, 1, HASH, b"second")
+        book.release_once(3, UPDATES, 1, HASH, lambda: b"second")
     file.unlink()
     file.mkdir()
     with pytest.raises(EvidenceError):
-        book.release_once(3, UPDATES, 1, HASH, b"second")
+        book.release_once(3, UPDATES, 1, HASH, lambda: b"second")
 
 
 @pytest.mark.parametrize(
@@ -135,10 +139,10 @@ def test_damaged_shares_are_said_to_be(book: ReleaseBook, content: bytes) -> Non
 
 
 def test_where_nothing_can_be_written_nothing_is_returned(book: ReleaseBook) -> None:
-    book.release_once(3, UPDATES, 1, HASH, b"first")
+    book.release_once(3, UPDATES, 1, HASH, lambda: b"first")
     (book.path / "round-0004").write_bytes(b"something that lies in the way")
     with pytest.raises(ResourceError):
-        book.release_once(4, UPDATES, 1, HASH, b"first")
+        book.release_once(4, UPDATES, 1, HASH, lambda: b"first")
 
 
 # Dies by SIGKILL before the n-th call that reaches the disk, for every n; a forked child each, so that one start is
@@ -165,7 +169,7 @@ for number in range(1000):
         left = [number]
         for name in ("open", "fsync", "replace", "mkdir"):
             setattr(os, name, dies_before(getattr(os, name), left))
-        content = ReleaseBook(folder).release_once(3, Purpose.UPDATES, 7, b"h" * 32, b"before")
+        content = ReleaseBook(folder).release_once(3, Purpose.UPDATES, 7, b"h" * 32, lambda: b"before")
         left[0] = 1000
         sent.write_bytes(content)
         os._exit(0)
@@ -187,15 +191,15 @@ def test_a_crash_at_any_moment_leaves_nothing_or_what_was_sent(tmp_path: Path) -
     written = 0
     for number in range(kills + 1):
         book, sent = ReleaseBook(tmp_path / str(number)), tmp_path / f"{number}.sent"
-        kept = book.release(3, UPDATES)
+        kept = None if book.released_for(3, UPDATES) is None else book.release_once(3, UPDATES, 7, HASH, never)
         assert kept in (None, b"before")
         if sent.exists():
             assert kept == sent.read_bytes() == b"before"
         if kept is None:
-            assert book.release_once(3, UPDATES, 5, OTHER, b"after") == b"after"
+            assert book.release_once(3, UPDATES, 5, OTHER, lambda: b"after") == b"after"
         else:
             written += 1
-            assert book.release_once(3, UPDATES, 7, HASH, b"after") == b"before"
+            assert book.release_once(3, UPDATES, 7, HASH, lambda: b"after") == b"before"
             with pytest.raises(FedwardError):
-                book.release_once(3, UPDATES, 5, OTHER, b"after")
+                book.release_once(3, UPDATES, 5, OTHER, lambda: b"after")
     assert written >= 2, "none of them died between write and send"

@@ -16,7 +16,6 @@ from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
 from fedward.ciphertexts.serialized import (
     CHUNK_BYTES,
     add_ciphertexts,
-    check_ciphertext,
     check_stored,
     sum_ciphertexts,
 )
@@ -54,8 +53,6 @@ class _Stored:
         """One ciphertext, checked; None where it is missing or wrong, which is then noted in this object."""
         try:
             chunk = check_stored(evidence.chunk(self.names[position]), self.names[position])
-            if self.excluded:
-                check_ciphertext(chunk)
         except EvidenceError:
             self.missing += 1
         except EncryptionError as error:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.round_keys import RoundKeys
-from blockchain.signing.answers import recover_answers_signer
+from blockchain.ledger.encoding import encode_mask
+from blockchain.signing.answers import sheet_of
 from blockchain.signing.releases import is_release
-from fedward.errors import EncryptionError, QuorumError
-from fedward.files import sha256
+from fedward.errors import QuorumError
 from fedward.folders.round_keys import Dealings
 from fedward.messages.ballots import NO_COUNTS
 from fedward.sharing.answer_sheets import AnswerSheet
 from fedward.sharing.judging import judge_dealings
 from fedward.sharing.sealed_shares import shares_root
-from fedward.sharing.signed import SentAnswers, SentRelease
+from fedward.sharing.signed import SentRelease
 from fedward.sharing.terms import Purpose, ReleaseTerms
 from fedward.types import WRONG_DEALING, Address
 
@@ -115,7 +115,8 @@ def _repeat_judgment(
     sheets: dict[int, AnswerSheet] = {}
     for sent in dealings.answers:
         who = names.get(sent.signed.answers.hospital, sent.signed.answers.hospital)
-        sheet = _answers_of(sent, story, dealings, place)
+        ledger = (place.chain_id, place.contract)
+        sheet = sheet_of(sent, ledger, story.round_index, dealings.ledger_head, numbers)
         if sheet is None:
             report.fail(
                 Step.SHARES, f"Answers in the name of {who} are not signed for this round.", hospital=who, **about
@@ -142,21 +143,6 @@ def _repeat_judgment(
         tested = "" if judgment.tested else ", as far as so few answers tell"
         text = f"The answers of {len(sheets)} hospitals give the judgment that the round followed{tested}."
         report.ok(Step.SHARES, text, **about, checks=len(sheets) + len(dealers))
-
-
-def _answers_of(sent: SentAnswers, story: RoundStory, dealings: Dealings, place: Place) -> AnswerSheet | None:
-    """A hospital's answers, if it signed them for this challenge of this round."""
-    said = sent.signed.answers
-    given = (said.chain_id, said.contract, said.round_index, said.ledger_head, said.answers_hash)
-    wanted = (place.chain_id, place.contract, story.round_index, dealings.ledger_head, sha256(sent.content))
-    if given != wanted or all(entry.address != said.hospital for entry in story.roster):
-        return None
-    if recover_answers_signer(sent.signed) != said.hospital:
-        return None
-    try:
-        return AnswerSheet.from_bytes(sent.content)
-    except EncryptionError:
-        return None
 
 
 def _check_releases(
@@ -208,13 +194,13 @@ def _check_releases(
 
 def _wrong_set(story: RoundStory, purpose: Purpose, mask: int, sum_hash: bytes) -> str:
     """How a release's set differs from what the ledger says; empty where it does not."""
-    included = sum(1 << index for index in story.included)
+    included = encode_mask(story.included)
     if purpose is Purpose.UPDATES:
         if mask != included:
             return "another set than the ledger's"
         return "another sum than the ledger's" if sum_hash != story.aggregate_hash else ""
     voted = {vote.hospital for vote in story.votes if vote.counts_hash != NO_COUNTS}
-    allowed = sum(1 << entry.index for entry in story.roster if entry.address in voted) & included
+    allowed = encode_mask(entry.index for entry in story.roster if entry.address in voted) & included
     return "hospitals whose votes name no counts" if mask & ~allowed or not mask else ""
 
 
