@@ -65,7 +65,7 @@ def _write(folder: SimulationFolder, rounds: Rounds, found: Rounds) -> None:
     path = folder.hospitals / "validation.jsonl"
     write_atomic(path, "".join(f"{line}\n" for line in lines).encode(), PRIVATE)
     areas = ", ".join("none" if figures["val_auc"] is None else f"{figures['val_auc']:.4f}" for figures in found)
-    console.note(f"Validation AUC by round, opened with a hospital's key: {areas or 'none'}. See {path}.")
+    console.note(f"Validation AUC by round, opened by a hospital: {areas or 'none'}. See {path}.")
 
 
 def _compare(stated: dict[str, Any], figures: dict[str, Any]) -> None:
