@@ -81,15 +81,6 @@ class RoundKeyRecords:
         make_folder(self._dealings)
         write_atomic(self._dealings_file(round_index), _json(to_json(dealings)))
 
-    def load_dealings(self, round_index: int) -> Dealings:
-        """A round's dealings.
-
-        Raises:
-            EvidenceError: they are missing or damaged.
-        """
-        what = f"The list of dealings of round {round_index}"
-        return read_json(Dealings, self._dealings_file(round_index), what, _RESTORE)
-
     def save_releases(self, round_index: int, purpose: Purpose, releases: tuple[SentRelease, ...]) -> None:
         """Keep what hospitals released for one of a round's sums."""
         make_folder(self._releases)

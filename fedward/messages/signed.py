@@ -34,7 +34,6 @@ def read_signed(
     what: str,
     error: type[FedwardError],
     remedy: str,
-    most: int = MAX_BYTES,
 ) -> Struct:
     """Read what `write_signed` wrote. Signatures are not checked here, nor whether an address has its checksum.
 
@@ -44,7 +43,6 @@ def read_signed(
         what: What to call the content at the beginning of an error's sentence.
         error: The error to raise.
         remedy: What the reader of that error can do.
-        most: Longer content is refused unread.
 
     Raises:
         FedwardError: of the kind that `error` names. The content is too long, no JSON, has other members than the
@@ -54,8 +52,8 @@ def read_signed(
         1. Whatever the content, the result is a struct all of whose members fulfill their annotations, or that error.
         2. `write_signed` of the result is the content: no two contents stand for the same struct.
     """
-    if len(content) > most:
-        raise error(f"{what} is longer than {most:,} bytes.", remedy)
+    if len(content) > MAX_BYTES:
+        raise error(f"{what} is longer than {MAX_BYTES:,} bytes.", remedy)
     signed = checked_json(kind, content, what, error, remedy)
     if write_signed(signed) != content:
         raise error(

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import VerificationError
 from fedward.messages.fields import MOST_MEMBERS, SAME_VERSION, Fields, malformed
-from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
+from fedward.messages.signed import read_signed, write_signed
 from fedward.sharing.signed import SentRelease, SentSum, SignedRelease
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
@@ -59,20 +59,19 @@ def signed_to_record(signed: Any) -> ConfigRecord:
     return ConfigRecord({SIGNED: write_signed(signed)})
 
 
-def read_signed_record(records: RecordDict, name: str, kind: type[Struct], most: int = MAX_BYTES) -> Struct:
+def read_signed_record(records: RecordDict, name: str, kind: type[Struct]) -> Struct:
     """The signed struct under a name; its signature is not checked.
 
     Args:
         records: A message's content.
         name: The record's name.
         kind: The signed struct's dataclass.
-        most: How many bytes of JSON it may have.
 
     Raises:
         VerificationError: there is no such record, or `read_signed` refuses it.
     """
     content = Fields(records, name).content(SIGNED)
-    return read_signed(kind, content, f"The {name} in a message", VerificationError, SAME_VERSION, most)
+    return read_signed(kind, content, f"The {name} in a message", VerificationError, SAME_VERSION)
 
 
 Aggregates = dict[int, SentSum]  # by round, as the server hands them out; to be checked against the ledger

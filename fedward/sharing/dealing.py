@@ -13,13 +13,12 @@ point is a root of a polynomial with as many coefficients as the key has entries
 
 import functools
 import hashlib
-import os
 from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
 
-from fedward.sharing.modular import MODULUS, RandomBytes, Residues, multiply, powers, total, uniform
+from fedward.sharing.modular import MODULUS, Residues, multiply, powers, total, uniform
 from fedward.sharing.reed_solomon import find_wrong
 from fedward.sharing.shamir import deal
 
@@ -38,14 +37,13 @@ class Complaint(IntEnum):
     OUT_OF_RANGE = 3  # a number is not below q
 
 
-def deal_key(key: Residues, threshold: int, holders: int, source: RandomBytes = os.urandom) -> Residues:
+def deal_key(key: Residues, threshold: int, holders: int) -> Residues:
     """Split a key, with fresh masks appended, into shares.
 
     Args:
         key: uint64, shape (entries,), each below q.
         threshold: How many shares restore the key, in [1, holders].
         holders: How many hospitals are on the round's roster.
-        source: Where random bytes come from; no setting reaches it, tests give it.
 
     Returns:
         uint64, shape (holders, entries + MASKS): row j - 1 is for holder j alone.
@@ -53,7 +51,7 @@ def deal_key(key: Residues, threshold: int, holders: int, source: RandomBytes = 
     Raises:
         EncryptionError: the threshold is out of range.
     """
-    return deal(np.concatenate([key, uniform((MASKS,), source)]), threshold, holders, source)
+    return deal(np.concatenate([key, uniform((MASKS,))]), threshold, holders)
 
 
 def challenges(transcript: bytes) -> Answers:

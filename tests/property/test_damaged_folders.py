@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedward.checked_json import read_json
 from fedward.errors import EvidenceError
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, Outgoing
 from fedward.folders.round_keys import Dealings
@@ -60,7 +61,9 @@ READERS: dict[str, Callable[[HospitalFolder, SimulationFolder], object]] = {
     "run/hospitals/hospital-1/outbox/round-0002/commitment.json": lambda hospital, _: hospital.load_submission(2),
     "run/hospitals/hospital-1/checkpoints.jsonl": lambda hospital, _: hospital.checkpoints(),
     "run/hospitals/hospital-1/sealing-keys.json": lambda hospital, _: hospital.sealing_keys(),
-    "run/server/dealings/round-0001.json": lambda _, run: run.server.round_keys.load_dealings(1),
+    "run/server/dealings/round-0001.json": lambda _, run: read_json(
+        Dealings, run.path / "server" / "dealings" / "round-0001.json", "A list", "Restore it."
+    ),
     "run/server/releases/round-0001-updates.json": lambda _, run: run.server.round_keys.load_releases(
         1, Purpose.UPDATES
     ),

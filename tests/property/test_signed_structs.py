@@ -237,9 +237,12 @@ def test_no_other_bytes_raise_anything_else_or_stand_for_the_same_struct(
     assert (found == COMMITMENT) == (changed == WHOLE)
 
 
-def test_longer_structs_are_read_where_the_reader_allows_them() -> None:
-    long = SignedShares(Shares(1, tuple(bytes([number]) * 32 for number in range(100))), b"s" * 65)
-    content = write_signed(long)
-    assert read_signed(SignedShares, content, "It", VerificationError, "", most=len(content)) == long
-    with pytest.raises(VerificationError, match="is longer than"):
-        read_signed(SignedShares, content, "It", VerificationError, "", most=len(content) - 1)
+def test_structs_are_read_up_to_the_longest_allowed() -> None:
+    def of(roots: int) -> SignedShares:
+        return SignedShares(Shares(1, tuple(bytes([number]) * 32 for number in range(roots))), b"s" * 65)
+
+    longest = next(number for number in range(100) if len(write_signed(of(number + 1))) > MAX_BYTES)
+    assert longest > 50
+    assert read_signed(SignedShares, write_signed(of(longest)), "It", VerificationError, "") == of(longest)
+    with pytest.raises(VerificationError, match="is longer than 4,096 bytes"):
+        read_signed(SignedShares, write_signed(of(longest + 1)), "It", VerificationError, "")
