@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -92,56 +92,89 @@ def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> N
 
 
 def secrets_of(run: Path) -> tuple[bytes, set[bytes]]:
-    """The consortium's channel key; and that with pieces of the shares in the clear that a hospital has just dealt."""
+    """The consortium's channel key; and pieces of the shares in the clear that hospitals keep until they answer."""
     key = HospitalFolder(run / "hospitals" / "hospital-1").load_channel_key()
-    dealt = [path.read_bytes() for path in run.glob("hospitals/*/sharing/round-0001/dealt")]
-    assert dealt, "a hospital that has submitted, and not yet answered about shares, has what it dealt"
-    rows = dealt[0].partition(b"\n")[2]
-    return key, {key, *(rows[start : start + 64] for start in range(0, len(rows) - 64, len(rows) // 5))}
+    dealt = [path.read_bytes() for path in run.glob("hospitals/*/sharing/round-*/dealt")]
+    rows = [content.partition(b"\n")[2] for content in dealt]
+    return key, {row[start : start + 64] for row in rows for start in range(0, len(row) - 64, len(row) // 5)}
 
 
-def search_for_keys(secrets: set[bytes], homes: set[str]) -> None:
-    """Search the Flower processes of a run: at a hospital keys and shares must be seen, and nowhere else."""
-    at_hospital, of_server = False, list[Search]()
-    processes = {process: command(process) for process in processes_of(homes)}
-    servers = [process for process, line in processes.items() if "flower_process.py" in line]
-    hospitals = [process for process, line in processes.items() if line.startswith(HOSPITALS)]
-    others = [process for process in processes if process not in (*servers, *hospitals)]
-    # In this order, for on a slow machine the run may end before all are searched.
-    for process in (*servers, *hospitals, *servers, *others):
-        if at_hospital and process in hospitals:
-            continue
-        try:
-            result = search(process.pid, secrets)
-        except OSError:  # it has ended
-            continue
-        if not result.there:  # as well
-            continue
-        if process in hospitals:
-            at_hospital = bool(result.found)
-            continue
-        assert not result.found, processes[process]
-        if process in servers:
-            of_server.append(result)
-    assert at_hospital, "the search finds nothing where secrets are"
+def search_for_keys(run: Path, homes: set[str], process: "subprocess.Popen[str]") -> set[bytes]:
+    """Search the Flower processes of a run: at a hospital keys or shares must be seen, and nowhere else.
+
+    A hospital has secrets in memory only while it answers: it is stopped anew until it is caught so.
+
+    Returns:
+        The secrets that were looked for.
+    """
+    key, secrets = secrets_of(run)
+    assert secrets, "a hospital that has submitted, and not yet answered about shares, has what it dealt"
+    while process.poll() is None:
+        with hospitals_paused(homes) as hospitals:
+            secrets |= {key, *secrets_of(run)[1]}
+            if any(result.found for result in searched(hospitals, secrets)):
+                search_others(secrets, homes)
+                return secrets
+        time.sleep(0.05)
+    pytest.fail("the search finds nothing where secrets are")
+
+
+def search_others(secrets: set[bytes], homes: set[str]) -> None:
+    """No Flower process has any of the secrets but the hospitals', which are stopped meanwhile."""
+    commands = {process: command(process) for process in processes_of(homes)}
+    others = [process for process, line in commands.items() if not line.startswith(HOSPITALS)]
+    servers = [process for process in others if "flower_process.py" in commands[process]]
+    assert not any(result.found for result in searched(others, secrets))
+    of_server = searched(servers, secrets)
     assert of_server, "the server's process was not found"
     for result in of_server:
         assert result.there > 50e6, "an interpreter with its libraries has as much"
         assert result.read > 0.99 * result.there
 
 
+def searched(processes: list[psutil.Process], secrets: set[bytes]) -> list[Search]:
+    """What a search finds in each of the processes that have not ended."""
+    results = []
+    for process in processes:
+        try:
+            results.append(search(process.pid, secrets))
+        except OSError:  # it has ended
+            continue
+    return [result for result in results if result.there]  # else it ended amid the search
+
+
 @contextmanager
-def hospitals_paused(homes: set[str]) -> Iterator[None]:
+def hospitals_paused(homes: set[str]) -> Iterator[list[psutil.Process]]:
     """Stop the hospitals amid their work: what they have in memory now, they would soon overwrite."""
-    paused = [process for process in processes_of(homes) if command(process).startswith(HOSPITALS)]
-    assert paused
-    for process in paused:
-        process.suspend()
+    paused = []
     try:
-        yield
+        for process in processes_of(homes):
+            with suppress(psutil.NoSuchProcess):
+                if command(process).startswith(HOSPITALS):
+                    process.suspend()
+                    paused.append(process)
+        yield paused
     finally:
         for process in paused:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts commands; those that a failed test leaves behind are stopped, as by Ctrl-C."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_one(*arguments: str) -> "subprocess.Popen[str]":
+        processes.append(start(*arguments))
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        with process:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=60)
 
 
 def assert_as_in_readme(output: str, errors: str) -> None:
@@ -166,17 +199,19 @@ def command(process: psutil.Process) -> str:
         return ""
 
 
-def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path: Path) -> None:
+def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    process = start("simulate", *SMALL, "--out", str(first))
+    process = started("simulate", *SMALL, "--out", str(first))
     await_event(first, "submitted", process)
     homes = flower_homes(process)
+    secrets = search_for_keys(first, homes, process)
+    key = secrets_of(first)[0]
     with hospitals_paused(homes):
-        key, secrets = secrets_of(first)
         kept = [path.read_bytes() for path in (first / "server").rglob("*") if path.is_file()]
-        assert kept
-        assert not any(secret in content for content in kept for secret in secrets)
-        search_for_keys(secrets, homes)
+    assert kept
+    assert not any(secret in content for content in kept for secret in secrets)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert_as_in_readme(output, errors)
@@ -205,9 +240,11 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(tmp_path
     assert read_summary(second)["model"]["weights_sha256"] == summary["model"]["weights_sha256"]
 
 
-def test_ctrl_c_stops_everything_and_resume_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything_and_resume_goes_on(
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    process = start("simulate", *SMALL, "--baselines", "--set", "ledger.witness-required=true", "--out", str(folder))
+    process = started("simulate", *SMALL, "--baselines", "--set", "ledger.witness-required=true", "--out", str(folder))
     await_event(folder, "closed", process)
     homes = flower_homes(process)
     assert homes
