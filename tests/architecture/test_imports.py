@@ -58,6 +58,7 @@ ORDER = {
         ("folders",),
         ("voting", "backdoor"),
         ("flower", "flower_home", "flower_process", "in_process"),
+        ("hosts",),
     ),
     "blockchain": (
         ("identity",),

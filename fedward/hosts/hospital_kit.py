@@ -1,0 +1,70 @@
+"""A hospital's kit: its folder on a host of its own, and what lies where in it.
+
+project.toml  request.json (public)  tls/  transport/  token  hospital/ (the hospital's folder)
+flower/ (Flower's)  approvals/  outgoing.jsonl  start.sh  systemd/  logs/
+
+Private keys are made here, and leave in no file.
+"""
+
+from pathlib import Path
+
+from fedward.errors import UsageError
+from fedward.files import read_file
+from fedward.folders.hospital import HospitalFolder
+from fedward.hosts.project import Project
+
+TOKEN_BYTES = 32
+_MOST_BYTES = 64 * 1024
+
+
+class HospitalKit:
+    """A hospital's folder: everything that its processes need.
+
+    Attributes:
+        project: The project's file that the hospital agreed to.
+        request: What the hospital sends the administrator to be admitted; public.
+        authority: PEM; the certificate authority of the server's TLS, as the project's file has it.
+        transport_key, transport_public: The SuperNode's P-384 key in OpenSSH's form, and its public half.
+        token: Opens the server's gateway to this hospital: 64 hexadecimal digits. The server has its hash only.
+        hospital: The hospital's own folder: identity, images, keys, models.
+        flower: Flower's folder (`FLWR_HOME`).
+        approvals: Which bundles the hospital approved, and the key that signs approvals.
+        outgoing: What left the hospital: a line for each message.
+        logs: A file for each process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.project = path / "project.toml"
+        self.request = path / "request.json"
+        self.authority = path / "tls" / "authority.pem"
+        self.transport_key = path / "transport" / "key"
+        self.transport_public = path / "transport" / "key.pub"
+        self.token = path / "token"
+        self.hospital = HospitalFolder(path / "hospital")
+        self.flower = path / "flower"
+        self.approvals = path / "approvals"
+        self.outgoing = path / "outgoing.jsonl"
+        self.logs = path / "logs"
+
+    def load_project(self) -> Project:
+        """The project's file that the hospital agreed to.
+
+        Raises:
+            UsageError: it is missing, damaged or not yet provisioned.
+        """
+        project = Project.load(self.project)
+        project.require_deployed()
+        return project
+
+    def load_token(self) -> str:
+        """The hospital's token for the gateway.
+
+        Raises:
+            UsageError: it is missing or damaged.
+        """
+        content = read_file(self.token, _MOST_BYTES, "The hospital's token", "Enroll first.").decode(errors="replace")
+        token = content.strip()
+        if len(token) != 2 * TOKEN_BYTES:
+            raise UsageError(f"The token in {self.token} is damaged.", "Restore it from a backup, or enroll anew.")
+        return token
