@@ -1,0 +1,112 @@
+"""The server's list of admitted hospitals (`members.json`): who may use the gateway, and which keys are whose."""
+
+import dataclasses
+import hmac
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fedward.checked_json import Matching, read_json, to_json
+from fedward.errors import UsageError
+from fedward.files import sha256, write_atomic
+from fedward.hosts.project import NAME
+from fedward.tables import Between
+from fedward.types import Address, HospitalId
+
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A hospital that the administrator admitted.
+
+    Attributes:
+        hospital: Its name.
+        address: Its account on the ledger.
+        weight: Its enrolled number of training images.
+        transport_key: The public half of its SuperNode's key, one line in OpenSSH's form.
+        token_hash: Hexadecimal SHA-256 of the token with which it uses the gateway.
+        revoked: Whether it was excluded since; then nothing of it is let in.
+    """
+
+    hospital: Annotated[HospitalId, NAME]
+    address: Address
+    weight: Annotated[int, Between(1, 2**31 - 1)]
+    transport_key: str
+    token_hash: Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+    revoked: bool = False
+
+
+class Members:
+    """Reads and writes the list; the file is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def all(self) -> tuple[Admitted, ...]:
+        """Every hospital that was ever admitted, in that order; none before the first.
+
+        Raises:
+            EvidenceError: the file is damaged.
+        """
+        if not self.path.exists():
+            return ()
+        return read_json(
+            tuple[Admitted, ...],  # type: ignore[arg-type]
+            self.path,
+            "The list of admitted hospitals",
+            "Restore it from a backup.",
+        )
+
+    def admit(self, member: Admitted) -> None:
+        """Add a hospital, or keep it where it is there already.
+
+        Raises:
+            UsageError: another hospital has its name, address, key or token, or it was revoked.
+            ResourceError: the disk is full or the folder cannot be written.
+        """
+        known = self.all()
+        for other in known:
+            if other == member:
+                return
+            shared = [
+                name
+                for name in ("hospital", "address", "transport_key", "token_hash")
+                if getattr(other, name) == getattr(member, name)
+            ]
+            if shared:
+                raise UsageError(
+                    f"{other.hospital} has the same {shared[0].replace('_', ' ')} as this request and differs otherwise"
+                    f"{', and was revoked' if other.revoked else ''}.",
+                    "Ask the hospital which request is its own; a hospital that was revoked enrolls anew.",
+                )
+        self._write((*known, member))
+
+    def revoke(self, hospital: HospitalId) -> Admitted:
+        """Let nothing more in from a hospital; harmless when repeated.
+
+        Returns:
+            The hospital as it was.
+
+        Raises:
+            UsageError: there is no such hospital.
+        """
+        known = self.all()
+        found = [member for member in known if member.hospital == hospital]
+        if not found:
+            names = ", ".join(member.hospital for member in known) or "none"
+            raise UsageError(f"No hospital {hospital} was admitted.", f"Admitted were: {names}.")
+        self._write(tuple(dataclasses.replace(one, revoked=True) if one.hospital == hospital else one for one in known))
+        return found[0]
+
+    def by_token(self, token: str) -> Admitted | None:
+        """The hospital that a token belongs to; None where it is nobody's, or a revoked one's."""
+        digest = sha256(token.encode()).hex()
+        for member in self.all():
+            if hmac.compare_digest(member.token_hash, digest) and not member.revoked:
+                return member
+        return None
+
+    def _write(self, members: tuple[Admitted, ...]) -> None:
+        write_atomic(self.path, (json.dumps(to_json(members), indent=2) + "\n").encode(), PRIVATE)
