@@ -52,12 +52,7 @@ class Members:
         """
         if not self.path.exists():
             return ()
-        return read_json(
-            tuple[Admitted, ...],  # type: ignore[arg-type]
-            self.path,
-            "The list of admitted hospitals",
-            "Restore it from a backup.",
-        )
+        return read_json(tuple[Admitted, ...], self.path, "The list of admitted hospitals", "Restore it from a backup.")
 
     def admit(self, member: Admitted) -> None:
         """Add a hospital, or keep it where it is there already.
