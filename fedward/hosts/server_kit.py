@@ -1,7 +1,9 @@
 """A server's kit: the administrator's folder on a study's server host, and what lies where in it.
 
-project.toml (public)  tls/  study/ (the server's folder)  ledger/ (the chain)  superlink/ (Flower's)
+project.toml (public)  tls/  server/ (its own folder)  ledger/ (the chain)  superlink/ (Flower's)
 bundle.fab  members.json  start.sh  systemd/  logs/
+
+The parts server/ and ledger/ lie as in a simulated run's folder, so `main.py audit` reads the kit.
 """
 
 from pathlib import Path
@@ -33,7 +35,7 @@ class ServerKit:
         self.authority_key = path / "tls" / "authority.key"
         self.certificate = path / "tls" / "server.pem"
         self.certificate_key = path / "tls" / "server.key"
-        self.study = ServerFolder(path / "study")
+        self.study = ServerFolder(path / "server")
         self.ledger = path / "ledger"
         self.superlink = path / "superlink"
         self.bundle = path / "bundle.fab"
