@@ -215,6 +215,31 @@ def read_file(path: Path, most: int, what: str, remedy: str, *, through_link: bo
     return content
 
 
+def read_private(path: Path, most: int, what: str, remedy: str) -> bytes:
+    """Read a file with a secret in it, which nobody but its owner may be able to read; a link may stand for it.
+
+    Args:
+        path: Where it lies.
+        most: The largest number of bytes that it may have.
+        what: What to call it at the beginning of an error's sentence; names the file.
+        remedy: What the reader of that error can do where the file cannot be read.
+
+    Raises:
+        UsageError: it is missing, cannot be read, is a folder, pipe or device, has more bytes, or other users of the
+            machine may read or write it.
+    """
+    try:
+        with opened_regular(path, through_link=True) as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise UsageError(f"{what} is readable by other users.", f"Protect it: chmod 600 {path}")
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{what} could not be read: {_reason(path, error)}.", remedy) from error
+    if len(content) > most:
+        raise UsageError(f"{what} is longer than {most:,} bytes.", remedy)
+    return content
+
+
 def opened_regular(path: Path, *, through_link: bool = False) -> IO[bytes]:
     """Open a file for reading, if it is a regular one; no pipe is waited for.
 

@@ -61,7 +61,7 @@ ORDER = {
         ("hosts",),
     ),
     "blockchain": (
-        ("identity",),
+        ("identity", "keystore", "password"),
         ("ledger",),
         ("signing",),
         ("node",),
