@@ -56,18 +56,18 @@ def given_password(keystore: Path) -> str:
     return password.text
 
 
-def new_password_or_given(file: Path | None = None) -> Password:
+def given_or_new_password(file: Path | None = None) -> Password:
     """The password for keys that are about to be made.
 
     Args:
         file: What `--password-file` names, if anything: the password is its first line. Where no such file is, one is
-            made with a random password, readable by its owner only.
+            made with a random password, readable by its owner only. `FEDWARD_PASSWORD_FILE` may name the same file.
 
     Raises:
         UsageError: the password is given in more than one way or in none, or as `given_password`.
         ResourceError: the file could not be written.
     """
-    password = _from_environment()
+    password = None if file and _names_same(file) else _from_environment()
     if password and file:
         raise UsageError(
             f"Both --password-file and {FILE_VARIABLE if password.file else VARIABLE} give a password.",
@@ -86,6 +86,12 @@ def new_password_or_given(file: Path | None = None) -> Password:
     make_folder(file.parent)
     write_atomic(file, drawn.encode() + b"\n", PRIVATE)
     return Password(drawn, file, made=True)
+
+
+def _names_same(file: Path) -> bool:
+    """Whether the environment names just this file, so that keys can be made and used under one environment."""
+    named = os.environ.get(FILE_VARIABLE)
+    return named is not None and VARIABLE not in os.environ and Path(named).absolute() == file.absolute()
 
 
 def _from_environment() -> Password | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blockchain.password import FILE_VARIABLE, VARIABLE, given_password, new_password_or_given
+from blockchain.password import FILE_VARIABLE, VARIABLE, Password, given_or_new_password, given_password
 from fedward.errors import ResourceError, UsageError
 
 KEYSTORE = Path("identity/account.json")
@@ -29,7 +29,7 @@ def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
 def test_the_environment_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, " with spaces and ü ")
     assert given_password(KEYSTORE) == " with spaces and ü "
-    new = new_password_or_given()
+    new = given_or_new_password()
     assert (new.text, new.file, new.made) == (" with spaces and ü ", None, False)
 
 
@@ -48,17 +48,17 @@ def test_a_files_first_line_gives_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, expected: str
 ) -> None:
     path = written(tmp_path / "password", content)
-    assert new_password_or_given(path).text == expected
+    assert given_or_new_password(path).text == expected
     monkeypatch.setenv(FILE_VARIABLE, str(path))
     assert given_password(KEYSTORE) == expected
-    new = new_password_or_given()
+    new = given_or_new_password()
     assert (new.text, new.file, new.made) == (expected, path, False)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), min_size=1, max_size=200))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_line_comes_back_from_a_file(tmp_path: Path, password: str) -> None:
-    assert new_password_or_given(written(tmp_path / "password", password.encode() + b"\n")).text == password
+    assert given_or_new_password(written(tmp_path / "password", password.encode() + b"\n")).text == password
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
@@ -84,7 +84,7 @@ def test_a_file_without_a_password_is_named(
 ) -> None:
     path = written(tmp_path / "password", content)
     monkeypatch.setenv(FILE_VARIABLE, str(path))
-    for ask in (lambda: given_password(KEYSTORE), new_password_or_given):
+    for ask in (lambda: given_password(KEYSTORE), given_or_new_password):
         with pytest.raises(UsageError, match=said) as refused:
             ask()
         assert str(path) in str(refused.value)
@@ -98,7 +98,7 @@ def test_a_file_of_the_environment_is_never_made(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr("os.environ", {FILE_VARIABLE: name})
     else:
         monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / name) if name else "")
-    for ask in (lambda: given_password(KEYSTORE), new_password_or_given):
+    for ask in (lambda: given_password(KEYSTORE), given_or_new_password):
         with pytest.raises(UsageError, match="could not be read"):
             ask()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
@@ -108,13 +108,13 @@ def test_none_given_is_said_with_all_ways_to_give_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"identity/account\.json needs its password"):
         given_password(KEYSTORE)
     with pytest.raises(UsageError, match="new keys need a password") as refused:
-        new_password_or_given()
+        given_or_new_password()
     assert all(way in refused.value.remedy for way in ("--password-file", VARIABLE, FILE_VARIABLE))
 
 
 def test_an_empty_variable_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
-    for ask in (lambda: given_password(KEYSTORE), new_password_or_given):
+    for ask in (lambda: given_password(KEYSTORE), given_or_new_password):
         with pytest.raises(UsageError, match="FEDWARD_PASSWORD is empty"):
             ask()
 
@@ -123,41 +123,55 @@ def test_two_ways_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     path = written(tmp_path / "password", b"secret\n")
     monkeypatch.setenv(VARIABLE, "other")
     with pytest.raises(UsageError, match="Both --password-file and FEDWARD_PASSWORD "):
-        new_password_or_given(path)
+        given_or_new_password(path)
     monkeypatch.setenv(FILE_VARIABLE, str(path))
-    for ask in (lambda: given_password(KEYSTORE), new_password_or_given):
+    for ask in (lambda: given_password(KEYSTORE), given_or_new_password):
         with pytest.raises(UsageError, match="Both FEDWARD_PASSWORD_FILE and FEDWARD_PASSWORD "):
             ask()
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(UsageError, match="Both --password-file and FEDWARD_PASSWORD_FILE "):
-        new_password_or_given(tmp_path / "new")
+        given_or_new_password(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_environment_may_name_the_file_of_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the keys can be made and used under one environment."""
+    path = tmp_path / "password"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(FILE_VARIABLE, str(path))
+    made = given_or_new_password(Path("password"))
+    assert made.made
+    assert given_password(KEYSTORE) == made.text
+    assert given_or_new_password(path) == Password(made.text, path)
+    monkeypatch.setenv(VARIABLE, "other")
+    with pytest.raises(UsageError, match="Both FEDWARD_PASSWORD_FILE and FEDWARD_PASSWORD "):
+        given_or_new_password(path)
 
 
 def test_a_missing_file_is_made_once_with_a_password_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "secrets" / "password"
-    made = new_password_or_given(path)
+    made = given_or_new_password(path)
     assert (made.file, made.made) == (path, True)
     assert len(made.text) >= 32
     assert path.read_text() == f"{made.text}\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    again = new_password_or_given(path)
+    again = given_or_new_password(path)
     assert (again.text, again.made) == (made.text, False)
-    assert new_password_or_given(tmp_path / "other").text != made.text
+    assert given_or_new_password(tmp_path / "other").text != made.text
 
 
 def test_a_link_that_leads_nowhere_is_not_taken_for_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "password").symlink_to(tmp_path / "mounted" / "password")
     with pytest.raises(UsageError, match="could not be read"):
-        new_password_or_given(tmp_path / "password")
+        given_or_new_password(tmp_path / "password")
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     written(tmp_path / "file", b"")
     with pytest.raises(ResourceError):
-        new_password_or_given(tmp_path / "file" / "password")
+        given_or_new_password(tmp_path / "file" / "password")
 
 
 def test_nothing_shows_it(tmp_path: Path) -> None:
-    made = new_password_or_given(tmp_path / "password")
+    made = given_or_new_password(tmp_path / "password")
     assert made.text not in repr(made)
