@@ -301,11 +301,16 @@ def from_run(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
 
 def from_run_config(flat: Mapping[str, Scalar]) -> Settings:
     """Settings from Flower's run config, whose keys are flattened to `table.key`."""
+    return from_tables(run_tables(flat))
+
+
+def run_tables(flat: Mapping[str, Scalar]) -> Tables:
+    """The tables of Flower's run config, unchecked."""
     tables: Tables = {}
     for dotted, value in flat.items():
         table, _, key = dotted.rpartition(".")
         tables.setdefault(table or dotted, {})[key] = value
-    return from_tables(tables)
+    return tables
 
 
 def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Settings:

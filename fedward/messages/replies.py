@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, ConfigRecordValues, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
-from fedward.errors import FedwardError
+from fedward.errors import FedwardError, VerificationError
 from fedward.messages.fields import Fields
 
 
@@ -58,6 +59,12 @@ def read_absence(message: Message) -> Failure | Missing | None:
     Raises:
         VerificationError: the reason is malformed.
     """
+    if message.has_error() and message.error.code == ErrorCode.INVALID_FAB:
+        return Failure(
+            "Its hospital has not approved the code or the settings of this run, so it runs nothing.",
+            "The hospital compares them by `main.py approve`, or the server starts the run that was approved.",
+            VerificationError.exit_code,
+        )
     if message.has_error():
         return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1)
     if "missing" in message.content:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from federation import Federation, founded, untouched
-from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 
 from fedward.figures.histograms import BINS
 
@@ -96,3 +98,19 @@ def test_whoever_asks_for_the_same_round_again_is_told_once(federation: Federati
     rejections = metrics["rejections"]
     assert isinstance(rejections, list)
     assert [rejection["reason"] for rejection in rejections] == ["MalformedReply"] * 2
+
+
+def test_a_hospital_that_approves_not_the_code_is_named_and_the_round_goes_on(federation: Federation) -> None:
+    """What its SuperNode answers without running a line: test_approved_code_only.py has a real one."""
+    deliver = federation.grid.deliver
+
+    def refusing(node: int, request: Message) -> Message | None:
+        refused = Message(Error(ErrorCode.INVALID_FAB, "The FAB could not be verified."), reply_to=request)
+        return refused if node == 2 else deliver(node, request)
+
+    with mock.patch.object(federation.grid, "deliver", refusing):
+        metrics = federation.lead_round()
+    assert metrics["phase"] == "accepted"
+    assert metrics["submitted"] == 2
+    assert "has not approved the code" in str(metrics["failures"])
+    assert metrics["failures"]

@@ -1,0 +1,88 @@
+"""Script that `supernode.py` starts: it asks a hospital's SuperNode for work, and starts a process for each message.
+
+Flower's own `flower-superexec` would do so as well, but names the token of each task on the command line, where every
+user of the machine reads it. Here the token is in a file that only its owner reads.
+
+It imports nothing of Fedward: the processes that it starts find Fedward's modules in the approved bundle and nowhere
+else.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import psutil
+from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
+from flwr.supercore.superexec import run_superexec as flower
+from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
+from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
+
+PROGRAM = Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[TaskType.CLIENT_APP]
+
+
+class PrivateExecutor(SubprocessExecutor):
+    """Starts Flower's program for a hospital's messages, and no other of Flower's programs."""
+
+    def __init__(self) -> None:
+        self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def get_eligible_capacity(self, *_: object, **__: object) -> tuple[set[TaskType], set[str]]:
+        """Which tasks to ask for."""
+        return {TaskType.CLIENT_APP}, set()
+
+    def launch(self, spec: ExecutionSpec) -> LaunchResult:
+        """Start a process for a task."""
+        if spec.task_type != TaskType.CLIENT_APP:
+            return LaunchResult.failed(f"A hospital runs no {spec.task_type}.")
+        descriptor, token = tempfile.mkstemp(prefix="task-")  # for its owner only, in a folder for its owner only
+        with os.fdopen(descriptor, "w") as file:
+            file.write(spec.token)
+        command = [str(PROGRAM), "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
+        command += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program, no shell
+        self._started.append((started, Path(token)))
+        return LaunchResult.accepted()
+
+    def reconcile(self) -> None:
+        """Tidy up after the processes that have ended."""
+        for process, token in [each for each in self._started if each[0].poll() is not None]:
+            token.unlink(missing_ok=True)
+            self._started.remove((process, token))
+
+
+def main(address: str, certificate: str, secret: bytes) -> None:
+    """Start processes for messages until asked to end.
+
+    Args:
+        address: Of the SuperNode, on loopback.
+        certificate: Path of its certificate, PEM: nobody else who listens there is asked for work.
+        secret: Shared with the SuperNode, which gives work to nobody else.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    flower.get_executor = lambda *_, **__: PrivateExecutor()  # type: ignore[attr-defined]
+    flower.run_superexec(
+        address,
+        insecure=False,
+        root_certificates_path=certificate,
+        superexec_auth_secret=secret,
+        runtime_dependency_install=False,
+    )
+
+
+def _end_with_parent() -> None:
+    """End this process with all its children when standard input ends: its parent has ended, however."""
+    while os.read(sys.stdin.fileno(), 1):  # by no buffer, which the interpreter would want to lock when it ends
+        pass
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]).read_bytes())
