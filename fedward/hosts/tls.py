@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedward.errors import EvidenceError, UsageError
+from fedward.errors import UsageError
 from fedward.files import make_folder, read_file, write_atomic
 
 LOOPBACK = ("localhost", "127.0.0.1")  # the server's own processes reach each other by these
