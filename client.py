@@ -18,7 +18,7 @@ from flwr.clientapp import ClientApp
 from blockchain.catch_up import MissingAggregates, candidate_model, catch_up
 from blockchain.closed_sums import check_opening
 from blockchain.consortium.held_keys import HeldKeys
-from blockchain.consortium.remembering import check_joined, check_remembered, remember
+from blockchain.consortium.remembering import checked_standing, remember
 from blockchain.identity import Identity
 from blockchain.key_sharing import (
     answer_dealings,
@@ -160,8 +160,7 @@ class Hospital:
 
         Raises:
             UsageError: this node does not say which folder is its hospital's.
-            VerificationError: the server sent other settings than those that the hospital joined under, or the
-                hospital's node has another ledger.
+            VerificationError: the server sent other settings than the hospital joined under, or its ledger is another.
             EvidenceError: a file of the folder is missing or damaged.
         """
         settings = from_run_config(context.run_config)
@@ -174,7 +173,6 @@ class Hospital:
             )
         identity = Identity.load(folder.identity)
         ledger = Ledger.attach(folder.ledger_url(), membership.contract, identity, membership.chain_id)
-        ledger.check_rules(settings.ledger)
         return cls(folder, membership, settings, identity, HeldKeys(folder), ledger)
 
     def close(self) -> None:
@@ -194,13 +192,13 @@ class Hospital:
         """Check that a round is the one that this hospital should work on now; returns what the ledger says of it.
 
         Raises:
-            VerificationError: the ledger is not the one that this hospital joined and last saw, another round or
-                phase is current, the round's key is not the latest that the hospital took, the roster is not the
-                one that it joined, or the node tells a total weight or threshold that does not follow from both.
+            VerificationError: the ledger is not the one that this hospital joined and last saw, its rules are others
+                than those of the settings, another round or phase is current, the round's key is not the latest that
+                the hospital took, the roster is not the one that it joined, or the node tells a total weight or
+                threshold that does not follow from both.
         """
-        check_joined(self.membership, self.ledger, self.settings.ledger.witness_required)
-        check_remembered(self.folder, self.ledger)
-        latest, (opening, record) = self.ledger.latest_round(), self.ledger.opening_and_round(round_index)
+        standing = checked_standing(self.folder, self.membership, self.ledger, self.settings.ledger, round_index)
+        latest, (opening, record) = standing.latest_round, standing.opening_and_round()
         # A decided round is the last but one as soon as its decision opens the next.
         recent = (latest - 1, latest) if record.phase in VOTED else (latest,)
         if round_index not in recent or record.phase not in phases:
@@ -247,7 +245,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     stored = hospital.folder.load_submission(round_index)
     if stored and stored.signed.commitment.ledger_head == opening.ledger_head:
         return Submission(stored.signed, stored.chunks, stored.sealed_shares, report=None, seconds={})
-    model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
+    model = _catch_up(hospital, opening, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
     if event.mode != "none":
@@ -277,6 +275,12 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     return Submission(signed, encrypted.chunks, dealing.sealed, report, _tellable(clock, settings))
 
 
+def _catch_up(hospital: Hospital, opening: RoundOpening, aggregates: wire.Aggregates) -> GlobalModel:
+    """The model that a round starts from."""
+    work = (hospital.folder, hospital.ledger, hospital.keys, hospital.settings)
+    return catch_up(*work, opening.base_id, aggregates, before=opening.round_index)
+
+
 def _tellable(clock: Stopwatch, settings: Settings) -> dict[str, float]:
     """Seconds by stage, without those that tell what the settings hide: who was sampled, how many images there are."""
     hidden = {"train", "privatize"} if settings.privacy.mode != "none" else set()
@@ -299,7 +303,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING)
     check_released(hospital.folder, record)
-    model = catch_up(hospital.folder, hospital.ledger, hospital.keys, settings, opening.base_id, aggregates)
+    model = _catch_up(hospital, opening, aggregates)
 
     with clock.measure("decrypt"):
         candidate, wrong = _decrypt(hospital, model, opening, record, aggregates)

@@ -19,6 +19,8 @@ from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
 from fedward.types import GlobalModel
 
+MOST_TOGETHER = 32  # rounds that are asked about in one request
+
 
 class MissingAggregates(Exception):  # noqa: N818 - a request, not an error
     """The hospital was away and needs the aggregates of these accepted rounds before it can train or vote."""
@@ -84,6 +86,7 @@ def catch_up(
     settings: Settings,
     base_id: bytes,
     aggregates: Mapping[int, SentSum],
+    before: int | None = None,
 ) -> GlobalModel:
     """Apply every aggregate accepted since the hospital's model, until the model has the wanted base id.
 
@@ -94,6 +97,8 @@ def catch_up(
         settings: The packing plan and the server optimizer follow from them.
         base_id: The base id to arrive at: what the contract computed for the current round.
         aggregates: Ciphertexts and releases by round, as far as they were sent.
+        before: The round that starts from the model with this base id: only earlier ones are asked for. None: the
+            round after the latest.
 
     Returns:
         The model in force.
@@ -107,14 +112,14 @@ def catch_up(
     model, candidate = folder.load_model(), folder.load_candidate()
     if model.base_id == base_id:
         return model
-    ahead = _accepted_since(ledger, model.base_id)
-    for position, index in enumerate(ahead):
-        opening, record = ledger.opening_and_round(index)
+    ahead = _accepted_since(ledger, model.base_id, before or ledger.latest_round() + 1)
+    for position, (opening, record) in enumerate(ahead):
+        index = opening.round_index
         _check_weights(opening, record, settings)  # before a base id is made of them, and kept
         if candidate and candidate.aggregate_hash == record.aggregate_hash:
             made = candidate
         elif index not in aggregates:
-            raise MissingAggregates(ahead[position:])
+            raise MissingAggregates([missing.round_index for missing, _ in ahead[position:]])
         else:
             made, _ = candidate_model(model, aggregates[index], opening, record, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
@@ -140,19 +145,27 @@ def _check_weights(opening: RoundOpening, record: RoundRecord, settings: Setting
         )
 
 
-def _accepted_since(ledger: Ledger, base_id: bytes) -> list[int]:
+def _accepted_since(ledger: Ledger, base_id: bytes, before: int) -> list[tuple[RoundOpening, RoundRecord]]:
     """The rounds accepted since the model with this base id came into force, oldest first.
+
+    Args:
+        ledger: Tells of the rounds.
+        base_id: Of the model.
+        before: Only rounds before this one are looked at.
 
     Raises:
         VerificationError: no round ever started from that model.
     """
-    accepted: list[int] = []
-    for index in range(ledger.latest_round(), 0, -1):
-        record = ledger.round(index)
-        if record.phase is RoundPhase.ACCEPTED:
-            accepted.insert(0, index)
-        if record.base_id == base_id:
-            return accepted
+    accepted: list[tuple[RoundOpening, RoundRecord]] = []
+    together = 1  # as a rule it is the last round; a hospital that was away for long asks about more at a time
+    while before > 1:
+        first = max(1, before - together)
+        for opening, record in reversed(ledger.openings_and_rounds(*range(first, before))):
+            if record.phase is RoundPhase.ACCEPTED:
+                accepted.insert(0, (opening, record))
+            if record.base_id == base_id:
+                return accepted
+        before, together = first, min(2 * together, MOST_TOGETHER)
     raise _history_differs()
 
 

@@ -12,11 +12,14 @@ from collections.abc import Sequence
 
 from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.reader import LedgerReader
+from blockchain.ledger.standing import Chain, Standing
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, recover_checkpoint_signer, sign_checkpoint
 from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder, Membership
 from fedward.messages.signed import read_signed, write_signed
+from fedward.settings import LedgerSettings
 from fedward.types import Member
 
 _RESTORE = "Restore that folder from a backup."
@@ -45,7 +48,7 @@ def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -
     folder.save_checkpoint(write_signed(sign_checkpoint(checkpoint, identity)))
 
 
-def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
+def check_remembered(folder: HospitalFolder, ledger: Chain) -> None:
     """Check that the block of the hospital's last checkpoint is still on the chain, and so every block before it.
 
     Raises:
@@ -53,7 +56,11 @@ def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
         EvidenceError: the file of checkpoints is damaged.
         LedgerError: the node cannot be reached.
     """
-    last = _last(folder)
+    _check_seen(_last(folder), ledger)
+
+
+def _check_seen(last: SignedCheckpoint | None, ledger: Chain) -> None:
+    """Check that the block of a checkpoint is still on the chain."""
     if last is None:
         return
     seen = last.checkpoint
@@ -73,7 +80,7 @@ def check_remembered(folder: HospitalFolder, ledger: LedgerReader) -> None:
         )
 
 
-def check_joined(membership: Membership, ledger: LedgerReader, witness_required: bool) -> None:
+def check_joined(membership: Membership, ledger: Chain, witness_required: bool) -> None:
     """Check that block 0 and the witnesses are those under which a hospital joined.
 
     Args:
@@ -100,6 +107,31 @@ def check_joined(membership: Membership, ledger: LedgerReader, witness_required:
             f"{', '.join(membership.witnesses) or 'none'}.",
             "Do not take part; ask the consortium who admitted or removed a witness.",
         )
+
+
+def checked_standing(
+    folder: HospitalFolder, membership: Membership, ledger: Ledger, settings: LedgerSettings, round_index: int
+) -> Standing:
+    """Read where the ledger stands, and check that it is the one that a hospital joined and last saw.
+
+    Args:
+        folder: The hospital's own.
+        membership: What the hospital joined under.
+        ledger: The ledger that the hospital is now offered.
+        settings: The rules that the hospital agreed to, and whether witnesses are to be checked.
+        round_index: The round that is read along; nothing of it is checked.
+
+    Raises:
+        VerificationError: the rules, block 0 or the witnesses are others, or the block of the last checkpoint is gone.
+        EvidenceError: the file of checkpoints is damaged.
+        LedgerError: the node cannot be reached.
+    """
+    last = _last(folder)
+    standing = ledger.standing(round_index, *([last.checkpoint.height] if last else []))
+    ledger.check_rules(settings, standing.rules)
+    check_joined(membership, standing, settings.witness_required)
+    _check_seen(last, standing)
+    return standing
 
 
 def gather_trust(members: Sequence[tuple[Member, HospitalFolder]]) -> TrustFile:

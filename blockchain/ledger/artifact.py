@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,38 @@ class EventShape:
         """All arguments but the ledger head, encoded as the contract hashes them."""
         kinds = [kind for _, kind, _ in self.fields[:-1]]
         return encode(kinds, [values[name] for name, _, _ in self.fields[:-1]])
+
+
+@dataclass(frozen=True)
+class ViewShape:
+    """How to ask for one of the contract's views.
+
+    Attributes:
+        selector: 4 bytes; what the call's input begins with.
+        inputs: ABI type of each argument.
+        outputs: ABI type of each value that it returns.
+    """
+
+    selector: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def encode(self, arguments: Sequence[Any]) -> bytes:
+        """The input of a call.
+
+        Raises:
+            eth_abi's EncodingError: the arguments are not of these types.
+        """
+        return self.selector + encode(self.inputs, arguments)
+
+    def decode(self, output: bytes) -> Any:
+        """What a call returned: the value, or all values where there are several; addresses in lower case.
+
+        Raises:
+            eth_abi's DecodingError: the output is not of these types.
+        """
+        values = decode(self.outputs, output)
+        return values[0] if len(values) == 1 else values
 
 
 @dataclass(frozen=True)
@@ -90,6 +123,19 @@ class Artifact:
             _selector(entry)[:4]: (entry["name"], tuple(_kind(field) for field in entry["inputs"]))
             for entry in self.abi
             if entry["type"] == entry_type
+        }
+
+    @functools.cached_property
+    def views(self) -> dict[str, ViewShape]:
+        """The contract's views by name; each has a name of its own."""
+        return {
+            entry["name"]: ViewShape(
+                _selector(entry)[:4],
+                tuple(_kind(field) for field in entry["inputs"]),
+                tuple(_kind(field) for field in entry["outputs"]),
+            )
+            for entry in self.abi
+            if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure")
         }
 
     def constructor_kinds(self) -> tuple[str, ...]:

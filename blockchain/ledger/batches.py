@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from web3 import Web3
-from web3.exceptions import Web3RPCError
+from web3.exceptions import BadResponseFormat, ContractLogicError, Web3RPCError
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 MAX_TOGETHER = 100  # nodes bound their batches, most of them at 100 or more
+
+REVERTED = 3  # the code of an answer that carries what a contract reverted with
 
 Question = tuple[str, list[Any]]
 
@@ -34,3 +36,22 @@ def ask_together(web3: Web3, questions: Sequence[Question]) -> list[RPCResponse]
             raise Web3RPCError(f"the node does not answer {len(asked)} requests together", rpc_response=refusal)
         answers += found
     return answers
+
+
+def result_of(answer: RPCResponse) -> Any:
+    """The result in a raw answer, as JSON.
+
+    Raises:
+        ContractLogicError: the contract reverted.
+        Web3RPCError: the node refuses the question.
+        BadResponseFormat: it is no answer.
+    """
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if error is None and isinstance(answer, dict) and "result" in answer:
+        return answer["result"]
+    if not isinstance(error, dict):
+        raise BadResponseFormat("an answer holds neither a result nor an error")
+    message = str(error.get("message"))
+    if error.get("code") == REVERTED or "revert" in message:
+        raise ContractLogicError(message, data=error.get("data"))
+    raise Web3RPCError(message, rpc_response=answer)

@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 from web3.exceptions import (
-    BlockNotFound,
+    BadResponseFormat,
     ContractLogicError,
     InvalidAddress,
     MismatchedABI,
@@ -22,11 +22,12 @@ from web3.exceptions import (
     Web3ValueError,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import BlockIdentifier, FilterParams, LogReceipt, TxParams, TxReceipt
+from web3.types import FilterParams, LogReceipt, TxParams, TxReceipt
 
 from blockchain.identity import Identity
 from blockchain.ledger.artifact import load_artifact
-from blockchain.ledger.encoding import MISFIT
+from blockchain.ledger.batches import Question, ask_together, result_of
+from blockchain.ledger.encoding import MISFIT, as_address
 from blockchain.ledger.flights import Call, Flight
 from blockchain.ledger.node_url import is_loopback, shown_url, without_path
 from blockchain.ledger.outbox import TransactionOutbox
@@ -38,6 +39,8 @@ from fedward.types import Address
 
 TIMEOUT_S = 60.0
 LOG_PAGE_BLOCKS = 2_000
+
+Block = int | bytes | str  # a height, a hash of 32 bytes, or "latest"
 
 _MISFITS = (
     DecodingError,
@@ -61,6 +64,11 @@ class Connection:
         contract: The contract's address; None before it is deployed.
         outbox: Keeps transactions until they are certain to stay on the chain; None: they are not kept.
 
+    Attributes:
+        url: As it may be shown.
+        chain_id: The chain's id.
+        code: What lay at the contract's address when the connection was made; nothing without a contract.
+
     Raises:
         LedgerError: the node does not answer, or `contract` is no address.
     """
@@ -78,72 +86,75 @@ class Connection:
         self._web3.middleware_onion.remove("validation")
         self._web3.ens = None  # only addresses are passed: web3 must look no name up
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)  # a longer extraData
-        self._contract = self._bind(contract) if contract else None
-        with self._reaching():
-            self.chain_id = int(self._web3.eth.chain_id)
+        self._interface: Contract | None = None
+        self._address = _checked(contract) if contract else None
+        if contract:
+            self.chain_id, self.code = self.chain_and_code()
+        else:
+            with self._reaching():
+                self.chain_id, self.code = int(self._web3.eth.chain_id), b""
         self._sender = Sender(self._web3, self.chain_id, outbox)
 
     def close(self) -> None:
         """Close the connections to the node."""
         self._session.close()
 
-    def _bind(self, address: Address) -> Contract:
-        """The contract's interface at an address."""
-        try:
-            checksummed = Web3.to_checksum_address(address)
-        except (TypeError, ValueError) as error:
-            raise LedgerError(
-                f"{address!r} is no address of a contract.", "Give 0x and 40 hexadecimal digits.", MISFIT
-            ) from error
-        return self._web3.eth.contract(address=checksummed, abi=load_artifact().abi)
-
     @property
-    def contract(self) -> Contract:
-        """The contract."""
-        if self._contract is None:
+    def contract(self) -> Address:
+        """The contract's address."""
+        if self._address is None:
             raise LedgerError("No contract has been deployed yet.", "Deploy one first.")
-        return self._contract
+        return self._address
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def call(self, function: str, *arguments: Any, block: BlockIdentifier = "latest") -> Any:
+    def call(self, function: str, *arguments: Any, block: Block = "latest") -> Any:
         """Result of one of the contract's views after a block.
 
         Raises:
             LedgerError: the node does not answer, or the contract refused.
         """
-        with self._reaching():
-            return self.contract.functions[function](*arguments).call(block_identifier=block)
+        return self.calls((function, *arguments), block=block)[0]
 
-    def calls(self, *views: tuple[Any, ...], block: BlockIdentifier = "latest") -> list[Any]:
+    def calls(self, *views: tuple[Any, ...], block: Block = "latest") -> list[Any]:
         """Results of several views after a block, in one request; each is a function with its arguments.
+
+        With the block's hash, all are of one moment, also where the last blocks are replaced meanwhile.
 
         Raises:
             LedgerError: as `call`.
         """
-        with self._reaching(), self._web3.batch_requests() as batch:
-            for function, *arguments in views:
-                batch.add(self.contract.functions[function](*arguments).call(block_identifier=block))
-            return list(batch.execute())
-
-    def code(self) -> bytes:
-        """The code at the contract's address."""
+        shapes, tag = load_artifact().views, _block_tag(block)
         with self._reaching():
-            return bytes(self._web3.eth.get_code(self.contract.address))
+            inputs = [f"0x{shapes[function].encode(arguments).hex()}" for function, *arguments in views]
+            outputs = self._ask([("eth_call", [{"to": self.contract, "data": data}, tag]) for data in inputs])
+            return [shapes[view[0]].decode(_bytes(output)) for view, output in zip(views, outputs, strict=True)]
+
+    def chain_and_code(self) -> tuple[int, bytes]:
+        """The chain's id, and the code at the contract's address, in one request."""
+        with self._reaching():
+            chain_id, code = self._ask([("eth_chainId", []), ("eth_getCode", [self.contract, "latest"])])
+            return int(chain_id, 16), _bytes(code)
 
     def latest_block(self) -> tuple[int, bytes]:
         """Height and hash of the last block."""
-        with self._reaching():
-            block = self._web3.eth.get_block("latest")
-            return int(block["number"]), bytes(block["hash"])
+        return self.latest_and_blocks()[0]
 
     def block(self, height: int) -> bytes | None:
         """Hash of the block at a height; None where the chain does not reach so far."""
         with self._reaching():
-            try:
-                return bytes(self._web3.eth.get_block(height)["hash"])
-            except BlockNotFound:
-                return None
+            (found,) = self._ask([_block(height)])
+            return _height_and_hash(found)[1] if found else None
+
+    def latest_and_blocks(self, *heights: int) -> tuple[tuple[int, bytes], list[bytes | None]]:
+        """What `latest_block` tells, and what `block` tells of each of these heights, in one request."""
+        with self._reaching():
+            last, *others = self._ask([_block("latest"), *map(_block, heights)])
+            return _height_and_hash(last), [_height_and_hash(found)[1] if found else None for found in others]
+
+    def _ask(self, questions: Sequence[Question]) -> list[Any]:
+        """The results of several questions, as JSON, in one request."""
+        return [result_of(answer) for answer in ask_together(self._web3, questions)]
 
     def logs(self, topics: Sequence[Sequence[bytes]] = ()) -> Iterator[LogReceipt]:
         """The contract's events in the order of the chain.
@@ -158,7 +169,7 @@ class Connection:
             with self._reaching():
                 page = self._web3.eth.get_logs(
                     FilterParams(
-                        address=self.contract.address,
+                        address=Web3.to_checksum_address(self.contract),
                         fromBlock=first,
                         toBlock=min(last, first + LOG_PAGE_BLOCKS - 1),
                         topics=wanted,
@@ -175,9 +186,8 @@ class Connection:
             factory = self._web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
             data = factory.constructor(*arguments).data_in_transaction
         receipt = self._send(identity, TxParams({"data": data}), "The deployment of the contract")
-        address = Address(str(receipt["contractAddress"]))
-        self._contract = self._bind(address)
-        return address
+        self._interface, self._address = None, _checked(Address(str(receipt["contractAddress"])))
+        return self.contract
 
     def transact(self, identity: Identity, function: str, *arguments: Any) -> TxReceipt:
         """Run one of the contract's functions in a transaction; returns its receipt once it is in a block.
@@ -227,9 +237,12 @@ class Connection:
 
     def _fields(self, function: str, arguments: Sequence[Any]) -> TxParams:
         """A transaction that calls one of the contract's functions."""
+        address = Web3.to_checksum_address(self.contract)
         with self._reaching():
-            data = self.contract.encode_abi(function, list(arguments))
-        return TxParams({"to": self.contract.address, "data": data})
+            if self._interface is None:  # making it takes as long as a few requests
+                self._interface = self._web3.eth.contract(address=address, abi=load_artifact().abi)
+            data = self._interface.encode_abi(function, list(arguments))
+        return TxParams({"to": address, "data": data})
 
     def settle(self, account: Address | None = None) -> tuple[bytes, ...]:
         """Send again the outbox's transactions that the chain does not have: after a crash, or a reorganization.
@@ -297,3 +310,39 @@ def _shortly(error: Exception) -> str:
     """The first line of an error, without its full stop."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".")
+
+
+def _checked(contract: Address) -> Address:
+    """A contract's address with EIP-55's upper and lower case."""
+    try:
+        return as_address(contract)
+    except (TypeError, ValueError) as error:
+        raise LedgerError(
+            f"{contract!r} is no address of a contract.", "Give 0x and 40 hexadecimal digits.", MISFIT
+        ) from error
+
+
+def _block_tag(block: Block) -> Any:
+    """A block as JSON-RPC names it."""
+    if isinstance(block, bytes):
+        return {"blockHash": f"0x{block.hex()}"}
+    return block if isinstance(block, str) else hex(block)
+
+
+def _block(block: int | str) -> Question:
+    """The question for a block by its height, without its transactions."""
+    return "eth_getBlockByNumber", [_block_tag(block), False]
+
+
+def _height_and_hash(block: Any) -> tuple[int, bytes]:
+    """Of a block as JSON."""
+    if not isinstance(block, dict):
+        raise BadResponseFormat("a block is no object")
+    return int(block["number"], 16), _bytes(block["hash"])
+
+
+def _bytes(text: Any) -> bytes:
+    """Bytes in an answer."""
+    if not isinstance(text, str):
+        raise BadResponseFormat("bytes are no text")
+    return bytes.fromhex(text.removeprefix("0x"))

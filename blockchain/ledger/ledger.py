@@ -107,25 +107,31 @@ class Ledger(LedgerReader):
                 f"The node at {connection.url} serves chain {connection.chain_id}, not {chain_id}.",
                 "Correct the node's address; sign nothing for a chain that you did not join.",
             )
+        code = connection.code
         if outbox and account:
             connection.settle(account.address)
-        if not load_artifact().is_code(connection.code()):
+            _, code = connection.chain_and_code()  # the kept transactions may have made it
+        if not load_artifact().is_code(code):
             raise LedgerError(
                 f"There is no update ledger of this version at {contract} on the node at {connection.url}.",
                 "Check the contract's address and the node.",
             )
         return cls(connection, account)
 
-    def check_rules(self, settings: LedgerSettings) -> None:
+    def check_rules(self, settings: LedgerSettings, told: LedgerRules | None = None) -> None:
         """Check that the contract's rules are those of the settings that a hospital agreed to; the server is not asked.
+
+        Args:
+            settings: What was agreed on.
+            told: The contract's rules, where they were read already.
 
         Raises:
             VerificationError: the chain id or one of the contract's rules differs.
         """
-        agreed = _agreed_rules(settings)
-        if self.chain_id != settings.chain_id or self.rules() != agreed:
+        agreed, rules = _agreed_rules(settings), told or self.rules()
+        if self.chain_id != settings.chain_id or rules != agreed:
             raise VerificationError(
-                f"The ledger on chain {self.chain_id} has {self.rules()}, the settings call for "
+                f"The ledger on chain {self.chain_id} has {rules}, the settings call for "
                 f"chain {settings.chain_id} and {agreed}.",
                 "Do not take part; this is not the ledger that was agreed on.",
             )

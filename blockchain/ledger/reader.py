@@ -1,5 +1,6 @@
 """`LedgerReader`: roster, rounds, rules and events of the contract, read at any Ethereum node's URL."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from blockchain.ledger.records import (
     RoundPhase,
     RoundRecord,
 )
+from blockchain.ledger.standing import Standing
 from fedward.errors import LedgerError, VerificationError
 from fedward.types import Address, PrivacyEvent
 
@@ -54,7 +56,7 @@ class LedgerReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.chain_id: int = connection.chain_id
-        self.contract = Address(str(connection.contract.address))
+        self.contract = connection.contract
         self._ended: dict[int, RoundRecord] = {}
 
     def close(self) -> None:
@@ -123,9 +125,33 @@ class LedgerReader:
 
     def opening_and_round(self, round_index: int) -> tuple[RoundOpening, RoundRecord]:
         """What `opening` and `round` say, asked for once and so of one moment."""
-        values, members = self._connection.calls(("roundOf", round_index), ("roster",))
-        fields = _named(round_index, values)
-        return _opened(round_index, fields, members), _record(round_index, fields)
+        return self.openings_and_rounds(round_index)[0]
+
+    def openings_and_rounds(self, *indices: int) -> list[tuple[RoundOpening, RoundRecord]]:
+        """What `opening_and_round` says of several rounds, asked for together."""
+        *rounds, members = self._connection.calls(*(("roundOf", index) for index in indices), ("roster",))
+        return [_opened_and_record(*of, members) for of in zip(indices, rounds, strict=True)]
+
+    def standing(self, round_index: int, *heights: int) -> Standing:
+        """A round with all that a hospital checks before it works on it, after the last block.
+
+        Args:
+            round_index: The round.
+            heights: Of blocks whose hashes are to be read along.
+        """
+        (_, last), (genesis, *hashes) = self._connection.latest_and_blocks(0, *heights)
+        rules, latest, values, members = self._connection.calls(
+            ("rules",), ("latestRound",), ("roundOf", round_index), ("roster",), block=last
+        )
+        return Standing(
+            self.chain_id,
+            self.contract,
+            self,
+            {0: genesis, **dict(zip(heights, hashes, strict=True))},
+            LedgerRules(*rules),
+            int(latest),
+            functools.partial(_opened_and_record, round_index, values, members),
+        )
 
     def _round_fields(self, round_index: int) -> dict[str, Any]:
         """What the contract stores of a round, by name."""
@@ -183,7 +209,7 @@ class LedgerReader:
     def head_and_round(self) -> tuple[LedgerHead, int]:
         """The last block, with the ledger head and the number of the last opened round after it."""
         height, block_hash = self._connection.latest_block()
-        head, latest = self._connection.calls(("ledgerHead",), ("latestRound",), block=height)
+        head, latest = self._connection.calls(("ledgerHead",), ("latestRound",), block=block_hash)
         return LedgerHead(height, block_hash, bytes(head)), int(latest)
 
     def block_hash(self, height: int) -> bytes | None:
@@ -272,6 +298,14 @@ def _named(round_index: int, values: Sequence[Any]) -> dict[str, Any]:
     return fields
 
 
+def _opened_and_record(
+    round_index: int, values: Sequence[Any], members: Sequence[Any]
+) -> tuple[RoundOpening, RoundRecord]:
+    """A round's opening and record, from the contract's values."""
+    fields = _named(round_index, values)
+    return _opened(round_index, fields, members), _record(round_index, fields)
+
+
 def _opened(round_index: int, fields: dict[str, Any], members: Sequence[Any]) -> RoundOpening:
     """A round's opening, from what the contract stores of it and the roster that it refers to."""
     return RoundOpening(
@@ -312,6 +346,7 @@ def _record(round_index: int, fields: dict[str, Any]) -> RoundRecord:
     )
 
 
+@functools.cache
 def _round_field_names() -> list[str]:
     """Names of the values that the contract stores of a round, in order."""
     entry = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")

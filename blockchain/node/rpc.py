@@ -6,11 +6,11 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NoReturn, TypeVar
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI
+from eth.abc import BlockAPI, BlockHeaderAPI
 from eth.exceptions import Revert, VMError
 from eth_typing import Address
 
@@ -18,6 +18,7 @@ from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
 from blockchain.node.block_builder import GAS_LIMIT
 from blockchain.node.chain import CALL_GAS_LIMIT, EmbeddedChain, HandedIn
 from blockchain.node.machine import CallRequest, TransactionRefusedError
+from blockchain.node.outputs import Outputs
 from blockchain.node.rpc_format import block_fields, hex_bytes, hex_int, log_fields, receipt_fields, transaction_fields
 from blockchain.node.store import TooManyLogsError
 from fedward.errors import FedwardError, ResourceError
@@ -67,6 +68,7 @@ class RpcService:
     """Answers JSON-RPC requests from one chain."""
 
     chain: EmbeddedChain
+    outputs: Outputs = field(default_factory=Outputs)
 
     def answer(self, body: bytes) -> bytes:
         """Answer a request or a batch; whatever the body is, the answer is JSON, or empty for notifications only."""
@@ -180,15 +182,22 @@ class RpcService:
         return hex_bytes(word.to_bytes(32, "big"))
 
     def _eth_call(self, params: list[Json]) -> str:
-        computation, _ = self.chain.call(_call_request(params), self._call_header(params))
-        _raise_failure(computation)
-        return hex_bytes(computation.output)
+        request, header = _call_request(params), self._call_header(params)
+        return hex_bytes(self.outputs.of(bytes(header.hash), request, lambda: self._run(request, header)[0]))
 
     def _estimate_gas(self, params: list[Json]) -> str:
         """An upper estimate from one run: gas taken before refunds, and what EIP-150 keeps back from inner calls."""
-        computation, gas = self.chain.call(_call_request(params), self._call_header(params))
-        _raise_failure(computation)
+        _, gas = self._run(_call_request(params), self._call_header(params))
         return hex_int(min(GAS_LIMIT, gas * 64 // 63 + 2_300))
+
+    def _run(self, request: CallRequest, header: BlockHeaderAPI) -> tuple[bytes, int]:
+        """Output of a call, and the gas that it took; a call that fails is answered with an error."""
+        computation, gas = self.chain.call(request, header)
+        if not computation.is_error:
+            return bytes(computation.output), gas
+        if isinstance(computation.error, Revert):  # which carries what the contract reverted with
+            raise RpcError(REVERTED, "execution reverted", hex_bytes(computation.output))
+        raise RpcError(REFUSED, f"execution failed: {computation.error}")
 
     def _send_raw_transaction(self, params: list[Json]) -> str:
         return hex_bytes(self.chain.await_block(self._take_transaction(params)))
@@ -359,15 +368,6 @@ def _call_request(params: list[Json]) -> CallRequest:
         value=int(_text([fields.get("value", "0x0")], 0, _QUANTITY), 16),
         gas=min(gas, CALL_GAS_LIMIT),
     )
-
-
-def _raise_failure(computation: ComputationAPI) -> None:
-    """Answer a failed run with an error; a revert carries what the contract reverted with."""
-    if not computation.is_error:
-        return
-    if isinstance(computation.error, Revert):
-        raise RpcError(REVERTED, "execution reverted", hex_bytes(computation.output))
-    raise RpcError(REFUSED, f"execution failed: {computation.error}")
 
 
 def _as_rpc_error(error: Exception) -> RpcError:

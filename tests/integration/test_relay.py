@@ -81,7 +81,7 @@ def registering(connection: Connection, server: Identity, *numbers: int) -> list
 
 def enrolled(proxy: LossyProxy, connection: Connection) -> list[int]:
     """Numbers of the hospitals on the roster, in its order."""
-    ledger = Ledger.attach(proxy.target, Address(str(connection.contract.address)))
+    ledger = Ledger.attach(proxy.target, connection.contract)
     numbers = [int(event.hospital, 16) for event in ledger.events(HospitalRegistered)]
     ledger.close()
     return numbers
@@ -150,7 +150,7 @@ connection.push(server, calls)
 def test_a_process_killed_while_it_hands_over_records_all_once(
     connection: Connection, proxy: LossyProxy, tmp_path: Path, server: Identity, server_folder: Path, arrived: bool
 ) -> None:
-    contract = Address(str(connection.contract.address))
+    contract = connection.contract
     arguments = [sys.executable, "-c", CHILD, proxy.url, contract, str(server_folder), str(tmp_path / "outbox")]
     with subprocess.Popen(arguments, cwd=ROOT) as child:
         proxy.on_loss = child.kill
