@@ -6,6 +6,7 @@ import typer
 
 from commands import console
 from commands.audit.command import audit
+from commands.doctor.command import doctor
 from commands.evaluate.command import evaluate
 from commands.export import export
 from commands.info.command import info
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, node):
+for command in (simulate, evaluate, audit, export, info, node, doctor):
     app.command(cls=entry.DescribedCommand)(command)
 app.add_typer(keys, name="keys")
 

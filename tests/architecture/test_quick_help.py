@@ -69,4 +69,5 @@ def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
 
 
 def test_all_commands_are_probed() -> None:
-    assert {name for (name,) in HELPS[1:-1]} == {"audit", "evaluate", "export", "info", "keys", "node", "simulate"}
+    names = {"audit", "doctor", "evaluate", "export", "info", "keys", "node", "simulate"}
+    assert {name for (name,) in HELPS[1:-1]} == names

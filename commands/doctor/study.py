@@ -1,0 +1,131 @@
+"""Checks of what a kit agreed to: images, study, roster, channel key, code, and at the server the ledger's node."""
+
+from contextlib import closing
+
+from blockchain.consortium.held_keys import HeldKeys
+from blockchain.consortium.joining import NOBODY
+from blockchain.ledger.ledger import Ledger
+from commands.doctor.finding import Finding, failure, fine, watch
+from data_preprocessing import load_partition
+from fedward.files import read_file, sha256
+from fedward.folders.whereabouts import announced_url
+from fedward.hosts.approvals import Approvals
+from fedward.hosts.hospital_kit import HospitalKit
+from fedward.hosts.members import Members
+from fedward.hosts.server_kit import ServerKit
+
+_MOST_BUNDLE_BYTES = 64 * 1024 * 1024
+_AGAIN = "Take the images that were enrolled, or enroll anew."
+
+
+def check_data(kit: HospitalKit) -> Finding:
+    """The images are readable, whole, labeled with the study's findings, and as many as were enrolled."""
+    project, partition = kit.load_project(), load_partition(kit.hospital.partition)
+    if partition.findings != project.study.findings:
+        have, wanted = ", ".join(partition.findings), ", ".join(project.study.findings)
+        return failure(f"The images are labeled with {have}, the study is about {wanted}.", _AGAIN)
+    size = partition.train.images.shape[1]
+    if size != project.settings.data.image_size:
+        return failure(f"The images are {size} pixels wide, the study has {project.settings.data.image_size}.", _AGAIN)
+    enrolled = kit.hospital.membership().weight
+    if len(partition.train) != enrolled:
+        return failure(f"There are {len(partition.train)} training images, {enrolled} were enrolled.", _AGAIN)
+    counts = f"{len(partition.train)} to train on, {len(partition.val)} to validate, {len(partition.test)} to test"
+    if not len(partition.val):
+        return watch(f"Images: {counts}.", "Without images to validate on this hospital cannot judge a model.")
+    return fine(f"Images: {counts}.")
+
+
+def check_membership(kit: HospitalKit) -> Finding:
+    """The hospital joined the study of the project's file: ledger, settings and name."""
+    project, joined = kit.load_project(), kit.hospital.membership()
+    deployed = project.require_deployed()
+    pairs = {
+        "ledger": (joined.contract, deployed.contract),
+        "chain": (joined.chain_id, deployed.chain_id),
+        "block 0": (joined.genesis_hash, deployed.genesis_hash),
+        "settings": (joined.settings_digest, deployed.settings_digest),
+        "witnesses": (joined.witnesses, deployed.witnesses),
+        "settings in the file": (project.settings.digest().hex(), deployed.settings_digest),
+    }
+    differing = [name for name, (ours, theirs) in pairs.items() if ours != theirs]
+    if differing or joined.hospital not in project.study.hospitals:
+        named = ", ".join(differing) or f"name {joined.hospital}"
+        return failure(
+            f"What this hospital joined is not what project.toml says: {named}.",
+            "Restore both from a backup of the same day, or enroll anew.",
+        )
+    return fine(f"{joined.hospital} joined the study {project.study.name}.")
+
+
+def check_roster(kit: HospitalKit) -> Finding:
+    """The hospital agreed to a roster; without that it takes part in no round."""
+    if kit.hospital.membership().roster_digest == NOBODY:
+        return failure(
+            "This hospital has not agreed to a roster.", "Once the administrator has admitted all: main.py agree"
+        )
+    return fine("This hospital agreed to a roster.")
+
+
+def check_channel_key(kit: HospitalKit) -> Finding:
+    """The hospital took the channel key, and it opens."""
+    if not kit.hospital.held_keys():
+        return failure("This hospital has taken no channel key.", "Once the dealer has left it: main.py agree")
+    fingerprint, held = HeldKeys(kit.hospital).fingerprint, kit.hospital.held_keys()
+    return fine(f"The channel key of epoch {held[-1].epoch} is here: {fingerprint.hex()[:16]}.")
+
+
+def check_approval(kit: HospitalKit) -> Finding:
+    """The hospital approved the project's code and settings, so that its SuperNode runs them."""
+    deployed, approval = kit.load_project().require_deployed(), Approvals(kit.approvals).current()
+    if approval is None:
+        return failure("This hospital has approved no code, so its SuperNode runs none.", "Run main.py approve.")
+    for what, have, wanted in (
+        ("code", approval.bundle, deployed.bundle),
+        ("settings", approval.settings, deployed.settings_digest),
+    ):
+        if have != wanted:
+            return failure(
+                f"This hospital approved {what} {have}, the project's is {wanted}.",
+                "If the administrator announced the change, look at it and approve it: main.py approve",
+            )
+    return fine(f"The code that this hospital approved is the project's: {approval.bundle[:16]}.")
+
+
+def check_bundle(kit: ServerKit) -> Finding:
+    """The code that the server hands out is the one that hospitals approved by the project's file."""
+    wanted = kit.load_project().require_deployed().bundle
+    content = read_file(kit.bundle, _MOST_BUNDLE_BYTES, "The code for hospitals", "Restore it from a backup.")
+    found = sha256(content).hex()
+    if found != wanted:
+        return failure(
+            f"{kit.bundle} is {found}, the project's code is {wanted}; hospitals refuse it.",
+            "Restore it from a backup, or let all hospitals approve the new one.",
+        )
+    return fine(f"The code for hospitals is the project's: {found[:16]}.")
+
+
+def check_own_ledger(kit: ServerKit) -> Finding:
+    """The server's node answers with the project's ledger, and admitted hospitals are on its roster."""
+    deployed, url = kit.load_project().require_deployed(), announced_url(kit.ledger)
+    if url is None:
+        return failure("The ledger's node does not run.", f"Start the server: {kit.path / 'start.sh'}")
+    with closing(Ledger.attach(url, deployed.contract, None, deployed.chain_id)) as ledger:
+        genesis = ledger.genesis_hash().hex()
+        if genesis != deployed.genesis_hash:
+            return failure(
+                f"Block 0 of the ledger is {genesis}, the project's is {deployed.genesis_hash}.",
+                "Restore the kit's folder ledger/ from a backup.",
+            )
+        on_roster = {entry.address: entry.weight for entry in ledger.roster()}
+        missing = [
+            member.hospital
+            for member in Members(kit.members).all()
+            if not member.revoked and on_roster.get(member.address) != member.weight
+        ]
+        if missing:
+            return failure(
+                f"Admitted, and not on the ledger's roster as admitted: {', '.join(missing)}.",
+                "Admit their requests once more: main.py admit",
+            )
+        return fine(f"The ledger's node answers; block {ledger.head().height}, {len(on_roster)} hospitals.")
