@@ -77,6 +77,17 @@ class ViewShape:
         values = decode(self.outputs, output)
         return values[0] if len(values) == 1 else values
 
+    def decode_from_outside(self, output: bytes) -> Any:
+        """As `decode`, for those who do not know eth_abi.
+
+        Raises:
+            ValueError: the output is not of these types.
+        """
+        try:
+            return self.decode(output)
+        except (DecodingError, OverflowError) as error:
+            raise ValueError("not what the view returns") from error
+
 
 @dataclass(frozen=True)
 class Artifact:

@@ -8,6 +8,7 @@ from commands import console
 from commands.doctor import gateway as network
 from commands.doctor import keys, machine, study
 from commands.doctor.finding import Finding, Level, failure, fine, watch
+from commands.doctor.ledger import LedgerThere, check_agreed_roster, check_key_in_force, check_ledger
 from fedward.errors import FedwardError, ResourceError, UsageError
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.server_kit import ServerKit
@@ -99,8 +100,8 @@ def _of_hospital(kit: HospitalKit) -> Sequence[Check]:
     def gateway() -> network.Gateway:
         return network.Gateway(kit.load_project().server, kit.authority)
 
-    def ledger() -> Finding:
-        return network.check_ledger(gateway(), kit.load_token(), kit.load_project().require_deployed())
+    def ledger() -> LedgerThere:
+        return LedgerThere(gateway(), kit.load_token(), kit.load_project().require_deployed())
 
     def superlink() -> Finding:
         return network.check_fleet(gateway(), keys.load_transport_key(kit))
@@ -124,7 +125,9 @@ def _of_hospital(kit: HospitalKit) -> Sequence[Check]:
         Check("TLS", lambda: network.check_tls(gateway()), ("project",)),
         Check("clock", lambda: network.check_clock(gateway()), ("TLS",)),
         Check("SuperLink", superlink, ("TLS", "transport key", "clock")),
-        Check("ledger", ledger, ("TLS", "token")),
+        Check("ledger", lambda: check_ledger(ledger()), ("TLS", "token")),
+        Check("who is in", lambda: check_agreed_roster(ledger(), kit), ("ledger", "roster")),
+        Check("key in force", lambda: check_key_in_force(ledger(), kit), ("ledger", "channel key")),
     )
 
 

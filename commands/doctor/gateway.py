@@ -1,7 +1,6 @@
 """The server's gateway, as seen from a host of the study: its certificate, its clock, and what it hands on."""
 
 import http.client
-import json
 import ssl
 import time
 from base64 import b64encode
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.common.constant import TIMESTAMP_HEADER
@@ -18,11 +16,10 @@ from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
-from blockchain.ledger.artifact import load_artifact
 from commands.doctor.finding import Finding, failure, fine, watch
-from fedward.errors import LedgerError, ResourceError
+from fedward.errors import ResourceError
 from fedward.files import parse_json
-from fedward.hosts.project import Deployed, Place
+from fedward.hosts.project import Place
 
 TIMEOUT_S = 10.0
 MOST_OFF_S = 60.0
@@ -190,52 +187,3 @@ def _reason(body: bytes) -> str:
         return ""
     said = content.get("detail") if isinstance(content, dict) else None
     return f": {said[:_SHOWN].rstrip('.')}" if isinstance(said, str) and said else ""
-
-
-def check_ledger(gateway: Gateway, token: str, deployed: Deployed) -> Finding:
-    """With the hospital's token the ledger is reached, and it is the project's: chain, block 0, contract."""
-    chain_id = _rpc(gateway, token, "eth_chainId")
-    genesis = _rpc(gateway, token, "eth_getBlockByNumber", "0x0", False)
-    code = _rpc(gateway, token, "eth_getCode", deployed.contract, "latest")
-    try:
-        found = (int(chain_id, 16), genesis["hash"].removeprefix("0x"), bytes.fromhex(code.removeprefix("0x")))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _unusable() from error
-    stop = "Do not take part; ask the administrator, over the telephone, which ledger the study has."
-    if found[0] != deployed.chain_id:
-        return failure(f"The ledger is chain {found[0]}, the project's is {deployed.chain_id}.", stop)
-    if found[1] != deployed.genesis_hash:
-        return failure(f"Block 0 of the ledger is {found[1]}, the project's is {deployed.genesis_hash}.", stop)
-    if not load_artifact().is_code(found[2]):
-        return failure(f"There is no update ledger of this version at {deployed.contract}.", stop)
-    return fine(f"The ledger is the project's: contract {deployed.contract} on chain {found[0]}.")
-
-
-def _rpc(gateway: Gateway, token: str, method: str, *parameters: object) -> Any:
-    """The result of a JSON-RPC call through the gateway."""
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    answer = gateway.ask("POST", "/ledger", body, headers)
-    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise LedgerError(
-            "The gateway does not let this hospital's token in.",
-            "Ask the administrator whether this hospital was admitted, by the request of this kit, or was revoked.",
-        )
-    if answer.status != HTTPStatus.OK:
-        raise LedgerError(
-            f"The gateway answered a question to the ledger with HTTP {answer.status}.",
-            "Ask the administrator to run `doctor` at the server.",
-        )
-    try:
-        content = parse_json(answer.body)
-    except ValueError as error:
-        raise _unusable() from error
-    if not isinstance(content, dict) or "result" not in content:
-        raise _unusable()
-    return content["result"]
-
-
-def _unusable() -> LedgerError:
-    return LedgerError(
-        "The ledger behind the gateway gave no usable answer.", "Ask the administrator to run `doctor` at the server."
-    )

@@ -18,15 +18,20 @@ from tls import StandIn, gateway, write_certificates
 from commands.doctor import machine
 from commands.doctor.examination import Line, examine
 from commands.doctor.finding import Level
+from commands.doctor.gateway import Gateway
+from commands.doctor.ledger import LedgerThere, check_agreed_roster, check_key_in_force
 from data_preprocessing import load_partition, save_partition
 from fedward import settings as setting
+from fedward.errors import LedgerError
 from fedward.files import sha256
+from fedward.folders.hospital import HeldKey
 from fedward.folders.whereabouts import announced
 from fedward.hosts.approvals import Approval, Approvals
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.members import Admitted, Members
 from fedward.hosts.project import Deployed, Place, Project, Study
 from fedward.hosts.server_kit import ServerKit
+from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import HospitalId
 
 TOKEN = "5a" * 32
@@ -166,6 +171,14 @@ def approved(kit: HospitalKit) -> Approval:
     return approval
 
 
+def with_older_key(kit: HospitalKit) -> None:
+    """As when an epoch began since: the key that the hospital has is another."""
+    (path,) = kit.hospital.keys.glob("*.key")
+    key = ChannelKey.generate()
+    path.unlink()
+    kit.hospital.save_channel_key(HeldKey(1, key.fingerprint), key.to_bytes())
+
+
 def other_settings(kit: HospitalKit) -> setting.Settings:
     return setting.replace(Project.load(kit.project).settings, "training.local-epochs", 7)
 
@@ -242,6 +255,10 @@ AT_A_HOSPITAL: dict[str, tuple[Break, str, str]] = {
     "no JSON": (lambda _, stand_in: stand_in.bodies.update({"/ledger": b"x"}), "ledger", "no usable answer"),
     "no result": (lambda _, stand_in: stand_in.bodies.update({"/ledger": b"[]"}), "ledger", "no usable answer"),
     "odd result": (lambda _, stand_in: stand_in.bodies.update({"/ledger": b'{"result":5}'}), "ledger", "no usable"),
+    "who came": (
+        lambda kit, _: with_membership(kit, roster_digest=sha256(b"others").hex()), "who is in", "not those that",
+    ),
+    "new epoch": (lambda kit, _: with_older_key(kit), "key in force", "has not taken the channel key of epoch 1"),
     "other chain": (lambda kit, _: changed(kit, chain_id=7), "ledger", "the project's is 7"),
     "other genesis": (lambda kit, _: changed(kit, genesis_hash="0" * 64), "ledger", "Block 0"),
     "other contract": (lambda kit, _: changed(kit, contract="0x" + "11" * 20), "ledger", "no update ledger"),
@@ -264,12 +281,23 @@ def test_what_is_broken_at_a_hospital_is_named(hospital: HospitalKit, stand_in: 
     assert check in done.stderr
 
 
+@pytest.mark.parametrize("answer", ["0x", "0x00", "0x" + "ff" * 96, "zz", None, 5])
+def test_an_odd_answer_of_the_contract_is_no_crash(hospital: HospitalKit, stand_in: StandIn, answer: object) -> None:
+    stand_in.bodies["/ledger"] = json.dumps({"result": answer}).encode()
+    project = Project.load(hospital.project)
+    there = LedgerThere(Gateway(project.server, hospital.authority), TOKEN, project.require_deployed())
+    for check in (check_agreed_roster, check_key_in_force):
+        with pytest.raises(LedgerError, match="no usable answer"):
+            check(there, hospital)
+
+
 def test_what_follows_from_another_failure_is_not_looked_at(hospital: HospitalKit) -> None:
     hospital.project.unlink()
     shown = levels(examine(hospital.path))
     assert {name for name, level in shown.items() if level == "FAIL"} == {"project"}
     assert {name for name, level in shown.items() if level == "WARN"} == {
-        "disk", "data", "membership", "code", "TLS", "clock", "SuperLink", "ledger",
+        "disk", "data", "membership", "code", "TLS", "clock", "SuperLink", "ledger", "who is in",
+        "key in force",
     }  # fmt: skip
 
 
