@@ -12,6 +12,7 @@ from commands.export import export
 from commands.info.command import info
 from commands.keys.command import keys
 from commands.node import node
+from commands.serve.command import serve
 from commands.simulate.command import simulate
 from fedward import entry
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, node, doctor):
+for command in (simulate, evaluate, audit, export, info, node, serve, doctor):
     app.command(cls=entry.DescribedCommand)(command)
 app.add_typer(keys, name="keys")
 

@@ -5,9 +5,9 @@ encrypts or decrypts, or a model, and no encryption library is needed to check a
 """
 
 import functools
+import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from flwr.app import Context, MessageType
 from flwr.serverapp import Grid, ServerApp
@@ -49,7 +49,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Lead rounds until as many as the settings ask for have been decided."""
     settings = from_run_config(context.run_config)
-    folder = ServerFolder(Path(settings.run.folder))
+    folder = ServerFolder.own(settings.run.folder, os.environ)
     try:
         lead_rounds(Server.open(grid, folder, settings))
         folder.log_progress("finished")

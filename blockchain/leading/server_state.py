@@ -41,7 +41,8 @@ class Server:
     def open(cls, grid: Grid, folder: ServerFolder, settings: Settings) -> "Server":
         """Read the folder, reach the ledger and wait for the hospitals."""
         record, account = folder.load_record(), Identity.load(folder.identity)
-        ledger = Ledger.attach(settings.run.rpc_url, record.contract, account, outbox=folder.transactions)
+        url = folder.ledger_url(settings.run.rpc_url)
+        ledger = Ledger.attach(url, record.contract, account, outbox=folder.transactions)
         nodes = Nodes(grid)
         nodes.wait_for(len(ledger.roster()), settings.ledger.min_included)
         return cls(grid, folder, settings, ledger, nodes, len(record.findings), record.parameters)

@@ -91,6 +91,7 @@ def start_node(
     clock: Clock = time.time,
     host: str = HOST,
     private: bool = False,
+    secret: str = "",
 ) -> RunningNode:
     """Serve the chain in a folder; a folder without one gets a new chain.
 
@@ -104,6 +105,7 @@ def start_node(
             transactions.
         private: Answer only those who know the node's `url`, which then holds a secret: all users of a machine share
             its loopback.
+        secret: Which secret, for a node that is to answer at the same URL as before; empty: one that is drawn now.
 
     Raises:
         UsageError: the host is no IP address.
@@ -118,8 +120,8 @@ def start_node(
         4. No call and no transaction takes more than a few seconds of processor time, and calls do not hold up blocks.
     """
     address = parse_host(host)
-    secret = secrets.token_urlsafe(32) if private else ""
-    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port, secret)
+    kept = (secret or secrets.token_urlsafe(32)) if private else ""
+    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port, kept)
 
 
 class _Server(ThreadingHTTPServer):

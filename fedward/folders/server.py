@@ -6,24 +6,28 @@ keys/ (the key board, which the server keeps: signed sealing keys and sealed key
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedward.checked_json import read_json, to_json
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, LedgerError, UsageError
 from fedward.files import append_line, parse_json, read_file, read_lines, write_atomic
 from fedward.folders.ciphertexts import CiphertextFolder
 from fedward.folders.format import FORMAT, check_format
 from fedward.folders.key_board import KeyBoardFolder
 from fedward.folders.round_counts import CountsFolder
 from fedward.folders.round_keys import RoundKeyRecords, ShareFolder
+from fedward.folders.whereabouts import announced_url
 from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
 from fedward.timing import utc_now
 from fedward.types import Address, Member
 
 MAX_RECORD_BYTES = 64 * 1024**2
+# In the environment of a server's processes on a host of their own: where its folder lies. Hospitals need not know.
+SERVER_FOLDER = "FEDWARD_SERVER_FOLDER"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,36 @@ class ServerFolder:
         self.keys = KeyBoardFolder(path / "keys")
         self.metrics = path / "metrics.jsonl"
         self.progress = path / "progress.jsonl"
+
+    @classmethod
+    def own(cls, named: str, environment: Mapping[str, str]) -> "ServerFolder":
+        """The folder of the server that this process is.
+
+        Args:
+            named: The folder that the run config names; empty: the environment names it.
+            environment: Environment variables of this process.
+
+        Raises:
+            UsageError: neither says which folder it is.
+        """
+        path = named or environment.get(SERVER_FOLDER)
+        if not path:
+            raise UsageError("This server does not know its folder.", "Start it by main.py serve, or set run.folder.")
+        return cls(Path(path))
+
+    def ledger_url(self, named: str) -> str:
+        """Where the server's node of the ledger listens.
+
+        Args:
+            named: The URL that the run config names; empty: the node's folder, beside this one, says it.
+
+        Raises:
+            LedgerError: neither says it.
+        """
+        url = named or announced_url(self.path.parent / "ledger")
+        if not url:
+            raise LedgerError("The ledger's node is not running.", "Start it: main.py serve KIT, or set run.rpc-url.")
+        return url
 
     def save_record(self, record: RunRecord) -> None:
         """Write `run.json`."""

@@ -1,4 +1,6 @@
-"""Script that `supernode.py` starts: it asks a hospital's SuperNode for work, and starts a process for each message.
+"""Script that asks Flower for work and starts a process for each task: at a hospital a message, at the server a run.
+
+`supernode.py` starts it for a hospital's SuperNode, `server_processes.py` for the server's SuperLink.
 
 Flower's own `flower-superexec` would do so as well, but names the token of each task on the command line, where every
 user of the machine reads it. Here the token is in a file that only its owner reads.
@@ -22,27 +24,29 @@ from flwr.supercore.superexec import run_superexec as flower
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
 
-PROGRAM = Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[TaskType.CLIENT_APP]
+KINDS = {"hospital": TaskType.CLIENT_APP, "server": TaskType.SERVER_APP}
 
 
 class PrivateExecutor(SubprocessExecutor):
-    """Starts Flower's program for a hospital's messages, and no other of Flower's programs."""
+    """Starts Flower's program for one kind of task, and no other of Flower's programs."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: TaskType) -> None:
+        self._kind = kind
+        self._program = Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[kind]
         self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
 
     def get_eligible_capacity(self, *_: object, **__: object) -> tuple[set[TaskType], set[str]]:
         """Which tasks to ask for."""
-        return {TaskType.CLIENT_APP}, set()
+        return {self._kind}, set()
 
     def launch(self, spec: ExecutionSpec) -> LaunchResult:
         """Start a process for a task."""
-        if spec.task_type != TaskType.CLIENT_APP:
-            return LaunchResult.failed(f"A hospital runs no {spec.task_type}.")
+        if spec.task_type != self._kind:
+            return LaunchResult.failed(f"This machine runs no {spec.task_type}.")
         descriptor, token = tempfile.mkstemp(prefix="task-")  # for its owner only, in a folder for its owner only
         with os.fdopen(descriptor, "w") as file:
             file.write(spec.token)
-        command = [str(PROGRAM), "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
+        command = [str(self._program), "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
         command += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program, no shell
         self._started.append((started, Path(token)))
@@ -55,16 +59,17 @@ class PrivateExecutor(SubprocessExecutor):
             self._started.remove((process, token))
 
 
-def main(address: str, certificate: str, secret: bytes) -> None:
-    """Start processes for messages until asked to end.
+def main(kind: str, address: str, certificate: str, secret: bytes) -> None:
+    """Start processes for tasks until asked to end.
 
     Args:
-        address: Of the SuperNode, on loopback.
-        certificate: Path of its certificate, PEM: nobody else who listens there is asked for work.
-        secret: Shared with the SuperNode, which gives work to nobody else.
+        kind: hospital | server
+        address: Of the SuperNode or SuperLink, on loopback.
+        certificate: Path of its certificate, PEM, or its authority's: nobody else who listens there is asked for work.
+        secret: Shared with it; it gives work to nobody else.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    flower.get_executor = lambda *_, **__: PrivateExecutor()  # type: ignore[attr-defined]
+    flower.get_executor = lambda *_, **__: PrivateExecutor(KINDS[kind])  # type: ignore[attr-defined]
     flower.run_superexec(
         address,
         insecure=False,
@@ -85,4 +90,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]).read_bytes())
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]).read_bytes())

@@ -57,16 +57,16 @@ def write_start_files(kit: HospitalKit) -> tuple[Path, Path]:
     write_atomic(script, _SCRIPT.format(command=shlex.join(command)).encode(), 0o755)
     text = _UNIT.format(
         unit=UNIT,
-        kit=_escaped(str(kit.path.resolve())),
+        kit=escaped(str(kit.path.resolve())),
         user=getpass.getuser(),
-        command=" ".join(f'"{_escaped(part)}"' for part in command),
+        command=" ".join(f'"{escaped(part)}"' for part in command),
         restart=RESTART_S,
     )
     write_atomic(unit, text.encode())
     return script, unit
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A text as systemd reads it: percent signs and dollars stand for themselves."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return quoted.replace("%", "%%").replace("$", "$$")

@@ -116,7 +116,7 @@ def _processes(kit: HospitalKit, server: Place, log: Path) -> Iterator[Sequence[
     node += ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key), "--ssl-ca-certfile", str(certificate)]
     node += ["--isolation", "process", "--superexec-auth-secret-file", str(secret)]
     script = Path(__file__).with_name("launcher_process.py")
-    launcher = [sys.executable, "-P", str(script), f"{HOST}:{port}", str(certificate), str(secret)]
+    launcher = [sys.executable, "-P", str(script), "hospital", f"{HOST}:{port}", str(certificate), str(secret)]
     environment = _environment(kit.flower.resolve(), scratch)
     processes: list[subprocess.Popen[bytes]] = []
     try:

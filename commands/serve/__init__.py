@@ -1,0 +1,1 @@
+"""`main.py serve`: runs the processes of a server or a hospital."""

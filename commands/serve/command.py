@@ -1,0 +1,40 @@
+"""`main.py serve`: run the processes of a kit, a server's or a hospital's."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from commands import console
+from fedward.errors import UsageError
+
+
+def serve(
+    kit: Annotated[Path, typer.Argument(help="A server's kit, or a hospital's.")],
+    only: Annotated[
+        Literal["ledger", "superlink", "gateway"] | None, typer.Option(help="One part of a server; all, if not given.")
+    ] = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(help="IP address that a server's gateway listens on; by default all of this machine's."),
+    ] = None,
+) -> None:
+    """Run a server or a hospital until Ctrl-C: its processes start again when they end, and stop with this one."""
+    from blockchain.node.host import parse_host
+    from fedward import entry
+    from fedward.hosts.hospital_kit import HospitalKit
+    from fedward.hosts.server_kit import ServerKit
+    from fedward.hosts.server_processes import serve_server
+    from fedward.hosts.supernode import serve_hospital
+
+    server, hospital = ServerKit(kit), HospitalKit(kit)
+    with entry.private_files():
+        if server.certificate_key.exists():
+            if bind is not None:
+                parse_host(bind)
+            serve_server(server, only, bind, console.note)
+        if only is not None or bind is not None:
+            raise UsageError(f"{kit} is no server's kit.", "--only and --bind are for servers.")
+        if hospital.transport_key.exists():
+            serve_hospital(hospital, console.note)
+    raise UsageError(f"{kit} is no kit.", "Name the folder that `main.py provision` or `main.py enroll` made.")
