@@ -258,7 +258,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     with clock.measure("train"):
         update = local_update(hospital.partition, model, hospital.classifier(), settings, round_index)
     with clock.measure("privatize"):
-        spending.charge(round_index, event)
+        spending.charge(round_index, event, opening.ledger_head)
         private = privatize(update, settings.privacy)
     with clock.measure("encrypt"):
         weight = hospital.membership.weight

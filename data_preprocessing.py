@@ -26,7 +26,7 @@ from rich.progress import Progress as ProgressBar
 from fedward import entry
 from fedward import settings as settings_module
 from fedward.dataset import cache
-from fedward.dataset.anonymization import pseudonymize, write_report
+from fedward.dataset.anonymization import lasting_pseudonyms, pseudonymize, write_report
 from fedward.dataset.apart import Helpers
 from fedward.dataset.decoding import quiet_decoders, read_bytes
 from fedward.dataset.exclusion import label_table, refuse_bad_files, refuse_lost_classes
@@ -73,6 +73,8 @@ class PreparedData:
         manifest: Counts by class, split and hospital, hashes, seed and settings; names nobody and no file.
         report: What was dropped and what could not be read; names files, and stays at the hospital.
         understood: What is shown before training: layout, classes, patients, splits, and what was left out.
+        lasting: For each partition, the lasting pseudonym of the patient of each training image, in no order; empty
+            where no key was given for them. They go into the hospital's record of studies, and nowhere else.
     """
 
     partitions: tuple[Partition, ...]
@@ -81,6 +83,7 @@ class PreparedData:
     manifest: dict[str, Any]
     report: dict[str, object]
     understood: Understood
+    lasting: tuple[NDArray[np.str_], ...] = ()
 
 
 def preprocess(
@@ -90,6 +93,7 @@ def preprocess(
     progress: Progress = silent,
     workers: int = 0,
     cache_folder: Path | None = None,
+    lasting_key: bytes | None = None,
 ) -> PreparedData:
     """Read, label, split, share out and anonymize a source.
 
@@ -100,6 +104,7 @@ def preprocess(
         progress: Told how many files have been read.
         workers: Threads that read; 0: one a core.
         cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
+        lasting_key: Of the hospital's record of studies, for pseudonyms that are the same in each study; None: none.
 
     Raises:
         DataError: the source is missing, unrecognized, unreadable beyond `max-bad-share`, of one class only, or of
@@ -124,6 +129,10 @@ def preprocess(
         )
         for index in range(settings.hospitals)
     )
+    lasting: tuple[NDArray[np.str_], ...] = ()
+    if lasting_key:
+        names, trained = lasting_pseudonyms(data.table, lasting_key), data.split == TRAIN
+        lasting = tuple(names[(sharing.hospital == index) & trained] for index in range(settings.hospitals))
     return PreparedData(
         partitions=partitions,
         findings=choice.findings,
@@ -131,6 +140,7 @@ def preprocess(
         manifest=write_manifest(listing, data, choice, partitions, settings, seed, understood),
         report=write_report(listing, data.table, sharing.notes, left_out),
         understood=understood,
+        lasting=lasting,
     )
 
 

@@ -6,6 +6,7 @@ import typer
 
 from commands import console
 from commands.audit.command import audit
+from commands.budget.command import budget
 from commands.doctor.command import doctor
 from commands.evaluate.command import evaluate
 from commands.export import export
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, node, serve, doctor):
+for command in (simulate, evaluate, audit, export, info, budget, node, serve, doctor):
     app.command(cls=entry.DescribedCommand)(command)
 app.add_typer(keys, name="keys")
 

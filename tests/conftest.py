@@ -19,9 +19,10 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep images that tests decode out of the user's cache, also in the processes that tests start."""
+def private_cache_and_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep images that tests decode, and studies that they run, out of the user's folders, also in other processes."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 # Folders whose tests make federations or start the command; of the others, single tests are marked slow themselves.

@@ -1,7 +1,8 @@
 """`simulate --baselines`: each hospital trained alone, and one model on all images in one place, beside the run.
 
 Both are trained after the last round, under the federation's settings and privacy budget, and scored on the same test
-images. What they release is no part of the run: the run's epsilon does not count it.
+images. What they release is no part of the run: the run's epsilon does not count it. The record of studies on the same
+images does.
 """
 
 import json
@@ -14,9 +15,10 @@ import numpy as np
 from commands import console
 from commands.simulate.alone import train_alone
 from commands.simulate.pooling import join, pooled
+from commands.simulate.study_budget import charge_baseline
 from data_preprocessing import load_partition
 from fedward.checked_json import read_json, to_json
-from fedward.errors import DataError
+from fedward.errors import BudgetError, DataError, FedwardError
 from fedward.figures.histograms import histogram
 from fedward.figures.scores import Scores, score
 from fedward.files import write_atomic
@@ -59,7 +61,12 @@ def finish(folder: SimulationFolder, settings: Settings) -> None:
     with console.bar("Baselines") as report:
         for place, name in enumerate(missing):
             progress = _Shifted(report, place * rounds, len(missing) * rounds)
-            found[name] = _measure(pooled(wanted[name], name), initial, test, classifier, settings, progress)
+            try:
+                charge_baseline(folder, name, [partition.hospital for partition in wanted[name]], settings)
+            except BudgetError as error:
+                found[name] = _nothing(pooled(wanted[name], name), error)
+            else:
+                found[name] = _measure(pooled(wanted[name], name), initial, test, classifier, settings, progress)
             _save(folder, found)
 
 
@@ -119,15 +126,20 @@ def _measure(
 ) -> dict[str, Any]:
     """Train one baseline and score it, at the thresholds that its own validation images give."""
     started = time.perf_counter()
-    result: dict[str, Any] = {"train_n": len(partition.train), "scores": None, "reason": None, "seconds": None}
     try:
         classifier.set_weights(train_alone(partition, initial, classifier, settings, step))
         thresholds = histogram(classifier.logits(partition.val.pixels()), partition.val.labels).thresholds()
-        result["scores"] = score(test, classifier.logits(test.pixels()), thresholds).as_dict()
+        scores = score(test, classifier.logits(test.pixels()), thresholds).as_dict()
+        result = {"train_n": len(partition.train), "scores": scores, "reason": None}
     except DataError as error:
-        console.warn(f"No baseline of {partition.hospital}. {error}")
-        result["reason"] = str(error)
+        result = _nothing(partition, error)
     return result | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _nothing(partition: Partition, error: FedwardError) -> dict[str, Any]:
+    """A baseline that cannot be trained, with the reason, which is said too."""
+    console.warn(f"No baseline of {partition.hospital}. {error}")
+    return {"train_n": len(partition.train), "scores": None, "reason": str(error), "seconds": None}
 
 
 def _figure(result: dict[str, Any], name: str) -> float | None:

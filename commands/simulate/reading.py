@@ -8,15 +8,20 @@ from fedward.dataset.understanding import Understood, understood_table
 from fedward.settings import Settings
 
 
-def read_data(settings: Settings) -> PreparedData:
+def read_data(settings: Settings, lasting_key: bytes | None = None) -> PreparedData:
     """Preprocess the images, and show on stderr how they were understood.
+
+    Args:
+        settings: They say where the images are.
+        lasting_key: For pseudonyms by which a record of studies knows patients again; None: none.
 
     Raises:
         DataError: the images are missing, of no known layout, unreadable or too few.
         UsageError: the settings ask for what the data does not have.
     """
     with console.bar("Reading images") as report:
-        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+        key = secrets.token_bytes(32)
+        data = preprocess(settings.data, settings.training.seed, key, report, lasting_key=lasting_key)
     console.err.print(understood_table(data.understood))
     _warn(data.understood)
     return data

@@ -13,7 +13,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
 from blockchain.witness import follow
 from commands import console
-from commands.simulate import baselines
+from commands.simulate import baselines, study_budget
 from commands.simulate.conclusion import conclude
 from commands.simulate.founding import settle_founding
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
@@ -27,6 +27,7 @@ from fedward.flower import FlowerSimulation, stop_left_over
 from fedward.flower_home import flower_home
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
+from fedward.privacy.study_record import StudyRecord
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
 
@@ -40,20 +41,24 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
         with_baselines: Also train each hospital alone, and one model on all images in one place.
 
     Raises:
+        BudgetError: the run would pass the limit that was set for these images (`main.py budget`).
         FedwardError: any kind. Every process that was started is stopped. Finished work is kept; a run that fails
             before its first round leaves nothing.
     """
     clock, started = Stopwatch(), time.perf_counter()
     SimulationFolder(path).check_unused()
+    record = study_budget.record_for(settings.data)
     with clock.measure("preprocess"):
-        data = read_data(settings)
+        data = read_data(settings, record.pseudonym_key() if record else None)
     _warn_of_unnamed_patients(data, settings)
     _warn_of_large_delta(data, settings)
+    if record:
+        study_budget.check(record, data, settings, with_baselines)
     with ExitStack() as stack:
         stack.enter_context(private_files())
         folder = SimulationFolder.create(resolved(path))
         stack.enter_context(folder.locked())
-        node = stack.enter_context(_prepared(folder, settings, data))
+        node = stack.enter_context(_prepared(folder, settings, data, record))
         if with_baselines:
             baselines.ask_for(folder)
         _federate(folder, settings, node)
@@ -110,7 +115,9 @@ def _warn_of_large_delta(data: PreparedData, settings: Settings) -> None:
 
 
 @contextmanager
-def _prepared(folder: SimulationFolder, settings: Settings, data: PreparedData) -> Iterator[RunningNode]:
+def _prepared(
+    folder: SimulationFolder, settings: Settings, data: PreparedData, record: StudyRecord | None
+) -> Iterator[RunningNode]:
     """The node that serves the ledger, once everything that comes before the first round is done.
 
     Where that fails, or is interrupted, nothing is left of the folder.
@@ -120,6 +127,8 @@ def _prepared(folder: SimulationFolder, settings: Settings, data: PreparedData) 
         parties = settle_hospitals(folder, settings, data)
         with start_node(folder.ledger, settings.ledger.chain_id, parties.addresses(), private=True) as node:
             found_study(folder, settings, data, parties, node.url).ledger.close()
+            if record:
+                study_budget.enroll(folder, record, data, settings)
             stack.pop_all()  # from here on the run is kept, whatever becomes of it
             yield node
 

@@ -4,10 +4,12 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.dataset.patients import same_id
 from fedward.dataset.records import ImageTable, LeftOut, Listing
 from fedward.errors import UsageError
 
@@ -43,6 +45,15 @@ def pseudonymize(table: ImageTable, key: bytes) -> NDArray[np.str_]:
     ]
     pseudonyms = [hmac.new(key, name, hashlib.sha256).hexdigest()[:PSEUDONYM_CHARACTERS] for name in names]
     return np.array(pseudonyms, dtype=f"<U{PSEUDONYM_CHARACTERS}")
+
+
+def lasting_pseudonyms(table: ImageTable, key: bytes) -> NDArray[np.str_]:
+    """Pseudonyms under a key that stays, by which a hospital knows its patients again in a later study.
+
+    As `pseudonymize`, but 1, 1.0 and 00000001 are one patient, also where no other spelling is in the same source.
+    """
+    entries = (replace(entry, patient=same_id(entry.patient)) for entry in table.entries)
+    return pseudonymize(replace(table, entries=tuple(entries)), key)
 
 
 def write_report(

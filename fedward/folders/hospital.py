@@ -5,6 +5,7 @@ Processes are shared or restarted, so that a hospital remembers only what is in 
 hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
 reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  sealing-keys.json
+study-place.json (where its record of all studies lies, outside of this folder)
 sharing/round-0001/ (see `release_book`)
 .lock (held while a message is answered)
 """
@@ -30,6 +31,7 @@ from fedward.files import append_line, make_folder, read_file, read_lines, sha25
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
+from fedward.privacy.study_files import STUDY_PLACE
 from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector, Word
 
 PRIVATE = 0o600
@@ -115,6 +117,7 @@ class HospitalFolder:
         self.keys = path / "keys"
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"
+        self.study_place = path / STUDY_PLACE
         self.sharing = ReleaseBook(path / "sharing")
 
     @classmethod

@@ -15,6 +15,8 @@ from fedward import settings as setting
 from fedward.checked_json import checked_lines, to_json
 from fedward.errors import BudgetError, EvidenceError, VerificationError
 from fedward.files import append_line, read_lines
+from fedward.privacy.study_files import STUDY_PLACE, Charge
+from fedward.privacy.study_record import Study, own_study
 from fedward.settings import PrivacySettings, Settings
 from fedward.types import PrivacyEvent
 
@@ -82,14 +84,16 @@ class PrivacyLedger:
     submission trains anew and is charged anew, though nothing of the first attempt has left.
 
     Args:
-        path: One line of JSON a release.
+        path: One line of JSON a release. A file beside it, `study-place.json`, says where the hospital's record of
+            studies lies, which is of all runs on its patients: whatever is charged here is charged there first. Without
+            that file the hospital keeps no such record.
 
     Guarantees:
         1. What was charged stays charged; a damaged record is refused, its content never guessed.
         2. A copy that lacks a release which is on the ledger is refused, and so is a lost record.
+        3. Where the hospital keeps a record of studies, both hold of that one too.
 
     Limits:
-        The record is of one run folder. Runs on the same patients add up, and none of them sees what the others spent.
         A copy that lacks only releases that never came to the ledger passes for the record.
     """
 
@@ -103,6 +107,10 @@ class PrivacyLedger:
             BudgetError: the record is damaged, so what was spent is unknown.
         """
         return [event for _, event in self._releases()]
+
+    def _study(self) -> Study | None:
+        """This run in the hospital's record of studies; raises BudgetError where that is damaged or gone."""
+        return own_study(self._path.with_name(STUDY_PLACE))
 
     def _releases(self) -> list[tuple[int, PrivacyEvent]]:
         """Round and event of each release; raises BudgetError where the record is damaged."""
@@ -133,6 +141,8 @@ class PrivacyLedger:
                 f"round {min(missing)}.",
                 "Restore the newest copy; what was spent since cannot be guessed.",
             )
+        if study := self._study():
+            study.check_whole(released)
 
     def check(self, event: PrivacyEvent, budget: float) -> None:
         """Refuse a release that would exceed the budget; called before training, so that a refusal costs nothing.
@@ -142,9 +152,12 @@ class PrivacyLedger:
             budget: The largest epsilon to spend; infinity for no bound.
 
         Raises:
-            BudgetError: the release would exceed the budget, or the record is damaged.
+            BudgetError: the release would exceed the budget, or with all studies of the hospital its own limit; or a
+                record is damaged.
         """
         spent = self.spent()
+        if study := self._study():
+            study.check()
         if event.mode == "none" or math.isinf(budget):
             return
         total = epsilon([*spent, event]) or 0.0
@@ -155,6 +168,19 @@ class PrivacyLedger:
                 "This hospital takes no further part; the others may go on. The bound is privacy.budget.",
             )
 
-    def charge(self, round_index: int, event: PrivacyEvent) -> None:
-        """Record a release, flushed to the disk, before it happens; it stays spent whatever becomes of the round."""
+    def charge(self, round_index: int, event: PrivacyEvent, ledger_head: bytes = b"") -> None:
+        """Record a release, flushed to the disk, before it happens; it stays spent whatever becomes of the round.
+
+        Args:
+            round_index: In which round.
+            event: What the release costs.
+            ledger_head: 32 bytes; where the ledger stood when the round was opened. In the record of studies, the same
+                round from the same head is one release, however often it is charged: at most one of them has left.
+
+        Raises:
+            BudgetError: with all studies of the hospital it would exceed the hospital's own limit.
+            ResourceError: the disk is full.
+        """
+        if study := self._study():
+            study.charge(event, Charge(round_index, ledger_head))
         append_line(self._path, json.dumps(to_json(Release(round_index, event))))

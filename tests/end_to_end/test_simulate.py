@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -323,3 +324,30 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -> None
         assert left == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_runs_on_the_same_x_rays_add_up(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    data = str(real_data / "chest_xray")
+    options = ("--config", "config/privacy-eps3.toml", "--data", data, "--hospitals", "3", "--rounds", "1")
+    first = run("simulate", *options, "--seed", "1", "--out", str(tmp_path / "first"))
+    assert first.returncode == 0, first.stderr
+    assert "earlier" not in first.stderr
+    second = run("simulate", *options, "--seed", "2", "--out", str(tmp_path / "second"))
+    assert second.returncode == 0, second.stderr
+    (said,) = (line for line in second.stderr.splitlines() if line.startswith("Patients of this folder"))
+    told = re.fullmatch(
+        r"Patients of this folder have been trained on in 1 earlier study: epsilon (\S+) so far at delta 1e-05 for the "
+        r"most-used patient, (\S+) after this run \(main\.py budget shows it\)\.",
+        said,
+    )
+    assert told
+    assert 2.9 < float(told[1]) <= 3 < float(told[2]) < 6
+    (facts,) = json.loads(run_here("budget", "--data", data, "--json").stdout)
+    assert f"{facts['epsilon']:.3g}" == told[2]
+    assert [study["rounds_charged"] for study in facts["studies"]] == [1] * 6
+    assert run_here("budget", "--data", data, "--limit", "5").returncode == 0
+    third = run("simulate", *options, "--seed", "3", "--out", str(tmp_path / "third"))
+    assert third.returncode == 4
+    assert "beyond the hospital's limit of 5" in third.stderr
+    assert not (tmp_path / "third").exists()
