@@ -146,6 +146,7 @@ def _of_server(kit: ServerKit) -> Sequence[Check]:
         Check("certificate", lambda: keys.check_certificate(kit), ("project",)),
         Check("code", lambda: study.check_bundle(kit), ("project",)),
         Check("ledger", lambda: study.check_own_ledger(kit), ("project",)),
+        Check("SuperLink", lambda: study.check_superlink(kit)),
         Check("TLS", lambda: network.check_tls(gateway()), ("project",)),
     )
 

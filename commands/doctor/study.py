@@ -13,6 +13,7 @@ from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.members import Members
 from fedward.hosts.server_kit import ServerKit
+from fedward.hosts.superlink_control import SuperLinkControl
 
 _MOST_BUNDLE_BYTES = 64 * 1024 * 1024
 _AGAIN = "Take the images that were enrolled, or enroll anew."
@@ -105,11 +106,31 @@ def check_bundle(kit: ServerKit) -> Finding:
     return fine(f"The code for hospitals is the project's: {found[:16]}.")
 
 
+def check_superlink(kit: ServerKit) -> Finding:
+    """The SuperLink answers on loopback, and knows the SuperNodes of all admitted hospitals."""
+    with SuperLinkControl(kit) as control:
+        nodes = {node.public_key: node for node in control.list_nodes() if node.status != "unregistered"}
+    admitted = [member for member in Members(kit.members).all() if not member.revoked]
+    missing = [member.hospital for member in admitted if _bare(member.transport_key) not in nodes]
+    if missing:
+        return failure(
+            f"Admitted, and not registered with the SuperLink: {', '.join(missing)}.",
+            "Admit their requests once more: main.py admit",
+        )
+    online = sum(nodes[_bare(member.transport_key)].status == "online" for member in admitted)
+    return fine(f"The SuperLink answers; {online} of {len(admitted)} admitted hospitals are connected.")
+
+
+def _bare(public_key_line: str) -> str:
+    """A public key of OpenSSH without the comment behind it."""
+    return " ".join(public_key_line.split()[:2])
+
+
 def check_own_ledger(kit: ServerKit) -> Finding:
     """The server's node answers with the project's ledger, and admitted hospitals are on its roster."""
     deployed, url = kit.load_project().require_deployed(), announced_url(kit.ledger)
     if url is None:
-        return failure("The ledger's node does not run.", f"Start the server: {kit.path / 'start.sh'}")
+        return failure("The ledger's node does not run.", f"Start the server: main.py serve {kit.path}")
     with closing(Ledger.attach(url, deployed.contract, None, deployed.chain_id)) as ledger:
         genesis = ledger.genesis_hash().hex()
         if genesis != deployed.genesis_hash:

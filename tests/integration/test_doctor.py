@@ -4,8 +4,12 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from command_line import run_here
@@ -13,16 +17,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from federation import Federation, founded
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from server_host import admitted, enrolled, server_kit
+from source_tree import ROOT
 from tls import StandIn, gateway, write_certificates
 
-from commands.doctor import machine
+from commands.doctor import machine, study
 from commands.doctor.examination import Line, examine
-from commands.doctor.finding import Level
-from commands.doctor.gateway import Gateway
-from commands.doctor.ledger import LedgerThere, check_agreed_roster, check_key_in_force
+from commands.doctor.finding import Level, fine
+from commands.doctor.gateway import Gateway, check_clock, check_fleet, check_tls
+from commands.doctor.ledger import LedgerThere, check_agreed_roster, check_key_in_force, check_ledger
 from data_preprocessing import load_partition, save_partition
 from fedward import settings as setting
-from fedward.errors import LedgerError
+from fedward.errors import LedgerError, ResourceError
 from fedward.files import sha256
 from fedward.folders.hospital import HeldKey
 from fedward.folders.whereabouts import announced
@@ -31,6 +37,7 @@ from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.members import Admitted, Members
 from fedward.hosts.project import Deployed, Place, Project, Study
 from fedward.hosts.server_kit import ServerKit
+from fedward.hosts.superlink_control import SuperLinkControl
 from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import HospitalId
 
@@ -64,8 +71,8 @@ def project(federation: Federation, stand_in: StandIn, tmp_path: Path) -> Projec
         bundle=sha256(BUNDLE).hex(),
         certificate=(tmp_path / "tls" / "authority.pem").read_text(),
     )
-    study = Study("lungs", tuple(federation.parties.hospitals), data.findings, data.class_names)
-    return Project(study, Place("localhost", stand_in.port), federation.settings, deployed)
+    asked = Study("lungs", tuple(federation.parties.hospitals), data.findings, data.class_names)
+    return Project(asked, Place("localhost", stand_in.port), federation.settings, deployed)
 
 
 @pytest.fixture
@@ -99,7 +106,8 @@ def server(federation: Federation, project: Project, tmp_path: Path) -> Iterator
     for member in federation.folder.server.load_record().roster:
         digest = sha256(member.hospital.encode()).hex()
         Members(kit.members).admit(Admitted(member.hospital, member.address, member.weight, member.hospital, digest))
-    with announced(kit.ledger, federation.node.url):
+    # The SuperLink is tested by itself, below.
+    with announced(kit.ledger, federation.node.url), mock.patch.object(study, "check_superlink", return_value=fine("")):
         yield kit
 
 
@@ -356,6 +364,43 @@ def test_what_is_broken_at_the_server_is_named(server: ServerKit, name: str) -> 
     assert findings[check].remedy
     failed = {name for name, finding in findings.items() if finding.level is Level.FAIL}
     assert failed <= {check, "TLS"} if name == "other host" else failed == {check}
+
+
+def test_a_server_that_runs_is_seen_from_both_sides(tmp_path: Path) -> None:
+    """With the real gateway, SuperLink and node in their processes."""
+    kit = server_kit(tmp_path / "kit")
+    with pytest.raises(ResourceError, match="never started"):
+        study.check_superlink(kit)
+    insider, stranger = admitted(kit, tmp_path / "hospitals", "a"), enrolled(tmp_path / "hospitals", "b")
+    project = kit.load_project()
+    gateway, deployed = Gateway(project.server, kit.authority), project.require_deployed()
+    command = [sys.executable, "main.py", "serve", str(kit.path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            waited = {"ledger", "superlink", "gateway"}
+            while waited:
+                line = process.stderr.readline()
+                assert line, waited
+                waited -= {name for name in waited if name in line and (" answers" in line or " listens" in line)}
+            finding = study.check_superlink(kit)
+            assert finding.level is Level.FAIL
+            assert "not registered with the SuperLink: a" in finding.said
+            with SuperLinkControl(kit) as control:
+                control.register_node(insider.member.transport_key)
+            assert study.check_superlink(kit) == fine("The SuperLink answers; 0 of 1 admitted hospitals are connected.")
+            for check in (check_tls, check_clock):
+                assert check(gateway).level is Level.OK
+            for hospital, level in ((insider, Level.OK), (stranger, Level.FAIL)):
+                key = serialization.load_ssh_private_key(hospital.key.read_bytes(), None)
+                assert check_fleet(gateway, key).level is level
+            assert "Block 0" in check_ledger(LedgerThere(gateway, insider.token, deployed)).said  # the kit names none
+            with pytest.raises(LedgerError, match="token"):
+                check_ledger(LedgerThere(gateway, stranger.token, deployed))
+        finally:
+            process.send_signal(signal.SIGINT)
+    with pytest.raises(ResourceError, match="SuperLink"):
+        study.check_superlink(kit)
 
 
 def test_a_folder_that_is_no_kit_is_refused(tmp_path: Path) -> None:
