@@ -11,6 +11,7 @@ import functools
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -39,18 +40,17 @@ from fedward.backdoor.inspection import Inspection
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.dataset.trained_images import note_trained
-from fedward.errors import BudgetError, EncryptionError, FedwardError, VerificationError
+from fedward.errors import BudgetError, EncryptionError, VerificationError
 from fedward.figures.histograms import ScoreHistogram, empty_histogram, histogram
 from fedward.files import sha256
 from fedward.folders.hospital import Candidate, HospitalFolder, Membership, model_bytes, roster_digest
+from fedward.folders.outgoing_log import leaving
 from fedward.folders.own_folder import own_folder
-from fedward.learning.model import Classifier, shared_classifier
 from fedward.learning.weight_shapes import ModelSpec
-from fedward.local_update import local_update
 from fedward.messages import wire
 from fedward.messages.ballots import Ballot, Counts, ballot_to_records, counts_hash
 from fedward.messages.key_sharing import answers_to_records, read_dealt, read_request, release_to_records
-from fedward.messages.replies import failure_reply, missing_reply
+from fedward.messages.replies import missing_reply
 from fedward.messages.signed import write_signed
 from fedward.messages.submissions import Submission, TrainingReport, abstention_reply, submission_to_records
 from fedward.privacy.accounting import PrivacyLedger, budget_of
@@ -73,6 +73,9 @@ from fedward.types import (
 )
 from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
+if TYPE_CHECKING:
+    from fedward.learning.model import Classifier
+
 app = ClientApp()
 
 VOTED = (RoundPhase.ACCEPTED, RoundPhase.REJECTED, RoundPhase.ABORTED)
@@ -80,6 +83,7 @@ NO_CANDIDATE = b"\xff" * 32  # candidate digest in votes on an aggregate that do
 
 
 @app.train()
+@leaving
 def take_part(message: Message, context: Context) -> Message:
     """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
     try:
@@ -93,43 +97,38 @@ def take_part(message: Message, context: Context) -> Message:
             remember(hospital.folder, hospital.ledger, hospital.identity)
     except MissingAggregates as missing:
         return missing_reply(message, missing.rounds)
-    except FedwardError as error:
-        return failure_reply(message, error)
     return reply
 
 
 @app.query("answers")
+@leaving
 def answer(message: Message, context: Context) -> Message:
     """Answer about the shares that all hospitals dealt, or say why not."""
-    try:
-        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
-            width = share_width(len(purposes(hospital.settings.metrics.encrypted)))
-            dealt = read_dealt(message, sealed_share_bytes(width))
-            opening, _ = hospital.join_round(dealt.round_index, RoundPhase.OPEN)
-            sent = answer_dealings(hospital.folder, hospital.ledger, opening, hospital.identity, dealt, width)
-            return Message(answers_to_records(sent), reply_to=message)
-    except FedwardError as error:
-        return failure_reply(message, error)
+    with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
+        width = share_width(len(purposes(hospital.settings.metrics.encrypted)))
+        dealt = read_dealt(message, sealed_share_bytes(width))
+        opening, _ = hospital.join_round(dealt.round_index, RoundPhase.OPEN)
+        sent = answer_dealings(hospital.folder, hospital.ledger, opening, hospital.identity, dealt, width)
+        return Message(answers_to_records(sent), reply_to=message)
 
 
 @app.query("release")
+@leaving
 def release(message: Message, context: Context) -> Message:
     """Release this hospital's part of the key of a sum that the ledger has fixed, or say why not."""
-    try:
-        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
-            request = read_request(message)
-            phases = VOTED if request.purpose == Purpose.COUNTS else (RoundPhase.VOTING,)
-            opening, record = hospital.join_round(request.round_index, *phases)
-            sent = release_sum(
-                hospital.folder, hospital.ledger, opening, record, hospital.identity, request, hospital.settings
-            )
-            remember(hospital.folder, hospital.ledger, hospital.identity)
-            return Message(release_to_records(sent), reply_to=message)
-    except FedwardError as error:
-        return failure_reply(message, error)
+    with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
+        request = read_request(message)
+        phases = VOTED if request.purpose == Purpose.COUNTS else (RoundPhase.VOTING,)
+        opening, record = hospital.join_round(request.round_index, *phases)
+        sent = release_sum(
+            hospital.folder, hospital.ledger, opening, record, hospital.identity, request, hospital.settings
+        )
+        remember(hospital.folder, hospital.ledger, hospital.identity)
+        return Message(release_to_records(sent), reply_to=message)
 
 
 @app.evaluate()
+@leaving
 def judge(message: Message, context: Context) -> Message:
     """Answer an aggregate with a signed vote and validation counts, or with the reason why not."""
     try:
@@ -139,8 +138,6 @@ def judge(message: Message, context: Context) -> Message:
         return Message(ballot_to_records(ballot), reply_to=message)
     except MissingAggregates as missing:
         return missing_reply(message, missing.rounds)
-    except FedwardError as error:
-        return failure_reply(message, error)
 
 
 @dataclass(frozen=True)
@@ -225,8 +222,10 @@ class Hospital:
         place = (self.ledger.chain_id, self.ledger.contract, opening.round_index, opening.ledger_head)
         return round_seed(*place, purpose.name)
 
-    def classifier(self) -> Classifier:
+    def classifier(self) -> "Classifier":
         """This process's classifier of the right shape, with whatever weights it last had."""
+        from fedward.learning.model import shared_classifier  # TensorFlow is loaded only by messages that need it
+
         spec = ModelSpec(self.settings.model.name, self.settings.data.image_size, len(self.partition.findings))
         return shared_classifier(spec)
 
@@ -240,6 +239,8 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         2. When two messages ask for the same round at once, the hospital trains, is charged and sends once: the
            caller holds the folder's lock.
     """
+    from fedward.local_update import local_update  # see `Hospital.classifier`
+
     settings, clock = hospital.settings, Stopwatch()
     opening, _ = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)

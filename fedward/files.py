@@ -187,6 +187,23 @@ def append_line(path: Path, line: str) -> None:
         raise _not_written(path, error) from error
 
 
+def bound_log(path: Path, most: int) -> None:
+    """Move a log of more than `most` bytes aside, to `NAME.1`; whoever appends to it goes on.
+
+    What is written just while it is moved may be lost.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    try:
+        if path.stat().st_size > most:
+            with writing(path.with_name(f"{path.name}.1"), 0o600) as aside, opened_regular(path) as log:
+                shutil.copyfileobj(log, aside)
+            os.truncate(path, 0)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def read_file(path: Path, most: int, what: str, remedy: str, *, through_link: bool = False) -> bytes:
     """Read a file that somebody else may have put there: a regular file only, and up to a bound.
 

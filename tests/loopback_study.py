@@ -67,7 +67,10 @@ def main(grid, context):
     while not (replies := list(grid.pull_messages(ids))):
         time.sleep(0.1)
     reply = replies[0]
-    told = {"error": reply.error.code} if reply.has_error() else dict(reply.content["found"])
+    if reply.has_error():
+        told = {"error": reply.error.code, "reason": reply.error.reason}
+    else:
+        told = dict(reply.content["found"])
     folder = Path(context.run_config["run.folder"])
     (folder / "replies.part").write_text(json.dumps(told))
     (folder / "replies.part").rename(folder / "replies.json")

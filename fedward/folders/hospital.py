@@ -4,8 +4,8 @@ Processes are shared or restarted, so that a hospital remembers only what is in 
 
 hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
-reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  sealing-keys.json
-study-place.json (where its record of all studies lies, outside of this folder)
+reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  outgoing.jsonl (what left)
+sealing-keys.json  study-place.json (where its record of all studies lies, outside of this folder)
 sharing/round-0001/ (see `release_book`)
 .lock (held while a message is answered)
 """
@@ -118,6 +118,7 @@ class HospitalFolder:
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"
         self.study_place = path / STUDY_PLACE
+        self.outgoing = path / "outgoing.jsonl"
         self.sharing = ReleaseBook(path / "sharing")
 
     @classmethod

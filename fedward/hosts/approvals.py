@@ -10,6 +10,7 @@ key  trusted.json (its public half, for Flower)  approvals.jsonl (the last line 
 
 import base64
 import json
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ MOST_BUNDLE_BYTES = 64 * 1024 * 1024
 PRIVATE = 0o600
 
 _MOST_KEY_BYTES = 4096
+_SEED_BYTES = 32
 _DIGEST = Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")
 _RESTORE = "Restore it from a backup, or approve the code anew."
 
@@ -115,7 +117,7 @@ class Approvals:
         """The hospital's key for approvals, made when it is first needed."""
         if not self._key.exists():
             make_folder(self._path)
-            new = Ed25519PrivateKey.generate()
+            new = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(_SEED_BYTES))
             public = new.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
             # JSON is YAML, which Flower reads; the public half comes first: a key without it would be of no use.
             write_atomic(self.trusted, json.dumps({KEY_NAME: public.decode()}).encode())

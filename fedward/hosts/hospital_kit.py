@@ -1,7 +1,7 @@
 """A hospital's kit: its folder on a host of its own, and what lies where in it.
 
 project.toml  request.json (public)  tls/  transport/  token  hospital/ (the hospital's folder)
-flower/ (Flower's)  approvals/  outgoing.jsonl  start.sh  systemd/  logs/
+flower/ (Flower's)  approvals/  start.sh  systemd/  logs/
 
 Private keys are made here, and leave in no file.
 """
@@ -29,7 +29,7 @@ class HospitalKit:
         hospital: The hospital's own folder: identity, images, keys, models.
         flower: Flower's folder (`FLWR_HOME`).
         approvals: Which bundles the hospital approved, and the key that signs approvals.
-        outgoing: What left the hospital: a line for each message.
+        outgoing: What left the hospital, in its folder: a line for each message.
         logs: A file for each process.
     """
 
@@ -44,7 +44,7 @@ class HospitalKit:
         self.hospital = HospitalFolder(path / "hospital")
         self.flower = path / "flower"
         self.approvals = path / "approvals"
-        self.outgoing = path / "outgoing.jsonl"
+        self.outgoing = self.hospital.outgoing
         self.logs = path / "logs"
 
     def load_project(self) -> Project:

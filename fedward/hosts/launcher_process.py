@@ -19,12 +19,16 @@ import threading
 from pathlib import Path
 
 import psutil
-from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
+from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec import run_superexec as flower
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
 
+<<<<<<< HEAD
 KINDS = {"hospital": TaskType.CLIENT_APP, "server": TaskType.SERVER_APP}
+=======
+PROGRAM = Path(__file__).with_name("clientapp_process.py")
+>>>>>>> 65b59ba (What may leave a hospital is listed, checked on its way out and noted; TensorFlow loads only where it is needed)
 
 
 class PrivateExecutor(SubprocessExecutor):
@@ -46,7 +50,19 @@ class PrivateExecutor(SubprocessExecutor):
         descriptor, token = tempfile.mkstemp(prefix="task-")  # for its owner only, in a folder for its owner only
         with os.fdopen(descriptor, "w") as file:
             file.write(spec.token)
+<<<<<<< HEAD
         command = [str(self._program), "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
+=======
+        command = [
+            sys.executable,
+            "-P",
+            str(PROGRAM),
+            "--runtime-api-address",
+            spec.runtime_api_address,
+            "--token-file",
+            token,
+        ]
+>>>>>>> 65b59ba (What may leave a hospital is listed, checked on its way out and noted; TensorFlow loads only where it is needed)
         command += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program, no shell
         self._started.append((started, Path(token)))

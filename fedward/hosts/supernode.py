@@ -24,7 +24,7 @@ import filelock
 import tomli_w
 
 from fedward.errors import UsageError
-from fedward.files import make_folder, write_atomic
+from fedward.files import bound_log, make_folder, write_atomic
 from fedward.flower import QUIET_AND_LOCAL, STOP_TIMEOUT_S, stop_left_over
 from fedward.folders.own_folder import HOSPITAL_FOLDER
 from fedward.hosts.approvals import Approvals
@@ -76,7 +76,7 @@ def serve_hospital(kit: HospitalKit, say: Say = lambda line: print(line, file=sy
                 say(f"The SuperNode of {kit.path.name} connects to {server.host}:{server.port}; it logs to {log}.")
                 while all(process.poll() is None for process in processes):
                     time.sleep(_LOOK_S)
-                    _bound(log)
+                    bound_log(log, MOST_LOG_BYTES)
             failures = 0 if time.monotonic() - started > HEALTHY_S else failures + 1
             delay = min(LONGEST_DELAY_S, FIRST_DELAY_S * GROWTH**failures)
             say(f"The SuperNode ended: {_reason(log, size)}. It starts again in {delay:.0f} s.")
@@ -189,13 +189,6 @@ def _free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _bound(log: Path) -> None:
-    """Move a log aside that has grown large. Its writers append to whatever it then holds."""
-    if log.stat().st_size > MOST_LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)
 
 
 def _reason(log: Path, since: int) -> str:

@@ -7,7 +7,7 @@ from flwr.app import ConfigRecord, ConfigRecordValues, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 from fedward.errors import FedwardError, VerificationError
-from fedward.messages.fields import Fields
+from fedward.messages.fields import LONGEST_TEXT, Fields
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,11 @@ class Malformed:
 
 def failure_reply(request: Message, error: FedwardError) -> Message:
     """A hospital's reply when it cannot do its part."""
-    values: dict[str, ConfigRecordValues] = {"what": error.what, "remedy": error.remedy, "exit-code": error.exit_code}
+    values: dict[str, ConfigRecordValues] = {
+        "what": error.what[:LONGEST_TEXT],
+        "remedy": error.remedy[:LONGEST_TEXT],
+        "exit-code": error.exit_code,
+    }
     return Message(RecordDict({"failure": ConfigRecord(values)}), reply_to=request)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from flwr.common.constant import ErrorCode
 from loopback_study import CLIENT, Link, built, digest, enrolled_kit, replies, superlink, tiny_app, wait_for
 
 from fedward import settings as setting
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
 
-INVALID_CODE = {"error": 7}  # Flower's `ErrorCode.INVALID_FAB`
 SERVE = (
     "import sys; from pathlib import Path; from fedward import entry; from fedward.hosts.supernode import "
     "serve_hospital; from fedward.hosts.hospital_kit import HospitalKit; "
@@ -80,7 +80,7 @@ def test_approved_code_runs_and_finds_no_modules_but_its_own(kit: HospitalKit, a
 def test_settings_that_affect_speed_may_change_and_others_may_not(kit: HospitalKit, app: Path, link: Link) -> None:
     assert "folder" in replies(link.run(app, **{"speed.poll-interval-s": 0.3}))
     folder = link.run(app, **{"privacy.noise-multiplier": 0.5})
-    assert replies(folder) == INVALID_CODE
+    assert replies(folder)["error"] == ErrorCode.INVALID_FAB
     assert not (folder / "ran").exists()
     assert "Refused to run what the server sent: the run has settings" in (kit.logs / "supernode.log").read_text()
 
@@ -89,7 +89,7 @@ def test_settings_that_affect_speed_may_change_and_others_may_not(kit: HospitalK
 def test_other_code_is_not_run_and_not_even_unpacked(kit: HospitalKit, app: Path, link: Link, tmp_path: Path) -> None:
     evil = tiny_app(tmp_path / "evil", EVIL)
     folder = link.run(evil)
-    assert replies(folder) == INVALID_CODE
+    assert replies(folder)["error"] == ErrorCode.INVALID_FAB
     assert not (folder / "ran").exists()
     assert not list(kit.flower.rglob("evil"))
     assert digest(built(evil, link.home))[:8] not in {path.name[-8:] for path in (kit.flower / "apps").iterdir()}
@@ -97,7 +97,27 @@ def test_other_code_is_not_run_and_not_even_unpacked(kit: HospitalKit, app: Path
     Approvals(kit.approvals).approve(digest(built(evil, link.home)), setting.load().digest().hex())
     assert "folder" in replies(link.run(evil)), "an approval counts at once"
     assert list(kit.flower.rglob("evil")), "the check of the check: it would have left a file"
-    assert replies(link.run(app)) == INVALID_CODE, "what was approved before is approved no more"
+    assert replies(link.run(app))["error"] == ErrorCode.INVALID_FAB, "what was approved before is approved no more"
+    Approvals(kit.approvals).approve(digest(built(app, link.home)), setting.load().digest().hex())
+
+
+FAILING = CLIENT.replace(
+    "def answer(message, context):", "def answer(message, context):\n    raise KeyError('patient 17')"
+)
+
+
+@pytest.mark.usefixtures("served")
+def test_an_unforeseen_error_tells_the_server_nothing(kit: HospitalKit, app: Path, link: Link, tmp_path: Path) -> None:
+    """Flower would send the error's text, which may quote what it was about."""
+    failing = tiny_app(tmp_path / "failing", FAILING)
+    Approvals(kit.approvals).approve(digest(built(failing, link.home)), setting.load().digest().hex())
+    found = replies(link.run(failing))
+    assert found["error"] == ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+    assert "did not foresee" in str(found["reason"])
+    assert "patient" not in str(found)
+    assert "patient 17" in (kit.logs / "supernode.log").read_text()
+    assert b"patient 17" not in (link.home / "state.db").read_bytes()
+    assert "patient 17" not in (link.home / "superlink.log").read_text()
     Approvals(kit.approvals).approve(digest(built(app, link.home)), setting.load().digest().hex())
 
 

@@ -23,6 +23,7 @@ from fedward.sharing.terms import Purpose
 from fedward.types import HospitalId
 
 INDEXES = (-1, 0, 2, 2**32, 2**63 - 1)
+NOTED = {".lock", "outgoing.jsonl"}
 SHARE = bytes(sealed_share_bytes(share_width(1)))
 
 
@@ -89,11 +90,11 @@ def test_nonsense_about_shared_keys_is_refused(
 
 
 def refused(federation: Federation, kind: str, content: RecordDict) -> str:
-    """Why a hospital refuses; its folder is as it was, but for the lock."""
+    """Why a hospital refuses; its folder is as it was, but for the lock and the log of what left."""
     folder = federation.folder.hospital(HospitalId("hospital-1"))
 
     def contents() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.name != ".lock"}
+        return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.name not in NOTED}
 
     before = contents()
     failure = failure_in(ask(federation, kind, content))

@@ -11,6 +11,7 @@ import pytest
 from fedward.errors import EvidenceError, ResourceError, VerificationError
 from fedward.files import (
     append_line,
+    bound_log,
     make_folder,
     making_folder,
     merkle_root,
@@ -255,3 +256,16 @@ def test_a_log_that_is_no_file_is_missing_evidence_and_not_waited_for(tmp_path: 
     os.mkfifo(tmp_path / "log")
     with pytest.raises(EvidenceError, match=r"The log could not be read from .*log: not a regular file"):
         read_lines(tmp_path / "log")
+
+
+def test_a_log_that_grew_large_moves_aside_while_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"a" * 10)
+        bound_log(log, 10)
+        assert log.read_bytes() == b"a" * 10, "not larger than it may be"
+        writer.write(b"b")
+        bound_log(log, 10)
+        writer.write(b"c")
+    assert log.read_bytes() == b"c"
+    assert (tmp_path / "x.log.1").read_bytes() == b"a" * 10 + b"b"
