@@ -21,14 +21,7 @@ from blockchain.closed_sums import check_opening
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.remembering import checked_standing, remember
 from blockchain.identity import Identity
-from blockchain.key_sharing import (
-    answer_dealings,
-    check_released,
-    deal_keys,
-    encrypt_counts,
-    keep,
-    release_sum,
-)
+from blockchain.key_sharing import answer_dealings, check_released, deal_keys, encrypt_counts, keep, release_sum
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.abstention import sign_abstention

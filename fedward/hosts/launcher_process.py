@@ -19,24 +19,24 @@ import threading
 from pathlib import Path
 
 import psutil
-from flwr.supercore.constant import TaskType
+from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 from flwr.supercore.superexec import run_superexec as flower
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
 
-<<<<<<< HEAD
 KINDS = {"hospital": TaskType.CLIENT_APP, "server": TaskType.SERVER_APP}
-=======
-PROGRAM = Path(__file__).with_name("clientapp_process.py")
->>>>>>> 65b59ba (What may leave a hospital is listed, checked on its way out and noted; TensorFlow loads only where it is needed)
+# Of a hospital's messages with silent errors.
+PROGRAMS = {
+    "hospital": (sys.executable, "-P", str(Path(__file__).with_name("clientapp_process.py"))),
+    "server": (str(Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[TaskType.SERVER_APP]),),
+}
 
 
 class PrivateExecutor(SubprocessExecutor):
     """Starts Flower's program for one kind of task, and no other of Flower's programs."""
 
-    def __init__(self, kind: TaskType) -> None:
-        self._kind = kind
-        self._program = Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[kind]
+    def __init__(self, kind: str) -> None:
+        self._kind, self._program = KINDS[kind], PROGRAMS[kind]
         self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
 
     def get_eligible_capacity(self, *_: object, **__: object) -> tuple[set[TaskType], set[str]]:
@@ -50,19 +50,7 @@ class PrivateExecutor(SubprocessExecutor):
         descriptor, token = tempfile.mkstemp(prefix="task-")  # for its owner only, in a folder for its owner only
         with os.fdopen(descriptor, "w") as file:
             file.write(spec.token)
-<<<<<<< HEAD
-        command = [str(self._program), "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
-=======
-        command = [
-            sys.executable,
-            "-P",
-            str(PROGRAM),
-            "--runtime-api-address",
-            spec.runtime_api_address,
-            "--token-file",
-            token,
-        ]
->>>>>>> 65b59ba (What may leave a hospital is listed, checked on its way out and noted; TensorFlow loads only where it is needed)
+        command = [*self._program, "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
         command += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program, no shell
         self._started.append((started, Path(token)))
@@ -85,7 +73,7 @@ def main(kind: str, address: str, certificate: str, secret: bytes) -> None:
         secret: Shared with it; it gives work to nobody else.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    flower.get_executor = lambda *_, **__: PrivateExecutor(KINDS[kind])  # type: ignore[attr-defined]
+    flower.get_executor = lambda *_, **__: PrivateExecutor(kind)  # type: ignore[attr-defined]
     flower.run_superexec(
         address,
         insecure=False,

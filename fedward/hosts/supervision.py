@@ -1,8 +1,6 @@
 """Keep processes running: start them, say when they are ready, start them again when they end, stop them all."""
 
 import contextlib
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +14,7 @@ from typing import NoReturn
 import filelock
 
 from fedward.errors import UsageError
-from fedward.files import make_folder
+from fedward.files import bound_log, make_folder
 
 HEALTHY_S = 60.0  # after so long, an end is taken for a new trouble
 FIRST_DELAY_S, LONGEST_DELAY_S, GROWTH = 1.0, 30.0, 2.0
@@ -145,7 +143,8 @@ def keep_running(parts: Sequence[Part], home: Path, logs: Path, say: Say) -> NoR
             if time.monotonic() - bounded > _BOUND_S:
                 bounded = time.monotonic()
                 for each in running:
-                    _bound(each.log)
+                    if each.log.exists():
+                        bound_log(each.log, MOST_LOG_BYTES)
             time.sleep(_LOOK_S)
 
 
@@ -178,10 +177,3 @@ def _alone(part: Part, logs: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _bound(log: Path) -> None:
-    """Move a log aside that has grown large. Its writers append to whatever it then holds."""
-    if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)

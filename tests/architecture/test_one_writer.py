@@ -14,12 +14,9 @@ INTO_OWN_SCRATCH = {
     "fedward.learning.model_file": {"TemporaryDirectory"},
     "blockchain.node.store": {"open", "TemporaryDirectory"},
     "fedward.flower_home": {"mkdtemp", "os.open"},
-<<<<<<< HEAD
-    "fedward.hosts.supervision": {"open", "shutil.copyfile", "os.truncate"},  # logs of a kit, which nobody else reaches
-=======
     "fedward.hosts.launcher_process": {"mkstemp"},  # into the folder that the next has just made
     "fedward.hosts.supernode": {"open"},  # the log of its processes, in the hospital's kit
->>>>>>> 65b59ba (What may leave a hospital is listed, checked on its way out and noted; TensorFlow loads only where it is needed)
+    "fedward.hosts.supervision": {"open"},  # the same in the server's
 }
 WRITES = {
     "write_text", "write_bytes", "touch", "mkdir", "makedirs", "symlink_to", "hardlink_to", "mkfifo", "mknod",
