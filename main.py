@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from commands import console
+from commands.approve.command import approve
 from commands.audit.command import audit
 from commands.budget.command import budget
 from commands.doctor.command import doctor
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, budget, node, serve, doctor):
+for command in (simulate, evaluate, audit, export, info, budget, node, serve, doctor, approve):
     app.command(cls=entry.DescribedCommand)(command)
 app.add_typer(keys, name="keys")
 

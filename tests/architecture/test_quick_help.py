@@ -69,5 +69,5 @@ def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
 
 
 def test_all_commands_are_probed() -> None:
-    names = {"audit", "budget", "doctor", "evaluate", "export", "info", "keys", "node", "serve", "simulate"}
+    names = {"approve", "audit", "budget", "doctor", "evaluate", "export", "info", "keys", "node", "serve", "simulate"}
     assert {name for (name,) in HELPS[1:-1]} == names
