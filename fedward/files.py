@@ -54,13 +54,29 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
         file.write(content)
 
 
+def write_passing(path: Path, content: bytes) -> None:
+    """Write a file as `write_atomic` does, but do not flush it: for what nobody reads again after a power loss.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+
+    Guarantees:
+        1. The first of `writing`.
+
+    Limits: a power loss may leave an empty or torn file under the name.
+    """
+    with writing(path, flushed=False) as file:
+        file.write(content)
+
+
 @contextmanager
-def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+def writing(path: Path, mode: int = 0o644, flushed: bool = True) -> Iterator[IO[bytes]]:
     """Write a file in pieces: it gets its name when the `with` block ends, and is removed where the block raises.
 
     Args:
         path: Where to; its folder must exist.
         mode: Permission bits, less what the umask takes away.
+        flushed: False: content and name may be lost with the power.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
@@ -68,7 +84,7 @@ def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     Guarantees:
         1. No link is followed and no file of another name is touched: the temporary name is random and must be new,
            and a link at `path` is replaced, not written through.
-        2. When the block has ended, content and name survive a power loss.
+        2. When the block has ended, content and name survive a power loss, where `flushed`.
     """
     temporary = f".{secrets.token_hex(16)}{PART}"
     try:
@@ -77,13 +93,15 @@ def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
                 with os.fdopen(os.open(temporary, _NEW, mode, dir_fd=folder), "w+b") as file:
                     yield file
                     file.flush()
-                    os.fsync(file.fileno())
+                    if flushed:
+                        os.fsync(file.fileno())
                 os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-            _sync_folder(folder)
+            if flushed:
+                _sync_folder(folder)
     except OSError as error:
         raise _not_written(path, error) from error
 

@@ -11,6 +11,7 @@ sharing/round-0001/ (see `release_book`)
 """
 
 import io
+import itertools
 import json
 import re
 import shutil
@@ -27,7 +28,7 @@ import numpy as np
 from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError, VerificationError
-from fedward.files import append_line, make_folder, read_file, read_lines, sha256, write_atomic
+from fedward.files import append_line, make_folder, read_file, read_lines, remove_file, sha256, write_atomic
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
@@ -258,10 +259,10 @@ class HospitalFolder:
         outbox = self.path / "outbox"
         folder = outbox / _round_name(kept.signed.commitment.round_index)
         shutil.rmtree(outbox, ignore_errors=True)
+        make_folder(folder)
+        # A file each, however many parts: to flush one takes milliseconds.
         for name, parts in (("chunks", kept.chunks), ("shares", kept.sealed_shares)):
-            make_folder(folder / name)
-            for index, part in enumerate(parts):
-                write_atomic(folder / name / f"{index:06d}", part, PRIVATE)
+            write_atomic(folder / name, _joined(parts), PRIVATE)
         # Written last: a folder without it is a submission that never left.
         write_atomic(folder / "commitment.json", write_signed(kept.signed))
 
@@ -277,9 +278,8 @@ class HospitalFolder:
             return None
         content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
         signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
-        chunks, shares = (
-            tuple(_content(path) for path in sorted((folder / name).glob("[0-9]*"))) for name in ("chunks", "shares")
-        )
+        chunks = _parted(folder / "chunks")
+        shares = _parted(folder / "shares") if (folder / "shares").exists() else ()
         if not (folder / "counts").exists():
             return Outgoing(signed, chunks, shares)
         counts = _content(folder / "counts")
@@ -293,7 +293,7 @@ class HospitalFolder:
             ResourceError: a file cannot be removed.
         """
         self.sharing.forget_round(round_index)
-        shutil.rmtree(self.path / "outbox" / _round_name(round_index) / "shares", ignore_errors=True)
+        remove_file(self.path / "outbox" / _round_name(round_index) / "shares")
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:
         """Keep a round's encrypted validation counts: their key must never encrypt anything else."""
@@ -363,6 +363,27 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         # RuntimeError: a damaged header may claim encryption or an unknown compression.
         raise _damaged(path, error) from error
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    """Parts as one file: a line with their lengths, then one after the other."""
+    return " ".join(str(len(part)) for part in parts).encode() + b"\n" + b"".join(parts)
+
+
+def _parted(path: Path) -> tuple[bytes, ...]:
+    """The parts that `_joined` made a file of.
+
+    Raises:
+        EvidenceError: the file is missing or damaged.
+    """
+    line, _, content = _content(path).partition(b"\n")
+    lengths = line.split()
+    if not all(length.isdigit() and len(length) < 20 for length in lengths):
+        raise _damaged(path, ValueError("its first line is no list of lengths"))
+    ends = list(itertools.accumulate(map(int, lengths), initial=0))
+    if ends[-1] != len(content):
+        raise _damaged(path, ValueError("its length is not the sum of its parts'"))
+    return tuple(content[start:end] for start, end in itertools.pairwise(ends))
 
 
 def _content(path: Path) -> bytes:

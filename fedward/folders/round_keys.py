@@ -14,7 +14,7 @@ from typing import Annotated
 
 from fedward.checked_json import Length, read_json, to_json
 from fedward.errors import VerificationError
-from fedward.files import make_folder, read_file, sha256, write_atomic
+from fedward.files import make_folder, read_file, sha256, write_atomic, write_passing
 from fedward.folders.ciphertexts import Digest
 from fedward.sharing.signed import SentAnswers, SentRelease
 from fedward.sharing.terms import Purpose
@@ -40,7 +40,10 @@ class Dealings:
 
 
 class ShareFolder:
-    """Sealed shares, each under its SHA-256, until they are forgotten."""
+    """Sealed shares, each under its SHA-256, until they are forgotten.
+
+    They are not flushed to the disk: whatever stops the server ends the round, and no other round needs them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,7 +52,7 @@ class ShareFolder:
         """Keep a sealed share."""
         make_folder(self.path)
         path = self.path / sha256(sealed).hex()
-        write_atomic(path, sealed)
+        write_passing(path, sealed)
         return path
 
     def load(self, path: Path) -> bytes:
