@@ -28,7 +28,7 @@ import numpy as np
 from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError, VerificationError
-from fedward.files import append_line, make_folder, read_file, read_lines, remove_file, sha256, write_atomic
+from fedward.files import PART, append_line, make_folder, read_file, read_lines, remove_file, sha256, write_atomic
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
@@ -293,7 +293,9 @@ class HospitalFolder:
             ResourceError: a file cannot be removed.
         """
         self.sharing.forget_round(round_index)
-        remove_file(self.path / "outbox" / _round_name(round_index) / "shares")
+        sent = self.path / "outbox" / _round_name(round_index)
+        for path in (sent / "shares", *sent.glob(f".*{PART}")):  # and what a crash left of them
+            remove_file(path)
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:
         """Keep a round's encrypted validation counts: their key must never encrypt anything else."""

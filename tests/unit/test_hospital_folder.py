@@ -149,6 +149,19 @@ def test_encrypted_counts_join_a_submission_later(folder: HospitalFolder) -> Non
     assert folder.load_submission(2) == dataclasses.replace(outgoing(2, b"a"), counts=counts)
 
 
+def test_sealed_shares_are_forgotten_and_so_is_what_a_crash_left_of_them(folder: HospitalFolder) -> None:
+    folder.save_submission(outgoing(2, b"update"))
+    sent = folder.path / "outbox" / "round-0002"
+    (sent / ".0123.part").write_bytes(b"for the fir")
+    folder.forget_round(2)
+    assert {path.name for path in sent.iterdir()} == {"chunks", "commitment.json"}
+    kept = folder.load_submission(2)
+    assert kept is not None
+    assert (kept.chunks, kept.sealed_shares) == ((b"update",), ())
+    folder.forget_round(2)  # once more changes nothing
+    folder.forget_round(3)
+
+
 def test_sealing_keys_come_back_and_damaged_ones_are_said(folder: HospitalFolder) -> None:
     with pytest.raises(EvidenceError, match="sealing keys"):
         folder.sealing_keys()
