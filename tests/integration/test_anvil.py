@@ -166,8 +166,10 @@ class _SealedNode(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        result = {"eth_chainId": hex(CHAIN_ID), "eth_getBlockByNumber": SEALED_BLOCK}[asked["method"]]
-        answer = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode()
+        results = {"eth_chainId": hex(CHAIN_ID), "eth_getBlockByNumber": SEALED_BLOCK}
+        batch = asked if isinstance(asked, list) else [asked]
+        answers = [{"jsonrpc": "2.0", "id": one["id"], "result": results[one["method"]]} for one in batch]
+        answer = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
