@@ -54,21 +54,6 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
         file.write(content)
 
 
-def write_passing(path: Path, content: bytes) -> None:
-    """Write a file as `write_atomic` does, but do not flush it: for what nobody reads again after a power loss.
-
-    Raises:
-        ResourceError: the disk is full or the folder cannot be written.
-
-    Guarantees:
-        1. The first of `writing`.
-
-    Limits: a power loss may leave an empty or torn file under the name.
-    """
-    with writing(path, flushed=False) as file:
-        file.write(content)
-
-
 @contextmanager
 def writing(path: Path, mode: int = 0o644, flushed: bool = True) -> Iterator[IO[bytes]]:
     """Write a file in pieces: it gets its name when the `with` block ends, and is removed where the block raises.
@@ -76,7 +61,7 @@ def writing(path: Path, mode: int = 0o644, flushed: bool = True) -> Iterator[IO[
     Args:
         path: Where to; its folder must exist.
         mode: Permission bits, less what the umask takes away.
-        flushed: False: content and name may be lost with the power.
+        flushed: False: the power may take content and name along; for what nobody reads again after that.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.

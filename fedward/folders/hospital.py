@@ -11,7 +11,6 @@ sharing/round-0001/ (see `release_book`)
 """
 
 import io
-import itertools
 import json
 import re
 import shutil
@@ -29,6 +28,7 @@ from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, ResourceError, VerificationError
 from fedward.files import PART, append_line, make_folder, read_file, read_lines, remove_file, sha256, write_atomic
+from fedward.folders.parts import joined, parted
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
@@ -262,7 +262,7 @@ class HospitalFolder:
         make_folder(folder)
         # A file each, however many parts: to flush one takes milliseconds.
         for name, parts in (("chunks", kept.chunks), ("shares", kept.sealed_shares)):
-            write_atomic(folder / name, _joined(parts), PRIVATE)
+            write_atomic(folder / name, joined(parts), PRIVATE)
         # Written last: a folder without it is a submission that never left.
         write_atomic(folder / "commitment.json", write_signed(kept.signed))
 
@@ -367,25 +367,12 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise _damaged(path, error) from error
 
 
-def _joined(parts: Sequence[bytes]) -> bytes:
-    """Parts as one file: a line with their lengths, then one after the other."""
-    return " ".join(str(len(part)) for part in parts).encode() + b"\n" + b"".join(parts)
-
-
 def _parted(path: Path) -> tuple[bytes, ...]:
-    """The parts that `_joined` made a file of.
-
-    Raises:
-        EvidenceError: the file is missing or damaged.
-    """
-    line, _, content = _content(path).partition(b"\n")
-    lengths = line.split()
-    if not all(length.isdigit() and len(length) < 20 for length in lengths):
-        raise _damaged(path, ValueError("its first line is no list of lengths"))
-    ends = list(itertools.accumulate(map(int, lengths), initial=0))
-    if ends[-1] != len(content):
-        raise _damaged(path, ValueError("its length is not the sum of its parts'"))
-    return tuple(content[start:end] for start, end in itertools.pairwise(ends))
+    """The parts in a file of `joined` parts."""
+    try:
+        return parted(_content(path))
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
 def _content(path: Path) -> bytes:

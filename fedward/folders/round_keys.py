@@ -14,7 +14,7 @@ from typing import Annotated
 
 from fedward.checked_json import Length, read_json, to_json
 from fedward.errors import VerificationError
-from fedward.files import make_folder, read_file, sha256, write_atomic, write_passing
+from fedward.files import make_folder, read_file, sha256, write_atomic, writing
 from fedward.folders.ciphertexts import Digest
 from fedward.sharing.signed import SentAnswers, SentRelease
 from fedward.sharing.terms import Purpose
@@ -52,7 +52,8 @@ class ShareFolder:
         """Keep a sealed share."""
         make_folder(self.path)
         path = self.path / sha256(sealed).hex()
-        write_passing(path, sealed)
+        with writing(path, flushed=False) as file:
+            file.write(sealed)
         return path
 
     def load(self, path: Path) -> bytes:

@@ -19,7 +19,7 @@ from fedward.files import (
     read_lines,
     sha256,
     write_atomic,
-    write_passing,
+    writing,
 )
 
 
@@ -272,10 +272,9 @@ def test_a_log_that_grew_large_moves_aside_while_its_writer_goes_on(tmp_path: Pa
     assert (tmp_path / "x.log.1").read_bytes() == b"a" * 10 + b"b"
 
 
-def test_what_passes_is_whole_and_not_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_need_not_last_is_whole_and_not_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedward.files.os.fsync", lambda _file: 1 / 0)
-    write_passing(tmp_path / "a", b"content")
+    with writing(tmp_path / "a", flushed=False) as file:
+        file.write(b"content")
     assert (tmp_path / "a").read_bytes() == b"content"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    with pytest.raises(ResourceError, match="nowhere"):
-        write_passing(tmp_path / "nowhere" / "a", b"")
