@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
+@cache
 def first_line(file: Path) -> str:
     """The first line of a module's docstring."""
     return (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]

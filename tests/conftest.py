@@ -1,9 +1,14 @@
 """What all tests share: where the real data is, and that nothing is skipped where CI forbids it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from shared_runs import SharedRuns
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_SKIPS = os.environ.get("FEDWARD_NO_SKIPS") == "1"
@@ -23,6 +28,17 @@ def private_cache_and_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep images that tests decode, and studies that they run, out of the user's folders, also in other processes."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session")
+def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SharedRuns]":
+    """Runs that all tests of a session share; each of its processes has a folder of its own beside the others'."""
+    from shared_runs import SharedRuns  # what it needs takes seconds to import
+
+    own = tmp_path_factory.getbasetemp()
+    runs = SharedRuns((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared-runs")
+    yield runs
+    assert runs.check() == [], "a test changed what all share: it should have copied it"
 
 
 # Folders whose tests make federations or start the command; of the others, single tests are marked slow themselves.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -20,6 +21,7 @@ import client
 import server
 from blockchain.closed_sums import ClosedSum
 from blockchain.consortium.held_keys import HeldKeys
+from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
 from commands.simulate.founding import Parties
@@ -32,6 +34,8 @@ from fedward.ciphertexts.plan import PackingPlan
 from fedward.ciphertexts.serialized import RING_DEGREE, add_ciphertexts
 from fedward.folders.simulation import SimulationFolder
 from fedward.in_process import InProcessGrid
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.messages.key_sharing import ANSWERS, RELEASE
 from fedward.settings import Settings
 from fedward.sharing.terms import Purpose
@@ -148,26 +152,66 @@ class Federation:
 def founded(path: Path, *overrides: tuple[str, Scalar], anvil: Anvil | None = None) -> Iterator[Federation]:
     """A consortium of three small hospitals with generated images, ready for its first round.
 
-    Its ledger is on a running anvil, or else on an embedded node of its own.
+    Its ledger is on a running anvil, or else on an embedded node of its own. Where a test does not ask for parties or a
+    ledger of its own, `SharedRuns.federation` gives the same sooner (tests/shared_runs.py).
     """
     settings = setting.load(None, *SMALL, *overrides)
     folder = SimulationFolder.create(path)
-    data = preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
+    data = prepared(path, settings)
     parties = settle_hospitals(folder, settings, data)
     clock, funded = Clock(), parties.addresses()
     with (
         nullcontext(anvil.fund(funded))
         if anvil
         else start_node(folder.ledger, settings.ledger.chain_id, funded, clock=clock) as node,
-        # Nobody waits for a deadline in a test: the node's clock is moved instead.
-        # Nor for the clock: else each block beyond what it may run ahead would take a second.
-        mock.patch("blockchain.node.chain.MAX_AHEAD_S", 3600.0),
-        mock.patch("server.wait_until", lambda deadline, _log, _what: (anvil or clock).move_to(deadline + 2)),
+        nobody_waits(anvil or clock),
     ):
         study = found_study(folder, settings, data, parties, node.url)
         settings = point_to_node(folder, list(parties.hospitals), settings, node.url)
         grid = LocalGrid(settings, folder)
         yield Federation(folder, settings, node, study.ledger, parties, data, study.initial, grid, clock)
+
+
+@contextmanager
+def going_on(path: Path, *overrides: tuple[str, Scalar]) -> Iterator[Federation]:
+    """A federation that `founded` made with these overrides and whose node was stopped, with a node again."""
+    settings = setting.load(None, *SMALL, *overrides)
+    folder = SimulationFolder(path)
+    data, record, clock = prepared(path, settings), folder.server.load_record(), Clock()
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(data.findings))
+    hospitals = {m.hospital: Identity.load(folder.hospital(m.hospital).identity) for m in record.roster}
+    witness = Identity.load(folder.witness.identity) if settings.ledger.witness_required else None
+    parties = Parties(Identity.load(folder.server.identity), hospitals, witness)
+    with start_node(folder.ledger, settings.ledger.chain_id, (), clock=clock) as node, nobody_waits(clock):
+        ledger = Ledger.attach(node.url, record.contract, parties.server, outbox=folder.server.transactions)
+        settings = point_to_node(folder, list(hospitals), settings, node.url)
+        grid = LocalGrid(settings, folder)
+        initial = initial_weights(spec, settings.training.seed, settings.model.weights)
+        yield Federation(folder, settings, node, ledger, parties, data, initial.copy(), grid, clock)
+
+
+def prepared(path: Path, settings: Settings) -> PreparedData:
+    """The hospitals' images."""
+    return preprocess(settings.data, settings.training.seed, b"k" * 32, cache_folder=path / "cache")
+
+
+@cache
+def initial_weights(spec: ModelSpec, seed: int, name: str) -> Vector:
+    """The weights that all start from."""
+    return Classifier(spec, seed, name).get_weights()
+
+
+@contextmanager
+def nobody_waits(clock: Clock | Anvil) -> Iterator[None]:
+    """Nobody waits for a deadline in a test: the node's clock is moved instead.
+
+    Nor for the clock: else each block beyond what it may run ahead would take a second.
+    """
+    with (
+        mock.patch("blockchain.node.chain.MAX_AHEAD_S", 3600.0),
+        mock.patch("server.wait_until", lambda deadline, _log, _what: clock.move_to(deadline + 2)),
+    ):
+        yield
 
 
 def keyless_ciphertexts(update: PrivateUpdate, plan: PackingPlan) -> tuple[bytes, ...]:

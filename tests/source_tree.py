@@ -57,7 +57,8 @@ def _read(file: Path) -> Source:
     return parse(name, file.read_text(), path.as_posix())
 
 
-def imported(source: Source) -> set[str]:
+@cache
+def imported(source: Source) -> frozenset[str]:
     """Dotted names of all that a module imports, anywhere in it: `from a import b` counts as `a` and `a.b`."""
     names = set()
     for node in ast.walk(source.tree):
@@ -66,7 +67,7 @@ def imported(source: Source) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = ("." * node.level) + (node.module or "")
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def imported_units(source: Source) -> set[str]:
@@ -154,11 +155,16 @@ def _words_of_types(definition: ast.ClassDef | ast.FunctionDef) -> Iterator[str]
                 yield from re.findall(r"[\w.]+", node.value)
 
 
-def names_used(source: Source) -> Iterator[str]:
+@cache
+def names_used(source: Source) -> frozenset[str]:
     """Original last names of all that a module uses as a value: called, assigned, handed on, or written as a text.
 
     Types in annotations and in `isinstance` are not used as values: nothing can be built by them.
     """
+    return frozenset(_names_used(source))
+
+
+def _names_used(source: Source) -> Iterator[str]:
     aliases = {name: original.rpartition(".")[2] for name, original in original_names(source).items()}
     types_only = {id(node) for part in _type_positions(source.tree) for node in ast.walk(part)}
     for node in ast.walk(source.tree):

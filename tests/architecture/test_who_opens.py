@@ -1,6 +1,7 @@
 """Sums are opened through one door: who may name which key, and who only the door."""
 
 import ast
+from functools import cache
 
 import pytest
 from source_tree import Source, imported, parse, product, reached_from
@@ -30,7 +31,8 @@ HOLDERS = {
 OPENING = {"blockchain.catch_up", "blockchain.pooled_counts"}
 
 
-def words(source: Source) -> set[str]:
+@cache
+def words(source: Source) -> frozenset[str]:
     """Names and attributes of a module, its imports by their whole name and by their last part."""
     attributes = {node.attr for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)}
     names = {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}
@@ -38,7 +40,7 @@ def words(source: Source) -> set[str]:
         node.value for node in ast.walk(source.tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     whole = imported(source)
-    return attributes | names | texts | whole | {name.rpartition(".")[2] for name in whole}
+    return whole | attributes | names | texts | {name.rpartition(".")[2] for name in whole}
 
 
 def takes_encryption_whole(source: Source) -> bool:

@@ -39,7 +39,7 @@ import pyrevm
 pytestmark = pytest.mark.slow
 
 CHAIN_ID = 190826
-CALLS, CALLS_A_HISTORY, COMPARE_VIEWS_EVERY = scaled(100_000, 1_000_000), 1_000, 100
+CALLS, CALLS_A_HISTORY, COMPARE_VIEWS_EVERY = scaled(50_000, 1_000_000), 1_000, 100
 START = 1_700_000_000
 ARTIFACT = load_artifact()
 SELECTORS = {name: (selector, kinds) for selector, (name, kinds) in ARTIFACT.signatures("function").items()}

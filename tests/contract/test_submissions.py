@@ -17,6 +17,8 @@ from fedward.errors import LedgerError
 AGGREGATOR = keccak(text="AGGREGATOR_ROLE")
 HASH = bytes([8]) * 32
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def opened(consortium: Consortium) -> Consortium:

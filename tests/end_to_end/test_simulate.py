@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[2]
 HOSPITALS = "ray::ClientAppActor"  # Ray runs hospitals in processes that begin so; they have secrets while they answer
 SMALL = ("--hospitals", "3", "--rounds", "2", "--local-epochs", "1", "--set", "data.synthetic-images=240")
+PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
 
 SUMMARY_KEYS = {
     "run_id": None,
@@ -51,8 +53,14 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "main.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
 
 
 def flower_homes(process: "subprocess.Popen[str]") -> set[str]:
@@ -178,6 +186,13 @@ def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
                 process.communicate(timeout=60)
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder of a short path."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="fw") as name:
+        yield Path(name)
+
+
 def assert_as_in_readme(output: str, errors: str) -> None:
     """What a run shows has the lines of README's sample: those of its rounds, and the rows of its table."""
     sample = block("Warning: No differential privacy")
@@ -201,7 +216,7 @@ def command(process: psutil.Process) -> str:
 
 
 def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(
-    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, short: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     process = started("simulate", *SMALL, "--out", str(first))
@@ -237,7 +252,11 @@ def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(
     assert {key: measured[key] for key in summary["test"]} == summary["test"]
     assert (measured["trained_on"], measured["positive"]) == (0, {"opacity": ["opacity"]})
 
-    assert run("simulate", *SMALL, "--out", str(second)).returncode == 0
+    # Neither a proxy nor a long folder for temporary files breaks a run, or changes what comes out.
+    far = short / ("d" * 82)
+    far.mkdir()
+    again = run("simulate", *SMALL, "--out", str(second), TMPDIR=str(far), **PROXIES)
+    assert again.returncode == 0, again.stderr
     assert read_summary(second)["model"]["weights_sha256"] == summary["model"]["weights_sha256"]
 
 
@@ -308,22 +327,6 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         done = run_here("node", "--dir", tmp_path / "chain", "--port", port)
     assert done.returncode == 10
     assert port in done.stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-@pytest.mark.netns
-def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
-    try:
-        done = run("simulate", *SMALL, "--out", str(disk / "run"))
-        assert done.returncode == 10, done.stderr
-        assert "could not be written" in done.stderr or "No space" in done.stderr
-        left = list((disk / "run").rglob("*.part")) if (disk / "run").exists() else []
-        assert left == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_runs_on_the_same_x_rays_add_up(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

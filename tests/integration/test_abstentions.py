@@ -7,6 +7,7 @@ from unittest import mock
 from command_line import run_here
 from federation import PRIVATE_SCATTER, Federation, founded
 from flwr.app import Message
+from shared_runs import SharedRuns
 from signed_structs import member_of, tamper
 
 from blockchain.consortium.remembering import gather_trust, remember
@@ -69,9 +70,9 @@ def test_nobody_waits_for_a_hospital_without_budget_and_the_audit_understands_it
     assert not any("without differential privacy" in text or "declares" in text for text in told)
 
 
-def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> None:
+def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path, shared_runs: SharedRuns) -> None:
     """Somebody else cannot take a hospital out of a round: the contract asks for its signature."""
-    with founded(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
+    with shared_runs.federation(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
         spend(federation, 1, 2)
         mine = federation.folder.server.load_record().roster[1].address
 
@@ -93,8 +94,8 @@ def test_a_forged_abstention_leaves_the_hospital_its_place(tmp_path: Path) -> No
         assert federation.ledger.round(1).included == (1, 2)
 
 
-def test_an_abstention_with_missing_parts_is_a_failure_and_no_more(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
+def test_an_abstention_with_missing_parts_is_a_failure_and_no_more(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *PRIVATE_SCATTER, BUDGET) as federation:
         spend(federation, 1, 2)
 
         def cutting(node: int, reply: Message) -> Message:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import run_here
-from federation import PRIVATE_SCATTER, founded
+from shared_runs import SharedRuns
 
 from blockchain.audit.auditor import audit
 from blockchain.audit.checks.counts import check_counts
@@ -22,8 +21,6 @@ from blockchain.audit.sources.released import ReleasedFolder
 from blockchain.audit.sources.round_keys import RoundKeys
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
-from commands.simulate.conclusion import conclude
-from fedward.timing import Stopwatch
 from fedward.types import Address, HospitalId
 
 
@@ -37,12 +34,8 @@ class Honest:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
-    path = tmp_path_factory.mktemp("result") / "run"
-    with founded(path, *PRIVATE_SCATTER) as federation:
-        for _ in range(2):
-            assert federation.lead_round()["phase"] == "accepted"
-        conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
+def honest(shared_runs: SharedRuns) -> Honest:
+    path = shared_runs.concluded() / "run"
     found = audit(RunEvidence(path), TrustFile.load(path / "trust.json"))
     assert found.report.exit_code == 0, found.report.to_json()
     assert found.claims

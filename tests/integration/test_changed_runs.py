@@ -1,27 +1,22 @@
 """Whatever one thing is changed in a run: the audit fails, reports missing evidence, or lists it as not verified."""
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from changed_runs import Change, draw_of_bundle, draw_of_folder, owned_up
-from federation import PRIVATE_SCATTER, founded
+from shared_runs import SharedRuns
 from soak import FIRST_SEED, scaled
 
 from blockchain.audit.report import Report
-from blockchain.audit.sources.bundle import write_bundle
-from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
 from commands.audit.examination import audited
-from commands.simulate.conclusion import conclude
-from fedward.timing import Stopwatch
 
 pytestmark = pytest.mark.slow
 
-DRAWS = scaled(24, 500)  # of each of the two forms
+DRAWS = scaled(12, 500)  # of each of the two forms
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    place = tmp_path_factory.mktemp("finished")
-    with founded(place / "run", *PRIVATE_SCATTER) as federation:
-        for _ in range(2):
-            assert federation.lead_round()["phase"] == "accepted"
-        conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
-    write_bundle(RunEvidence(place / "run"), place / "bundle", with_ciphertexts=True)
+def finished(tmp_path_factory: pytest.TempPathFactory, shared_runs: SharedRuns) -> Finished:
+    place = tmp_path_factory.mktemp("finished") / "mine"
+    shutil.copytree(shared_runs.concluded(), place)
     trust = TrustFile.load(place / "run" / "trust.json")
     reports = [audited(place / form, trust).report for form in ("run", "bundle")]
     assert [report.exit_code for report in reports] == [0, 0]

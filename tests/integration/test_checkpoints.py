@@ -9,6 +9,7 @@ import pytest
 from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import Message
+from shared_runs import AFTER_A_ROUND, SharedRuns, rounds_before
 from signed_structs import change
 
 import client
@@ -27,8 +28,8 @@ from fedward.types import HospitalId
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run") as made:
+def federation(request: pytest.FixtureRequest, tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run", rounds=rounds_before(request)) as made:
         yield made
 
 
@@ -58,8 +59,8 @@ def rewrite_last(federation: Federation, **changes: object) -> None:
     folder.save_checkpoint(write_signed(sign_checkpoint(changed, Identity.load(folder.identity))))
 
 
+@AFTER_A_ROUND
 def test_each_hospital_signs_what_it_saw_twice_a_round(federation: Federation) -> None:
-    federation.lead_round()
     federation.lead_round()
     for member in federation.folder.server.load_record().roster:
         points = [read(line) for line in federation.folder.hospital(member.hospital).checkpoints()]
@@ -81,9 +82,9 @@ def test_nothing_is_added_where_no_block_came_since(federation: Federation) -> N
     check_remembered(folder, federation.ledger)
 
 
+@AFTER_A_ROUND
 @pytest.mark.parametrize("case", ["rewritten", "cut"])
 def test_a_rewritten_or_cut_ledger_gets_no_update_and_no_vote(federation: Federation, case: str) -> None:
-    federation.lead_round()
     spent = first(federation).privacy_record.read_text()
     federation.server().ledger.open_round()
     if case == "rewritten":
@@ -139,8 +140,8 @@ def test_a_damaged_memory_is_said_and_is_no_accusation(federation: Federation, l
         check_remembered(folder, federation.ledger)
 
 
+@AFTER_A_ROUND
 def test_a_finished_run_leaves_the_trust_file_with_every_hospitals_last_word(federation: Federation) -> None:
-    federation.lead_round()
     conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
     conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
     trust, record = TrustFile.load(federation.folder.trust), federation.folder.server.load_record()
@@ -157,8 +158,8 @@ def test_a_finished_run_leaves_the_trust_file_with_every_hospitals_last_word(fed
         assert (last.height, last.block_hash, last.ledger_head) == tuple(head)
 
 
+@AFTER_A_ROUND
 def test_no_model_is_taken_from_a_ledger_that_a_hospital_saw_otherwise(federation: Federation) -> None:
-    federation.lead_round()
     rewrite_last(federation, block_hash=bytes(32))
     with pytest.raises(VerificationError, match="rewritten or cut"):
         conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())

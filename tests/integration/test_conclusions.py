@@ -5,7 +5,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from federation import PRIVATE_SCATTER, Federation, founded
+from federation import PRIVATE_SCATTER, Federation
+from shared_runs import SharedRuns
 
 from commands.simulate.conclusion import conclude
 from fedward.errors import BudgetError, ResourceError
@@ -24,14 +25,14 @@ def summary_of(federation: Federation) -> dict[str, object]:
 
 
 def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, shared_runs: SharedRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The disk is full when the round, decided on the ledger, is to be logged: its model is in force all the same."""
 
     def full(_folder: ServerFolder, _metrics: dict[str, object]) -> None:
         raise ResourceError("The disk is full.", "Make room.")
 
-    with founded(tmp_path / "run") as federation:
+    with shared_runs.federation(tmp_path / "run") as federation:
         with monkeypatch.context() as patched:
             patched.setattr(ServerFolder, "log_round", full)
             with pytest.raises(ResourceError):
@@ -55,9 +56,9 @@ def test_a_round_whose_line_was_lost_is_written_down_after_the_restart(
 
 
 def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, shared_runs: SharedRuns, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with founded(tmp_path / "run") as federation:
+    with shared_runs.federation(tmp_path / "run") as federation:
         federation.ledger.open_round()
         assert federation.server().decided_rounds() == 0  # aborts it, as after every restart
         with mock.patch("client.accepts", return_value=False):
@@ -67,9 +68,11 @@ def test_a_run_that_accepted_nothing_says_so_also_where_a_round_was_interrupted(
 
 
 @pytest.mark.parametrize(("mode", "unit"), [("none", None), ("update", "hospital"), ("sample", "patient")])
-def test_privacy_is_accounted_and_reported(tmp_path: Path, mode: str, unit: str | None) -> None:
+def test_privacy_is_accounted_and_reported(
+    tmp_path: Path, shared_runs: SharedRuns, mode: str, unit: str | None
+) -> None:
     chosen = (*PRIVATE_SCATTER, ("privacy.mode", mode), ("privacy.delta", 1e-6))
-    with founded(tmp_path / "run", *chosen) as federation:
+    with shared_runs.federation(tmp_path / "run", *chosen) as federation:
         for _ in range(2):
             assert federation.lead_round()["phase"] == "accepted"
         told = summary_of(federation)["privacy"]
@@ -78,8 +81,10 @@ def test_privacy_is_accounted_and_reported(tmp_path: Path, mode: str, unit: str 
     assert (spent is None) == (unit is None)
 
 
-def test_bytes_a_parameter_are_those_of_updates_where_everybody_abstained_at_last(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *PRIVATE_SCATTER, ("privacy.budget", 4.0)) as federation:
+def test_bytes_a_parameter_are_those_of_updates_where_everybody_abstained_at_last(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(tmp_path / "run", *PRIVATE_SCATTER, ("privacy.budget", 4.0)) as federation:
         federation.lead_round()
         event = expected_event(federation.settings.privacy)
         for number in (1, 2, 3):

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import signed_structs
 from cheats import Replaced, cheating
-from federation import Federation, founded, untouched
+from federation import Federation, untouched
 from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
+from shared_runs import SharedRuns
 
 import client
 from blockchain.consortium.held_keys import HeldKeys
@@ -52,13 +53,19 @@ class Run:
         rounds = checked_figures.with_figures(made.folder, made.folder.server.load_record(), made.ledger, made.settings)
         return [{key: entry[key] for key in FIGURES} for entry in rounds]
 
+    def latest_figures(self) -> dict[str, object]:
+        """Those of the last round alone, which cost one opening."""
+        made = self.federation
+        record, latest = made.folder.server.load_record(), made.ledger.latest_round()
+        return checked_figures._figures(made.folder, record, made.ledger, made.settings, latest)
+
 
 @contextmanager
-def running(path: Path, *overrides: tuple[str, object]) -> Iterator[Run]:
+def running(made: AbstractContextManager[Federation]) -> Iterator[Run]:
     """A federation whose hospitals' histograms are noted where they are made."""
     real = client.histogram
-    with founded(path, *overrides) as made:  # type: ignore[arg-type]
-        run = Run(made)
+    with made as federation:
+        run = Run(federation)
 
         def note(*arguments: object) -> ScoreHistogram:
             run.histograms.append(real(*arguments))  # type: ignore[arg-type]
@@ -69,16 +76,19 @@ def running(path: Path, *overrides: tuple[str, object]) -> Iterator[Run]:
                 run.ballots.append(reply)
             return reply
 
-        made.grid.tamper = keep
+        federation.grid.tamper = keep
         with mock.patch("client.histogram", note):
             yield run
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Run]]:
+def both(tmp_path_factory: pytest.TempPathFactory, shared_runs: SharedRuns) -> Iterator[tuple[Run, Run]]:
     """The same two rounds, in the clear and encrypted."""
     path = tmp_path_factory.mktemp("metrics")
-    with running(path / "clear") as clear, running(path / "encrypted", ENCRYPTED) as encrypted:
+    with (
+        running(shared_runs.federation(path / "clear")) as clear,
+        running(shared_runs.federation(path / "encrypted", ENCRYPTED)) as encrypted,
+    ):
         for run in (clear, encrypted):
             for _ in range(2):
                 run.federation.lead_round()
@@ -86,9 +96,23 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Run]]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with running(tmp_path / "run", ENCRYPTED) as made:
+def run(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Run]:
+    with running(shared_runs.federation(tmp_path / "run", ENCRYPTED)) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def many_rounds(tmp_path_factory: pytest.TempPathFactory, shared_runs: SharedRuns) -> Iterator[Run]:
+    with running(shared_runs.federation(tmp_path_factory.mktemp("many") / "run", ENCRYPTED)) as made:
+        yield made
+
+
+@pytest.fixture
+def next_round(many_rounds: Run) -> Iterator[Run]:
+    """A federation that goes on from test to test, each of which looks at the round that it leads itself."""
+    many_rounds.histograms.clear()
+    yield many_rounds
+    many_rounds.federation.grid.tamper = untouched
 
 
 def keys_of(federation: Federation) -> HeldKeys:
@@ -146,7 +170,9 @@ def test_the_opened_sum_is_the_plain_sum_bit_for_bit(both: tuple[Run, Run]) -> N
         assert abs(found.loss_sum - total.loss_sum) <= LOSS_ERROR
 
 
-def test_a_hospital_caps_its_own_counts_as_the_server_caps_them_in_the_clear(tmp_path: Path) -> None:
+def test_a_hospital_caps_its_own_counts_as_the_server_caps_them_in_the_clear(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
     found, real = [], client.histogram
 
     def far_too_many(*arguments: object) -> ScoreHistogram:
@@ -154,7 +180,8 @@ def test_a_hospital_caps_its_own_counts_as_the_server_caps_them_in_the_clear(tmp
         return ScoreHistogram(counts.positives * 37, counts.negatives * 37, counts.loss_sum * 37, counts.n * 37)
 
     for name, overrides in (("clear", ()), ("encrypted", (ENCRYPTED,))):
-        with running(tmp_path / name, *overrides) as run, mock.patch("client.histogram", far_too_many):
+        made = shared_runs.federation(tmp_path / name, *overrides)
+        with running(made) as run, mock.patch("client.histogram", far_too_many):
             run.federation.lead_round()
             found += run.figures()
             weights = sum(member.weight for member in run.federation.folder.server.load_record().roster)
@@ -261,7 +288,7 @@ def one_more(chunk: bytes) -> bytes:
     ids=["one too few", "one too many", "none", "short", "residue", "not signed", "clear beside it"],
 )
 def test_a_ballot_with_other_ciphertexts_is_set_aside(
-    run: Run, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]] | None, told: str
+    next_round: Run, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]] | None, told: str
 ) -> None:
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "vote" in reply.content:
@@ -272,7 +299,7 @@ def test_a_ballot_with_other_ciphertexts_is_set_aside(
                 reply.content["counts"] = reply.content["seconds"]
         return reply
 
-    federation = run.federation
+    federation = next_round.federation
     federation.grid.tamper = tamper
     metrics = federation.lead_round()
     assert metrics["phase"] == "accepted"
@@ -280,14 +307,13 @@ def test_a_ballot_with_other_ciphertexts_is_set_aside(
     assert rejection["reason"] == "MalformedReply"
     assert told in rejection["evidence"]
     assert metrics["accepts"] == 2
-    kept = kept_sum(federation, 1)
+    kept = kept_sum(federation, federation.ledger.latest_round())
     assert kept is not None
     assert len(kept.hospitals) == 2
-    (figures,) = run.figures()
-    assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
+    assert next_round.latest_figures()["val_n"] == next_round.histograms[0].n + next_round.histograms[2].n
 
 
-def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run: Run) -> None:
+def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(next_round: Run) -> None:
     """Else whoever sends a second ballot in a hospital's name would spoil the figures of all."""
 
     def tamper(node: int, reply: Message) -> Message:
@@ -295,15 +321,14 @@ def test_counts_that_come_with_a_vote_that_the_ledger_refuses_are_not_added(run:
             signed_structs.tamper(reply, "vote", signature=bytes(65))
         return reply
 
-    federation = run.federation
+    federation = next_round.federation
     federation.grid.tamper = tamper
     metrics = federation.lead_round()
     assert [rejection["reason"] for rejection in metrics["rejections"]] == ["WrongSigner"]  # type: ignore[attr-defined]
-    kept = kept_sum(federation, 1)
+    kept = kept_sum(federation, federation.ledger.latest_round())
     assert kept is not None
     assert len(kept.hospitals) == 2
-    (figures,) = run.figures()
-    assert figures["val_n"] == run.histograms[0].n + run.histograms[2].n
+    assert next_round.latest_figures()["val_n"] == next_round.histograms[0].n + next_round.histograms[2].n
 
 
 def replaced_counts(run: Run, make: Callable[[CountsLayout], np.ndarray], other_key: bool = False) -> Replaced:
@@ -370,20 +395,20 @@ def test_a_hospital_whose_lie_shows_spoils_the_figures_and_nothing_else(
     assert run.figures()[-1]["val_auc"] is not None, "the next round is sound again"
 
 
-def test_a_plausible_lie_sets_the_threshold(run: Run) -> None:
+def test_a_plausible_lie_sets_the_threshold(next_round: Run) -> None:
     """What encryption costs: in the clear a hospital's counts weigh no more than its images; here they share it."""
-    federation = run.federation
+    federation = next_round.federation
     weights = {member.hospital: member.weight for member in federation.folder.server.load_record().roster}
     room = sum(weights.values()) - sum(len(federation.data.partitions[index].val) for index in (0, 2))
     assert room > weights[HospitalId("hospital-2")]
-    with cheating(federation.grid, {2: replaced_counts(run, lying(first=room, n=room))}):
+    with cheating(federation.grid, {2: replaced_counts(next_round, lying(first=room, n=room))}):
         federation.lead_round()
-    (figures,) = run.figures()
+    figures = next_round.latest_figures()
     assert figures["val_n"] == sum(weights.values())
     assert figures["threshold"] < 0.01, "whoever scores at all is called ill"  # type: ignore[operator]
 
 
-def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
+def test_a_hospital_without_a_candidate_adds_nothing(next_round: Run) -> None:
     real = client._decrypt
 
     def fails_at_two(hospital: client.Hospital, *rest: object) -> object:
@@ -392,12 +417,13 @@ def test_a_hospital_without_a_candidate_adds_nothing(run: Run) -> None:
         return real(hospital, *rest)  # type: ignore[arg-type]
 
     with mock.patch("client._decrypt", fails_at_two):
-        metrics = run.federation.lead_round()
+        metrics = next_round.federation.lead_round()
     assert (metrics["accepts"], metrics["rejects"]) == (2, 1)
-    (figures,) = run.figures()
-    assert len(run.histograms) == 2
-    assert figures["val_n"] == run.histograms[0].n + run.histograms[1].n
-    kept = kept_sum(run.federation, 1)
+    figures = next_round.latest_figures()
+    assert len(next_round.histograms) == 2
+    assert figures["val_n"] == next_round.histograms[0].n + next_round.histograms[1].n
+    federation = next_round.federation
+    kept = kept_sum(federation, federation.ledger.latest_round())
     assert kept is not None
     assert len(kept.hospitals) == 3, "from outside its ballot looks like the others'"
 
@@ -481,9 +507,9 @@ def test_without_sum_or_key_a_round_has_no_figures_and_the_run_still_ends(
     assert run.figures()[0]["val_auc"] is None
 
 
-def test_fourteen_findings_are_summed_alike(tmp_path: Path) -> None:
+def test_fourteen_findings_are_summed_alike(tmp_path: Path, shared_runs: SharedRuns) -> None:
     """Counts as of NIH ChestX-ray14, through the same messages, checks, sum and key."""
-    with running(tmp_path / "run", ENCRYPTED) as run:
+    with running(shared_runs.federation(tmp_path / "run", ENCRYPTED)) as run:
         federation = run.federation
         rng = np.random.default_rng(7)
         made: list[ScoreHistogram] = []

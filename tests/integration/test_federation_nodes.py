@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from anvil import running_anvil
 from federation import SMALL, Federation, founded
+from shared_runs import SharedRuns
 from test_round import (  # type: ignore[import-not-found]  # beside this file, for pytest
     final_weights,
     plain_federated_averaging,
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.node
 
 
 @pytest.fixture(params=["embedded", "anvil"])
-def federation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Federation]:
+def federation(request: pytest.FixtureRequest, tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
     if request.param == "embedded":
-        with founded(tmp_path / "run") as made:
+        with shared_runs.federation(tmp_path / "run") as made:
             yield made
         return
     chain_id = setting.load(None, *SMALL).ledger.chain_id

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from federation import founded
+from shared_runs import SharedRuns
 from source_tree import ROOT
 
 from fedward.learning.digest import weights_digest
@@ -14,9 +14,9 @@ from fedward.types import HospitalId
 
 
 def test_the_reproduction_ends_with_the_weights_that_were_voted_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, shared_runs: SharedRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with founded(tmp_path / "run") as federation:
+    with shared_runs.federation(tmp_path / "run") as federation:
         federation.lead_round()
         federation.lead_round()
         candidate = federation.folder.hospital(HospitalId("hospital-2")).load_candidate()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from eth_utils.crypto import keccak
-from federation import founded
+from shared_runs import SharedRuns
 from soak import FIRST_SEED, scaled
 
 from blockchain.identity import Identity
@@ -202,9 +202,11 @@ def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blockchain.node.chain.NONCE_PATIENCE_S", 0.2)
 
 
-def test_random_requests_are_answered_while_a_federation_goes_on(tmp_path: Path, quick_machine: None) -> None:
+def test_random_requests_are_answered_while_a_federation_goes_on(
+    tmp_path: Path, shared_runs: SharedRuns, quick_machine: None
+) -> None:
     stranger = Identity.create(tmp_path / "stranger")
-    with founded(tmp_path / "run") as federation:
+    with shared_runs.federation(tmp_path / "run") as federation:
         known: list[str] = [
             federation.ledger.contract,
             *(member.address for member in federation.folder.server.load_record().roster),

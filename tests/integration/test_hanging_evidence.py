@@ -4,13 +4,12 @@ import os
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import rlp
-from federation import PRIVATE_SCATTER, founded
+from shared_runs import SharedRuns
 
 from blockchain.audit.checks.replay import HistoryChecker
 from blockchain.audit.report import Report, Step
@@ -21,23 +20,17 @@ from blockchain.identity import Identity
 from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.node.store import ChainStore
 from commands.audit.examination import audited
-from commands.simulate.conclusion import conclude
 from data_preprocessing import load_partition
 from fedward.errors import FedwardError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.learning.stored_model import read_model
-from fedward.timing import Stopwatch
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("hanging") / "run"
-    with founded(path, *PRIVATE_SCATTER) as federation:
-        assert federation.lead_round()["phase"] == "accepted"
-        conclude(federation.folder, federation.ledger, Stopwatch(), time.perf_counter())
-    return path
+def finished(shared_runs: SharedRuns) -> Path:
+    return shared_runs.concluded() / "run"
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from cheats import cheating
 from expected_replies import ballot_in, failure_in
-from federation import Federation, founded, keyless_ciphertexts, with_added
+from federation import Federation, keyless_ciphertexts, with_added
 from flwr.app import Message, RecordDict
+from shared_runs import AFTER_A_ROUND, SharedRuns, rounds_before
 from signed_structs import tamper as change_members
 
 import client
@@ -60,8 +61,8 @@ def forged_sum(federation: Federation, case: str, updates: Sequence[VerifiedUpda
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run") as made:
+def federation(request: pytest.FixtureRequest, tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run", rounds=rounds_before(request)) as made:
         yield made
 
 
@@ -73,8 +74,8 @@ def ask(federation: Federation, node: int, kind: str, round_index: int, aggregat
     return next(iter(federation.grid.pull_messages([name])))
 
 
+@AFTER_A_ROUND
 def test_a_round_that_is_over_or_never_was_is_not_answered(federation: Federation) -> None:
-    federation.lead_round()
     record = federation.folder.hospital(HospitalId("hospital-1")).privacy_record
     spent = record.read_text()
     federation.server().ledger.open_round()

@@ -18,6 +18,7 @@ from command_line import run_here
 from eth_account import Account
 from federation import Federation, founded
 from lying_proxy import Lie, lying_proxy
+from shared_runs import SharedRuns
 from test_witnessed_rounds import (  # type: ignore[import-not-found]  # beside this file, for pytest
     adds_of_its_own,
     impatient,
@@ -330,8 +331,8 @@ def test_a_reorganized_chain_is_read_anew(foreign: Running, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def witnessed(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run", ("ledger.witness-required", True)) as made:
+def witnessed(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run", ("ledger.witness-required", True)) as made:
         yield made
 
 
@@ -432,8 +433,11 @@ def test_the_command_audits_a_node(foreign: Running, tmp_path: Path) -> None:
     assert json.loads(done[1].stdout)["verified"] is True
 
 
-def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
-    with founded(tmp_path / "run") as federation, announced(federation.folder.ledger, federation.node.url):
+def test_the_command_follows_a_run_to_its_end(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with (
+        shared_runs.federation(tmp_path / "run") as federation,
+        announced(federation.folder.ledger, federation.node.url),
+    ):
         process = command(federation.folder.path, "--follow", "--json")
         wait_for(process, "Following ")
         federation.lead_round()
@@ -445,8 +449,11 @@ def test_the_command_follows_a_run_to_its_end(tmp_path: Path) -> None:
     assert json.loads(out)["trust"]["origin"] == "own"
 
 
-def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path) -> None:
-    with founded(tmp_path / "run") as federation, announced(federation.folder.ledger, federation.node.url):
+def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with (
+        shared_runs.federation(tmp_path / "run") as federation,
+        announced(federation.folder.ledger, federation.node.url),
+    ):
         process = command(federation.folder.path, "--follow")
         federation.lead_round()
         wait_for(process, "waiting for the next")
@@ -457,8 +464,8 @@ def test_ctrl_c_ends_with_the_verdict_so_far(tmp_path: Path) -> None:
     assert out.splitlines()[-1].startswith("incomplete: step 2 genesis")
 
 
-def test_a_run_that_was_killed_is_audited_from_its_folder(tmp_path: Path) -> None:
-    with founded(tmp_path / "run") as federation:
+def test_a_run_that_was_killed_is_audited_from_its_folder(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run") as federation:
         federation.lead_round()
         stale = announced(federation.folder.ledger, "http://127.0.0.1:9")
         stale.__enter__()

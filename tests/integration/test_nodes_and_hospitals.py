@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import Federation, founded
+from federation import Federation
 from flwr.app import Message
+from shared_runs import SharedRuns
 from signed_structs import tamper
 
 import server
@@ -18,8 +19,8 @@ from fedward.types import Address, NodeId
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run") as made:
+def federation(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run") as made:
         yield made
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from federation import founded
+from command_line import run_here
+from shared_runs import SharedRuns
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--hospitals", "2", "--synthetic-images", "60", "--image-size", "16")
@@ -59,7 +60,7 @@ def test_what_leads_nowhere_is_one_sentence(
     places = {"{circle}": circle(tmp_path), "{out}": str(tmp_path / "out")}
     for name, place in places.items():
         arguments = [argument.replace(name, place) for argument in arguments]
-    done = run(program, *arguments)
+    done = run_here(*arguments) if program == "main.py" else run(program, *arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == code, done.stderr
     assert said in " ".join(done.stderr.split())
@@ -142,7 +143,7 @@ def test_no_traceback_shows_what_variables_hold(tmp_path: Path, program: str) ->
 def test_a_byte_order_mark_before_settings_is_no_setting(tmp_path: Path) -> None:
     config = tmp_path / "settings.toml"
     config.write_bytes(b"\xef\xbb\xbf[training]\r\nrounds = 7\r\n")
-    done = run("main.py", "info", "--config", str(config), "--json")
+    done = run_here("info", "--config", config, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
 
@@ -199,8 +200,8 @@ def read_only(disk: Path, made: Path) -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
-def test_keys_are_shown_of_a_run_on_a_disk_that_nobody_can_write_to(tmp_path: Path) -> None:
-    with founded(tmp_path / "run"):
+def test_keys_are_shown_of_a_run_on_a_disk_that_nobody_can_write_to(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run"):
         pass
     with read_only(tmp_path / "disk", tmp_path / "run"):
         shown = run("main.py", "keys", "show", str(tmp_path / "disk" / "run"), "--json")

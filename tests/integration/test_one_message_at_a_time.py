@@ -9,8 +9,9 @@ from typing import Any
 from unittest import mock
 
 from expected_replies import ballot_in, submission_in
-from federation import PRIVATE_SCATTER, Federation, founded
+from federation import PRIVATE_SCATTER, Federation
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 import client
 from blockchain.ledger.events import VoteCast
@@ -32,8 +33,10 @@ def asked_to_train(federation: Federation, node: int) -> Message:
     return federation.grid.requests[-1]
 
 
-def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *PRIVATE_SCATTER) as federation:
+def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(tmp_path / "run", *PRIVATE_SCATTER) as federation:
         federation.server().ledger.open_round()
         request, context = asked_to_train(federation, 1), federation.context(1)
         really, both = local_update.train_privately, threading.Barrier(2)
@@ -60,8 +63,10 @@ def test_two_requests_at_once_are_answered_with_the_same_bytes_and_charged_once(
         assert record.spent() == [expected_event(federation.settings.privacy)]
 
 
-def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salted_report(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", ("model.name", "scatter")) as federation:
+def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salted_report(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(tmp_path / "run", ("model.name", "scatter")) as federation:
         findings, members = len(federation.data.findings), federation.folder.server.load_record().roster
         folders = {member.address: federation.folder.hospital(member.hospital) for member in members}
 
@@ -85,8 +90,8 @@ def test_a_vote_that_is_asked_for_again_is_the_same_and_its_hash_is_of_the_salte
         assert {len(salt) for salt in salts} == {32}
 
 
-def test_two_requests_for_a_vote_at_once_get_one_salt(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", ("model.name", "scatter")) as federation:
+def test_two_requests_for_a_vote_at_once_get_one_salt(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", ("model.name", "scatter")) as federation:
         findings, really, both = len(federation.data.findings), client.detect, threading.Barrier(2)
 
         def meeting(*arguments: Any) -> tuple[DetectorReport, ...]:

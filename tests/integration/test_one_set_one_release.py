@@ -9,6 +9,7 @@ import pytest
 from cheats import cheating
 from federation import Federation, founded
 from flwr.app import Error, Message
+from shared_runs import SharedRuns
 
 import client
 from fedward.errors import BudgetError
@@ -84,13 +85,15 @@ def test_no_share_and_no_key_is_left(asked_twice: tuple[Federation, list[tuple[s
         assert kept == {"answers", "release-updates", "release-counts", "vote"}
 
 
-def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(tmp_path: Path) -> None:
+def test_shares_of_a_round_that_was_not_released_for_are_gone_in_the_next(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
     """Hospital 3 is not asked for the counts of round 1, and has no budget in round 2; shares it gets even so."""
 
     def spent(*_arguments: object) -> object:
         raise BudgetError("The budget is spent.", "Stop here.")
 
-    with founded(tmp_path / "run", ("metrics.encrypted", True)) as federation:
+    with shared_runs.federation(tmp_path / "run", ("metrics.encrypted", True)) as federation:
         book = federation.folder.hospital(HospitalId("hospital-3")).sharing
         deliver, kept = federation.grid.deliver, list[tuple[int, ...]]()
 

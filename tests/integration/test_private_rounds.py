@@ -13,6 +13,7 @@ import pytest
 from expected_replies import failure_in, submission_in
 from federation import Federation, founded
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 import client
 import server
@@ -38,8 +39,8 @@ SAMPLE: tuple[tuple[str, Scalar], ...] = (
 
 
 @pytest.fixture
-def private(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run", *SAMPLE) as federation:
+def private(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run", *SAMPLE) as federation:
         yield federation
 
 
@@ -77,8 +78,8 @@ def test_two_runs_of_the_same_seed_are_not_noised_alike(tmp_path: Path) -> None:
     assert not (models[0].weights == models[1].weights).all()
 
 
-def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2))) as federation:
+def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2))) as federation:
         own = record(federation, 1)
         own.charge(1, expected_event(federation.settings.privacy))  # of an earlier run, say
         before = own.spent()
@@ -105,8 +106,12 @@ def test_a_hospital_whose_budget_is_spent_leaves_and_the_others_go_on(tmp_path: 
         assert len(record(federation, 2).spent()) == 2
 
 
-def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2)), ("training.rounds", 2)) as federation:
+def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(
+        tmp_path / "run", *SAMPLE, ("privacy.budget", cost(2)), ("training.rounds", 2)
+    ) as federation:
         for number in (1, 2, 3):
             record(federation, number).charge(1, expected_event(federation.settings.privacy))  # then the power failed
         server.lead_rounds(federation.server())
@@ -118,8 +123,8 @@ def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(tmp_pat
         assert "beyond the budget" in last["what"]
 
 
-def test_a_run_without_budget_for_one_round_fails(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(1) / 2)) as federation:
+def test_a_run_without_budget_for_one_round_fails(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(1) / 2)) as federation:
         with pytest.raises(BudgetError):
             server.lead_rounds(federation.server())
         assert record(federation, 1).spent() == []
@@ -220,7 +225,7 @@ def test_a_round_whose_training_came_to_nothing_is_charged(private: Federation) 
     assert [len(record(private, number).spent()) for number in (1, 2, 3)] == [1, 1, 1]
 
 
-def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Path) -> None:
+def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Path, shared_runs: SharedRuns) -> None:
     really = local_update.train
 
     def diverging(partition: Partition, *arguments: Any) -> ModelUpdate:
@@ -230,7 +235,7 @@ def test_in_mode_update_training_that_came_to_nothing_does_not_show(tmp_path: Pa
         return dataclasses.replace(update, delta=np.full_like(update.delta, np.inf), loss=float("nan"))
 
     with (
-        founded(tmp_path / "run", ("privacy.mode", "update")) as federation,
+        shared_runs.federation(tmp_path / "run", ("privacy.mode", "update")) as federation,
         mock.patch("fedward.local_update.train", diverging),
     ):
         metrics = federation.lead_round()

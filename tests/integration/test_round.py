@@ -8,8 +8,9 @@ from unittest import mock
 import numpy as np
 import pytest
 from expected_replies import submission_in
-from federation import Federation, Tamper, founded
+from federation import Federation, Tamper
 from flwr.app import ArrayRecord, ConfigRecord, Message
+from shared_runs import SharedRuns
 from signed_structs import tamper as change_members
 
 import client
@@ -38,8 +39,8 @@ CHUNKS = 12  # ciphertexts of 97,521 parameters, 8,192 in each
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run") as made:
+def federation(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run") as made:
         yield made
 
 
@@ -191,7 +192,9 @@ def test_a_bad_update_is_rejected_and_the_round_goes_on_without_it(
     assert weights_digest(first) != weights_digest(federation.initial)
 
 
-def test_why_an_update_was_set_aside_is_on_the_ledger_and_nobody_else_changes_it(tmp_path: Path) -> None:
+def test_why_an_update_was_set_aside_is_on_the_ledger_and_nobody_else_changes_it(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
     """Hospital 4 sends, after hospital 2's bad update, something in its name that is refused for another reason."""
     forge, second = signed_by_a_stranger(Identity.create(tmp_path / "stranger")), list[Message]()
 
@@ -204,7 +207,7 @@ def test_why_an_update_was_set_aside_is_on_the_ledger_and_nobody_else_changes_it
         reply.content["commitment"] = ConfigRecord(dict(second[0].content["commitment"]))
         return forge(2, reply)
 
-    with founded(tmp_path / "run", ("data.hospitals", 4)) as federation:
+    with shared_runs.federation(tmp_path / "run", ("data.hospitals", 4)) as federation:
         federation.grid.tamper = tamper
         metrics = federation.lead_round()
         reasons = [rejection["reason"] for rejection in metrics["rejections"]]  # type: ignore[attr-defined]
@@ -276,14 +279,14 @@ def test_the_salt_of_the_evidence_is_drawn_from_the_system_anew_for_every_vote(f
     assert set(salts) <= set(drawn)
 
 
-def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> None:
+def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path, shared_runs: SharedRuns) -> None:
     # A learning rate that ruins the model: every hospital sees its validation loss rise.
     ruinous = (
         ("detectors.validation-loss.tolerance", 0.0),
         ("detectors.validation-loss.z-score", 0.0),
         ("training.learning-rate", 5.0),
     )
-    with founded(tmp_path / "run", *ruinous) as federation:
+    with shared_runs.federation(tmp_path / "run", *ruinous) as federation:
         hospital = federation.folder.hospital(HospitalId("hospital-1"))
         before = hospital.load_model().weights
         metrics = federation.lead_round()
@@ -293,8 +296,8 @@ def test_a_rejected_candidate_leaves_every_model_as_it_was(tmp_path: Path) -> No
         assert list((hospital.path / "reports").iterdir())
 
 
-def test_hospitals_refuse_settings_that_they_did_not_join_under(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", ("privacy.mode", "update")) as federation:
+def test_hospitals_refuse_settings_that_they_did_not_join_under(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", ("privacy.mode", "update")) as federation:
         # The server's operator turns the noise off.
         federation.grid.settings = replace(federation.settings, "privacy.mode", "none")
         with pytest.raises(VerificationError, match="other settings"):

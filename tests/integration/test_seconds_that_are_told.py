@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from federation import founded
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 from fedward.tables import Scalar
 
@@ -25,7 +25,11 @@ VOTING = {"decrypt", "detect", "vote", "evaluate"}
     ids=["plain", "sample", "update", "encrypted counts", "both"],
 )
 def test_no_seconds_leave_that_depend_on_images(
-    overrides: tuple[tuple[str, Scalar], ...], training: set[str], voting: set[str], tmp_path: Path
+    overrides: tuple[tuple[str, Scalar], ...],
+    training: set[str],
+    voting: set[str],
+    tmp_path: Path,
+    shared_runs: SharedRuns,
 ) -> None:
     told: dict[str, list[set[str]]] = {"commitment": [], "vote": []}
 
@@ -34,7 +38,7 @@ def test_no_seconds_leave_that_depend_on_images(
             told[kind].append(set(reply.content["seconds"]))
         return reply
 
-    with founded(tmp_path / "run", ("model.name", "scatter"), *overrides) as federation:
+    with shared_runs.federation(tmp_path / "run", ("model.name", "scatter"), *overrides) as federation:
         federation.grid.tamper = note
         metrics = federation.lead_round()
     assert told == {"commitment": [training] * 3, "vote": [voting] * 3}

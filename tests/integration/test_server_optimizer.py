@@ -5,7 +5,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from federation import Federation, founded
+from federation import Federation
+from shared_runs import SharedRuns
 
 from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.consortium.held_keys import HeldKeys
@@ -32,14 +33,16 @@ def model_of(federation: Federation, number: int) -> GlobalModel:
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "yogi"])
-def test_every_hospital_takes_the_same_steps_also_one_that_was_away(tmp_path: Path, optimizer: str) -> None:
+def test_every_hospital_takes_the_same_steps_also_one_that_was_away(
+    tmp_path: Path, shared_runs: SharedRuns, optimizer: str
+) -> None:
     taken: list[tuple[GlobalModel, np.ndarray, tuple[Vector, Vector]]] = []
 
     def noting(model: GlobalModel, update: np.ndarray, optimizer: ServerOptimizer) -> tuple[Vector, Vector]:
         taken.append((model, update, take_step(model, update, optimizer)))
         return taken[-1][2]
 
-    with founded(tmp_path / "run", *SCATTER, ("server-optimizer.name", optimizer)) as federation:
+    with shared_runs.federation(tmp_path / "run", *SCATTER, ("server-optimizer.name", optimizer)) as federation:
         assert federation.lead_round()["phase"] == "accepted"
         federation.grid.absent = frozenset({3})
         with mock.patch("blockchain.catch_up.take_step", noting):
@@ -72,8 +75,8 @@ def test_every_hospital_takes_the_same_steps_also_one_that_was_away(tmp_path: Pa
         assert not np.allclose(weights, before.weights + update, atol=1e-6)
 
 
-def test_without_an_optimizer_votes_name_the_weights_alone(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SCATTER) as federation:
+def test_without_an_optimizer_votes_name_the_weights_alone(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *SCATTER) as federation:
         federation.lead_round()
         model = model_of(federation, 2)
         assert model.moments.size == 0

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from cheats import cheating, dealing_wrong_shares, lying_about_shares, releasing_a_wrong_sum
 from expected_replies import failure_in
-from federation import Federation, founded
+from federation import Federation
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 from blockchain.identity import Identity
 from blockchain.key_sharing import release_sum
@@ -36,9 +37,9 @@ HOSPITALS, THRESHOLD = 4, 3
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
+def federation(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
     more = (("data.hospitals", HOSPITALS), ("ledger.release-threshold", 0), ("ledger.min-included", 2))
-    with founded(tmp_path / "run", *more) as made:
+    with shared_runs.federation(tmp_path / "run", *more) as made:
         assert made.ledger.rules().release_threshold == 0
         yield made
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation import PRIVATE_SCATTER, founded
+from federation import PRIVATE_SCATTER
 from sample_images import KEY as PSEUDONYMS
 from sample_images import class_folders, data_settings, encoded, picture, write
+from shared_runs import SharedRuns
 
 from commands.evaluate.scoring import _trained_on
 from data_preprocessing import load_partition, preprocess, read_split, save_partition
@@ -78,8 +79,8 @@ def test_digests_need_their_key_add_up_and_are_for_nobody_else(tmp_path: Path) -
         which_trained(tmp_path, images)
 
 
-def test_a_hospital_that_takes_part_keeps_digests_and_sends_none(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *PRIVATE_SCATTER) as federation:
+def test_a_hospital_that_takes_part_keeps_digests_and_sends_none(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *PRIVATE_SCATTER) as federation:
         assert federation.lead_round()["phase"] == "accepted"
     for folder in sorted((tmp_path / "run" / "hospitals").glob("hospital-*")):
         trained = load_partition(folder / "partition.npz").train.images

@@ -8,8 +8,9 @@ from unittest import mock
 import numpy as np
 import pytest
 from expected_replies import submission_in
-from federation import Federation, founded
+from federation import Federation
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 from blockchain.ledger.events import VoteCast
 from blockchain.ledger.records import RoundOpening, RoundPhase
@@ -43,13 +44,15 @@ def keep_one_class(federation: Federation, number: int, label: int) -> None:
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_hospitals_with_one_class_only_take_part_and_vote(tmp_path: Path, sampled: bool) -> None:
+def test_hospitals_with_one_class_only_take_part_and_vote(
+    tmp_path: Path, shared_runs: SharedRuns, sampled: bool
+) -> None:
     private: tuple[tuple[str, Scalar], ...] = (
         ("privacy.mode", "sample"),
         ("privacy.steps", 2),
         ("privacy.noise-multiplier", 0.5),
     )
-    with founded(tmp_path / "run", *SCATTER, *UNLIKE, *(private if sampled else ())) as federation:
+    with shared_runs.federation(tmp_path / "run", *SCATTER, *UNLIKE, *(private if sampled else ())) as federation:
         keep_one_class(federation, 1, 0)
         keep_one_class(federation, 2, 1)
         rounds = [federation.lead_round() for _ in range(2)]
@@ -60,8 +63,8 @@ def test_hospitals_with_one_class_only_take_part_and_vote(tmp_path: Path, sample
             assert np.isfinite(metrics["val_loss"])  # type: ignore[arg-type]
 
 
-def test_hospitals_that_come_and_go_end_with_one_model(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SCATTER, *UNLIKE) as federation:
+def test_hospitals_that_come_and_go_end_with_one_model(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *SCATTER, *UNLIKE) as federation:
         included = []
         for away in ({3}, {1}, {2}, set()):
             federation.grid.absent = frozenset(away)
@@ -74,8 +77,10 @@ def test_hospitals_that_come_and_go_end_with_one_model(tmp_path: Path) -> None:
         assert len(votes) == 3
 
 
-def test_what_comes_after_the_deadline_is_refused_and_the_next_round_has_everybody(tmp_path: Path) -> None:
-    with founded(tmp_path / "run", *SCATTER) as federation:
+def test_what_comes_after_the_deadline_is_refused_and_the_next_round_has_everybody(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(tmp_path / "run", *SCATTER) as federation:
         late: list[Message] = []
 
         def keeping(node: int, reply: Message) -> Message:

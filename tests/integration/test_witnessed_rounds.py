@@ -12,8 +12,9 @@ from unittest import mock
 import numpy as np
 import pytest
 from expected_replies import failure_in
-from federation import Federation, founded, keyless_ciphertexts, with_added
+from federation import Federation, keyless_ciphertexts, with_added
 from flwr.app import Message
+from shared_runs import SharedRuns
 
 import client
 import server
@@ -32,8 +33,8 @@ REQUIRED = ("ledger.witness-required", True)
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    with founded(tmp_path / "run", REQUIRED) as made:
+def federation(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
+    with shared_runs.federation(tmp_path / "run", REQUIRED) as made:
         yield made
 
 

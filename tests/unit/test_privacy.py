@@ -161,6 +161,7 @@ def test_epsilon_is_at_least_the_gaussian_mechanisms_exact_one() -> None:
     assert delta_at(0.7 * stated) > delta
 
 
+@pytest.mark.slow
 def test_epsilon_grows_with_rounds_and_falls_with_noise() -> None:
     event = expected_event(UPDATE)
     by_round = [epsilon([event] * rounds) for rounds in (1, 2, 5, 20, 100)]

@@ -160,6 +160,7 @@ def clustered(seed: int, patients: int) -> tuple[NDArray[np.float64], NDArray[np
     return rng.normal(0, 1, patients)[groups] + rng.normal(truth * 1.0, 0.5), truth, groups
 
 
+@pytest.mark.slow
 def test_intervals_of_patients_with_many_images_are_those_of_a_bootstrap_over_patients() -> None:
     scores, truth, groups = clustered(8, 150)
     area, parts = auc_parts(scores, truth, groups)

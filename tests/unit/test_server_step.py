@@ -80,12 +80,11 @@ def test_each_coordinate_moves_by_itself_wherever_it_lies(optimizer: str) -> Non
     """Vectorized loops treat the ends of an array differently; a coordinate's bits must not depend on its place."""
     rng = np.random.default_rng(5)
     updates, weights = rng.normal(0, 0.01, 1003), rng.normal(0, 1, 1003).astype(np.float32)
-    whole, moments = take_step(GlobalModel(weights, b""), updates, settings(optimizer))
-    parts = [
-        take_step(GlobalModel(weights[k : k + 1], b""), updates[k : k + 1], settings(optimizer)) for k in range(1003)
-    ]
+    how = settings(optimizer)
+    whole, moments = take_step(GlobalModel(weights, b""), updates, how)
+    parts = [take_step(GlobalModel(weights[k : k + 1], b""), updates[k : k + 1], how) for k in range(1003)]
     assert whole.tobytes() == b"".join(part[0].tobytes() for part in parts)
-    rows = moments.reshape(settings(optimizer).rows, -1)
+    rows = moments.reshape(how.rows, -1)
     assert rows.T.tobytes() == b"".join(part[1].tobytes() for part in parts)
 
 
