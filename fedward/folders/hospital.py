@@ -37,6 +37,8 @@ from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Ve
 
 PRIVATE = 0o600
 
+_SEALED = "sealed-shares"  # in a submission; shares in the clear are called `shares`, in `ReleaseBook`
+
 _RESTORE = "Restore it from a backup, or join anew."
 _MOST_BYTES = 2 * 1024**3  # of a file: weights and moments of a model
 _KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.key")
@@ -261,7 +263,7 @@ class HospitalFolder:
         shutil.rmtree(outbox, ignore_errors=True)
         make_folder(folder)
         # A file each, however many parts: to flush one takes milliseconds.
-        for name, parts in (("chunks", kept.chunks), ("shares", kept.sealed_shares)):
+        for name, parts in (("chunks", kept.chunks), (_SEALED, kept.sealed_shares)):
             write_atomic(folder / name, joined(parts), PRIVATE)
         # Written last: a folder without it is a submission that never left.
         write_atomic(folder / "commitment.json", write_signed(kept.signed))
@@ -279,7 +281,7 @@ class HospitalFolder:
         content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
         signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
         chunks = _parted(folder / "chunks")
-        shares = _parted(folder / "shares") if (folder / "shares").exists() else ()
+        shares = _parted(folder / _SEALED) if (folder / _SEALED).exists() else ()
         if not (folder / "counts").exists():
             return Outgoing(signed, chunks, shares)
         counts = _content(folder / "counts")
@@ -294,7 +296,7 @@ class HospitalFolder:
         """
         self.sharing.forget_round(round_index)
         sent = self.path / "outbox" / _round_name(round_index)
-        for path in (sent / "shares", *sent.glob(f".*{PART}")):  # and what a crash left of them
+        for path in (sent / _SEALED, *sent.glob(f".*{PART}")):  # and what a crash left of them
             remove_file(path)
 
     def save_counts(self, round_index: int, chunks: Sequence[bytes]) -> None:

@@ -91,7 +91,7 @@ def test_only_the_owner_reads_what_is_private(folder: HospitalFolder) -> None:
     folder.save_counts(1, (b"a count",))
     folder.save_report(1, b"with its salt")
     assert mode(folder.path) == 0o700
-    sent = [f"outbox/round-0001/{part}" for part in ("chunks", "shares", "counts")]
+    sent = [f"outbox/round-0001/{part}" for part in ("chunks", "sealed-shares", "counts")]
     for name in ("model.npz", "candidate.npz", "reports/round-0001.json", *sent):
         assert mode(folder.path / name) == 0o600, name
     assert mode(folder.path / "outbox" / "round-0001") == 0o700
@@ -109,7 +109,7 @@ def test_a_retry_resends_the_same_bytes_in_the_same_order(folder: HospitalFolder
     assert folder.load_submission(3) is None
 
 
-@pytest.mark.parametrize("part", ["chunks", "shares"])
+@pytest.mark.parametrize("part", ["chunks", "sealed-shares"])
 def test_parts_that_do_not_add_up_are_damage(folder: HospitalFolder, part: str) -> None:
     file = folder.path / "outbox" / "round-0002" / part
     for damaged in (b"3 3\none", b"2\none", b"-3 6\none", b"three\none", b"9" * 5000 + b"\none", b"1 1\none"):
@@ -136,7 +136,7 @@ def test_a_submission_that_a_crash_cut_short_never_left(
         crash.setattr("fedward.folders.hospital.write_signed", lambda _signed: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             folder.save_submission(outgoing(2, b"a", b"b", b"c"))
-    assert {path.name for path in (folder.path / "outbox" / "round-0002").iterdir()} == {"chunks", "shares"}
+    assert {path.name for path in (folder.path / "outbox" / "round-0002").iterdir()} == {"chunks", "sealed-shares"}
     assert folder.load_submission(2) is None
     folder.save_submission(outgoing(2, b"d"))
     assert folder.load_submission(2) == outgoing(2, b"d")
