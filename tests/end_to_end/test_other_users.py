@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ METHODS = [
     "CoreWorkerService/KillActor", "NodeManagerService/GetNodeStats", "NodeManagerService/RequestWorkerLease",
     "NodeManagerService/ShutdownRaylet", "ObjectManagerService/Pull", "RuntimeEnvGcsService/PinRuntimeEnvURI",
 ]
+READ_ONLY = 4
 REQUESTS = [
     ("GET", "/", None), ("GET", "/docs", None), ("GET", "/metrics", None), ("GET", "/api/jobs/", None),
     ("POST", "/", '{"id":1,"method":"eth_chainId"}'), ("POST", "/get_or_create_runtime_env", "x"),
@@ -46,7 +48,7 @@ metadata = [("authorization", f"Bearer {secret}")] if secret else None
 
 def knock(port):
     answers = []
-    for method in METHODS:
+    for method in METHODS[:READ_ONLY] if secret else METHODS:  # with the secret the others would end the run
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             try:
                 channel.unary_unary(f"/ray.rpc.{method}")(b"", timeout=5, metadata=metadata)
@@ -153,7 +155,7 @@ def as_nobody(program: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reachable() -> Iterator[Path]:
     """A folder that every user can get to: what is in it protects itself."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="fw") as name:
@@ -161,63 +163,92 @@ def reachable() -> Iterator[Path]:
         yield Path(name)
 
 
+@dataclass(frozen=True)
+class Going:
+    """A simulation amid its rounds.
+
+    Attributes:
+        run: Its folder, which every user can get to.
+        temporary: Its folder for temporary files.
+        process: What was started.
+    """
+
+    run: Path
+    temporary: Path
+    process: "subprocess.Popen[str]"
+
+
+@pytest.fixture(scope="module")
+def one_going(reachable: Path) -> Iterator[Callable[[], Going]]:
+    """The simulation that is going; a new one where none is, so that tests may end it and come in any order."""
+    made: list[Going] = []
+
+    def find() -> Going:
+        if not made or made[-1].process.poll() is not None:
+            place = reachable / str(len(made))
+            place.mkdir()
+            made.append(Going(place / "run", place, start(place / "run", 200, TMPDIR=str(place))))
+            await_event(made[-1].run, "closed", made[-1].process)
+        return made[-1]
+
+    yield find
+    for going in made:
+        going.process.send_signal(signal.SIGINT)
+        going.process.communicate(timeout=60)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 @pytest.mark.netns
-def test_another_user_reads_nothing_of_a_run_and_none_of_its_ports_does_anything(reachable: Path) -> None:
-    run = reachable / "run"
-    process = start(run, 50, TMPDIR=str(reachable))
-    try:
-        await_event(run, "closed", process)
-        processes = family(process)
-        sockets = {c for one in processes for c in connections(one) if c.status == psutil.CONN_LISTEN}
-        assert {socket.laddr.ip for socket in sockets} <= {"127.0.0.1", "::ffff:127.0.0.1"}
-        ports = sorted(str(socket.laddr.port) for socket in sockets)
-        assert len(ports) >= 4, "the node's, and Ray's"
-        for answers in as_nobody(STRANGER, "", *ports).values():
-            assert "OK" not in answers
-            assert not [status for status in answers if isinstance(status, int) and status < 400]
-        # The same knocking opens a port for whoever knows the secret: it is knocked at the right doors.
-        secrets = {environment(one).get("RAY_AUTH_TOKEN") for one in processes} - {None}
-        (secret,) = secrets
-        assert any("OK" in answers for answers in as_nobody(STRANGER, str(secret), *ports).values())
+def test_another_user_reads_nothing_of_a_run_and_none_of_its_ports_does_anything(
+    one_going: Callable[[], Going],
+) -> None:
+    going = one_going()
+    processes = family(going.process)
+    sockets = {c for one in processes for c in connections(one) if c.status == psutil.CONN_LISTEN}
+    assert {socket.laddr.ip for socket in sockets} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    ports = sorted(str(socket.laddr.port) for socket in sockets)
+    assert len(ports) >= 4, "the node's, and Ray's"
+    for answers in as_nobody(STRANGER, "", *ports).values():
+        assert "OK" not in answers
+        assert not [status for status in answers if isinstance(status, int) and status < 400]
+    # The same knocking opens a port for whoever knows the secret: it is knocked at the right doors.
+    secrets = {environment(one).get("RAY_AUTH_TOKEN") for one in processes} - {None}
+    (secret,) = secrets
+    assert any("OK" in answers for answers in as_nobody(STRANGER, str(secret), *ports).values())
 
-        homes = [Path(name) for name in {environment(one).get("FLWR_HOME") for one in processes} if name]
-        places = [str(path) for top in (run, homes[0]) for path in (top, *top.rglob("*"))]
-        assert len(places) > 50
-        files = set.union(*(written(one) for one in processes))
-        assert files & set(places), "else the search for files elsewhere means nothing"
-        assert as_nobody(READER, *places, *files) == []
-        # Command lines are everybody's to read: what opens the ports is not in them.
-        node = urlsplit(HospitalFolder(run / "hospitals" / "hospital-1").ledger_url()).path.strip("/")
-        assert len(node) > 40
-        assert not [line for line in map(command_line, processes) if node in line or str(secret) in line]
-        lives = [one.pid for one in processes if one.is_running()]
-        assert as_nobody(READER, *(f"/proc/{pid}/{what}" for pid in lives for what in ("environ", "mem"))) == []
-        assert process.poll() is None, "the run went on"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+    homes = [Path(name) for name in {environment(one).get("FLWR_HOME") for one in processes} if name]
+    places = [str(path) for top in (going.run, homes[0]) for path in (top, *top.rglob("*"))]
+    assert len(places) > 50
+    files = set.union(*(written(one) for one in processes))
+    assert files & set(places), "else the search for files elsewhere means nothing"
+    assert as_nobody(READER, *places, *files) == []
+    # Command lines are everybody's to read: what opens the ports is not in them.
+    node = urlsplit(HospitalFolder(going.run / "hospitals" / "hospital-1").ledger_url()).path.strip("/")
+    assert len(node) > 40
+    assert not [line for line in map(command_line, processes) if node in line or str(secret) in line]
+    lives = [one.pid for one in processes if one.is_running()]
+    assert as_nobody(READER, *(f"/proc/{pid}/{what}" for pid in lives for what in ("environ", "mem"))) == []
+    assert going.process.poll() is None, "the run went on"
 
 
-def test_a_killed_run_leaves_no_process_and_the_next_start_removes_its_folder(reachable: Path) -> None:
-    place = str(reachable)
-    process = start(reachable / "run", 50, TMPDIR=place)
-    await_event(reachable / "run", "closed", process)
-    processes = family(process)
+def test_a_killed_run_leaves_no_process_and_the_next_start_removes_its_folder(one_going: Callable[[], Going]) -> None:
+    going = one_going()
+    processes = family(going.process)
     assert len(processes) > 4
-    process.kill()
-    process.communicate()
+    going.process.kill()
+    going.process.communicate()
     _, alive = psutil.wait_procs(processes, timeout=20)
     assert [one.name() for one in alive] == []
-    (left,) = reachable.glob(f"{PREFIX}*")
-    foreign = reachable / f"{PREFIX}somebody"  # of no lock: nothing says that it is one of ours
+    place = going.temporary
+    (left,) = place.glob(f"{PREFIX}*")
+    foreign = place / f"{PREFIX}somebody"  # of no lock: nothing says that it is one of ours
     foreign.mkdir(mode=0o700)
     before = {path.name for path in Path("/tmp").iterdir()}  # noqa: S108
-    again = start(reachable / "again", 1, TMPDIR=place)
+    again = start(place / "again", 1, TMPDIR=str(place))
     _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors
     assert not left.exists()
-    assert sorted(path.name for path in reachable.iterdir()) == ["again", foreign.name, "run"]
+    assert sorted(path.name for path in place.iterdir()) == ["again", foreign.name, "run"]
     new = {path.name for path in Path("/tmp").iterdir()} - before  # noqa: S108
     # Other tests start runs meanwhile; theirs are held.
     assert not [name for name in new if name.startswith("ray")]
