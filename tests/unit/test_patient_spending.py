@@ -69,6 +69,7 @@ def test_an_update_counts_for_a_patient_with_twice_the_clip_norm() -> None:
     assert spent.epsilon == pytest.approx(theirs(halved, sampled(0.5, 4.0, 5)), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_a_patient_of_several_images_is_bounded_by_the_mixture_of_all_of_them(images: int) -> None:
     """Ganesh 2024: how many of the images a step draws is binomial, and each adds one clip norm."""
@@ -123,6 +124,7 @@ def test_many_kinds_of_patients_are_overstated_and_never_understated() -> None:
     assert worst(uses, DELTA).epsilon > accountant.get_epsilon(DELTA)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @tried(max_examples=25, deadline=None)
 @given(
     st.lists(
