@@ -162,7 +162,7 @@ class Hospital:
                 "Do not take part; ask the consortium which settings hold.",
             )
         identity = Identity.load(folder.identity)
-        ledger = Ledger.attach(folder.ledger_url(), membership.contract, identity, membership.chain_id)
+        ledger = Ledger.attach(folder.ledger_node(), membership.contract, identity, membership.chain_id)
         return cls(folder, membership, settings, identity, HeldKeys(folder), ledger)
 
     def close(self) -> None:

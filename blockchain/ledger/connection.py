@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -35,6 +36,7 @@ from blockchain.ledger.refusals import refusal
 from blockchain.ledger.rpc_codes import OUT_OF_RESOURCES
 from blockchain.ledger.sender import Sender
 from fedward.errors import LedgerError, ResourceError
+from fedward.folders.whereabouts import NodeAddress
 from fedward.types import Address
 
 TIMEOUT_S = 60.0
@@ -60,7 +62,7 @@ class Connection:
     Safe to use from several threads; transactions of one connection go out one after the other.
 
     Args:
-        url: Where the node answers JSON-RPC.
+        node: Where the node answers JSON-RPC: a URL, or one with what opens it.
         contract: The contract's address; None before it is deployed.
         outbox: Keeps transactions until they are certain to stay on the chain; None: they are not kept.
 
@@ -70,18 +72,20 @@ class Connection:
         code: What lay at the contract's address when the connection was made; nothing without a contract.
 
     Raises:
-        LedgerError: the node does not answer, or `contract` is no address.
+        LedgerError: the node does not answer, or `contract` is no address, or a token would travel unencrypted.
+        UsageError: the token's file is missing, or other users may read it.
     """
 
-    def __init__(self, url: str, contract: Address | None, outbox: TransactionOutbox | None = None) -> None:
-        self.url = shown_url(url)
-        self._asked_url = url
-        self._session = requests.Session()
-        self._session.trust_env = not is_loopback(url)  # a proxy would look for this machine's port at its own
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        self._web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": TIMEOUT_S}, session=self._session))
+    def __init__(
+        self, node: str | NodeAddress, contract: Address | None, outbox: TransactionOutbox | None = None
+    ) -> None:
+        where = NodeAddress(node) if isinstance(node, str) else node
+        self.url = shown_url(where.url)
+        self._asked_url = where.url
+        self._session = _session(where)
+        # Named with each request: the environment's REQUESTS_CA_BUNDLE would take the place of the session's.
+        options = {"timeout": TIMEOUT_S} | ({"verify": where.certificate} if where.certificate else {})
+        self._web3 = Web3(HTTPProvider(where.url, request_kwargs=options, session=self._session))
         # It asks for the chain's id once more before the first call, to compare it with one that our calls do not name.
         self._web3.middleware_onion.remove("validation")
         self._web3.ens = None  # only addresses are passed: web3 must look no name up
@@ -304,6 +308,24 @@ class Connection:
                 f"The ledger node at {self.url} gave no usable answer: {_shortly(error)}.",
                 "Check that it is an Ethereum JSON-RPC endpoint.",
             ) from error
+
+
+def _session(node: NodeAddress) -> requests.Session:
+    """A session that opens a node."""
+    session = requests.Session()
+    session.trust_env = not is_loopback(node.url)  # a proxy would look for this machine's port at its own
+    session.auth = node.bearer()
+    if session.auth and not node.url.startswith("https://") and not is_loopback(node.url):
+        raise LedgerError(
+            f"The token for {shown_url(node.url)} would travel unencrypted.",
+            "Correct the URL: it begins with https://.",
+        )
+    if node.certificate and not Path(node.certificate).is_file():
+        raise LedgerError(f"There is no certificate at {node.certificate}.", "Restore it, or correct ledger.json.")
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
 
 
 def _shortly(error: Exception) -> str:

@@ -22,6 +22,7 @@ from blockchain.ledger.outbox import TransactionOutbox
 from blockchain.ledger.reader import WITNESS_ROLE, LedgerReader
 from blockchain.ledger.records import LedgerHead, LedgerRules, RosterEntry, RoundOpening, RoundPhase, RoundRecord
 from fedward.errors import LedgerError, VerificationError
+from fedward.folders.whereabouts import NodeAddress
 from fedward.settings import LedgerSettings
 from fedward.types import Address, SignedCommitment, SignedVote
 
@@ -79,7 +80,7 @@ class Ledger(LedgerReader):
     @classmethod
     def attach(
         cls,
-        rpc_url: str,
+        node: str | NodeAddress,
         contract: Address,
         account: Identity | None = None,
         chain_id: int | None = None,
@@ -88,7 +89,7 @@ class Ledger(LedgerReader):
         """Use a contract that is on the chain already.
 
         Args:
-            rpc_url: The node.
+            node: Its URL, or that with what opens it.
             contract: The contract's address.
             account: The account that transactions are sent from; None: for reading only.
             chain_id: The id that the chain must have; None: any.
@@ -100,7 +101,7 @@ class Ledger(LedgerReader):
                 outbox is another account's.
             VerificationError: the node serves another chain.
         """
-        connection = Connection(rpc_url, contract, TransactionOutbox(outbox) if outbox else None)
+        connection = Connection(node, contract, TransactionOutbox(outbox) if outbox else None)
         if chain_id is not None and connection.chain_id != chain_id:
             connection.close()
             raise VerificationError(

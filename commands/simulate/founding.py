@@ -16,6 +16,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from fedward.folders.hospital import HospitalFolder, Membership
 from fedward.folders.simulation import SimulationFolder
+from fedward.folders.whereabouts import NodeAddress
 from fedward.learning.digest import weights_digest
 from fedward.settings import Settings
 from fedward.types import Address, HospitalId, Member, Partition, Vector
@@ -87,7 +88,7 @@ def found_consortium(
             genesis_hash=ledger.genesis_hash().hex(),
             witnesses=parties.witnesses(),
         )
-        folder.save_ledger_url(rpc_url)
+        folder.save_ledger_node(NodeAddress(rpc_url))
         members.append(Member(partition.hospital, apply_to_join(folder, board, agreed), agreed.weight))
         register(ledger, board, members[-1], dealer=folder is folders[0])
     for witness in parties.witnesses():

@@ -19,6 +19,7 @@ from fedward.files import write_atomic
 from fedward.folders.hospital import PRIVATE
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.folders.whereabouts import NodeAddress
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
@@ -109,7 +110,7 @@ def point_to_node(
         The settings that the server is started with.
     """
     for hospital in hospitals:
-        folder.hospital(hospital).save_ledger_url(rpc_url)
+        folder.hospital(hospital).save_ledger_node(NodeAddress(rpc_url))
     settings = setting.replace(settings, "run.folder", str(folder.server.path))
     return setting.replace(settings, "run.rpc-url", rpc_url)
 

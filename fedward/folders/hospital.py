@@ -161,17 +161,17 @@ class HospitalFolder:
         """
         return read_json(Membership, self.path / "hospital.json", "The hospital's membership", _RESTORE)
 
-    def save_ledger_url(self, url: str) -> None:
+    def save_ledger_node(self, node: NodeAddress) -> None:
         """Write down where the node listens that this hospital reads the ledger from and sends transactions to."""
-        write_atomic(self.path / "ledger.json", json.dumps(to_json(NodeAddress(url))).encode(), PRIVATE)
+        write_atomic(self.path / "ledger.json", json.dumps(to_json(node)).encode(), PRIVATE)
 
-    def ledger_url(self) -> str:
+    def ledger_node(self) -> NodeAddress:
         """Where this hospital's node of the ledger listens.
 
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE).url
+        return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE)
 
     def save_channel_key(self, key: HeldKey, content: bytes) -> None:
         """Keep the consortium's channel key of an epoch; older keys stay, to open the sums of earlier rounds."""

@@ -79,12 +79,12 @@ class Forwarding:
         Raises:
             RefusalError: the SuperLink does not answer; Flower then tries again.
         """
+        length = declared_length(request, MOST_FLEET_BYTES)
         try:
             base = SuperLinkAccess(self.kit).base_url()
         except ResourceError as error:
             raise RefusalError(503, _AWAY.format("SuperLink")) from error
         headers = _chosen(request.headers.items(), _PASSED_ON)
-        length = declared_length(request, MOST_FLEET_BYTES)
         if length is not None:
             headers["content-length"] = str(length)
         target = f"{base}{request.url.path}"

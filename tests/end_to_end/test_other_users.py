@@ -223,7 +223,7 @@ def test_another_user_reads_nothing_of_a_run_and_none_of_its_ports_does_anything
     assert files & set(places), "else the search for files elsewhere means nothing"
     assert as_nobody(READER, *places, *files) == []
     # Command lines are everybody's to read: what opens the ports is not in them.
-    node = urlsplit(HospitalFolder(going.run / "hospitals" / "hospital-1").ledger_url()).path.strip("/")
+    node = urlsplit(HospitalFolder(going.run / "hospitals" / "hospital-1").ledger_node().url).path.strip("/")
     assert len(node) > 40
     assert not [line for line in map(command_line, processes) if node in line or str(secret) in line]
     lives = [one.pid for one in processes if one.is_running()]

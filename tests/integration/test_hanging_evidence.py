@@ -98,7 +98,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "account.key": lambda path: Identity.load(path.parent),
     "partition.npz": load_partition,
     "hospital.json": lambda path: HospitalFolder(path.parent).membership(),
-    "ledger.json": lambda path: HospitalFolder(path.parent).ledger_url(),
+    "ledger.json": lambda path: HospitalFolder(path.parent).ledger_node(),
     "model.npz": lambda path: HospitalFolder(path.parent).load_model(),
     "candidate.npz": lambda path: HospitalFolder(path.parent).load_candidate(),
     "reports/round-0001.json": lambda path: HospitalFolder(path.parents[1]).load_report(1),

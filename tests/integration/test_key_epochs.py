@@ -36,7 +36,7 @@ from fedward.ciphertexts.sealing import OVERHEAD_BYTES, seal
 from fedward.errors import EncryptionError, EvidenceError, LedgerError, VerificationError
 from fedward.files import sha256
 from fedward.folders.hospital import HeldKey, HospitalFolder, model_bytes
-from fedward.folders.whereabouts import announced
+from fedward.folders.whereabouts import NodeAddress, announced
 from fedward.sharing.sealed_releases import ChannelKey
 from fedward.types import Address, HospitalId, Member
 
@@ -189,7 +189,7 @@ def apply(federation: Federation, number: int = 5) -> Member:
     name, weight = HospitalId(f"hospital-{number}"), len(images.train)
     save_partition(hospital.partition, dataclasses.replace(images, hospital=name))
     agreed = dataclasses.replace(folder(federation, 1).membership(), hospital=name, weight=weight)
-    hospital.save_ledger_url(federation.node.url)
+    hospital.save_ledger_node(NodeAddress(federation.node.url))
     account = apply_to_join(hospital, federation.folder.server.keys, agreed)
     assert apply_to_join(hospital, federation.folder.server.keys, agreed) == account
     return Member(agreed.hospital, account, agreed.weight)

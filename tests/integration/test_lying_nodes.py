@@ -30,6 +30,7 @@ from fedward import settings as setting
 from fedward.errors import QuorumError, VerificationError
 from fedward.folders.hospital import HospitalFolder
 from fedward.folders.round_log import RoundLog
+from fedward.folders.whereabouts import NodeAddress
 from fedward.messages import wire
 from fedward.messages.key_sharing import ANSWERS, RELEASE
 from fedward.sharing.signed import SentSum
@@ -53,7 +54,7 @@ def federation(consortium: Federation) -> Iterator[Federation]:
     """The consortium as each test finds it: nobody lies."""
     yield consortium
     consortium.grid.tamper = untouched
-    hospital(consortium, LIED_TO).save_ledger_url(consortium.node.url)
+    hospital(consortium, LIED_TO).save_ledger_node(NodeAddress(consortium.node.url))
     if consortium.ledger.round(latest(consortium)).phase in (RoundPhase.OPEN, RoundPhase.VOTING):
         consortium.server().ledger.abort_round(latest(consortium), "a test failed")
 
@@ -91,9 +92,9 @@ class Lie:
 def lying(federation: Federation, lie: Lie) -> Iterator[None]:
     """While this lasts, one hospital reads the ledger through a node that lies."""
     with lying_proxy(federation.node.url, lie) as url:
-        hospital(federation, LIED_TO).save_ledger_url(url)
+        hospital(federation, LIED_TO).save_ledger_node(NodeAddress(url))
         yield
-    hospital(federation, LIED_TO).save_ledger_url(federation.node.url)
+    hospital(federation, LIED_TO).save_ledger_node(NodeAddress(federation.node.url))
     assert lie.times, "the hospital has asked for the number that is lied about"
 
 

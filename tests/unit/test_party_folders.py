@@ -15,6 +15,7 @@ from fedward.folders.hospital import HospitalFolder
 from fedward.folders.own_folder import SIMULATED_HOSPITALS, own_folder
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
+from fedward.folders.whereabouts import NodeAddress
 from fedward.settings import load, to_tables
 from fedward.types import Address, HospitalId, Member
 
@@ -186,8 +187,11 @@ def test_a_node_finds_its_own_folder_by_what_its_operator_says(tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"url": 3}', b"[]"])
 def test_a_damaged_address_of_the_ledgers_node_is_said(tmp_path: Path, content: bytes) -> None:
     folder = HospitalFolder.create(tmp_path / "hospital-1")
-    folder.save_ledger_url("http://127.0.0.1:1")
-    assert folder.ledger_url() == "http://127.0.0.1:1"
+    (folder.path / "ledger.json").write_text('{"url": "http://127.0.0.1:1"}')  # as simulations wrote it before
+    assert folder.ledger_node() == NodeAddress("http://127.0.0.1:1")
+    node = NodeAddress("https://fl.example.org/ledger", "/kit/tls/authority.pem", "/kit/token")
+    folder.save_ledger_node(node)
+    assert folder.ledger_node() == node
     (folder.path / "ledger.json").write_bytes(content)
     with pytest.raises(EvidenceError, match=r"ledger\.json"):
-        folder.ledger_url()
+        folder.ledger_node()
