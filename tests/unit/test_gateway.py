@@ -79,6 +79,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def signed(who: Enrolled, late_s: float = 0.0, key: ec.EllipticCurvePrivateKey | None = None) -> dict[str, str]:
     """The headers with which a SuperNode shows who it is."""
     own = serialization.load_ssh_private_key(who.key.read_bytes(), None)
+    assert isinstance(own, ec.EllipticCurvePrivateKey)
     said = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=late_s)).isoformat()
     public = own.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return {
