@@ -5,11 +5,12 @@ PY = .venv/bin/python
 # tests/conftest.py has put those that take longest first: else one process would end alone with them.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality modules lock clean
+.PHONY: help setup demo hosts-demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality modules lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
 	@echo "make demo        simulate five hospitals on generated images, ends with a table"
+	@echo "make hosts-demo  the same on separate hosts, all of them this machine: provision, enroll, run, audit"
 	@echo "make quick       the tests that are not marked slow, in under a minute"
 	@echo "make test        all tests"
 	@echo "make unit | contract | integration | end-to-end   a part of them"
@@ -27,6 +28,10 @@ setup:
 
 demo: setup
 	$(PY) main.py simulate
+
+# Four hospitals and a server as processes of their own, with TLS; DEMO="--data FOLDER" takes other images than phantoms.
+hosts-demo: setup
+	$(PY) main.py hosts-demo $(DEMO)
 
 # Only the folders that have such tests: the others' files take seconds to import.
 quick: setup

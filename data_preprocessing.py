@@ -94,6 +94,7 @@ def preprocess(
     workers: int = 0,
     cache_folder: Path | None = None,
     lasting_key: bytes | None = None,
+    only: HospitalId | None = None,
 ) -> PreparedData:
     """Read, label, split, share out and anonymize a source.
 
@@ -105,6 +106,7 @@ def preprocess(
         workers: Threads that read; 0: one a core.
         cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
         lasting_key: Of the hospital's record of studies, for pseudonyms that are the same in each study; None: none.
+        only: The hospital that the whole source belongs to; None: it is shared out over hospitals.
 
     Raises:
         DataError: the source is missing, unrecognized, unreadable beyond `max-bad-share`, of one class only, or of
@@ -119,26 +121,29 @@ def preprocess(
     """
     listing, data, choice, understood, left_out = _split(settings, seed, progress, None, workers, cache_folder)
     _require_training_data(data, choice)
-    sharing = share_out(data, settings, seed)
+    notes: dict[str, int] = {}
+    chosen = {only: np.ones(len(data.split), dtype=np.bool_)} if only else {}
+    if not only:
+        sharing = share_out(data, settings, seed)
+        notes = sharing.notes
+        chosen = {HospitalId(f"hospital-{at + 1}"): sharing.hospital == at for at in range(settings.hospitals)}
     patients = pseudonymize(data.table, pseudonym_key)
     partitions = tuple(
         Partition(
-            HospitalId(f"hospital-{index + 1}"),
-            choice.findings,
-            *(_image_set(data, patients, (sharing.hospital == index) & (data.split == part)) for part in range(3)),
+            hospital, choice.findings, *(_image_set(data, patients, rows & (data.split == part)) for part in range(3))
         )
-        for index in range(settings.hospitals)
+        for hospital, rows in chosen.items()
     )
     lasting: tuple[NDArray[np.str_], ...] = ()
     if lasting_key:
         names, trained = lasting_pseudonyms(data.table, lasting_key), data.split == TRAIN
-        lasting = tuple(names[(sharing.hospital == index) & trained] for index in range(settings.hospitals))
+        lasting = tuple(names[rows & trained] for rows in chosen.values())
     return PreparedData(
         partitions=partitions,
         findings=choice.findings,
         class_names=choice.class_names,
         manifest=write_manifest(listing, data, choice, partitions, settings, seed, understood),
-        report=write_report(listing, data.table, sharing.notes, left_out),
+        report=write_report(listing, data.table, notes, left_out),
         understood=understood,
         lasting=lasting,
     )

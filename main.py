@@ -5,17 +5,24 @@ from typing import Annotated
 import typer
 
 from commands import console
+from commands.admit import admit, revoke
+from commands.agree.command import agree
 from commands.approve.command import approve
 from commands.audit.command import audit
 from commands.budget.command import budget
 from commands.doctor.command import doctor
+from commands.enroll.command import enroll
 from commands.evaluate.command import evaluate
 from commands.export import export
+from commands.hosts_demo.command import hosts_demo
 from commands.info.command import info
 from commands.keys.command import keys
 from commands.node import node
+from commands.provision.command import provision
+from commands.prune import prune
 from commands.serve.command import serve
 from commands.simulate.command import simulate
+from commands.study.commands import conclude, start_study, status, stop
 from fedward import entry
 
 app = typer.Typer(
@@ -25,8 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, budget, node, serve, doctor, approve):
+for command in (simulate, evaluate, audit, export, info, budget, node, prune):
     app.command(cls=entry.DescribedCommand)(command)
+ADMINISTRATION = (provision, admit, start_study, stop, revoke)
+HOSPITALS = (enroll, agree, approve, conclude)
+for of_hosts in (*ADMINISTRATION, *HOSPITALS, serve, status, doctor, hosts_demo):
+    app.command(cls=entry.DescribedCommand, rich_help_panel="Hospitals on separate hosts")(of_hosts)
 app.add_typer(keys, name="keys")
 
 

@@ -59,7 +59,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def lead_rounds(server: Server) -> None:
-    """Lead rounds until all are decided, or too few hospitals have privacy budget left: then the model stays as it is.
+    """Lead rounds until all are decided, a pause is asked for, or too few hospitals have privacy budget left.
 
     The budget usually covers exactly as many rounds as the settings ask for. It runs out early where a round that was
     interrupted was charged, too.
@@ -71,7 +71,7 @@ def lead_rounds(server: Server) -> None:
     decided, rounds = server.decided_rounds(), server.settings.training.rounds
     server.folder.log_progress("leading", decided=decided)
     opening: RoundOpening | None = None
-    while decided < rounds:
+    while decided < rounds and (opening or not server.folder.pause.exists()):
         try:
             opening = lead_round(server, opening, another=decided + 1 < rounds)
         except BudgetError as spent:
@@ -88,7 +88,8 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
     Args:
         server: Who leads it.
         opening: The round's, where it was opened together with the decision on the one before; None: it is opened now.
-        another: Whether another round follows, which is then opened together with the decision on this one.
+        another: Whether another round follows, unless a pause is asked for; it is then opened together with the
+            decision on this one.
 
     Returns:
         The opening of the round that follows; None where none does.
@@ -126,7 +127,7 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
         give_up(server, opening, "too few releases", log)
         raise log.common_cause() or too_few_releases(opening, released)
     counts = collect_votes(server, opening, total.included, log)
-    phase, following = decide(server, opening, another, log)
+    phase, following = decide(server, opening, another and not server.folder.pause.exists(), log)
     release_counts(server, opening, counts, holders, log)
     server.folder.shares.forget()
     server.finish(log, phase.name.lower())

@@ -170,14 +170,15 @@ class SpeedSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The server's own folder, and the address of its node of the ledger; filled in by whoever starts the server.
+    """The server's own folder, the address of its node of the ledger, and of how many rounds it keeps single updates.
 
-    Hospitals are sent these with all settings, and use neither: each has a folder of its own, with the address of its
-    own node inside.
+    Filled in by whoever starts the server. Hospitals are sent these with all settings, and use none: each has a folder
+    of its own, with the address of its own node inside.
     """
 
     folder: str
     rpc_url: str
+    keep_rounds: Annotated[int, Between(0, 1_000_000)]
 
 
 @dataclass(frozen=True)

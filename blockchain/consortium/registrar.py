@@ -56,13 +56,14 @@ def register(ledger: Ledger, board: KeyBoard, newcomer: Member, *, dealer: bool 
         )
 
 
-def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member) -> None:
-    """Take a hospital into a study whose rounds are under way: on the roster, and into `run.json`.
+def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member, *, dealer: bool = False) -> None:
+    """Take a hospital into a study, also one whose rounds are under way: on the roster, and into `run.json`.
 
     Args:
         folder: The server's own; the newcomer's card lies on its board.
         ledger: Attached with the registrar's account.
         newcomer: As for `register`.
+        dealer: As for `register`.
 
     Raises:
         EvidenceError: there is no card, or `run.json` is damaged.
@@ -76,6 +77,6 @@ def enroll(folder: ServerFolder, ledger: Ledger, newcomer: Member) -> None:
             f"There is a {newcomer.hospital} already: {known[0].address} with {known[0].weight} examples.",
             "Give the newcomer a name of its own.",
         )
-    register(ledger, folder.keys, newcomer)
+    register(ledger, folder.keys, newcomer, dealer=dealer)
     if not known:
         folder.save_record(dataclasses.replace(record, roster=(*record.roster, newcomer)))

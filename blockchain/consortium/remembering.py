@@ -8,7 +8,8 @@ the blocks before it. On a network whose last blocks may still be replaced, poin
 final blocks only.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 from blockchain.consortium.trust import TrustFile
 from blockchain.identity import Identity
@@ -20,7 +21,7 @@ from fedward.errors import EvidenceError, VerificationError
 from fedward.folders.hospital import HospitalFolder, Membership
 from fedward.messages.signed import read_signed, write_signed
 from fedward.settings import LedgerSettings
-from fedward.types import Member
+from fedward.types import Address, HospitalId, Member
 
 _RESTORE = "Restore that folder from a backup."
 COMPARE = "Do not take part; compare this hospital's checkpoints with the others'."
@@ -151,18 +152,34 @@ def gather_trust(members: Sequence[tuple[Member, HospitalFolder]]) -> TrustFile:
             "The hospitals joined different ledgers, or under different witnesses.",
             "Compare their hospital.json files; trust none of them until they agree.",
         )
-    first = memberships[0]
+    (_, first), *rest = members
+    trust = own_trust(first, {member.hospital: member.address for member, _ in members})
+    more = tuple(_parse(folder, line) for _, folder in rest for line in folder.checkpoints())
+    return dataclasses.replace(trust, checkpoints=trust.checkpoints + more)
+
+
+def own_trust(folder: HospitalFolder, hospitals: Mapping[HospitalId, Address]) -> TrustFile:
+    """What one hospital vouches for: the ledger that it joined, these hospitals, and what it saw itself.
+
+    Args:
+        folder: The hospital's own.
+        hospitals: The addresses of all hospitals that it agreed to.
+
+    Raises:
+        EvidenceError: the hospital's folder is damaged.
+    """
+    joined = folder.membership()
     try:
-        genesis_hash = bytes.fromhex(first.genesis_hash)
+        genesis_hash = bytes.fromhex(joined.genesis_hash)
     except (ValueError, TypeError) as error:
-        raise _damaged(members[0][1], error) from error
+        raise _damaged(folder, error) from error
     return TrustFile(
-        chain_id=first.chain_id,
-        contract=first.contract,
+        chain_id=joined.chain_id,
+        contract=joined.contract,
         genesis_hash=genesis_hash,
-        hospitals={member.hospital: member.address for member, _ in members},
-        witnesses=first.witnesses,
-        checkpoints=tuple(_parse(folder, line) for _, folder in members for line in folder.checkpoints()),
+        hospitals=dict(hospitals),
+        witnesses=joined.witnesses,
+        checkpoints=tuple(_parse(folder, line) for line in folder.checkpoints()),
     )
 
 

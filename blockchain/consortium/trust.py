@@ -1,7 +1,8 @@
 """The trust file: chain, contract, block 0, hospitals, witnesses and checkpoints that the hospitals vouch for."""
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,4 +119,26 @@ class TrustFile:
             checkpoints=tuple(
                 each.signed() if isinstance(each, FirstCheckpoint) else each for each in form.checkpoints
             ),
+        )
+
+    @classmethod
+    def load_all(cls, paths: Sequence[Path]) -> "TrustFile":
+        """Read the files of several hospitals as one: what all vouch for, with the checkpoints of each.
+
+        Args:
+            paths: At least one.
+
+        Raises:
+            EvidenceError: one cannot be read.
+            VerificationError: one is no trust file, or two disagree about ledger, hospitals or witnesses.
+        """
+        first, *others = (cls.load(path) for path in paths)
+        for path, other in zip(paths[1:], others, strict=True):
+            if dataclasses.replace(other, checkpoints=first.checkpoints) != first:
+                raise VerificationError(
+                    f"The trust files {paths[0]} and {path} disagree about the ledger, its hospitals or witnesses.",
+                    "Ask these hospitals what they agreed to: one of them was shown another study.",
+                )
+        return dataclasses.replace(
+            first, checkpoints=tuple(dict.fromkeys(each for one in (first, *others) for each in one.checkpoints))
         )

@@ -63,9 +63,11 @@ class Server:
         return sum(phase in (RoundPhase.ACCEPTED, RoundPhase.REJECTED) for phase in phases.values())
 
     def finish(self, log: RoundLog, phase: str) -> None:
-        """Write down how a round ended, and where the ledger then stood."""
+        """Write down how a round ended, and where the ledger then stood; remove single updates that are too old."""
         head = self.ledger.head()
         log.finish(phase, head.height, head.ledger_head)
+        if keep := self.settings.run.keep_rounds:
+            self.folder.ciphertexts.prune(keep)
 
     def messages(self, kind: str, nodes: Iterable[NodeId], round_index: int, needed: Sequence[int]) -> list[Message]:
         """Messages that tell nodes about a round, with the aggregates of the needed rounds in memory only once."""

@@ -212,6 +212,18 @@ class Connection:
         with self._reaching():
             return self._sender.prepare(identity, fields, f"The ledger's {function}")
 
+    def fund(self, identity: Identity, recipient: Address, wei: int) -> None:
+        """Send an account so much that it has this many wei; nothing where it has them.
+
+        Raises:
+            LedgerError: the node does not answer, or the sender's account has too little.
+        """
+        with self._reaching():
+            to = Web3.to_checksum_address(recipient)
+            missing = wei - self._web3.eth.get_balance(to)
+        if missing > 0:
+            self._send(identity, TxParams({"to": to, "value": Web3.to_wei(missing, "wei")}), f"funding {recipient}")
+
     def push(self, identity: Identity, calls: Sequence[Call]) -> list[Flight]:
         """Hand transactions to the node, in this order and without waiting for their blocks.
 

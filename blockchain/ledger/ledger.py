@@ -177,6 +177,10 @@ class Ledger(LedgerReader):
         """Let an account attest to aggregates, from the next round on."""
         self._transact("grantRole", WITNESS_ROLE, check_address(witness, "witness"))
 
+    def fund(self, account: Address, wei: int) -> None:
+        """Let an account have at least so many wei, from this ledger's account, so that it can pay for transactions."""
+        self._connection.fund(self._account("fund"), check_address(account, "account"), wei)
+
     # ---- many at once ------------------------------------------------------------------------------------------
 
     def prepare(self, signed: SignedCommitment | SignedVote) -> Call:

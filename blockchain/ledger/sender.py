@@ -85,7 +85,7 @@ class Sender:
     def prepare(self, identity: Identity, fields: TxParams, what: str) -> Call:
         """Try a transaction after the last block, where a refusal by the contract shows; its gas becomes known."""
         sender = Web3.to_checksum_address(identity.address)
-        fields = fields | TxParams({"from": sender, "value": Web3.to_wei(0, "wei")})
+        fields = TxParams({"value": Web3.to_wei(0, "wei")}) | fields | TxParams({"from": sender})
         gas = patiently(lambda: self._web3.eth.estimate_gas(fields, "pending"))
         return Call(fields, gas * 5 // 4 + SPARE_GAS, what)
 

@@ -254,12 +254,18 @@ class EmbeddedChain:
                 return None
 
     def block_by_hash(self, block_hash: bytes) -> BlockAPI | None:
-        """The block with a hash, or None."""
+        """The block with a hash, or None.
+
+        The store keeps everything under its hash, also what users made, such as code: that may be no header, or a
+        header of no block. Only what the chain has at that number counts.
+        """
         with self._changed:
             try:
-                return self._chain.get_block_by_hash(Hash32(block_hash))
-            except (HeaderNotFound, ValidationError):
+                number = self._chain.get_block_header_by_hash(Hash32(block_hash)).block_number
+                block = self._chain.get_canonical_block_by_number(number)
+            except (HeaderNotFound, ValidationError, rlp.exceptions.RLPException):
                 return None
+            return block if block.hash == block_hash else None
 
     def receipts(self, block: BlockAPI) -> tuple[ReceiptAPI, ...]:
         """Receipts of a block's transactions."""

@@ -17,7 +17,8 @@ def audit(
         ),
     ] = None,
     trust: Annotated[
-        Path | None, typer.Option(help="Trust file from a hospital; default for a run folder: its own trust.json.")
+        list[Path] | None,
+        typer.Option(help="A hospital's trust file; repeatable. Default for a run folder: its own trust.json."),
     ] = None,
     rpc: Annotated[str | None, typer.Option(metavar="URL", help="Read the chain from a running node.")] = None,
     contract: Annotated[
@@ -50,7 +51,7 @@ def audit(
 
     code = examine(
         run,
-        trust=trust,
+        trust=tuple(trust or ()),
         rpc=rpc,
         contract=contract,
         follow=follow,

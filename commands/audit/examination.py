@@ -27,7 +27,7 @@ from fedward.types import Address
 def examine(
     run: Path | None,
     *,
-    trust: Path | None,
+    trust: tuple[Path, ...],
     rpc: str | None,
     contract: str | None,
     follow: bool,
@@ -40,7 +40,7 @@ def examine(
 
     Args:
         run: A run folder or bundle; None: the node alone.
-        trust: Trust file that was handed in.
+        trust: Trust files that were handed in.
         rpc: URL of a node to read the chain from.
         contract: Address of the ledger there; None: what the run folder says.
         follow: Audit round by round, until the run ends.
@@ -55,7 +55,7 @@ def examine(
     Raises:
         FedwardError: a run, bundle, trust file or node that was named cannot be read.
     """
-    vouched = TrustFile.load(trust) if trust else None
+    vouched = TrustFile.load_all(trust) if trust else None
     ledger = check_address(Address(contract), "contract") if contract else None
     if follow and run is not None:
         from commands.audit.follow import Following

@@ -31,25 +31,25 @@ class TrustSource:
 
     Attributes:
         origin: Who vouches for the history.
-        file: Its path; None where there is none.
+        file: Its path, or those of several; None where there is none.
     """
 
     origin: Origin = Origin.NONE
-    file: Path | None = None
+    file: str | None = None
 
     @classmethod
-    def of(cls, given: Path | None, run: Path | None) -> "TrustSource":
+    def of(cls, given: tuple[Path, ...], run: Path | None) -> "TrustSource":
         """Where the trust file of a run's audit comes from.
 
         Args:
-            given: The file named with --trust; a file that lies in the run counts as the run's own all the same.
+            given: The files named with --trust; one that lies in the run counts as the run's own all the same.
             run: The run's folder, where its own trust file is used when none is named.
         """
         own = run / "trust.json" if run else None
-        if given is not None:
-            same = own is not None and resolved(own) == resolved(given)
-            return cls(Origin.OWN if same else Origin.HANDED_IN, given)
-        return cls(Origin.OWN, own) if own is not None and own.exists() else cls()
+        if given:
+            same = own is not None and all(resolved(own) == resolved(file) for file in given)
+            return cls(Origin.OWN if same else Origin.HANDED_IN, ", ".join(map(str, given)))
+        return cls(Origin.OWN, str(own)) if own is not None and own.exists() else cls()
 
     @property
     def sentence(self) -> str:
@@ -58,4 +58,4 @@ class TrustSource:
 
     def to_json(self) -> dict[str, Any]:
         """The origin for `--json`."""
-        return {"origin": self.origin.value, "file": str(self.file) if self.file else None}
+        return {"origin": self.origin.value, "file": self.file}

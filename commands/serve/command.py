@@ -21,6 +21,7 @@ def serve(
 ) -> None:
     """Run a server or a hospital until Ctrl-C: its processes start again when they end, and stop with this one."""
     from blockchain.node.host import parse_host
+    from commands.passwords import use_password_of
     from fedward import entry
     from fedward.hosts.hospital_kit import HospitalKit
     from fedward.hosts.server_kit import ServerKit
@@ -28,6 +29,7 @@ def serve(
     from fedward.hosts.supernode import serve_hospital
 
     server, hospital = ServerKit(kit), HospitalKit(kit)
+    use_password_of(kit)
     with entry.private_files():
         if server.certificate_key.exists():
             if bind is not None:

@@ -85,7 +85,7 @@ def found_study(
     record = RunRecord(
         run_id=folder.path.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
+        versions=package_versions(),
         settings=to_tables(settings),
         settings_digest=settings.digest().hex(),
         initial_model_digest=weights_digest(initial).hex(),
@@ -115,7 +115,7 @@ def point_to_node(
     return setting.replace(settings, "run.rpc-url", rpc_url)
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on."""
     found = {}
     for package in PACKAGES:

@@ -142,7 +142,7 @@ def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -
         flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log")
         try:
             with announced(folder.ledger, node.url), _witnessing(folder, settings):
-                watch(folder.server, flower, settings)
+                watch(folder.server, flower, settings, "Starting Flower, Ray and TensorFlow.", "--resume")
         finally:
             flower.stop()
 

@@ -50,9 +50,9 @@ def check(record: StudyRecord, data: PreparedData, settings: Settings, with_base
     """
     event, rounds = expected_event(settings.privacy), settings.training.rounds
     rounds *= BASELINES_COST if with_baselines else 1
-    patients = StudyPatients.of(np.concatenate(data.lasting), _told_by(data, settings))
+    patients = StudyPatients.of(np.concatenate(data.lasting), told_by_of(data, settings))
     if event.mode != "none":
-        _say(record, planned_use(record, event, rounds, patients))
+        say_spent(record, planned_use(record, event, rounds, patients))
     check_new_study(record, event, rounds, patients)
 
 
@@ -62,7 +62,7 @@ def enroll(folder: SimulationFolder, record: StudyRecord, data: PreparedData, se
     Raises:
         ResourceError: the disk is full.
     """
-    run, told_by = folder.server.load_record(), _told_by(data, settings)
+    run, told_by = folder.server.load_record(), told_by_of(data, settings)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     for partition, pseudonyms in zip(data.partitions, data.lasting, strict=True):
         patients = StudyPatients.of(pseudonyms, told_by)
@@ -104,7 +104,7 @@ def charge_baseline(folder: SimulationFolder, name: str, hospitals: Sequence[Hos
     baseline.charge(entry.event, *(Charge(index) for index in range(1, settings.training.rounds + 1)))
 
 
-def _say(record: StudyRecord, planned: Use) -> None:
+def say_spent(record: StudyRecord, planned: Use) -> None:
     """One sentence about earlier studies on the same images, if there are any."""
     earlier = [study for study in record.studies() if study.charges()]
     if not earlier:
@@ -121,7 +121,7 @@ def _say(record: StudyRecord, planned: Use) -> None:
     )
 
 
-def _told_by(data: PreparedData, settings: Settings) -> str:
+def told_by_of(data: PreparedData, settings: Settings) -> str:
     """How patients are told apart, as a short text: the ways, and what was given for them."""
     given = settings.data.patients
     table = sha256(Path(given).read_bytes()).hex() if given else ""

@@ -2,14 +2,14 @@
 
 import json
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.progress import Progress, TaskID
 
 from commands import console
 from fedward.errors import ResourceError, error_of
 from fedward.files import read_lines
-from fedward.flower import FlowerSimulation
 from fedward.folders.server import ServerFolder
 from fedward.settings import Settings
 
@@ -18,14 +18,36 @@ _NO_COUNTS = "no sum of validation counts, for too few hospitals sent any"
 SILENCE_S = 5.0  # after Flower's runner has ended: the server's last events are on the disk by then
 
 
-def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) -> None:
+class Leading(Protocol):
+    """The processes that lead the rounds."""
+
+    @property
+    def log(self) -> Path:
+        """Where they write to."""
+
+    def running(self) -> bool:
+        """Whether the rounds may still make progress."""
+
+    def last_words(self) -> str:
+        """The last error in the log, shortened; empty where there is none."""
+
+
+def watch(folder: ServerFolder, flower: Leading, settings: Settings, start: str, again: str) -> None:
     """Show the server's progress until it has finished.
+
+    Args:
+        folder: The server's.
+        flower: What leads the rounds.
+        settings: How many rounds and hospitals there are.
+        start: What to say at the beginning.
+        again: How to go on after a failure.
 
     Raises:
         FedwardError: the server stopped with an error, or Flower ended without one.
     """
     with console.progress() as shown:
         view = _View(shown, settings.training.rounds, settings.data.hospitals)
+        console.note(start)
         seen, ended_at = 0, None
         while True:
             lines = read_lines(folder.progress)
@@ -43,7 +65,7 @@ def watch(folder: ServerFolder, flower: FlowerSimulation, settings: Settings) ->
                     reason = flower.last_words()
                     raise ResourceError(
                         f"Flower's processes ended before the run was finished{f': {reason}' if reason else '.'}",
-                        f"See {flower.log}; continue with --resume.",
+                        f"See {flower.log}; continue with {again}.",
                     )
             time.sleep(POLL_S)
 
@@ -56,7 +78,6 @@ class _View:
         self._hospitals = hospitals
         self._rounds: TaskID = shown.add_task("Rounds", total=rounds)
         self._stage: TaskID = shown.add_task("Starting", total=hospitals)
-        console.note("Starting Flower, Ray and TensorFlow.")
 
     def show(self, event: dict[str, Any]) -> None:
         """Show one event of the server."""

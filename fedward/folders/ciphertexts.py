@@ -14,7 +14,7 @@ from typing import Annotated, Protocol
 
 from fedward.checked_json import Matching, read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
-from fedward.files import make_folder, read_file, sha256, write_atomic
+from fedward.files import make_folder, read_file, remove_file, sha256, write_atomic
 from fedward.types import Address
 
 Digest = Annotated[str, Matching("[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")]  # and so a safe file name
@@ -86,6 +86,39 @@ class CiphertextFolder:
         what = f"The aggregate of round {round_index}"
         files = read_json(RoundFiles, self._round_file(round_index), what, _RESTORE)
         return tuple(read_file(self.path / name, CHUNK_BYTES, what, _RESTORE) for name in files.aggregate)
+
+    def rounds(self) -> tuple[int, ...]:
+        """The rounds whose ciphertexts are listed, in order."""
+        found = (path.stem.removeprefix("round-") for path in self.path.glob("round-*.json"))
+        return tuple(sorted(int(name) for name in found if name.isdecimal()))
+
+    def prune(self, keep: int) -> tuple[int, int]:
+        """Remove the single updates of all rounds but the last. Sums stay, for hospitals that were away.
+
+        An audit of such a round says that evidence is missing: nobody can add its updates again.
+
+        Args:
+            keep: Of how many of the last rounds updates are kept.
+
+        Returns:
+            How many ciphertexts were removed, and how many bytes these had.
+
+        Raises:
+            EvidenceError: the list of a round is damaged. Nothing was removed.
+            ResourceError: a file cannot be removed.
+        """
+        files = {index: self.round_files(index) for index in self.rounds()}
+        before = max(files, default=0) - keep + 1
+        kept = {name for one in files.values() for name in one.aggregate}
+        kept |= {
+            name for index, one in files.items() if index >= before for part in one.updates.values() for name in part
+        }
+        old = {name for index, one in files.items() if index < before for part in one.updates.values() for name in part}
+        gone = [path for path in (self.path / name for name in sorted(old - kept)) if path.exists()]
+        size = sum(path.stat().st_size for path in gone)
+        for path in gone:
+            remove_file(path)
+        return len(gone), size
 
     def round_files(self, round_index: int) -> RoundFiles:
         """See `CiphertextSource`.

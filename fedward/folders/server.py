@@ -1,6 +1,6 @@
 """The server's folder on its own disk: the study's description, ciphertexts, key board, metrics, and progress.
 
-run.json  identity/  transactions/  ciphertexts/  metrics.jsonl  progress.jsonl
+run.json  identity/  transactions/  ciphertexts/  metrics.jsonl  progress.jsonl  pause (asks to stop after a round)
 counts/ (`fedward.folders.round_counts`)  shares/  dealings/  releases/ (`fedward.folders.round_keys`)
 keys/ (the key board, which the server keeps: signed sealing keys and sealed keys, nothing secret)
 """
@@ -79,6 +79,7 @@ class ServerFolder:
         self.keys = KeyBoardFolder(path / "keys")
         self.metrics = path / "metrics.jsonl"
         self.progress = path / "progress.jsonl"
+        self.pause = path / "pause"
 
     @classmethod
     def own(cls, named: str, environment: Mapping[str, str]) -> "ServerFolder":
@@ -147,6 +148,10 @@ class ServerFolder:
             return [parse_json(line.encode()) for line in read_lines(self.metrics)]
         except ValueError as error:
             raise EvidenceError(f"{self.metrics} is damaged.", "Restore it from a backup.") from error
+
+    def ask_to_pause(self) -> None:
+        """Ask whoever leads the rounds to stop after the one that runs."""
+        write_atomic(self.pause, b"")
 
     def log_progress(self, event: str, **details: Any) -> None:
         """Add an event that has just happened to `progress.jsonl`, with the time, for whoever watches the run."""

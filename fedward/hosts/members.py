@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fedward.checked_json import Matching, read_json, to_json
+from fedward.checked_json import read_json, to_json
 from fedward.errors import UsageError
 from fedward.files import sha256, write_atomic
-from fedward.hosts.project import NAME
+from fedward.hosts.project import ADDRESS, DIGEST, NAME
 from fedward.tables import Between
 from fedward.types import Address, HospitalId
 
@@ -31,10 +31,10 @@ class Admitted:
     """
 
     hospital: Annotated[HospitalId, NAME]
-    address: Address
+    address: Annotated[Address, ADDRESS]
     weight: Annotated[int, Between(1, 2**31 - 1)]
     transport_key: str
-    token_hash: Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+    token_hash: Annotated[str, DIGEST]
     revoked: bool = False
 
 
@@ -54,29 +54,34 @@ class Members:
             return ()
         return read_json(tuple[Admitted, ...], self.path, "The list of admitted hospitals", "Restore it from a backup.")
 
+    def check_new(self, member: Admitted) -> None:
+        """Check that a hospital is here already, just so, or shares nothing with another.
+
+        Raises:
+            UsageError: another hospital has its name, address, key or token, or it was revoked.
+        """
+        for other in self.all():
+            if other == member:
+                return
+            names = ("hospital", "address", "transport_key", "token_hash")
+            shared = [name for name in names if getattr(other, name) == getattr(member, name)]
+            if shared:
+                raise UsageError(
+                    f"{other.hospital} was admitted with the same {shared[0].replace('_', ' ')}"
+                    f"{' and was revoked' if other.revoked else ', and differs otherwise'}.",
+                    "Ask the hospital which request is its own; whoever was revoked enrolls anew, under another name.",
+                )
+
     def admit(self, member: Admitted) -> None:
         """Add a hospital, or keep it where it is there already.
 
         Raises:
-            UsageError: another hospital has its name, address, key or token, or it was revoked.
+            UsageError: as `check_new`.
             ResourceError: the disk is full or the folder cannot be written.
         """
-        known = self.all()
-        for other in known:
-            if other == member:
-                return
-            shared = [
-                name
-                for name in ("hospital", "address", "transport_key", "token_hash")
-                if getattr(other, name) == getattr(member, name)
-            ]
-            if shared:
-                raise UsageError(
-                    f"{other.hospital} has the same {shared[0].replace('_', ' ')} as this request and differs otherwise"
-                    f"{', and was revoked' if other.revoked else ''}.",
-                    "Ask the hospital which request is its own; a hospital that was revoked enrolls anew.",
-                )
-        self._write((*known, member))
+        self.check_new(member)
+        if member not in self.all():
+            self._write((*self.all(), member))
 
     def revoke(self, hospital: HospitalId) -> Admitted:
         """Let nothing more in from a hospital; harmless when repeated.

@@ -25,8 +25,8 @@ MOST_BYTES = 1024 * 1024
 
 NAME = Matching(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "a name of at most 32 small letters, digits and hyphens")
 _HOST = Matching(r"[A-Za-z0-9.:-]{1,253}", "a host's name or IP address")
-_ADDRESS = Matching(r"0x[0-9a-fA-F]{40}", "an address: 0x and 40 hexadecimal digits")
-_DIGEST = Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")
+ADDRESS = Matching(r"0x[0-9a-fA-F]{40}", "an address: 0x and 40 hexadecimal digits")
+DIGEST = Matching(r"[0-9a-f]{64}", "64 hexadecimal digits")
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class Deployed:
         witnesses: Accounts that may attest to aggregates.
     """
 
-    contract: Annotated[Address, _ADDRESS]
+    contract: Annotated[Address, ADDRESS]
     chain_id: Annotated[int, Between(1, 2**31 - 1)]
-    genesis_hash: Annotated[str, _DIGEST]
-    settings_digest: Annotated[str, _DIGEST]
-    model_digest: Annotated[str, _DIGEST]
-    bundle: Annotated[str, _DIGEST]
+    genesis_hash: Annotated[str, DIGEST]
+    settings_digest: Annotated[str, DIGEST]
+    model_digest: Annotated[str, DIGEST]
+    bundle: Annotated[str, DIGEST]
     certificate: str
-    witnesses: tuple[Annotated[Address, _ADDRESS], ...] = ()
+    witnesses: tuple[Annotated[Address, ADDRESS], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,10 @@ class Project:
                 "Ask the administrator for the file project.toml of the server's kit.",
             )
         return self.deployed
+
+    def with_settings(self, settings: Settings) -> "Project":
+        """The same project with other settings."""
+        return dataclasses.replace(self, settings=settings)
 
     def with_deployed(self, deployed: Deployed) -> "Project":
         """The same project with what `provision` made."""

@@ -44,7 +44,7 @@ def exchange(
     Yields:
         Who replied, and the reply as `read` gives it.
     """
-    waiting = [message_id for message_id in grid.push_messages(messages) if message_id]
+    waiting = _pushed(grid, messages)
     del messages
     looked = time.monotonic()
     deadline = time.monotonic() + timeout_s
@@ -64,12 +64,25 @@ def exchange(
                     yield replies.pop()
                 else:
                     replies.pop()
-                    waiting += [message_id for message_id in grid.push_messages([answer]) if message_id]
+                    waiting += _pushed(grid, [answer])
                     del answer
         if waiting and time.monotonic() > looked + _LOOK_S:
-            waiting += [message_id for message_id in grid.push_messages(newcomers()) if message_id]
+            waiting += _pushed(grid, newcomers())
             looked = time.monotonic()
         meanwhile()
         if waiting:
             # Asking takes no more than a tenth of the time, however many are waited for.
             time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
+
+
+def _pushed(grid: Grid, messages: Iterable[Message]) -> list[str]:
+    """Send messages one at a time; returns Flower's names of those that it could send.
+
+    Flower goes through what it is given twice, so a generator would be empty the second time; and a SuperLink refuses
+    to be sent nothing.
+    """
+    names: list[str] = []
+    for message in messages:
+        names += [name for name in grid.push_messages([message]) if name]
+        del message  # before the next one is made
+    return names

@@ -10,9 +10,12 @@ from changed_runs import Change, draw_of_bundle, draw_of_folder, owned_up
 from shared_runs import SharedRuns
 from soak import FIRST_SEED, scaled
 
-from blockchain.audit.report import Report
+from blockchain.audit.report import Report, Status
+from blockchain.audit.sources.bundle import write_bundle
+from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
 from commands.audit.examination import audited
+from fedward.folders.server import ServerFolder
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +68,25 @@ def test_any_change_of_a_folder_is_found_or_listed(finished: Finished) -> None:
 
 def test_any_change_of_a_bundle_is_found_or_listed(finished: Finished) -> None:
     assert unnoticed(finished.bundle, draw_of_bundle, finished.of_bundle, finished.trust) == []
+
+
+def test_an_audit_of_pruned_rounds_says_what_is_missing_and_of_which_rounds(finished: Finished, tmp_path: Path) -> None:
+    """The server may keep single updates of the last rounds only: sums stay, nothing passes as verified."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished.folder, copy)
+    folder = ServerFolder(copy / "server").ciphertexts
+    updates = {name for part in folder.round_files(1).updates.values() for name in part}
+    sums = [folder.load_aggregate(index) for index in (1, 2)]
+    size = sum((folder.path / name).stat().st_size for name in updates)
+    assert folder.prune(2) == (0, 0), "there are no more rounds"
+    assert folder.prune(1) == (len(updates), size)
+    assert not any((folder.path / name).exists() for name in updates)
+    assert [folder.load_aggregate(index) for index in (1, 2)] == sums
+    assert folder.prune(1) == (0, 0)
+    write_bundle(RunEvidence(copy), tmp_path / "bundle", with_ciphertexts=True)
+    for form in ("run", "bundle"):
+        report = audited(tmp_path / form, finished.trust).report
+        assert report.exit_code == 8
+        missing = [line for line in report.lines if line.status is Status.MISSING]
+        assert len(missing) == 4, missing  # three updates and their sum
+        assert {line.round_index for line in missing} == {1}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+import rlp
 from consortium import CHAIN_ID, Consortium, running_chain
 from eth_account import Account
 from eth_utils.address import to_canonical_address
@@ -58,6 +59,11 @@ class Client:
         self.session.close()
 
 
+def node_chain(node: RunningNode) -> EmbeddedChain:
+    """The chain that a node serves."""
+    return node._chain
+
+
 def transfer(sender: Identity, nonce: int, chain_id: int | None = CHAIN_ID, gas: int = 21_000, **changes: int) -> bytes:
     fields: dict[str, object] = {"to": PEER, "value": 1, "gas": gas, "nonce": nonce, "gasPrice": 100, **changes}
     if chain_id is not None:
@@ -97,6 +103,25 @@ def test_what_is_unknown_is_null(node: RunningNode) -> None:
             ("eth_getBlockByNumber", ["0x7", False]),
         ):
             assert client.provider.make_request(method, params)["result"] is None
+
+
+def test_code_whose_hash_is_asked_for_is_no_block(node: RunningNode, rich: Identity) -> None:
+    """The store keeps code under its hash beside blocks: code that reads as a header must not pass for a block."""
+    forged = rlp.encode(node_chain(node).head().copy(extra_data=b"forged"))
+    # Code that copies what follows it into memory and returns that: the new contract's code.
+    size = len(forged).to_bytes(2, "big")
+    creation = bytes.fromhex("61") + size + bytes.fromhex("600e60003961") + size + bytes.fromhex("6000f3") + forged
+    fields = {"gas": 3_000_000, "nonce": 0, "gasPrice": 100, "chainId": CHAIN_ID, "data": creation, "value": 0}
+    with Client(node.url) as client:
+        sent = client.eth.send_raw_transaction(bytes(rich.sign_transaction(fields).raw_transaction))
+        made = client.eth.get_transaction_receipt(sent)["contractAddress"]
+        assert made
+        assert client.eth.get_code(made) == forged
+        for name in (keccak(forged), keccak(b""), keccak(rlp.encode(b""))):
+            answer = client.provider.make_request("eth_getBlockByHash", [Web3.to_hex(name), False])
+            assert answer["result"] is None, "of no block"
+            answer = client.provider.make_request("eth_getBalance", [rich.address, {"blockHash": Web3.to_hex(name)}])
+            assert answer["error"]["message"] == "unknown block"
 
 
 def test_many_senders_at_once_all_land_in_few_blocks(node: RunningNode, rich: Identity) -> None:

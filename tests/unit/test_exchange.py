@@ -25,8 +25,13 @@ class ScriptedGrid:
         self._ready: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        names = []
-        for message in messages:
+        names: list[str] = []
+        # As Flower does: whatever it is given is gone through twice, and may not be nothing.
+        checked = [message.metadata.dst_node_id for message in messages]
+        sent = list(messages)
+        assert sent
+        assert len(checked) == len(sent)
+        for message in sent:
             name, node = f"message-{len(self.sent)}", message.metadata.dst_node_id
             self.sent.append(message)
             names.append(name if node else "")  # Flower gives no id to what it could not send

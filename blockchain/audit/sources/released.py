@@ -130,6 +130,7 @@ def joined(names: Iterator[str]) -> list[str]:
     kinds, examples = Counter[str](), dict[str, str]()
     for name in names:
         pattern = re.sub(r"^hospitals/[^/]+/", "hospitals/*/", name)
+        pattern = re.sub(r"^(superlink|logs|tls|systemd)/.*", r"\1/*", pattern)  # of a server's kit
         pattern = re.sub(r"(?<![0-9a-zA-Z])[0-9]{4,}(?![0-9a-zA-Z])", "*", _HASH.sub("*", pattern))
         kinds[pattern] += 1
         examples[pattern] = name

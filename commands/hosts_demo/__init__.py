@@ -1,0 +1,1 @@
+"""`main.py hosts-demo`: a study on separate hosts, all of them this machine."""

@@ -1,0 +1,1 @@
+"""`main.py provision`: the server's kit of a study on separate hosts, from the project's file."""

@@ -1,0 +1,98 @@
+"""The end of a study at one hospital: its model as a file, its trust file, and the scores on its own test images."""
+
+import json
+from contextlib import closing
+from typing import Any
+
+from blockchain.consortium.remembering import own_trust
+from blockchain.identity import Identity
+from blockchain.ledger.ledger import Ledger
+from blockchain.run_end import finish, own_test_images
+from commands import console
+from commands.passwords import use_password_of
+from fedward.errors import EvidenceError
+from fedward.figures.histograms import UNDECIDED
+from fedward.figures.scores import score
+from fedward.files import write_atomic
+from fedward.hosts.gateway_client import GatewayClient
+from fedward.hosts.hospital_kit import HospitalKit
+from fedward.hosts.project import Project
+from fedward.learning.digest import weights_digest
+from fedward.learning.model import Classifier
+from fedward.learning.model_file import save_model
+from fedward.learning.stored_model import FORMAT_VERSION, ModelCard
+from fedward.privacy.accounting import epsilon
+from fedward.sharing.signed import SentSum
+from fedward.types import HospitalId
+
+
+def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
+    """Write what a hospital keeps of a study: model.keras, trust.json and summary.json in its kit.
+
+    Raises:
+        VerificationError: the ledger is not the one that this hospital saw.
+        EvidenceError: this hospital missed the last accepted round.
+        LedgerError: the server cannot be reached.
+    """
+    use_password_of(kit.path)
+    project, folder = kit.load_project(), kit.hospital
+    membership, identity = folder.membership(), Identity.load(folder.identity)
+    with GatewayClient.of(kit) as client:
+        names = {member.address: member.hospital for member in client.members()}
+    attached = Ledger.attach(folder.ledger_node(), membership.contract, identity, membership.chain_id)
+    with folder.locked(), closing(attached) as ledger:
+        done = finish(folder, ledger, project.settings, _not_here)
+        roster = {names.get(entry.address, HospitalId(entry.address)): entry.address for entry in ledger.roster()}
+        trust = own_trust(folder, roster)
+        height, phases = ledger.head().height, [ledger.round(at).phase.name.lower() for at in _rounds(ledger)]
+    trust.save(kit.path / "trust.json")
+    classifier = Classifier(_card(project).spec, project.settings.training.seed)
+    classifier.set_weights(done.model.weights)
+    save_model(kit.path / "model.keras", classifier, _card(project))
+    test = own_test_images(folder)
+    found = score(test, classifier.logits(test.pixels()), _card(project).thresholds)
+    summary: dict[str, Any] = {
+        "study": project.study.name,
+        "hospital": membership.hospital,
+        "rounds": {phase: phases.count(phase) for phase in ("accepted", "rejected", "aborted")},
+        "ledger_height": height,
+        "weights_sha256": weights_digest(done.model.weights).hex(),
+        "epsilon": epsilon(done.spent),
+        "test": found.as_dict(),
+    }
+    write_atomic(kit.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    if as_json:
+        console.data(summary)
+        return
+    console.out.print(f"Model:          {kit.path / 'model.keras'}", soft_wrap=True)
+    console.out.print(f"Weights' hash:  {summary['weights_sha256']}  (the same at every hospital)", soft_wrap=True)
+    console.out.print(f"For an auditor: {kit.path / 'trust.json'}", soft_wrap=True)
+    console.out.print(f"AUC on this hospital's {len(test)} test images: {found.as_dict()['auc']:.4f}")
+
+
+def _rounds(ledger: Ledger) -> range:
+    return range(1, ledger.latest_round() + 1)
+
+
+def _card(project: Project) -> ModelCard:
+    """The model's card; its thresholds are not calibrated."""
+    study, settings = project.study, project.settings
+    return ModelCard(
+        format_version=FORMAT_VERSION,
+        name=settings.model.name,
+        findings=study.findings,
+        class_names=study.class_names,
+        image_size=settings.data.image_size,
+        thresholds=(UNDECIDED,) * len(study.findings),
+        settings_digest=settings.digest().hex(),
+        seed=settings.training.seed,
+        val_share=settings.data.val_share,
+        test_share=settings.data.test_share,
+    )
+
+
+def _not_here(round_index: int) -> SentSum:
+    """A hospital that missed a round gets its sum with the next round, and not from here."""
+    raise EvidenceError(
+        f"This hospital missed round {round_index}.", "Keep it running for one more round, which brings it."
+    )

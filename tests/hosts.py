@@ -1,0 +1,228 @@
+"""A study on separate hosts for tests: kits, processes, and where root may, a network namespace for each host."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tomli_w
+
+from fedward.hosts.spoken import spoken
+
+ROOT = Path(__file__).resolve().parents[1]
+HOSPITALS = ("north", "east", "south", "west")
+READY_S = 180.0
+
+
+def may_make_namespaces() -> bool:
+    """Whether this process can make network namespaces."""
+    if os.geteuid() != 0:
+        return False
+    made = subprocess.run(["ip", "netns", "add", "fwtry"], capture_output=True)
+    subprocess.run(["ip", "netns", "del", "fwtry"], capture_output=True)
+    return made.returncode == 0
+
+
+@dataclass
+class Network:
+    """A namespace for each host, all on one bridge in a namespace of its own; nothing in the machine's own."""
+
+    name: str
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def make(self, hosts: Sequence[str]) -> None:
+        """Make the bridge and the hosts, `10.77.0.1` for the first."""
+        self._ip("netns", "add", self._space("hub"))
+        self._in("hub", "ip", "link", "set", "lo", "up")
+        self._in("hub", "ip", "link", "add", "bridge", "type", "bridge")
+        self._in("hub", "ip", "link", "set", "bridge", "up")
+        for index, host in enumerate(hosts, start=1):
+            self._ip("netns", "add", self._space(host))
+            self._in("hub", "ip", "link", "add", f"to{index}", "type", "veth", "peer", "name", "eth0", "netns",
+                     self._space(host))  # fmt: skip
+            self._in("hub", "ip", "link", "set", f"to{index}", "master", "bridge", "up")
+            self.addresses[host] = f"10.77.0.{index}"
+            self._in(host, "ip", "address", "add", f"{self.addresses[host]}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                self._in(host, "ip", "link", "set", device, "up")
+
+    def cut(self, host: str, down: bool) -> None:
+        """Cut a host's link, or join it again."""
+        self._in(host, "ip", "link", "set", "eth0", "down" if down else "up")
+
+    def remove(self) -> None:
+        """Remove all namespaces."""
+        for space in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout.split():
+            if space.startswith(f"{self.name}-"):
+                subprocess.run(["ip", "netns", "del", space], capture_output=True)
+
+    def command(self, host: str) -> list[str]:
+        """What runs a command on a host."""
+        return ["ip", "netns", "exec", self._space(host)]
+
+    def _space(self, host: str) -> str:
+        return f"{self.name}-{host}"
+
+    def _in(self, host: str, *command: str) -> None:
+        subprocess.run([*self.command(host), *command], check=True, capture_output=True)
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@dataclass
+class Hosts:
+    """The kits of a study, and their running processes.
+
+    Attributes:
+        path: Where the kits lie: `server`, and one named as each hospital.
+        network: None where all hosts are this machine's loopback.
+    """
+
+    path: Path
+    network: Network | None
+    running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Path:
+        """The server's kit."""
+        return self.path / "server"
+
+    def run(self, host: str, *arguments: object, ok: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run a command of main.py on a host."""
+        command = [*self._on(host), sys.executable, str(ROOT / "main.py"), *(str(part) for part in arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment(host), timeout=500)
+        assert not ok or done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done
+
+    def json(self, host: str, *arguments: object) -> Any:
+        """What a command prints as JSON."""
+        return json.loads(self.run(host, *arguments, "--json").stdout)
+
+    def start(self, host: str, ready: str) -> None:
+        """Start a host's processes as its start.sh does, and wait until it says that a part of it is ready."""
+        kit = self.path / host
+        (kit / "logs").mkdir(exist_ok=True)
+        log = kit / "logs" / "serve.log"
+        with log.open("wb") as output:
+            command = [*self._on(host), "bash", str(kit / "start.sh")]
+            self.running[host] = subprocess.Popen(
+                command, stdout=output, stderr=output, env=self.environment(host), start_new_session=True
+            )
+        deadline = time.monotonic() + READY_S
+        while ready.encode() not in log.read_bytes():
+            if self.running[host].poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{host} did not start: {log.read_text()}")
+            time.sleep(0.1)
+
+    def stop(self, host: str) -> None:
+        """Stop a host's processes as Ctrl-C does; all of them are gone afterwards."""
+        process = self.running.pop(host)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive, [one.cmdline() for one in alive]
+
+    def stop_all(self) -> None:
+        """Stop what runs, whatever became of it."""
+        for host in list(self.running):
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired, psutil.Error):
+                self.stop(host)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(self.path) in " ".join(process.cmdline()):
+                    process.kill()
+
+    def environment(self, host: str) -> dict[str, str]:
+        """What a process of a host finds in its environment."""
+        return {**os.environ, "FEDWARD_PASSWORD_FILE": str(self.path / f"{host}.password")}
+
+    def logs(self) -> str:
+        """The ends of all logs, for a failure."""
+        return "\n".join(
+            f"== {log}\n{log.read_text(errors='replace')[-2000:]}" for log in self.path.glob("*/logs/*.log")
+        )
+
+    def _on(self, host: str) -> list[str]:
+        return self.network.command(host) if self.network else []
+
+
+def number(path: Path) -> str:
+    """What the other side reads out over the telephone."""
+    return spoken(path.read_bytes())
+
+
+def found(hosts: Hosts, images: Path, settings: dict[str, dict[str, object]], names: Sequence[str] = HOSPITALS) -> None:
+    """Provision, enroll and start the server; `images` has a partition for each hospital, in order."""
+    manifest = json.loads((images / "manifest.json").read_bytes())
+    address = hosts.network.addresses["server"] if hosts.network else "localhost"
+    content = {
+        "study": {
+            "name": "test",
+            "hospitals": list(names),
+            "findings": manifest["findings"],
+            "class-names": manifest["class_names"],
+        },
+        "server": {"host": address, "port": 8443 if hosts.network else free_port()},
+        "settings": settings,
+    }
+    (hosts.path / "project.toml").write_text(tomli_w.dumps(content))
+    password = hosts.path / "server.password"
+    hosts.run("server", "provision", hosts.path / "project.toml", "--out", hosts.server, "--password-file", password)
+    for index, name in enumerate(names, start=1):
+        enroll(hosts, name, images / f"hospital-{index}.npz")
+    hosts.start("server", "gateway")
+
+
+def enroll(hosts: Hosts, name: str, partition: Path) -> None:
+    """Enroll a hospital from the server's project file."""
+    project = hosts.server / "project.toml"
+    given = ("--partition", partition, "--password-file", hosts.path / f"{name}.password", "--number", number(project))
+    hosts.run(name, "enroll", project, "--name", name, "--out", hosts.path / name, *given)
+
+
+def admit(hosts: Hosts, names: Sequence[str]) -> None:
+    """Admit hospitals."""
+    requests = [hosts.path / name / "request.json" for name in names]
+    numbers = [part for request in requests for part in ("--number", number(request))]
+    hosts.run("server", "admit", hosts.server, *requests, *numbers)
+
+
+def agree(hosts: Hosts, names: Sequence[str]) -> None:
+    """Let hospitals agree to the roster as it is, the dealer first."""
+    roster = hosts.json("server", "status", hosts.server)["roster_number"]
+    for name in names:
+        hosts.run(name, "agree", hosts.path / name, "--number", roster)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@contextmanager
+def hosts_in(path: Path, namespaces: bool, names: Sequence[str] = HOSPITALS) -> Iterator[Hosts]:
+    """Hosts whose kits lie in a folder; everything is stopped and removed at the end."""
+    with ExitStack() as stack:
+        network = None
+        if namespaces:
+            network = Network(f"fw{os.getpid()}")
+            stack.callback(network.remove)
+            network.make(["server", *names])
+        hosts = Hosts(path, network)
+        stack.callback(hosts.stop_all)
+        yield hosts
