@@ -127,13 +127,7 @@ def preprocess(
         sharing = share_out(data, settings, seed)
         notes = sharing.notes
         chosen = {HospitalId(f"hospital-{at + 1}"): sharing.hospital == at for at in range(settings.hospitals)}
-    patients = pseudonymize(data.table, pseudonym_key)
-    partitions = tuple(
-        Partition(
-            hospital, choice.findings, *(_image_set(data, patients, rows & (data.split == part)) for part in range(3))
-        )
-        for hospital, rows in chosen.items()
-    )
+    partitions = _partitions(data, choice, chosen, pseudonymize(data.table, pseudonym_key))
     lasting: tuple[NDArray[np.str_], ...] = ()
     if lasting_key:
         names, trained = lasting_pseudonyms(data.table, lasting_key), data.split == TRAIN
@@ -146,6 +140,18 @@ def preprocess(
         report=write_report(listing, data.table, notes, left_out),
         understood=understood,
         lasting=lasting,
+    )
+
+
+def _partitions(
+    data: SplitTable, choice: Choice, chosen: dict[HospitalId, NDArray[np.bool_]], patients: NDArray[np.str_]
+) -> tuple[Partition, ...]:
+    """Each hospital's partition, of the rows that are chosen for it."""
+    return tuple(
+        Partition(
+            hospital, choice.findings, *(_image_set(data, patients, rows & (data.split == part)) for part in range(3))
+        )
+        for hospital, rows in chosen.items()
     )
 
 

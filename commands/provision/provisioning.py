@@ -13,7 +13,7 @@ from commands.passwords import new_password, point_to_password
 from commands.simulate.preparation import package_versions
 from fedward.entry import private_files
 from fedward.errors import UsageError
-from fedward.files import making_folder, read_file, resolved, sha256, write_atomic
+from fedward.files import make_folder, making_folder, read_file, resolved, sha256, write_atomic
 from fedward.folders.server import RunRecord
 from fedward.hosts.bundle import MOST_BYTES, build_bundle
 from fedward.hosts.project import Deployed, Project
@@ -105,7 +105,7 @@ def _make_certificates(kit: ServerKit, project: Project, given: GivenCertificate
         (given.key, kit.certificate_key),
     ):
         content = read_file(source, _MOST_PEM_BYTES, f"The file {source.name}", "Name a PEM file.", through_link=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         write_atomic(target, content, _PRIVATE)
 
 

@@ -14,7 +14,7 @@ import main
 from fedward import settings
 
 # A command as documents write it, with a backslash before each line's end but the last.
-COMMAND = re.compile(r"main\.py((?: -v)?) ([a-z]+)((?:\\\n|[^\n`#|;])*)")
+COMMAND = re.compile(r"main\.py((?: -v)?) ([a-z][a-z-]*)((?:\\\n|[^\n`#|;])*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
@@ -59,11 +59,11 @@ def test_every_command_in_a_document_exists_with_its_options(document: Path) -> 
 
 def test_readme_lists_the_commands_that_there_are() -> None:
     lines = block(".venv/bin/python main.py simulate   ")
-    listed = [match[1].strip() for line in lines if (match := re.match(r"\S+ main\.py ([a-z ]+?)(?:  |$)", line))]
+    listed = [match[1].strip() for line in lines if (match := re.match(r"\S+ main\.py ([a-z -]+?)(?:  |$)", line))]
     assert sorted(listed) == sorted(commands())
     # The options that the list names are the command's.
     for line in lines:
-        if match := re.match(r"\S+ main\.py ([a-z ]+?)  ", line):
+        if match := re.match(r"\S+ main\.py ([a-z -]+?)  ", line):
             assert set(OPTION.findall(line)) <= options(commands()[match[1].strip()]), line
 
 

@@ -14,6 +14,8 @@ INTO_OWN_SCRATCH = {
     "fedward.learning.model_file": {"TemporaryDirectory"},
     "blockchain.node.store": {"open", "TemporaryDirectory"},
     "fedward.flower_home": {"mkdtemp", "os.open"},
+    "fedward.hosts.bundle": {"TemporaryDirectory"},  # where the bundle's files are gathered
+    "commands.hosts_demo.demo": {"open"},  # the log of its processes, in a kit
     "fedward.hosts.launcher_process": {"mkstemp"},  # into the folder that the next has just made
     "fedward.hosts.supernode": {"open"},  # the log of its processes, in the hospital's kit
     "fedward.hosts.supervision": {"open"},  # the same in the server's
