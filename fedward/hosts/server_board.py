@@ -61,8 +61,9 @@ class ServerBoard:
         return _loaded(lambda: self._board.load_sealed_key(epoch, recipient))
 
     def load_model(self, recipient: Address) -> bytes | None:
-        """A sealed model; None where there is none."""
-        return _loaded(lambda: self._board.load_model(recipient, self.most_model_bytes()))
+        """A sealed model; None where there is none. Raises as `most_model_bytes` does."""
+        most = self.most_model_bytes()
+        return _loaded(lambda: self._board.load_model(recipient, most))
 
     def most_model_bytes(self) -> int:
         """The largest sealed model of this study: weights and moments.
