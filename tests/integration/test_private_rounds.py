@@ -123,6 +123,28 @@ def test_a_run_that_paid_for_an_aborted_round_ends_with_the_model_it_has(
         assert "beyond the budget" in last["what"]
 
 
+def test_a_pause_ends_a_run_after_its_round_and_it_goes_on_later(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *SAMPLE, ("training.rounds", 3)) as federation:
+        folder = federation.folder.server
+        folder.ask_to_pause()
+        server.lead_rounds(federation.server())
+        assert federation.ledger.latest_round() == 0, "it was asked before the first round"
+        folder.pause.unlink()
+        real, led = server.decide, list[int]()
+
+        def decide(*arguments: Any) -> Any:
+            led.append(arguments[1].round_index)
+            folder.ask_to_pause()  # while the first round runs
+            return real(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(server, "decide", decide)
+            server.lead_rounds(federation.server())
+        assert led == [1, 2], "the second was opened with the decision on the first, and is led to its end"
+        assert [federation.ledger.round(at).phase for at in (1, 2)] == [RoundPhase.ACCEPTED] * 2
+        assert federation.ledger.latest_round() == 2
+
+
 def test_a_run_without_budget_for_one_round_fails(tmp_path: Path, shared_runs: SharedRuns) -> None:
     with shared_runs.federation(tmp_path / "run", *SAMPLE, ("privacy.budget", cost(1) / 2)) as federation:
         with pytest.raises(BudgetError):

@@ -52,6 +52,29 @@ def test_a_signature_survives_the_file(tmp_path: Path) -> None:
     assert recover_checkpoint_signer(TrustFile.load(tmp_path / "trust.json").checkpoints[0]) == identity.address
 
 
+def test_several_hospitals_files_are_read_as_one(tmp_path: Path) -> None:
+    first = small()
+    seen = dataclasses.replace(first.checkpoints[0].checkpoint, hospital=SECOND)
+    second = dataclasses.replace(first, checkpoints=(SignedCheckpoint(seen, bytes(65)), *first.checkpoints))
+    paths = [tmp_path / "first.json", tmp_path / "second.json"]
+    for path, one in zip(paths, (first, second), strict=True):
+        one.save(path)
+    assert TrustFile.load_all(paths[:1]) == first
+    both = TrustFile.load_all(paths)
+    assert both.checkpoints == (first.checkpoints[0], second.checkpoints[0]), "each once"
+    assert dataclasses.replace(both, checkpoints=first.checkpoints) == first
+
+
+@pytest.mark.parametrize("part", ["chain_id", "contract", "genesis_hash", "hospitals", "witnesses"])
+def test_files_that_disagree_are_refused(tmp_path: Path, part: str) -> None:
+    other = {"chain_id": 8, "contract": FIRST, "genesis_hash": bytes(32), "witnesses": ()}
+    other["hospitals"] = {HospitalId("hospital-1"): SECOND, HospitalId("hospital-2"): FIRST}
+    small().save(tmp_path / "first.json")
+    dataclasses.replace(small(), **{part: other[part]}).save(tmp_path / "second.json")
+    with pytest.raises(VerificationError, match="disagree"):
+        TrustFile.load_all([tmp_path / "first.json", tmp_path / "second.json"])
+
+
 def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
     fields = small().to_json() | {"version": 1}
     (signed,) = fields["checkpoints"]
