@@ -1,6 +1,7 @@
 """Kits of a study on separate hosts: what is made, and what is refused before anything is made."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,10 +180,11 @@ def test_a_study_beyond_the_hospitals_own_limit_is_refused(tmp_path: Path, parti
     private = '\n[settings.privacy]\nmode = "sample"\ntarget-epsilon = 8.0\n'
     (tmp_path / "project.toml").write_text(PROJECT + private)
     server = make_server_kit(tmp_path / "project.toml", tmp_path / "server", tmp_path / "password", None)
-    images = Images.of(None, partition, {})
+    own = Path(shutil.copyfile(partition, tmp_path / "images.npz"))  # with a record of its own
+    images = Images.of(None, own, {})
     made = make_hospital_kit(server.project, tmp_path / "north", "north", images, number(server), tmp_path / "password")
     assert made.hospital.study_place.exists(), "the study is in the hospital's record"
-    record_of_source(partition).set_limit(Limit(4.0, 1e-5))
+    record_of_source(own).set_limit(Limit(4.0, 1e-5))
     with pytest.raises(BudgetError, match="limit"):
         make_hospital_kit(server.project, tmp_path / "east", "east", images, number(server), tmp_path / "password")
     assert not (tmp_path / "east").exists()

@@ -20,7 +20,7 @@ from fedward.types import Address, HospitalId, PrivacyEvent
 HOSTILE = "<script>alert('x')</script><img src=\"https://evil.example/a.png\" onerror='x()'>"
 FIRST, SECOND, WITNESS, CONTRACT = (Address("0x" + digit * 40) for digit in "1234")
 EVENT = PrivacyEvent("update", "hospital", 1.0, 1.25, 1, 0.5, 1e-5)
-HANDED_IN = TrustSource(Origin.HANDED_IN, Path("from/hospital-2.json"))
+HANDED_IN = TrustSource(Origin.HANDED_IN, "from/hospital-2.json")
 ROOT, BASE, AGGREGATE = bytes([0xAA]) * 32, bytes([0xBB]) * 32, bytes([0xCC]) * 32
 
 
@@ -147,7 +147,7 @@ def test_a_page_can_be_made_of_nothing() -> None:
     ("source", "words"),
     [
         (HANDED_IN, "trust file from/hospital-2.json, which was handed in"),
-        (TrustSource(Origin.OWN, Path("run/trust.json")), "run/trust.json, which is the run's own word on itself"),
+        (TrustSource(Origin.OWN, "run/trust.json"), "run/trust.json, which is the run's own word on itself"),
         (TrustSource(), "nobody's word: the whole history may be invented"),
     ],
 )
@@ -161,15 +161,15 @@ def test_a_trust_file_in_the_run_is_the_runs_own_however_it_is_named(tmp_path: P
     run, other = tmp_path / "run", tmp_path / "other"
     run.mkdir()
     other.mkdir()
-    assert TrustSource.of(None, run) == TrustSource.of(None, None) == TrustSource()
+    assert TrustSource.of((), run) == TrustSource.of((), None) == TrustSource()
     (run / "trust.json").touch()
-    assert TrustSource.of(None, run) == TrustSource(Origin.OWN, run / "trust.json")
-    assert TrustSource.of(other / ".." / "run" / "trust.json", run).origin is Origin.OWN
-    assert TrustSource.of(other / "trust.json", run).to_json() == {
-        "origin": "handed-in",
-        "file": str(other / "trust.json"),
-    }
-    assert TrustSource.of(run / "trust.json", None).origin is Origin.HANDED_IN
+    assert TrustSource.of((), run) == TrustSource(Origin.OWN, str(run / "trust.json"))
+    own, handed_in = other / ".." / "run" / "trust.json", other / "trust.json"
+    assert TrustSource.of((own,), run).origin is Origin.OWN
+    assert TrustSource.of((handed_in,), run).to_json() == {"origin": "handed-in", "file": str(handed_in)}
+    assert TrustSource.of((run / "trust.json",), None).origin is Origin.HANDED_IN
+    both = TrustSource.of((own, handed_in), run)
+    assert (both.origin, both.file) == (Origin.HANDED_IN, f"{own}, {handed_in}"), "not only the run's own word"
 
 
 def test_times_off_the_calendar_are_shown_as_they_are() -> None:
