@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from hosts import HOSPITALS, ROOT, admit, agree, found, hosts_in, may_make_namespaces
+from soak import scaled
 
 from fedward.learning.digest import weights_digest
 from fedward.learning.stored_model import read_model
 
 pytestmark = pytest.mark.end_to_end
+ROUNDS = scaled(1, 3)  # each starts sixteen processes, which import TensorFlow
 SETTINGS: dict[str, dict[str, object]] = {
     "data": {"image-size": 32},
-    "training": {"rounds": 3, "local-epochs": 1},
+    "training": {"rounds": ROUNDS, "local-epochs": 1},
     "detectors": {"validation-loss": {"tolerance": 100.0}},
 }
 IMAGES_OF_A_CLASS = 160
@@ -41,12 +43,12 @@ def test_a_study_of_four_hospitals_on_real_images(tmp_path: Path, real_data: Pat
             hosts.start(name, "SuperNode")
         hosts.run("server", "start-study", hosts.server)
         standing = hosts.json("server", "status", hosts.server)
-        assert standing["rounds"] == {"decided": 3, "wanted": 3}
+        assert standing["rounds"] == {"decided": ROUNDS, "wanted": ROUNDS}
         assert {one["status"] for one in standing["hospitals"]} == {"online"}
         ends = [hosts.json(name, "conclude", hosts.path / name) for name in HOSPITALS]
         for host in (*HOSPITALS, "server"):
             hosts.stop(host)
-        assert {end["rounds"]["accepted"] for end in ends} == {3}
+        assert {end["rounds"]["accepted"] for end in ends} == {ROUNDS}
         assert len({end["weights_sha256"] for end in ends}) == 1
         models = [read_model(hosts.path / name / "model.keras") for name in HOSPITALS]
         assert {weights_digest(model.weights).hex() for model in models} == {ends[0]["weights_sha256"]}
