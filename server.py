@@ -105,8 +105,10 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
     files = intake.excluded | {update.hospital: update.chunk_files for update in updates}
     try:
         updates, holders = fitting_dealings(server, opening, updates, log)
-    except QuorumError:
+    except QuorumError as error:
         give_up(server, opening, "too few answers", log)
+        if cause := log.common_cause():
+            raise cause from error
         raise
     needed = least_included(opening, server.settings)
     if len(updates) < needed:
