@@ -76,7 +76,8 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         _take_model(kit, project, ledger, board, wait_s)
         if dealer == identity.address:
             _hand_over(kit, ledger, board, roster)
-    console.out.print(f"{membership.hospital} is ready for the next round. Start it: {kit.path / 'start.sh'}")
+    start = kit.path / "start.sh"
+    console.out.print(f"{membership.hospital} is ready for the next round. Start it: {start}", soft_wrap=True)
 
 
 def _take_model(kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBoard, wait_s: int) -> None:
