@@ -18,7 +18,7 @@ import psutil
 
 from fedward.files import write_atomic
 from fedward.folders.own_folder import SIMULATED_HOSPITALS
-from fedward.settings import PROJECT_FILE, Settings, to_tables
+from fedward.settings import PROJECT_FILE, Settings, to_run_config
 
 LAST_BYTES, LAST_CHARACTERS = 64 * 1024, 300  # of a log, where its last error is looked for, and of that error
 STOP_TIMEOUT_S = 8.0
@@ -91,8 +91,11 @@ class FlowerSimulation:
             2. The processes end when the process that started them ends, however it ends.
         """
         stage(folder / "fedward")
-        config = {f"{table}.{key}": value for table, keys in to_tables(settings).items() for key, value in keys.items()}
-        plan = {"config": config, "hospitals": settings.data.hospitals, "clients_at_once": clients_at_once(settings)}
+        plan = {
+            "config": to_run_config(settings),
+            "hospitals": settings.data.hospitals,
+            "clients_at_once": clients_at_once(settings),
+        }
         write_atomic(folder / "plan.json", json.dumps(plan).encode(), 0o600)
         # A script, not a module, and without the script's folder in the path: otherwise Fedward's modules would be
         # found here, and not in the staged app.

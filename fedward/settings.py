@@ -300,6 +300,12 @@ def from_run(tables: Mapping[str, Mapping[str, Any]]) -> Settings:
         ) from error
 
 
+def to_run_config(settings: Settings) -> dict[str, Scalar]:
+    """The settings as Flower's run config has them, whose keys are flattened to `table.key`."""
+    tables = to_tables(settings)
+    return {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
+
+
 def from_run_config(flat: Mapping[str, Scalar]) -> Settings:
     """Settings from Flower's run config, whose keys are flattened to `table.key`."""
     return from_tables(run_tables(flat))

@@ -9,6 +9,7 @@ from commands.doctor import gateway as network
 from commands.doctor import keys, machine, study
 from commands.doctor.finding import Finding, Level, failure, fine, watch
 from commands.doctor.ledger import LedgerThere, check_agreed_roster, check_key_in_force, check_ledger
+from commands.passwords import use_password_of
 from fedward.errors import FedwardError, ResourceError, UsageError
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.server_kit import ServerKit
@@ -46,6 +47,7 @@ def diagnose(path: Path, as_json: bool) -> None:
         UsageError: the folder is no kit.
         ResourceError: a check failed; it was printed what to do.
     """
+    use_password_of(path)
     lines = examine(path)
     show(lines, as_json)
     failed = [line.check for line in lines if line.finding.level is Level.FAIL]

@@ -15,8 +15,7 @@ from fedward.files import read_file
 from fedward.hosts.bundle import MOST_BYTES
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.superlink_control import SuperLinkControl
-from fedward.settings import Settings, to_tables
-from fedward.tables import Scalar
+from fedward.settings import Settings, to_run_config
 
 _LOOK_S = 1.0
 _NO_KEY = bytes(32)
@@ -74,7 +73,7 @@ def lead(kit: ServerKit, detach: bool) -> None:
         kit.study.progress.unlink(missing_ok=True)
         kit.study.pause.unlink(missing_ok=True)
         bundle = read_file(kit.bundle, MOST_BYTES, "The bundle", "Provision anew.")
-        run = StudyRun(control, control.start_run(bundle, flat_settings(project.settings)), kit.logs / "superlink.log")
+        run = StudyRun(control, control.start_run(bundle, to_run_config(project.settings)), kit.logs / "superlink.log")
         if detach:
             console.note(f"The study has started as run {run.run_id}; `status` shows how it goes.")
             return
@@ -85,12 +84,6 @@ def lead(kit: ServerKit, detach: bool) -> None:
         console.out.print("The study is paused; start-study goes on with it.")
         return
     console.out.print("The rounds are done. Every hospital now runs: main.py conclude KIT", soft_wrap=True)
-
-
-def flat_settings(settings: Settings) -> dict[str, Scalar]:
-    """The settings as Flower's run config has them."""
-    tables = to_tables(settings)
-    return {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
 
 
 def stop_leading(kit: ServerKit, now: bool) -> None:
