@@ -23,7 +23,7 @@ from fedward.hosts.gateway_client import LEDGER_PATH, base_url
 from fedward.hosts.hospital_kit import TOKEN_BYTES, HospitalKit
 from fedward.hosts.project import Project
 from fedward.hosts.spoken import spoken
-from fedward.hosts.start_files import write_start_files
+from fedward.hosts.start_files import HOSPITAL, write_start_files
 from fedward.hosts.transport_key import fingerprint, make_transport_key
 from fedward.types import HospitalId, Partition
 
@@ -74,7 +74,7 @@ def make_hospital_kit(
         _approve(kit, project)
         own.note(project, kit.hospital)
     made = HospitalKit(resolved(out))
-    write_start_files(made)
+    write_start_files(made.path, HOSPITAL)
     point_to_password(made.path, password)
     _tell(made)
     return made

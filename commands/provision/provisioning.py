@@ -18,8 +18,8 @@ from fedward.folders.server import RunRecord
 from fedward.hosts.bundle import MOST_BYTES, build_bundle
 from fedward.hosts.project import Deployed, Project
 from fedward.hosts.server_kit import ServerKit
-from fedward.hosts.server_start_files import write_start_files
 from fedward.hosts.spoken import spoken
+from fedward.hosts.start_files import SERVER, write_start_files
 from fedward.hosts.tls import make_authority, make_server_certificate
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
@@ -85,7 +85,7 @@ def make_server_kit(
         deployed = _deploy(kit, project, password)
         project.with_deployed(deployed).save(kit.project)
     made = ServerKit(resolved(out))
-    write_start_files(made)
+    write_start_files(made.path, SERVER)
     point_to_password(made.path, password)
     _tell(made, project)
     return made

@@ -6,7 +6,7 @@ Only the gateway listens to others. Node and SuperLink listen on loopback, and a
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
@@ -136,8 +136,3 @@ def _environment(kit: ServerKit, *, finds_fedward: bool) -> dict[str, str]:
         SERVER_FOLDER: str(kit.study.path.resolve()),
     }
     return kept | QUIET_AND_LOCAL | own | ({"PYTHONPATH": str(PROJECT_FILE.parent)} if finds_fedward else {})
-
-
-def serve_arguments(kit: ServerKit) -> Sequence[str]:
-    """The command that serves a kit, for scripts and units: program and arguments, by absolute paths."""
-    return (sys.executable, str(PROJECT_FILE.parent / "main.py"), "serve", str(kit.path.resolve()))

@@ -1,27 +1,26 @@
-"""Write the files with which a hospital's host starts its SuperNode: a script, and a unit for systemd."""
+"""Write the files with which a kit's processes are started on its host: a script, and a unit for systemd."""
 
 import getpass
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedward.files import make_folder, write_atomic
-from fedward.hosts.hospital_kit import HospitalKit
 from fedward.settings import PROJECT_FILE
 
-SCRIPT, UNIT = "start.sh", "fedward-hospital.service"
-# The server takes a SuperNode that crashed for running on, and refuses a second one for about a minute.
-RESTART_S = 65
+SCRIPT = "start.sh"
 
 _SCRIPT = """\
-#!/bin/sh
-# Runs this hospital's SuperNode until Ctrl-C; it dials out to the server and listens on loopback only.
-exec {command}
+#!/bin/bash
+# Runs {what} until Ctrl-C: {explained}.
+set -euo pipefail
+exec {command} "$@"
 """
 _UNIT = """\
 # Copy to /etc/systemd/system/{unit}, then: systemctl enable --now {unit}
 [Unit]
-Description=Fedward: the SuperNode of the hospital in {kit}
+Description=Fedward: {what} of {kit}
 Wants=network-online.target
 After=network-online.target
 
@@ -30,6 +29,7 @@ User={user}
 ExecStart={command}
 Restart=always
 RestartSec={restart}
+SuccessExitStatus=130
 KillMode=mixed
 KillSignal=SIGTERM
 TimeoutStopSec=60
@@ -42,8 +42,46 @@ WantedBy=multi-user.target
 """
 
 
-def write_start_files(kit: HospitalKit) -> tuple[Path, Path]:
-    """Write script and unit into a hospital's kit.
+@dataclass(frozen=True)
+class Started:
+    """What the files of a kit start.
+
+    Attributes:
+        unit: Name of systemd's unit.
+        what: For people, as in "the server's processes".
+        explained: What these are.
+        restart_s: How long systemd waits before it starts them again.
+    """
+
+    unit: str
+    what: str
+    explained: str
+    restart_s: int
+
+
+SERVER = Started(
+    "fedward-server.service", "the server's processes", "the ledger's node, Flower's SuperLink and the gateway", 5
+)
+# The server takes a SuperNode that crashed for running on, and refuses a second one for about a minute.
+HOSPITAL = Started(
+    "fedward-hospital.service",
+    "the hospital's SuperNode",
+    "it dials out to the server and listens on loopback only",
+    65,
+)
+
+
+def serve_arguments(kit: Path) -> tuple[str, ...]:
+    """The command that serves a kit: program and arguments, by absolute paths."""
+    return (sys.executable, str(PROJECT_FILE.parent / "main.py"), "serve", str(kit.resolve()))
+
+
+def write_start_files(kit: Path, started: Started) -> tuple[Path, Path]:
+    """Write script and unit into a kit.
+
+    Args:
+        kit: Its folder.
+        started: What they start.
 
     Returns:
         Paths of the script and of the unit.
@@ -51,22 +89,23 @@ def write_start_files(kit: HospitalKit) -> tuple[Path, Path]:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    command = [sys.executable, str(PROJECT_FILE.parent / "main.py"), "serve", str(kit.path.resolve())]
-    script, unit = kit.path / SCRIPT, kit.path / "systemd" / UNIT
+    command, script, unit = serve_arguments(kit), kit / SCRIPT, kit / "systemd" / started.unit
     make_folder(unit.parent)
-    write_atomic(script, _SCRIPT.format(command=shlex.join(command)).encode(), 0o755)
+    text = _SCRIPT.format(what=started.what, explained=started.explained, command=shlex.join(command))
+    write_atomic(script, text.encode(), 0o755)
     text = _UNIT.format(
-        unit=UNIT,
-        kit=escaped(str(kit.path.resolve())),
+        unit=started.unit,
+        what=started.what,
+        kit=_escaped(str(kit.resolve())),
         user=getpass.getuser(),
-        command=" ".join(f'"{escaped(part)}"' for part in command),
-        restart=RESTART_S,
+        command=" ".join(f'"{_escaped(part)}"' for part in command),
+        restart=started.restart_s,
     )
     write_atomic(unit, text.encode())
     return script, unit
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """A text as systemd reads it: percent signs and dollars stand for themselves."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return quoted.replace("%", "%%").replace("$", "$$")

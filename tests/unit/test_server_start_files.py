@@ -13,7 +13,7 @@ from fedward.folders.server import SERVER_FOLDER, ServerFolder
 from fedward.folders.whereabouts import announced
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.server_processes import default_bind
-from fedward.hosts.server_start_files import write_start_files
+from fedward.hosts.start_files import SERVER, write_start_files
 from fedward.settings import PROJECT_FILE
 
 NAMES = ["kit", "a kit with spaces", "100% $HOME"]
@@ -23,7 +23,7 @@ NAMES = ["kit", "a kit with spaces", "100% $HOME"]
 def test_the_script_runs_serve_from_anywhere(tmp_path: Path, name: str) -> None:
     """The kit is empty, which `serve` says: the script has got there, by absolute paths, with what is behind it."""
     kit = ServerKit(tmp_path / name)
-    script, _ = write_start_files(kit)
+    script, _ = write_start_files(kit.path, SERVER)
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
     done = subprocess.run([script, "--bind", "127.0.0.1"], cwd="/", capture_output=True, text=True)
@@ -34,7 +34,7 @@ def test_the_script_runs_serve_from_anywhere(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_unit_names_the_same_command(tmp_path: Path, name: str) -> None:
     kit = ServerKit(tmp_path / name)
-    _, unit = write_start_files(kit)
+    _, unit = write_start_files(kit.path, SERVER)
     settings = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line and line[0] != "#")
     assert (settings["Restart"], settings["RestartSec"], settings["User"] != "") == ("always", "5", True)
     command = [part.replace("%%", "%").replace("$$", "$") for part in shlex.split(settings["ExecStart"])]

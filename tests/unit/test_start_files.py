@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 
 from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.start_files import RESTART_S, write_start_files
+from fedward.hosts.start_files import HOSPITAL, write_start_files
 
 
 def test_script_and_unit_name_this_kit(tmp_path: Path) -> None:
     kit = HospitalKit(tmp_path / "St. Mary's 100% $ave")
     kit.path.mkdir()
-    script, unit = write_start_files(kit)
+    script, unit = write_start_files(kit.path, HOSPITAL)
     assert os.access(script, os.X_OK)
     words = shlex.split(script.read_text().splitlines()[-1])
     assert words[0] == "exec"
     assert words[1] == sys.executable
-    assert words[3:] == ["serve", str(kit.path)]
+    assert words[3:] == ["serve", str(kit.path), "$@"]
     text = unit.read_text()
-    assert f"RestartSec={RESTART_S}" in text
-    assert RESTART_S > 60, "as long as the server takes a SuperNode that crashed for running on"
+    assert f"RestartSec={HOSPITAL.restart_s}" in text
+    assert HOSPITAL.restart_s > 60, "as long as the server takes a SuperNode that crashed for running on"
     assert "100%% $$ave" in text
