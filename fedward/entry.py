@@ -8,6 +8,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,21 @@ def run(program: Callable[[], object], say: Callable[[str], None], verbose: Call
     except KeyboardInterrupt:
         say("Stopped on request; what was finished is kept. Continue a simulation with --resume.")
         sys.exit(INTERRUPTED)
+
+
+def end_with_parent() -> None:
+    """End this process when its standard input ends: its parent has ended, however.
+
+    The parent holds the other end of a pipe. Flower's own programs, which start without Fedward's modules, do the same
+    by themselves (`fedward/flower_process.py`, `fedward/hosts/launcher_process.py`, `superlink_process.py` there).
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):  # by no buffer, which the interpreter would want to lock when it ends
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

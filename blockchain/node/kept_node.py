@@ -1,9 +1,6 @@
 """A server's ledger node, as a process of its own: it keeps its address over a crash, and says it in `node.json`."""
 
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,13 +39,6 @@ def _start(folder: Path, chain_id: int) -> RunningNode:
     return start_node(folder, chain_id, (), private=True)
 
 
-def _end_with_parent() -> None:
-    """End this process when standard input ends: its parent has ended, however. The chain's store takes no harm."""
-    while os.read(sys.stdin.fileno(), 1):  # by no buffer, which the interpreter would want to lock when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    entry.end_with_parent()
     entry.run(lambda: serve(Path(sys.argv[1]), int(sys.argv[2])), lambda line: print(line, file=sys.stderr, flush=True))

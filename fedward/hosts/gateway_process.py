@@ -1,12 +1,9 @@
 """The gateway as a process of its own: TLS, and bounds on connections, so that nobody holds it up."""
 
 import asyncio
-import os
 import resource
-import signal
 import ssl
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,15 +129,8 @@ def _tls(_config: uvicorn.Config, make: Any) -> ssl.SSLContext:
     return context
 
 
-def _end_with_parent() -> None:
-    """End this process when standard input ends: its parent has ended, however."""
-    while os.read(sys.stdin.fileno(), 1):  # by no buffer, which the interpreter would want to lock when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    entry.end_with_parent()
     entry.run(
         lambda: main(ServerKit(Path(sys.argv[1])), sys.argv[2]), lambda line: print(line, file=sys.stderr, flush=True)
     )

@@ -5,9 +5,7 @@ It runs nothing of what the server sends: a message is answered by a process of 
 
 import functools
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import Any
 import flwr.supernode.start_client_internal as flower
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
+from fedward import entry
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.approved_code import Connect, Connection, wrapping
 
@@ -33,7 +32,7 @@ def main(approvals: Path, arguments: list[str]) -> None:
         approvals: The folder of the hospital's approvals.
         arguments: Flower's own.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    entry.end_with_parent()
     # Where Flower has no such function, this raises; where it uses another one, it finds no signature, and refuses.
     flower._init_connection = _attentive(wrapping(flower._init_connection, Approvals(approvals)))  # type: ignore
     sys.argv = ["flower-supernode", *arguments]
@@ -60,13 +59,6 @@ def _attentive(connect: Connect) -> Connect:
             yield tuple(functions)
 
     return connected
-
-
-def _end_with_parent() -> None:
-    """End this process when standard input ends: its parent has ended, however."""
-    while os.read(sys.stdin.fileno(), 1):  # by no buffer, which the interpreter would want to lock when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
