@@ -26,7 +26,7 @@ from fedward.folders.simulation import SimulationFolder
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.model_file import save_model
-from fedward.learning.stored_model import FORMAT_VERSION, ModelCard
+from fedward.learning.stored_model import ModelCard
 from fedward.privacy.accounting import epsilon
 from fedward.settings import Settings
 from fedward.timing import Stopwatch
@@ -129,18 +129,7 @@ def _card(record: RunRecord, settings: Settings, rounds: list[dict[str, Any]]) -
     if calibrated and not calibrated[-1]:
         console.warn(f"Of the last accepted round there are no validation figures; the threshold is {UNDECIDED}.")
     thresholds = calibrated[-1] if calibrated and calibrated[-1] else [UNDECIDED] * len(record.findings)
-    return ModelCard(
-        format_version=FORMAT_VERSION,
-        name=settings.model.name,
-        findings=record.findings,
-        class_names=record.class_names,
-        image_size=settings.data.image_size,
-        thresholds=tuple(thresholds),
-        settings_digest=record.settings_digest,
-        seed=settings.training.seed,
-        val_share=settings.data.val_share,
-        test_share=settings.data.test_share,
-    )
+    return ModelCard.of(settings, record.findings, record.class_names, thresholds)
 
 
 def _all_scores(

@@ -16,11 +16,10 @@ from fedward.figures.scores import score
 from fedward.files import write_atomic
 from fedward.hosts.gateway_client import GatewayClient
 from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.project import Project
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.model_file import save_model
-from fedward.learning.stored_model import FORMAT_VERSION, ModelCard
+from fedward.learning.stored_model import ModelCard
 from fedward.privacy.accounting import epsilon
 from fedward.sharing.signed import SentSum
 from fedward.types import HospitalId
@@ -46,11 +45,14 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
         trust = own_trust(folder, roster)
         height, phases = ledger.head().height, [ledger.round(at).phase.name.lower() for at in _rounds(ledger)]
     trust.save(kit.path / "trust.json")
-    classifier = Classifier(_card(project).spec, project.settings.training.seed)
+    findings = project.study.findings
+    # Validation counts are at the server, so no threshold is calibrated here.
+    card = ModelCard.of(project.settings, findings, project.study.class_names, (UNDECIDED,) * len(findings))
+    classifier = Classifier(card.spec, project.settings.training.seed)
     classifier.set_weights(done.model.weights)
-    save_model(kit.path / "model.keras", classifier, _card(project))
+    save_model(kit.path / "model.keras", classifier, card)
     test = own_test_images(folder)
-    found = score(test, classifier.logits(test.pixels()), _card(project).thresholds)
+    found = score(test, classifier.logits(test.pixels()), card.thresholds)
     summary: dict[str, Any] = {
         "study": project.study.name,
         "hospital": membership.hospital,
@@ -67,28 +69,13 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     console.out.print(f"Model:          {kit.path / 'model.keras'}", soft_wrap=True)
     console.out.print(f"Weights' hash:  {summary['weights_sha256']}  (the same at every hospital)", soft_wrap=True)
     console.out.print(f"For an auditor: {kit.path / 'trust.json'}", soft_wrap=True)
-    console.out.print(f"AUC on this hospital's {len(test)} test images: {found.as_dict()['auc']:.4f}")
+    auc = found.as_dict()["auc"]
+    shown = "not defined, for they are of one class" if auc is None else f"{auc:.4f}"
+    console.out.print(f"AUC on this hospital's {len(test)} test images: {shown}")
 
 
 def _rounds(ledger: Ledger) -> range:
     return range(1, ledger.latest_round() + 1)
-
-
-def _card(project: Project) -> ModelCard:
-    """The model's card; its thresholds are not calibrated."""
-    study, settings = project.study, project.settings
-    return ModelCard(
-        format_version=FORMAT_VERSION,
-        name=settings.model.name,
-        findings=study.findings,
-        class_names=study.class_names,
-        image_size=settings.data.image_size,
-        thresholds=(UNDECIDED,) * len(study.findings),
-        settings_digest=settings.digest().hex(),
-        seed=settings.training.seed,
-        val_share=settings.data.val_share,
-        test_share=settings.data.test_share,
-    )
 
 
 def _not_here(round_index: int) -> SentSum:

@@ -6,6 +6,7 @@ own architectures, whose arrays and shapes are known before the file is opened (
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from fedward.checked_json import Part, Readable, checked_json
 from fedward.errors import VerificationError
 from fedward.learning.weight_shapes import ModelSpec, StoredArray, stored_arrays
 from fedward.plugins import MODELS
+from fedward.settings import Settings
 from fedward.tables import Between
 from fedward.types import Vector
 
@@ -83,6 +85,24 @@ class ModelCard:
     seed: int
     val_share: float
     test_share: float
+
+    @classmethod
+    def of(
+        cls, settings: Settings, findings: tuple[str, ...], class_names: tuple[str, ...], thresholds: Sequence[float]
+    ) -> "ModelCard":
+        """The card of a model that was trained under these settings."""
+        return cls(
+            format_version=FORMAT_VERSION,
+            name=settings.model.name,
+            findings=findings,
+            class_names=class_names,
+            image_size=settings.data.image_size,
+            thresholds=tuple(thresholds),
+            settings_digest=settings.digest().hex(),
+            seed=settings.training.seed,
+            val_share=settings.data.val_share,
+            test_share=settings.data.test_share,
+        )
 
     @property
     def spec(self) -> ModelSpec:
