@@ -17,6 +17,7 @@ import psutil
 import pytest
 import tomli_w
 
+from fedward.hosts.loopback import free_port
 from fedward.hosts.spoken import spoken
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,14 +205,6 @@ def agree(hosts: Hosts, names: Sequence[str]) -> None:
     roster = hosts.json("server", "status", hosts.server)["roster_number"]
     for name in names:
         hosts.run(name, "agree", hosts.path / name, "--number", roster)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A server's kit with everything that its processes need, its ledger deployed, and hospitals' keys to admit."""
 
 import secrets
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +11,14 @@ from blockchain.identity import Identity
 from blockchain.node.embedded import start_node
 from fedward import settings as setting
 from fedward.files import make_folder, sha256, write_atomic
+from fedward.hosts.loopback import HOST, free_port
 from fedward.hosts.members import Admitted, Members
 from fedward.hosts.project import Deployed, Place, Project, Study
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.tls import make_authority, make_server_certificate
 from fedward.types import Address, HospitalId
 
-HOST = "127.0.0.1"
 NOBODY = Address("0x" + "00" * 20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def server_kit(path: Path, settings: setting.Settings | None = None) -> ServerKit:

@@ -1,7 +1,7 @@
 """A hospital's acts before the next round: agree to the roster, deal or take the key, and take the model in force."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -11,8 +11,8 @@ from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_k
 from blockchain.consortium.model_handover import digest_in_force, hand_over_model, start_from, take_model
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RosterEntry
 from commands import console
+from commands.agree.agreed_roster import save_agreed
 from commands.confirming import confirm_number
 from commands.passwords import use_password_of
 from commands.study.roster import roster_text
@@ -25,7 +25,7 @@ from fedward.hosts.remote_board import RemoteBoard
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
-from fedward.types import Vector
+from fedward.types import Member, Vector
 
 Taken = TypeVar("Taken")
 _POLL_S = 2.0
@@ -40,10 +40,10 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         wait_s: How long to wait for what other hospitals have yet to do: deal the key, hand over the model.
 
     Raises:
-        VerificationError: the number is another, or this hospital is not on the roster as it enrolled; or what was
-            found on the key board is not what the ledger names.
+        VerificationError: the number is another, or this hospital is not on the roster as it enrolled, or the server
+            names not all who are; or what was found on the key board is not what the ledger names.
         EvidenceError: the others have not done their part in time.
-        LedgerError: the server cannot be reached, or a round is running.
+        ResourceError, LedgerError: the server, or the ledger behind it, cannot be reached.
     """
     use_password_of(kit.path)
     project, folder = kit.load_project(), kit.hospital
@@ -56,18 +56,9 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         ) as ledger,
     ):
         ledger.check_rules(project.settings.ledger)
-        roster = ledger.roster()
-        own = [entry for entry in roster if entry.address == identity.address]
-        if not own or own[0].weight != membership.weight:
-            raise VerificationError(
-                f"{membership.hospital} is not on the ledger's roster with {membership.weight} training images.",
-                "Ask the administrator to admit the request of this kit.",
-            )
-        names = {member.address: member.hospital for member in client.members()}
-        text = roster_text(project.require_deployed(), roster, names)
-        console.note(text)
-        confirm_number("this roster", text.encode(), number)
-        agree_to_roster(folder, [(entry.address, entry.weight) for entry in roster])
+        agreed = _confirm_roster(kit, project, ledger, client, number)
+        agree_to_roster(folder, [(one.address, one.weight) for one in agreed])
+        save_agreed(kit, agreed)
         board = RemoteBoard(client)
         dealer = ledger.key_context().dealer
         if dealer == identity.address:
@@ -75,9 +66,33 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         _patiently(lambda: take_key(folder, ledger, board), "the dealer's key", wait_s)
         _take_model(kit, project, ledger, board, wait_s)
         if dealer == identity.address:
-            _hand_over(kit, ledger, board, roster)
+            _hand_over(kit, ledger, board, agreed)
     start = kit.path / "start.sh"
     console.out.print(f"{membership.hospital} is ready for the next round. Start it: {start}", soft_wrap=True)
+
+
+def _confirm_roster(
+    kit: HospitalKit, project: Project, ledger: Ledger, client: GatewayClient, number: str | None
+) -> tuple[Member, ...]:
+    """The roster on the ledger with names, once a person has compared its number with the administrator's."""
+    roster, membership = ledger.roster(), kit.hospital.membership()
+    own = Identity.load(kit.hospital.identity).address
+    if not any((one.address, one.weight) == (own, membership.weight) for one in roster):
+        raise VerificationError(
+            f"{membership.hospital} is not on the ledger's roster with {membership.weight} training images.",
+            "Ask the administrator to admit the request of this kit.",
+        )
+    names = {member.address: member.hospital for member in client.members()}
+    nameless = [one.address for one in roster if one.address not in names]
+    if nameless:
+        raise VerificationError(
+            f"{nameless[0]} is on the ledger's roster, and the server names no hospital for it.",
+            "Ask the administrator whose account that is, and whether it was revoked.",
+        )
+    text = roster_text(project.require_deployed(), roster, names)
+    console.note(text)
+    confirm_number("this roster", text.encode(), number)
+    return tuple(Member(names[one.address], one.address, one.weight) for one in roster)
 
 
 def _take_model(kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBoard, wait_s: int) -> None:
@@ -94,7 +109,7 @@ def _take_model(kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBo
         _patiently(lambda: take_model(folder, ledger, board, len(initial)), "another hospital's model", wait_s)
 
 
-def _hand_over(kit: HospitalKit, ledger: Ledger, board: KeyBoard, roster: tuple[RosterEntry, ...]) -> None:
+def _hand_over(kit: HospitalKit, ledger: Ledger, board: KeyBoard, roster: Sequence[Member]) -> None:
     """Leave the model in force for newcomers, where there is one beside the initial."""
     if digest_in_force(ledger) == ledger.initial_model_digest():
         return

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import tomli_w
-
 from commands import console
 from fedward import settings as setting
 from fedward.errors import FedwardError, ResourceError, UsageError, error_of
-from fedward.files import make_folder, resolved, write_atomic
+from fedward.files import make_folder, resolved
+from fedward.hosts.loopback import free_port
+from fedward.hosts.project import Place, Project, Study
 from fedward.hosts.spoken import spoken
-from fedward.settings import PROJECT_FILE, to_tables
-from fedward.tables import nested
+from fedward.settings import PROJECT_FILE
+from fedward.types import HospitalId
 
 HOSPITALS = ("north", "east", "south", "west")
 READY_S = 120.0
@@ -111,27 +110,8 @@ def _write_project(
     """The file that the administrator would write."""
     given = [setting.parse_assignment(text) for text in assignments]
     settings = setting.load(None, ("training.rounds", rounds), *given)
-    defaults, tables = setting.default_tables(), to_tables(settings)
-    changed = {
-        name: {key: value for key, value in table.items() if value != defaults[name][key]}
-        for name, table in tables.items()
-    }
-    content = {
-        "study": {
-            "name": "hosts-demo",
-            "hospitals": list(HOSPITALS),
-            "findings": findings,
-            "class-names": class_names,
-        },
-        "server": {"host": "localhost", "port": _free_port()},
-        "settings": nested({name: table for name, table in changed.items() if table}),
-    }
-    write_atomic(demo.path / "project.toml", tomli_w.dumps(content).encode())
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    study = Study("hosts-demo", tuple(map(HospitalId, HOSPITALS)), tuple(findings), tuple(class_names))
+    Project(study, Place("localhost", free_port()), settings, None).save(demo.path / "project.toml")
 
 
 def _number(path: Path) -> str:

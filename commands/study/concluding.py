@@ -4,17 +4,19 @@ import json
 from contextlib import closing
 from typing import Any
 
+from blockchain.consortium.key_exchange import check_ledger
 from blockchain.consortium.remembering import own_trust
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
+from blockchain.ledger.records import RoundPhase
 from blockchain.run_end import finish, own_test_images
 from commands import console
+from commands.agree.agreed_roster import load_agreed
 from commands.passwords import use_password_of
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, UsageError
 from fedward.figures.histograms import UNDECIDED
 from fedward.figures.scores import score
 from fedward.files import write_atomic
-from fedward.hosts.gateway_client import GatewayClient
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
@@ -22,28 +24,34 @@ from fedward.learning.model_file import save_model
 from fedward.learning.stored_model import ModelCard
 from fedward.privacy.accounting import epsilon
 from fedward.sharing.signed import SentSum
-from fedward.types import HospitalId
+
+ENDED = (RoundPhase.ACCEPTED, RoundPhase.REJECTED, RoundPhase.ABORTED)
 
 
 def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     """Write what a hospital keeps of a study: model.keras, trust.json and summary.json in its kit.
 
     Raises:
-        VerificationError: the ledger is not the one that this hospital saw.
-        EvidenceError: this hospital missed the last accepted round.
+        UsageError: a round is running.
+        VerificationError: the ledger or its roster is not the one that this hospital agreed to and last saw.
+        EvidenceError: this hospital missed the last accepted round, or has agreed to no roster.
         LedgerError: the server cannot be reached.
     """
     use_password_of(kit.path)
     project, folder = kit.load_project(), kit.hospital
     membership, identity = folder.membership(), Identity.load(folder.identity)
-    with GatewayClient.of(kit) as client:
-        names = {member.address: member.hospital for member in client.members()}
+    agreed = {member.hospital: member.address for member in load_agreed(kit)}
     attached = Ledger.attach(folder.ledger_node(), membership.contract, identity, membership.chain_id)
     with folder.locked(), closing(attached) as ledger:
+        check_ledger(folder, membership, ledger)
+        phases = [ledger.round(index).phase for index in range(1, ledger.latest_round() + 1)]
+        if phases and phases[-1] in (RoundPhase.OPEN, RoundPhase.VOTING):
+            raise UsageError(
+                f"Round {len(phases)} is running: this hospital's part of it is not forgotten before its end.",
+                "Conclude when the study is done, or stopped.",
+            )
         done = finish(folder, ledger, project.settings, _not_here)
-        roster = {names.get(entry.address, HospitalId(entry.address)): entry.address for entry in ledger.roster()}
-        trust = own_trust(folder, roster)
-        height, phases = ledger.head().height, [ledger.round(at).phase.name.lower() for at in _rounds(ledger)]
+        trust, height = own_trust(folder, agreed), ledger.head().height
     trust.save(kit.path / "trust.json")
     findings = project.study.findings
     # Validation counts are at the server, so no threshold is calibrated here.
@@ -56,7 +64,7 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     summary: dict[str, Any] = {
         "study": project.study.name,
         "hospital": membership.hospital,
-        "rounds": {phase: phases.count(phase) for phase in ("accepted", "rejected", "aborted")},
+        "rounds": {phase.name.lower(): phases.count(phase) for phase in ENDED},
         "ledger_height": height,
         "weights_sha256": weights_digest(done.model.weights).hex(),
         "epsilon": epsilon(done.spent),
@@ -72,10 +80,6 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     auc = found.as_dict()["auc"]
     shown = "not defined, for they are of one class" if auc is None else f"{auc:.4f}"
     console.out.print(f"AUC on this hospital's {len(test)} test images: {shown}")
-
-
-def _rounds(ledger: Ledger) -> range:
-    return range(1, ledger.latest_round() + 1)
 
 
 def _not_here(round_index: int) -> SentSum:

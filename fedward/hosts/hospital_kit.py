@@ -1,6 +1,6 @@
 """A hospital's kit: its folder on a host of its own, and what lies where in it.
 
-project.toml  request.json (public)  tls/  transport/  token  hospital/ (the hospital's folder)
+project.toml  request.json (public)  roster.json  tls/  transport/  token  hospital/ (the hospital's folder)
 flower/ (Flower's)  approvals/  start.sh  systemd/  logs/
 
 Private keys are made here, and leave in no file.
@@ -29,6 +29,7 @@ class HospitalKit:
         hospital: The hospital's own folder: identity, images, keys, models.
         flower: Flower's folder (`FLWR_HOME`).
         approvals: Which bundles the hospital approved, and the key that signs approvals.
+        roster: The hospitals that this one agreed to take part with, by name, once it has.
         outgoing: What left the hospital, in its folder: a line for each message.
         logs: A file for each process.
     """
@@ -42,6 +43,7 @@ class HospitalKit:
         self.transport_public = path / "transport" / "key.pub"
         self.token = path / "token"
         self.hospital = HospitalFolder(path / "hospital")
+        self.roster = path / "roster.json"
         self.flower = path / "flower"
         self.approvals = path / "approvals"
         self.outgoing = self.hospital.outgoing

@@ -1,7 +1,8 @@
-"""The certificate by which a hospital's processes know each other on loopback."""
+"""Loopback: a free port there, and the certificate by which a hospital's processes know each other."""
 
 import datetime
 import ipaddress
+import socket
 from pathlib import Path
 
 from cryptography import x509
@@ -14,6 +15,14 @@ from fedward.files import write_atomic
 HOST = "127.0.0.1"
 _VALID = datetime.timedelta(days=3650)  # a new one is made at each start
 _CLOCKS = datetime.timedelta(days=1)  # by which a clock may be put back meanwhile
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:

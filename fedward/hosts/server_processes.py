@@ -16,8 +16,9 @@ from fedward.files import make_folder
 from fedward.flower import QUIET_AND_LOCAL
 from fedward.folders.server import SERVER_FOLDER
 from fedward.folders.whereabouts import announced_url
+from fedward.hosts.loopback import HOST
 from fedward.hosts.server_kit import ServerKit
-from fedward.hosts.superlink_access import HOST, SuperLinkAccess
+from fedward.hosts.superlink_access import SuperLinkAccess
 from fedward.hosts.supervision import Part, Say, keep_running, listens
 from fedward.settings import PROJECT_FILE
 

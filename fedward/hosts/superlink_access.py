@@ -8,9 +8,9 @@ from pathlib import Path
 from fedward.checked_json import read_json
 from fedward.errors import EvidenceError, ResourceError
 from fedward.files import make_folder, read_private, write_atomic
+from fedward.hosts.loopback import HOST, free_port
 from fedward.hosts.server_kit import ServerKit
 
-HOST = "127.0.0.1"
 CONTROL_HEADER = "fedward-control"  # bears the secret that opens the Control API; `superlink_process` names it, too
 
 _SECRET_BYTES = 32
@@ -51,7 +51,7 @@ class SuperLinkAccess:
                 return
         except ResourceError:
             pass  # the first start
-        write_atomic(self.port_file, str(_free_port()).encode(), _PRIVATE)
+        write_atomic(self.port_file, str(free_port()).encode(), _PRIVATE)
 
     def port(self) -> int:
         """On which port of loopback the SuperLink listens.
@@ -109,10 +109,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

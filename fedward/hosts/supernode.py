@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from fedward.flower import QUIET_AND_LOCAL, STOP_TIMEOUT_S, stop_left_over
 from fedward.folders.own_folder import HOSPITAL_FOLDER
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.loopback import HOST, write_certificate
+from fedward.hosts.loopback import HOST, free_port, write_certificate
 from fedward.hosts.project import Place
 from fedward.settings import PROJECT_FILE
 
@@ -106,7 +105,7 @@ def _processes(kit: HospitalKit, server: Place, log: Path) -> Iterator[Sequence[
     secret, config = own / "secret", own / "node.toml"
     write_atomic(secret, secrets.token_bytes(_SECRET_BYTES), PRIVATE)
     write_atomic(config, tomli_w.dumps({HOSPITAL_FOLDER: str(kit.hospital.path.resolve())}).encode(), PRIVATE)
-    port = _free_port()
+    port = free_port()
     superlink = f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
     approvals = Approvals(kit.approvals.resolve())
     node = [sys.executable, "-P", "-m", "fedward.hosts.supernode_process", str(kit.approvals.resolve())]
@@ -181,14 +180,6 @@ def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     return folder.resolve()
-
-
-def _free_port() -> int:
-    """A port on loopback that nobody listens on; two hospitals on one machine need two."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _reason(log: Path, since: int) -> str:

@@ -1,5 +1,6 @@
 """Kits of a study on separate hosts: what is made, and what is refused before anything is made."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -7,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from blockchain.consortium.key_exchange import agree_to_roster
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.password import FILE_VARIABLE, VARIABLE
+from commands.agree.agreed_roster import load_agreed, save_agreed
 from commands.agree.agreeing import agree_and_take
 from commands.enroll.enrolling import make_hospital_kit
 from commands.enroll.own_images import Images
 from commands.provision.provisioning import GivenCertificate, make_server_kit
 from data_preprocessing import preprocess, save_partition
 from fedward import settings as setting
-from fedward.errors import BudgetError, DataError, FedwardError, UsageError, VerificationError
+from fedward.errors import BudgetError, DataError, EvidenceError, FedwardError, UsageError, VerificationError
 from fedward.files import sha256
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
@@ -26,7 +29,7 @@ from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.spoken import spoken
 from fedward.privacy.record_places import record_of_source
 from fedward.privacy.study_files import Limit
-from fedward.types import HospitalId
+from fedward.types import Address, HospitalId, Member
 
 PROJECT = """
 [study]
@@ -223,3 +226,22 @@ def test_a_project_keeps_its_number_when_it_is_copied(server: ServerKit, partiti
     kit = make_hospital_kit(server.project, tmp_path / "kit", "east", images, number(server), tmp_path / "password")
     assert HospitalKit(kit.path).project.read_bytes() == server.project.read_bytes()
     assert Project.load(kit.project) == server.load_project()
+
+
+def test_a_hospital_vouches_only_for_the_roster_that_it_agreed_to(
+    server: ServerKit, partition: Path, tmp_path: Path
+) -> None:
+    images = Images.of(None, partition, {})
+    kit = make_hospital_kit(server.project, tmp_path / "kit", "east", images, number(server), tmp_path / "password")
+    with pytest.raises(EvidenceError, match="agreed roster"):
+        load_agreed(kit)
+    north, east = (
+        Member(HospitalId(name), Address("0x" + digit * 40), 7) for name, digit in (("north", "1"), ("east", "2"))
+    )
+    agree_to_roster(kit.hospital, [(one.address, one.weight) for one in (north, east)])
+    save_agreed(kit, (north, east))
+    assert load_agreed(kit) == (north, east)
+    for other in ((east, north), (north,), (north, dataclasses.replace(east, weight=8))):
+        save_agreed(kit, other)
+        with pytest.raises(VerificationError, match="not the roster"):
+            load_agreed(kit)

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 from loopback_study import BIN, built, environment, free_port, tiny_app, wait_for
-from server_host import HOST, NOBODY, Enrolled, admitted, enrolled, server_kit
+from server_host import NOBODY, Enrolled, admitted, enrolled, server_kit
 
 from blockchain.ledger.connection import Connection
 from fedward.errors import EvidenceError, LedgerError, ResourceError, UsageError, VerificationError
@@ -22,6 +22,7 @@ from fedward.files import write_atomic
 from fedward.folders.server import SERVER_FOLDER, RunRecord
 from fedward.folders.whereabouts import NodeAddress, announced_url
 from fedward.hosts.gateway_client import GatewayClient, base_url
+from fedward.hosts.loopback import HOST
 from fedward.hosts.remote_board import RemoteBoard
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.superlink_access import SuperLinkAccess, trusting
