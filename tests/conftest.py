@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_SKIPS = os.environ.get("FEDWARD_NO_SKIPS") == "1"
+# Studies of many minutes, which only `make soak` runs (tests/soak.py).
+collect_ignore = [] if os.environ.get("FEDWARD_SOAK") == "1" else ["end_to_end/test_changing_roster.py"]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from fedward.hosts.spoken import spoken
 ROOT = Path(__file__).resolve().parents[1]
 HOSPITALS = ("north", "east", "south", "west")
 READY_S = 180.0
+IMAGES_OF_A_CLASS, IMAGE_SIZE = 160, 32
 
 
 def may_make_namespaces() -> bool:
@@ -157,6 +159,28 @@ class Hosts:
 
     def _on(self, host: str) -> list[str]:
         return self.network.command(host) if self.network else []
+
+
+def few_images(real_data: Path, target: Path) -> Path:
+    """Partitions of some of the real X-rays: what matters here is not how good the model becomes."""
+    source = target / "source"
+    for name in ("NORMAL", "PNEUMONIA"):
+        (source / name).mkdir(parents=True)
+        for path in sorted((real_data / "chest_xray" / "train" / name).iterdir())[:IMAGES_OF_A_CLASS]:
+            shutil.copyfile(path, source / name / path.name)
+    command = [sys.executable, "data_preprocessing.py", str(source), str(target / "images")]
+    options = ["--hospitals", str(len(HOSPITALS)), "--image-size", str(IMAGE_SIZE)]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    return target / "images"
+
+
+def quick_study(rounds: int) -> dict[str, dict[str, object]]:
+    """Settings of a study that takes no longer than it must."""
+    return {
+        "data": {"image-size": IMAGE_SIZE},
+        "training": {"rounds": rounds, "local-epochs": 1},
+        "detectors": {"validation-loss": {"tolerance": 100.0}},
+    }
 
 
 def number(path: Path) -> str:

@@ -1,12 +1,9 @@
 """A study on separate hosts: a server and four hospitals, each with files and a network of its own."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from hosts import HOSPITALS, ROOT, admit, agree, found, hosts_in, may_make_namespaces
+from hosts import HOSPITALS, admit, agree, few_images, found, hosts_in, may_make_namespaces, quick_study
 from soak import scaled
 
 from fedward.learning.digest import weights_digest
@@ -14,29 +11,12 @@ from fedward.learning.stored_model import read_model
 
 pytestmark = pytest.mark.end_to_end
 ROUNDS = scaled(1, 3)  # each starts sixteen processes, which import TensorFlow
-SETTINGS: dict[str, dict[str, object]] = {
-    "data": {"image-size": 32},
-    "training": {"rounds": ROUNDS, "local-epochs": 1},
-    "detectors": {"validation-loss": {"tolerance": 100.0}},
-}
-IMAGES_OF_A_CLASS = 160
-
-
-def few_images(source: Path, target: Path) -> Path:
-    """Some of the real X-rays, in class folders: what matters here is not how good the model becomes."""
-    for name in ("NORMAL", "PNEUMONIA"):
-        (target / name).mkdir(parents=True)
-        for path in sorted((source / "train" / name).iterdir())[:IMAGES_OF_A_CLASS]:
-            shutil.copyfile(path, target / name / path.name)
-    return target
 
 
 def test_a_study_of_four_hospitals_on_real_images(tmp_path: Path, real_data: Path) -> None:
-    source = few_images(real_data / "chest_xray", tmp_path / "source")
-    prepare = [sys.executable, "data_preprocessing.py", str(source), str(tmp_path / "images")]
-    subprocess.run([*prepare, "--hospitals", "4", "--image-size", "32"], cwd=ROOT, check=True, capture_output=True)
+    images = few_images(real_data, tmp_path)
     with hosts_in(tmp_path, namespaces=may_make_namespaces()) as hosts:
-        found(hosts, tmp_path / "images", SETTINGS)
+        found(hosts, images, quick_study(ROUNDS))
         admit(hosts, HOSPITALS)
         agree(hosts, HOSPITALS)
         for name in HOSPITALS:
