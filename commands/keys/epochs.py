@@ -40,7 +40,8 @@ def show_epochs(run: Path, as_json: bool) -> None:
         found = key_status(record.roster, held, folder.server.keys, ledger)
         current = {entry.address for entry in ledger.roster()}
     active = [member.hospital for member in record.roster if member.address in current]
-    facts = [_facts(status, names) for status in found]
+    known = folder.hospitals.is_dir()  # on separate hosts each hospital has its own
+    facts = [_facts(status, names) | ({} if known else {"taken": None}) for status in found]
     if as_json:
         console.data({"epochs": facts, "roster": active})
         return
@@ -48,6 +49,8 @@ def show_epochs(run: Path, as_json: bool) -> None:
     waiting = [hospital for hospital in active if hospital not in found[-1].taken]
     if found[-1].fingerprint is None:
         console.warn(f"Epoch {found[-1].epoch} has no key yet: no round opens until the dealer has named one.")
+    elif not known:
+        console.note("Which keys a hospital has taken only its own folder says, and none is here.")
     elif waiting:
         console.warn(f"Still to take the key of epoch {found[-1].epoch}: {', '.join(waiting)}.")
 
@@ -119,5 +122,6 @@ def _table(facts: list[dict[str, Any]]) -> Table:
         began = f"{epoch['reason']}: {epoch['who']}" if epoch["who"] else epoch["reason"]
         key = f"{epoch['fingerprint'][:_SHOWN_DIGITS]}…" if epoch["fingerprint"] else "none yet"
         rounds = ", ".join(map(str, epoch["rounds"])) or "-"
-        table.add_row(str(epoch["epoch"]), began, key, rounds, ", ".join(epoch["taken"]) or "-")
+        taken = "not known here" if epoch["taken"] is None else ", ".join(epoch["taken"]) or "-"
+        table.add_row(str(epoch["epoch"]), began, key, rounds, taken)
     return table
