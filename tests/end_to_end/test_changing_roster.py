@@ -21,6 +21,8 @@ def lead_until(hosts: Hosts, rounds: int) -> None:
     while f'"opened", "round": {rounds}' not in (progress.read_text() if progress.exists() else ""):
         assert time.monotonic() < deadline, hosts.logs()
         time.sleep(0.2)
+    early = hosts.run(FIRST[0], "conclude", hosts.path / FIRST[0], ok=False)
+    assert (early.returncode, "is running" in early.stderr) == (2, True), early.stderr
     hosts.run("server", "stop", hosts.server)
     assert hosts.json("server", "status", hosts.server)["rounds"]["decided"] == rounds
 

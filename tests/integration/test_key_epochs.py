@@ -459,6 +459,17 @@ def test_keys_show_tells_epochs_and_holders_and_no_secret(federation: Federation
         assert not any(secret[:32] in output.encode() or secret[-32:] in output.encode() for secret in secrets)
 
 
+def test_of_hospitals_that_are_elsewhere_keys_show_tells_nothing(federation: Federation) -> None:
+    """As in a server's kit: that a hospital has not taken a key cannot be said where its folder is not."""
+    federation.folder.hospitals.rename(federation.folder.path / "elsewhere")
+    with announced(federation.folder.ledger, federation.node.url):
+        shown = run_here("keys", "show", federation.folder.path)
+        told = run_here("keys", "show", federation.folder.path, "--json")
+    assert "not known here" in shown.stdout
+    assert "Still to take" not in shown.stderr
+    assert [each["taken"] for each in json.loads(told.stdout)["epochs"]] == [None]
+
+
 def test_keys_show_makes_no_chain_where_there_is_none(federation: Federation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "run.json").write_bytes((federation.folder.server.path / "run.json").read_bytes())
