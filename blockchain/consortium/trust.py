@@ -123,22 +123,33 @@ class TrustFile:
 
     @classmethod
     def load_all(cls, paths: Sequence[Path]) -> "TrustFile":
-        """Read the files of several hospitals as one: what all vouch for, with the checkpoints of each.
+        """Read the files of several hospitals as one: hospitals and checkpoints of all.
+
+        A hospital that joined late does not know those that were revoked before, so a hospital counts that one of the
+        files names.
 
         Args:
             paths: At least one.
 
         Raises:
             EvidenceError: one cannot be read.
-            VerificationError: one is no trust file, or two disagree about ledger, hospitals or witnesses.
+            VerificationError: one is no trust file, or two disagree about ledger or witnesses, or about which hospital
+                has which address.
         """
         first, *others = (cls.load(path) for path in paths)
+        hospitals = dict(first.hospitals)
         for path, other in zip(paths[1:], others, strict=True):
-            if dataclasses.replace(other, checkpoints=first.checkpoints) != first:
+            joined = hospitals | dict(other.hospitals)
+            same = dataclasses.replace(other, hospitals=first.hospitals, checkpoints=first.checkpoints) == first
+            told_alike = all(joined[name] == address for name, address in hospitals.items())
+            if not same or not told_alike or len(set(joined.values())) < len(joined):
                 raise VerificationError(
                     f"The trust files {paths[0]} and {path} disagree about the ledger, its hospitals or witnesses.",
                     "Ask these hospitals what they agreed to: one of them was shown another study.",
                 )
+            hospitals = joined
         return dataclasses.replace(
-            first, checkpoints=tuple(dict.fromkeys(each for one in (first, *others) for each in one.checkpoints))
+            first,
+            hospitals=hospitals,
+            checkpoints=tuple(dict.fromkeys(each for one in (first, *others) for each in one.checkpoints)),
         )

@@ -11,7 +11,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
 from blockchain.run_end import finish, own_test_images
 from commands import console
-from commands.agree.agreed_roster import load_agreed
+from commands.agree.agreed_roster import vouched_for
 from commands.passwords import use_password_of
 from fedward.errors import EvidenceError, UsageError
 from fedward.figures.histograms import UNDECIDED
@@ -40,7 +40,7 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     use_password_of(kit.path)
     project, folder = kit.load_project(), kit.hospital
     membership, identity = folder.membership(), Identity.load(folder.identity)
-    agreed = {member.hospital: member.address for member in load_agreed(kit)}
+    agreed = vouched_for(kit)
     attached = Ledger.attach(folder.ledger_node(), membership.contract, identity, membership.chain_id)
     with folder.locked(), closing(attached) as ledger:
         check_ledger(folder, membership, ledger)

@@ -29,7 +29,7 @@ class HospitalKit:
         hospital: The hospital's own folder: identity, images, keys, models.
         flower: Flower's folder (`FLWR_HOME`).
         approvals: Which bundles the hospital approved, and the key that signs approvals.
-        roster: The hospitals that this one agreed to take part with, by name, once it has.
+        roster: The rosters that this hospital agreed to, with names, once it has.
         outgoing: What left the hospital, in its folder: a line for each message.
         logs: A file for each process.
     """

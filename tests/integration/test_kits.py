@@ -13,7 +13,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.password import FILE_VARIABLE, VARIABLE
-from commands.agree.agreed_roster import load_agreed, save_agreed
+from commands.agree.agreed_roster import save_agreed, vouched_for
 from commands.agree.agreeing import agree_and_take
 from commands.enroll.enrolling import make_hospital_kit
 from commands.enroll.own_images import Images
@@ -228,20 +228,30 @@ def test_a_project_keeps_its_number_when_it_is_copied(server: ServerKit, partiti
     assert Project.load(kit.project) == server.load_project()
 
 
-def test_a_hospital_vouches_only_for_the_roster_that_it_agreed_to(
+def test_a_hospital_vouches_for_the_rosters_that_it_agreed_to(
     server: ServerKit, partition: Path, tmp_path: Path
 ) -> None:
     images = Images.of(None, partition, {})
     kit = make_hospital_kit(server.project, tmp_path / "kit", "east", images, number(server), tmp_path / "password")
-    with pytest.raises(EvidenceError, match="agreed roster"):
-        load_agreed(kit)
-    north, east = (
-        Member(HospitalId(name), Address("0x" + digit * 40), 7) for name, digit in (("north", "1"), ("east", "2"))
+    with pytest.raises(EvidenceError, match="agreed rosters"):
+        vouched_for(kit)
+    north, east, south = (
+        Member(HospitalId(name), Address("0x" + digit * 40), 7)
+        for name, digit in (("north", "1"), ("east", "2"), ("south", "3"))
     )
-    agree_to_roster(kit.hospital, [(one.address, one.weight) for one in (north, east)])
-    save_agreed(kit, (north, east))
-    assert load_agreed(kit) == (north, east)
-    for other in ((east, north), (north,), (north, dataclasses.replace(east, weight=8))):
+
+    def agree(*roster: Member) -> None:
+        agree_to_roster(kit.hospital, [(one.address, one.weight) for one in roster])
+
+    agree(north, east)
+    for _ in range(2):
+        save_agreed(kit, (north, east))
+    assert vouched_for(kit) == {"north": north.address, "east": east.address}
+    agree(east, south)
+    for other in ((south, east), (south,), (east, dataclasses.replace(south, weight=8))):
         save_agreed(kit, other)
-        with pytest.raises(VerificationError, match="not the roster"):
-            load_agreed(kit)
+        with pytest.raises(VerificationError, match="does not end with the roster"):
+            vouched_for(kit)
+    save_agreed(kit, (east, south))
+    # An auditor finds whoever was revoked since in earlier rounds.
+    assert vouched_for(kit) == {one.hospital: one.address for one in (north, east, south)}

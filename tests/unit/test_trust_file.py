@@ -65,6 +65,21 @@ def test_several_hospitals_files_are_read_as_one(tmp_path: Path) -> None:
     assert dataclasses.replace(both, checkpoints=first.checkpoints) == first
 
 
+def test_a_hospital_that_one_of_several_files_names_counts(tmp_path: Path) -> None:
+    """Who joined late has never agreed to a roster with those that were revoked before."""
+    third = Address("0x78731D3Ca6b7E34aC0F824c42a7cC18A495cabaB")
+    late = {HospitalId("hospital-2"): SECOND, HospitalId("hospital-3"): third}
+    small().save(tmp_path / "first.json")
+    dataclasses.replace(small(), hospitals=late).save(tmp_path / "late.json")
+    both = TrustFile.load_all([tmp_path / "first.json", tmp_path / "late.json"])
+    assert both.hospitals == {**small().hospitals, **late}
+    # One name for two accounts, or two for one, is a contradiction.
+    for odd in ({HospitalId("hospital-1"): third}, {HospitalId("hospital-3"): FIRST}):
+        dataclasses.replace(small(), hospitals=odd).save(tmp_path / "odd.json")
+        with pytest.raises(VerificationError, match="disagree"):
+            TrustFile.load_all([tmp_path / "first.json", tmp_path / "odd.json"])
+
+
 @pytest.mark.parametrize("part", ["chain_id", "contract", "genesis_hash", "hospitals", "witnesses"])
 def test_files_that_disagree_are_refused(tmp_path: Path, part: str) -> None:
     other = {"chain_id": 8, "contract": FIRST, "genesis_hash": bytes(32), "witnesses": ()}
