@@ -42,10 +42,16 @@ def status(
 
 def conclude(
     kit: Annotated[Path, typer.Argument(metavar="HOSPITAL", help="The hospital's kit.")],
+    only_trust: Annotated[
+        bool, typer.Option("--only-trust", help="Write the trust file only; asks nobody, so also after a revocation.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """As a hospital: write the study's model and this hospital's trust file, and score the model on its test images."""
-    from commands.study.concluding import conclude_hospital
+    from commands.study.concluding import conclude_hospital, write_trust
     from fedward.hosts.hospital_kit import HospitalKit
 
-    conclude_hospital(HospitalKit(kit), as_json)
+    if only_trust:
+        write_trust(HospitalKit(kit))
+    else:
+        conclude_hospital(HospitalKit(kit), as_json)

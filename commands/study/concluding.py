@@ -40,7 +40,6 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     use_password_of(kit.path)
     project, folder = kit.load_project(), kit.hospital
     membership, identity = folder.membership(), Identity.load(folder.identity)
-    agreed = vouched_for(kit)
     attached = Ledger.attach(folder.ledger_node(), membership.contract, identity, membership.chain_id)
     with folder.locked(), closing(attached) as ledger:
         check_ledger(folder, membership, ledger)
@@ -51,8 +50,8 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
                 "Conclude when the study is done, or stopped.",
             )
         done = finish(folder, ledger, project.settings, _not_here)
-        trust, height = own_trust(folder, agreed), ledger.head().height
-    trust.save(kit.path / "trust.json")
+        height = ledger.head().height
+    write_trust(kit)
     findings = project.study.findings
     # Validation counts are at the server, so no threshold is calibrated here.
     card = ModelCard.of(project.settings, findings, project.study.class_names, (UNDECIDED,) * len(findings))
@@ -76,10 +75,21 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
         return
     console.out.print(f"Model:          {kit.path / 'model.keras'}", soft_wrap=True)
     console.out.print(f"Weights' hash:  {summary['weights_sha256']}  (the same at every hospital)", soft_wrap=True)
-    console.out.print(f"For an auditor: {kit.path / 'trust.json'}", soft_wrap=True)
     auc = found.as_dict()["auc"]
     shown = "not defined, for they are of one class" if auc is None else f"{auc:.4f}"
     console.out.print(f"AUC on this hospital's {len(test)} test images: {shown}")
+
+
+def write_trust(kit: HospitalKit) -> None:
+    """Write what this hospital vouches for, from its own folder alone: ledger, hospitals, and what it saw.
+
+    Raises:
+        EvidenceError: it has agreed to no roster, or its folder is damaged.
+        VerificationError: its list of rosters is not the one that it agreed to.
+    """
+    path = kit.path / "trust.json"
+    own_trust(kit.hospital, vouched_for(kit)).save(path)
+    console.note(f"For an auditor: {path}")
 
 
 def _not_here(round_index: int) -> SentSum:

@@ -56,6 +56,8 @@ def test_a_hospital_joins_and_another_is_revoked(tmp_path: Path, real_data: Path
         hosts.run("server", "revoke", hosts.server, LEAVING)
         refused = hosts.run(LEAVING, "agree", hosts.path / LEAVING, "--number", "0", ok=False)
         assert refused.returncode != 0
+        # It still says what it saw, and can be asked for it.
+        hosts.run(LEAVING, "conclude", hosts.path / LEAVING, "--only-trust")
         left = [name for name in (*FIRST, LATER) if name != LEAVING]
         agree(hosts, left)
         hosts.run("server", "start-study", hosts.server)
@@ -64,7 +66,7 @@ def test_a_hospital_joins_and_another_is_revoked(tmp_path: Path, real_data: Path
         assert len({end["weights_sha256"] for end in ends}) == 1
         for host in (*FIRST, LATER, "server"):
             hosts.stop(host)
-        trust = [part for name in left for part in ("--trust", hosts.path / name / "trust.json")]
+        trust = [part for name in (*FIRST, LATER) for part in ("--trust", hosts.path / name / "trust.json")]
         audited = hosts.json("server", "audit", hosts.server, *trust)
         failed = [line for step in audited["steps"] for line in step["lines"] if line["status"] == "FAIL"]
         assert failed == []
