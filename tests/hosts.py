@@ -24,6 +24,22 @@ from fedward.hosts.spoken import spoken
 ROOT = Path(__file__).resolve().parents[1]
 HOSPITALS = ("north", "east", "south", "west")
 READY_S = 180.0
+# What prints the ledger's events, whole: where they stand, what they say.
+EVENTS = """
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from blockchain.ledger.ledger import Ledger
+from fedward.folders.whereabouts import announced_url
+from fedward.hosts.server_kit import ServerKit
+
+kit = ServerKit(Path(sys.argv[1]))
+deployed = kit.load_project().require_deployed()
+with closing(Ledger.attach(announced_url(kit.ledger), deployed.contract, None, deployed.chain_id)) as ledger:
+    for topics, data in ledger.raw_events():
+        print((b"".join(topics) + data).hex())
+"""
 IMAGES_OF_A_CLASS, IMAGE_SIZE = 160, 32
 
 
@@ -101,10 +117,13 @@ class Hosts:
         """The server's kit."""
         return self.path / "server"
 
-    def run(self, host: str, *arguments: object, ok: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run a command of main.py on a host."""
+    def run(
+        self, host: str, *arguments: object, ok: bool = True, typed: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command of main.py on a host, in the folder of the kits; `typed` is what a person answers."""
         command = [*self._on(host), sys.executable, str(ROOT / "main.py"), *(str(part) for part in arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment(host), timeout=500)
+        settings: dict[str, Any] = {"env": self.environment(host), "cwd": self.path, "input": typed}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, **settings)
         assert not ok or done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
         return done
 
@@ -127,6 +146,19 @@ class Hosts:
             if self.running[host].poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{host} did not start: {log.read_text()}")
             time.sleep(0.1)
+
+    def rounds(self) -> list[tuple[int, str]]:
+        """Number and outcome of the rounds that have ended, as the server's own log of rounds has them."""
+        log = self.server / "server" / "metrics.jsonl"
+        rounds = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [(one["round"], one["phase"]) for one in rounds]
+
+    def ledger_events(self) -> list[str]:
+        """All events of the ledger, oldest first, read on the server's host."""
+        command = [*self._on("server"), sys.executable, "-c", EVENTS, str(self.server)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+        assert done.returncode == 0, f"{done.stderr}\n{self.logs()}"
+        return done.stdout.split()
 
     def stop(self, host: str) -> None:
         """Stop a host's processes as Ctrl-C does; all of them are gone afterwards."""

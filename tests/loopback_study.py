@@ -33,9 +33,12 @@ NOBODY = Address("0x" + "00" * 20)
 
 # The app writes what happened into the folder that the run's settings name: which is not among the approved ones.
 CLIENT = """
+import os
+import random
 import sys
 from pathlib import Path
 
+import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -46,6 +49,7 @@ app = ClientApp()
 def answer(message, context):
     (Path(context.run_config["run.folder"]) / "ran").touch()
     found = {"folder": str(context.node_config.get("hospital-folder")), "path": "\\n".join(sys.path)}
+    found |= {"process": os.getpid(), "parent": os.getppid(), "numpy": np.random.random(), "python": random.random()}
     return Message(RecordDict({"found": ConfigRecord(found)}), reply_to=message)
 """
 SERVER = """

@@ -15,6 +15,7 @@ from eth.abc import AtomicWriteBatchAPI
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
+from blockchain.node.store_lock import check_unused
 from fedward.errors import EvidenceError, LedgerError, ResourceError, VerificationError
 from fedward.files import opened_regular
 
@@ -145,7 +146,7 @@ class ChainStore(BaseAtomicDB):
             raise EvidenceError(
                 f"The ledger's store {path} is missing, or is no regular file.", "Restore it from a copy, or use --rpc."
             )
-        _check_unused(path)
+        check_unused(path)
         log = path.with_name(f"{path.name}-wal")
         log_size = _size(log) or 0
         if size + log_size > LARGEST_STORE:
@@ -358,27 +359,6 @@ def _copy(source: Path, target: Path, length: int) -> None:
         while length > 0 and (piece := file.read(min(length, _PIECE))):
             copy.write(piece)
             length -= len(piece)
-
-
-def _check_unused(path: Path) -> None:
-    """Check that no node holds a store, this process's own included.
-
-    A node holds SQLite's exclusive lock, and SQLite reports that lock first. The check asks for exclusive locking of a
-    file with a write-ahead log, opened for reading: SQLite refuses that next, for lack of the right to write, before it
-    makes any file. So every other answer means that the file is free.
-    """
-    try:
-        probe = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0.1)
-    except sqlite3.OperationalError as error:
-        raise ResourceError(f"{path} could not be read: {error}.", "Check who may read it.") from error
-    try:
-        probe.execute("PRAGMA locking_mode = EXCLUSIVE")
-        probe.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise ResourceError(f"{path} is in use by a node.", "Stop it, or use --rpc.") from error
-    finally:
-        probe.close()
 
 
 def _unwritable(path: Path, error: sqlite3.OperationalError) -> ResourceError:

@@ -14,13 +14,17 @@ from blockchain.audit.sources.node_rpc import NodeRpc
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
 from blockchain.ledger.encoding import check_address
+from blockchain.ledger.node_url import shown_url
+from blockchain.node.store_lock import is_in_use
 from commands import console
 from commands.audit.lines import render_lines, verdict
 from commands.audit.page import render_page
 from commands.audit.trust_source import TrustSource
 from fedward.errors import ResourceError
 from fedward.files import resolved, write_atomic
+from fedward.folders.places import chain_file
 from fedward.folders.simulation import SimulationFolder
+from fedward.folders.whereabouts import announced_url
 from fedward.types import Address
 
 
@@ -41,7 +45,7 @@ def examine(
     Args:
         run: A run folder or bundle; None: the node alone.
         trust: Trust files that were handed in.
-        rpc: URL of a node to read the chain from.
+        rpc: URL of a node to read the chain from; None: the run folder's node where it runs, else the folder's files.
         contract: Address of the ledger there; None: what the run folder says.
         follow: Audit round by round, until the run ends.
         witness: Folder of keys to attest with.
@@ -57,6 +61,9 @@ def examine(
     """
     vouched = TrustFile.load_all(trust) if trust else None
     ledger = check_address(Address(contract), "contract") if contract else None
+    if rpc is None and not follow and run is not None and (url := _serving(run)):
+        console.note(f"The chain is in use by its node, and is read from there: {shown_url(url)}.")
+        rpc = url
     if follow and run is not None:
         from commands.audit.follow import Following
 
@@ -76,6 +83,11 @@ def examine(
         console.out.print(verdict(result.report), soft_wrap=True)
     _write_page(result, source, run, html)
     return result.report.exit_code
+
+
+def _serving(path: Path) -> str | None:
+    """Where the node answers that holds a run folder's chain; None where none does."""
+    return announced_url(SimulationFolder(path).ledger) if is_in_use(chain_file(path)) else None
 
 
 def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: TrustFile | None) -> AuditResult:

@@ -1,4 +1,8 @@
-"""Script that `launcher_process.py` starts for each message: Flower's `flwr-clientapp`, with silent errors.
+"""Script that `launcher_process.py` starts once: it loads the libraries, then forks a process for each message.
+
+Each is Flower's `flwr-clientapp`, with silent errors. To import TensorFlow, Flower and web3 takes six seconds of a
+processor, which a new interpreter would spend on every message. What forks has done nothing but import: no operation of
+TensorFlow has run, no connection is open, and its only threads are OpenBLAS's, which the child has anew.
 
 Where an app ends by an error that it did not foresee, Flower sends the error's own text to the server. Such a text may
 quote a file's name or content. It stays in the SuperNode's log, and a fixed sentence leaves in its place.
@@ -6,11 +10,68 @@ quote a file's name or content. It stays in the SuperNode's log, and a fixed sen
 It imports nothing of Fedward: the app that it loads finds Fedward's modules in the approved bundle and nowhere else.
 """
 
+import contextlib
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import psutil
 from flwr.app.error import Error
 from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 from flwr.supernode.runtime import run_clientapp as flower
 
 SILENT = "The hospital's program ended by an error that it did not foresee; the hospital's log says which."
+LIBRARIES = ("keras", "web3", "Pyfhel", "sklearn.metrics", "dp_accounting.pld", "dp_accounting.rdp", "pydicom", "PIL")
+
+
+class Task(TypedDict):
+    """What the launcher says of a message, as a line of JSON.
+
+    Attributes:
+        arguments: Of `flwr-clientapp`.
+        token: The file of the task's token, which is removed in the end.
+    """
+
+    arguments: list[str]
+    token: str
+
+
+def main() -> None:
+    """Fork a process for each line of standard input; when that ends, end them all."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    for line in sys.stdin.buffer:
+        if os.fork() == 0:
+            answer(json.loads(line))
+            return
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def answer(task: Task) -> None:
+    """Answer one message, in a process of its own.
+
+    Raises:
+        SystemExit: when it has been answered, or could not be.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    random.seed()
+    np.random.seed()  # noqa: NPY002 - else all children would draw the same, as NumPy seeded itself when imported
+    flower.Error = silent(flower.Error)  # type: ignore[attr-defined]
+    sys.argv = ["flwr-clientapp", *task["arguments"]]
+    try:
+        flwr_clientapp()
+    finally:
+        Path(task["token"]).unlink(missing_ok=True)
 
 
 def silent(original: type[Error]) -> type[Error]:
@@ -24,5 +85,4 @@ def silent(original: type[Error]) -> type[Error]:
 
 
 if __name__ == "__main__":
-    flower.Error = silent(flower.Error)  # type: ignore[attr-defined]
-    flwr_clientapp()
+    main()

@@ -1,4 +1,4 @@
-"""Script that asks Flower for work and starts a process for each task: at a hospital a message, at the server a run.
+"""Script that asks Flower for work and has a process for each task: at a hospital a message, at the server a run.
 
 `supernode.py` starts it for a hospital's SuperNode, `server_processes.py` for the server's SuperLink.
 
@@ -10,6 +10,7 @@ else.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -25,19 +26,18 @@ from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
 
 KINDS = {"hospital": TaskType.CLIENT_APP, "server": TaskType.SERVER_APP}
-# Of a hospital's messages with silent errors.
-PROGRAMS = {
-    "hospital": (sys.executable, "-P", str(Path(__file__).with_name("clientapp_process.py"))),
-    "server": (str(Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[TaskType.SERVER_APP]),),
-}
 
 
 class PrivateExecutor(SubprocessExecutor):
-    """Starts Flower's program for one kind of task, and no other of Flower's programs."""
+    """Has processes started for one kind of task, and for no other of Flower's.
+
+    Args:
+        kind: hospital | server
+    """
 
     def __init__(self, kind: str) -> None:
-        self._kind, self._program = KINDS[kind], PROGRAMS[kind]
-        self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self._kind = KINDS[kind]
+        self._processes = Forked() if kind == "hospital" else Programs()
 
     def get_eligible_capacity(self, *_: object, **__: object) -> tuple[set[TaskType], set[str]]:
         """Which tasks to ask for."""
@@ -50,17 +50,57 @@ class PrivateExecutor(SubprocessExecutor):
         descriptor, token = tempfile.mkstemp(prefix="task-")  # for its owner only, in a folder for its owner only
         with os.fdopen(descriptor, "w") as file:
             file.write(spec.token)
-        command = [*self._program, "--runtime-api-address", spec.runtime_api_address, "--token-file", token]
-        command += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program, no shell
-        self._started.append((started, Path(token)))
+        arguments = ["--runtime-api-address", spec.runtime_api_address, "--token-file", token]
+        arguments += ["--root-certificates", str(spec.root_certificates_path), "--parent-pid", str(os.getpid())]
+        self._processes.start(arguments, Path(token))
         return LaunchResult.accepted()
 
     def reconcile(self) -> None:
         """Tidy up after the processes that have ended."""
+        self._processes.tidy()
+
+
+class Programs:
+    """A new process of Flower's program for each run of a ServerApp."""
+
+    def __init__(self) -> None:
+        self._program = Path(sys.executable).parent / TASK_TYPE_TO_COMMAND[TaskType.SERVER_APP]
+        self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def start(self, arguments: list[str], token: Path) -> None:
+        """Start one."""
+        command = [str(self._program), *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - Flower's own, no shell
+        self._started.append((process, token))
+
+    def tidy(self) -> None:
+        """Remove the tokens of those that have ended."""
         for process, token in [each for each in self._started if each[0].poll() is not None]:
             token.unlink(missing_ok=True)
             self._started.remove((process, token))
+
+
+class Forked:
+    """One process that has loaded the libraries, and forks for each message (`clientapp_process.py`)."""
+
+    def __init__(self) -> None:
+        program = [sys.executable, "-P", str(Path(__file__).with_name("clientapp_process.py"))]
+        reading, self._writing = os.pipe()
+        self._loaded = subprocess.Popen(program, stdin=reading)  # noqa: S603 - our own program, no shell
+        os.close(reading)
+
+    def start(self, arguments: list[str], token: Path) -> None:
+        """Let it fork; the child removes the token."""
+        os.write(self._writing, json.dumps({"arguments": arguments, "token": str(token)}).encode() + b"\n")
+
+    def tidy(self) -> None:
+        """End this process too where the other one has ended; `supernode.py` starts both again.
+
+        Raises:
+            SystemExit: it has ended.
+        """
+        if (code := self._loaded.poll()) is not None:
+            sys.exit(f"The process that answers messages ended with {code}.")
 
 
 def main(kind: str, address: str, certificate: str, secret: bytes) -> None:

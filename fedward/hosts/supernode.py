@@ -1,7 +1,7 @@
 """Run a hospital's SuperNode on its own host: start it, start it again whenever it ends, leave nothing behind.
 
 Two processes: the SuperNode, which dials out to the server and listens on loopback, and the launcher, which asks it for
-work there and starts a process for each message. They know each other by a secret and a certificate that are drawn at
+work there and has a process for each message. They know each other by a secret and a certificate that are drawn at
 each start, so that no other user of the machine can give the hospital work or take it.
 """
 
@@ -30,6 +30,7 @@ from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.loopback import HOST, free_port, write_certificate
 from fedward.hosts.project import Place
+from fedward.learning.tensorflow_settings import tensorflow_settings
 from fedward.settings import PROJECT_FILE
 
 PRIVATE = 0o600
@@ -172,7 +173,7 @@ def _environment(home: Path, scratch: Path) -> dict[str, str]:
         "no_proxy": inside,
         "NO_PROXY": inside,
     }
-    return inherited | quiet | own
+    return inherited | quiet | tensorflow_settings(inherited) | own
 
 
 def _fresh(folder: Path) -> Path:

@@ -4,13 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# Keras reads its number format from a file in the user's home, or in /tmp where there is none, and writes that file:
-# what a hospital computes must hang on its settings alone. Below this there is no file to read, and none can be made.
-os.environ["KERAS_HOME"] = os.devnull
-# Read by TensorFlow when its first operation runs: the same inputs then give the same bits on one machine.
-os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+from fedward.learning.tensorflow_settings import tensorflow_settings
+
+os.environ.update(tensorflow_settings(os.environ))
 
 
 @contextmanager

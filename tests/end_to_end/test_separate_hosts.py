@@ -1,37 +1,59 @@
-"""A study on separate hosts: a server and four hospitals, each with files and a network of its own."""
+"""A study on separate hosts, as docs/DEPLOYMENT.md says it: a server and four hospitals, each with its own network."""
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
-from hosts import HOSPITALS, admit, agree, few_images, found, hosts_in, may_make_namespaces, quick_study
+from deployment_steps import People, steps
+from hosts import HOSPITALS, IMAGES_OF_A_CLASS, hosts_in, may_make_namespaces, quick_study
 from soak import scaled
 
+from fedward.hosts.loopback import free_port
 from fedward.learning.digest import weights_digest
 from fedward.learning.stored_model import read_model
 
 pytestmark = pytest.mark.end_to_end
-ROUNDS = scaled(1, 3)  # each starts sixteen processes, which import TensorFlow
+ROUNDS = scaled(1, 3)
 
 
-def test_a_study_of_four_hospitals_on_real_images(tmp_path: Path, real_data: Path) -> None:
-    images = few_images(real_data, tmp_path)
-    with hosts_in(tmp_path, namespaces=may_make_namespaces()) as hosts:
-        found(hosts, images, quick_study(ROUNDS))
-        admit(hosts, HOSPITALS)
-        agree(hosts, HOSPITALS)
-        for name in HOSPITALS:
-            hosts.start(name, "SuperNode")
-        hosts.run("server", "start-study", hosts.server)
-        standing = hosts.json("server", "status", hosts.server)
-        assert standing["rounds"] == {"decided": ROUNDS, "wanted": ROUNDS}
-        assert {one["status"] for one in standing["hospitals"]} == {"online"}
-        ends = [hosts.json(name, "conclude", hosts.path / name) for name in HOSPITALS]
+def x_rays(real_data: Path, target: Path) -> dict[str, Path]:
+    """Some of the real X-rays in folders of classes, others for each hospital."""
+    for name in ("NORMAL", "PNEUMONIA"):
+        found = sorted((real_data / "chest_xray" / "train" / name).iterdir())[:IMAGES_OF_A_CLASS]
+        share = len(found) // len(HOSPITALS)
+        for index, hospital in enumerate(HOSPITALS):
+            (target / hospital / name).mkdir(parents=True)
+            for path in found[index * share : (index + 1) * share]:
+                shutil.copyfile(path, target / hospital / name / path.name)
+    return {hospital: target / hospital for hospital in HOSPITALS}
+
+
+def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit(
+    tmp_path: Path, real_data: Path
+) -> None:
+    images = x_rays(real_data, tmp_path / "x-rays")
+    kits = tmp_path / "kits"
+    kits.mkdir()
+    with hosts_in(kits, namespaces=may_make_namespaces()) as hosts:
+        place = (
+            {"host": hosts.network.addresses["server"]} if hosts.network else {"host": "localhost", "port": free_port()}
+        )
+        people = People(hosts, images, {"server": place, "settings": quick_study(ROUNDS)})
+        for heading, commands in steps():
+            people.follow(heading, commands)
+            if "rounds" in heading:
+                standing = hosts.json("server", "status", hosts.server)
+                assert standing["rounds"] == {"decided": ROUNDS, "wanted": ROUNDS}
+                assert {one["status"] for one in standing["hospitals"]} == {"online"}
         for host in (*HOSPITALS, "server"):
             hosts.stop(host)
+        ends = [json.loads((kits / name / "summary.json").read_text()) for name in HOSPITALS]
         assert {end["rounds"]["accepted"] for end in ends} == {ROUNDS}
+        models = [read_model(kits / name / "model.keras") for name in HOSPITALS]
+        assert {weights_digest(model.weights).hex() for model in models} == {end["weights_sha256"] for end in ends}
         assert len({end["weights_sha256"] for end in ends}) == 1
-        models = [read_model(hosts.path / name / "model.keras") for name in HOSPITALS]
-        assert {weights_digest(model.weights).hex() for model in models} == {ends[0]["weights_sha256"]}
-        trust = [part for name in HOSPITALS for part in ("--trust", hosts.path / name / "trust.json")]
-        audited = hosts.json("server", "audit", hosts.server, *trust)
-        assert audited["verified"] is True
+        audit, said = people.said[-1]
+        assert audit.startswith("fedward audit server --trust north.json")
+        assert re.search(r"^verified: \d+ checks$", said.replace(",", ""), flags=re.MULTILINE), said

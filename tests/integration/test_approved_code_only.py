@@ -3,6 +3,7 @@
 With a real SuperLink, and the hospital's real processes. The app writes a file when a line of its hospital's side runs.
 """
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ SERVE = (
     "serve_hospital; from fedward.hosts.hospital_kit import HospitalKit; "
     "entry.run(lambda: serve_hospital(HospitalKit(Path(sys.argv[1]))), print)"
 )
+ITS_PROCESSES = 3  # SuperNode, launcher, and what forks for each message
 EVIL = CLIENT.replace("app = ClientApp()", "app = ClientApp()\nPath(__file__).with_name('evil').touch()")
 
 
@@ -53,6 +55,14 @@ def served(kit: HospitalKit, app: Path, link: Link) -> Iterator["subprocess.Pope
     process.wait()
 
 
+def pids(kit: HospitalKit) -> set[int]:
+    return {process.pid for process in processes_of(kit)}
+
+
+def all_anew(kit: HospitalKit, before: set[int]) -> bool:
+    return len(now := pids(kit)) == ITS_PROCESSES and not before & now
+
+
 def processes_of(kit: HospitalKit) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -74,6 +84,20 @@ def test_approved_code_runs_and_finds_no_modules_but_its_own(kit: HospitalKit, a
     assert Path(own).is_relative_to(kit.flower.resolve() / "apps")
     assert not any((Path(other) / "fedward").exists() for other in others)
     assert Approvals(kit.approvals).kept(digest(built(app, link.home))), "a later update is shown as a difference"
+
+
+@pytest.mark.usefixtures("served")
+def test_each_message_has_a_process_of_its_own_which_draws_its_own_numbers(
+    kit: HospitalKit, app: Path, link: Link
+) -> None:
+    """They are forked from one process: what had been seeded before would be drawn by all of them."""
+    one, other = replies(link.run(app)), replies(link.run(app))
+    assert one["process"] != other["process"]
+    assert one["parent"] == other["parent"]
+    assert one["numpy"] != other["numpy"]
+    assert one["python"] != other["python"]
+    wait_for(lambda: len(processes_of(kit)) == ITS_PROCESSES, "the end of those that answered")
+    assert not list((kit.flower / "tmp").glob("task-*")), "no token is left"
 
 
 @pytest.mark.usefixtures("served")
@@ -124,12 +148,13 @@ def test_an_unforeseen_error_tells_the_server_nothing(kit: HospitalKit, app: Pat
 def test_a_node_that_dies_starts_again_and_nothing_is_left_behind(
     kit: HospitalKit, app: Path, link: Link, served: "subprocess.Popen[bytes]"
 ) -> None:
-    wait_for(lambda: len(processes_of(kit)) == 2, "SuperNode and launcher")
-    before = {process.pid for process in processes_of(kit)}
-    (launcher,) = [process for process in processes_of(kit) if "launcher_process" in " ".join(process.cmdline())]
-    launcher.kill()
-    wait_for(lambda: len(processes_of(kit)) == 2 and not before & {each.pid for each in processes_of(kit)}, "both anew")
-    assert "folder" in replies(link.run(app))
+    for script in ("launcher_process", "clientapp_process"):
+        wait_for(lambda: len(processes_of(kit)) == ITS_PROCESSES, "the hospital's processes")
+        before = {process.pid for process in processes_of(kit)}
+        (one,) = [process for process in processes_of(kit) if script in " ".join(process.cmdline())]
+        one.kill()
+        wait_for(functools.partial(all_anew, kit, before), "all of them anew")
+        assert "folder" in replies(link.run(app))
     served.kill()
     served.wait()
     wait_for(lambda: not processes_of(kit), "the end of what the killed process had started", 20)

@@ -105,6 +105,19 @@ def text(result: AuditResult, step: Step) -> str:
     return " ".join(line.evidence for line in result.report.lines if line.step is step)
 
 
+def test_a_folder_whose_node_runs_is_audited_without_saying_where_the_node_is(
+    embedded: Running, tmp_path: Path
+) -> None:
+    """As an administrator does, who does not stop the study for it; a file cannot be read beside its node."""
+    folder = embedded.federation.folder
+    embedded.trust.save(tmp_path / "trust.json")
+    with announced(folder.ledger, embedded.url):
+        done = run_here("audit", folder.path, "--trust", tmp_path / "trust.json", "--html", tmp_path / "page.html")
+    assert done.returncode == 0, done.stdout
+    assert "is read from there" in done.stderr
+    assert "incomplete" not in done.stdout
+
+
 # ---- honest nodes ---------------------------------------------------------------------------------------------------
 
 
