@@ -34,7 +34,7 @@ def remember(folder: HospitalFolder, ledger: LedgerReader, identity: Identity) -
         LedgerError: the node cannot be reached.
         EvidenceError: the file of checkpoints is damaged.
     """
-    (head, latest), last = ledger.head_and_round(), _last(folder)
+    (head, latest), last = ledger.head_and_round(), last_checkpoint(folder)
     if last and last.checkpoint.height >= head.height:
         return
     checkpoint = Checkpoint(
@@ -53,11 +53,12 @@ def check_remembered(folder: HospitalFolder, ledger: Chain) -> None:
     """Check that the block of the hospital's last checkpoint is still on the chain, and so every block before it.
 
     Raises:
-        VerificationError: the block is not there, or the checkpoint is of another ledger.
+        VerificationError: the block is not there, the checkpoint is of another ledger, or a fork was found before.
         EvidenceError: the file of checkpoints is damaged.
         LedgerError: the node cannot be reached.
     """
-    _check_seen(_last(folder), ledger)
+    _check_no_fork(folder)
+    _check_seen(last_checkpoint(folder), ledger)
 
 
 def _check_seen(last: SignedCheckpoint | None, ledger: Chain) -> None:
@@ -78,6 +79,15 @@ def _check_seen(last: SignedCheckpoint | None, ledger: Chain) -> None:
             f"The ledger was rewritten or cut since this hospital last saw it: block {seen.height}, "
             f"which was {seen.block_hash.hex()}, {now}.",
             COMPARE,
+        )
+
+
+def _check_no_fork(folder: HospitalFolder) -> None:
+    """Check that nobody has found that others are shown another ledger (`blockchain.consortium.forks`)."""
+    if folder.fork.exists():
+        raise VerificationError(
+            f"Another hospital or node has other blocks than this hospital was shown: {folder.fork} says which.",
+            f"{COMPARE} Once it is settled, remove that file.",
         )
 
 
@@ -123,11 +133,13 @@ def checked_standing(
         round_index: The round that is read along; nothing of it is checked.
 
     Raises:
-        VerificationError: the rules, block 0 or the witnesses are others, or the block of the last checkpoint is gone.
+        VerificationError: the rules, block 0 or the witnesses are others, the block of the last checkpoint is gone, or
+            a fork was found before.
         EvidenceError: the file of checkpoints is damaged.
         LedgerError: the node cannot be reached.
     """
-    last = _last(folder)
+    _check_no_fork(folder)
+    last = last_checkpoint(folder)
     standing = ledger.standing(round_index, *([last.checkpoint.height] if last else []))
     ledger.check_rules(settings, standing.rules)
     check_joined(membership, standing, settings.witness_required)
@@ -183,8 +195,12 @@ def own_trust(folder: HospitalFolder, hospitals: Mapping[HospitalId, Address]) -
     )
 
 
-def _last(folder: HospitalFolder) -> SignedCheckpoint | None:
-    """The last checkpoint, if its signature holds; None before the first."""
+def last_checkpoint(folder: HospitalFolder) -> SignedCheckpoint | None:
+    """A hospital's last checkpoint; None before the first.
+
+    Raises:
+        EvidenceError: the file is damaged, or the signature is not the hospital's.
+    """
     lines = folder.checkpoints()
     if not lines:
         return None

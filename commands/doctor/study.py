@@ -7,8 +7,9 @@ from blockchain.consortium.joining import NOBODY
 from blockchain.ledger.ledger import Ledger
 from commands.doctor.finding import Finding, failure, fine, watch
 from data_preprocessing import load_partition
+from fedward.checked_json import read_json
 from fedward.files import read_file, sha256
-from fedward.folders.whereabouts import announced_url
+from fedward.folders.whereabouts import NodeAddress, announced_url
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.members import Members
@@ -35,6 +36,24 @@ def check_data(kit: HospitalKit) -> Finding:
     if not len(partition.val):
         return watch(f"Images: {counts}.", "Without images to validate on this hospital cannot judge a model.")
     return fine(f"Images: {counts}.")
+
+
+def check_forks(kit: HospitalKit) -> Finding:
+    """No other hospital or node was seen to have other blocks; the second node answers, where there is one."""
+    fork = kit.hospital.fork
+    if fork.exists():
+        return failure(
+            f"Another hospital or node has other blocks than this hospital was shown: {fork} says which.",
+            "Compare checkpoints with the others; once it is settled, remove that file.",
+        )
+    if not kit.second_node.exists():
+        return watch(
+            "There is no second node of the ledger to compare blocks with.", f"One is named in {kit.second_node}."
+        )
+    node = read_json(NodeAddress, kit.second_node, "The second node's address", "Correct it.")
+    joined = kit.hospital.membership()
+    with closing(Ledger.attach(node, joined.contract, None, joined.chain_id)) as ledger:
+        return fine(f"No fork was found; the second node is at block {ledger.head().height}.")
 
 
 def check_membership(kit: HospitalKit) -> Finding:

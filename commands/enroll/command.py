@@ -22,6 +22,10 @@ def enroll(
     password_file: Annotated[
         Path | None, typer.Option(help="Password of the account; made where missing. Else from FEDWARD_PASSWORD.")
     ] = None,
+    second_node: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Another node of the ledger, whose blocks are compared with the server's."),
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="data.KEY=VALUE", help="How the images are read; see 'info'.")
     ] = None,
@@ -31,4 +35,4 @@ def enroll(
     from commands.enroll.own_images import Images
 
     given = dict(setting.parse_assignment(text) for text in assignments or ())
-    make_hospital_kit(project, out, name, Images.of(data, partition, given), number, password_file)
+    make_hospital_kit(project, out, name, Images.of(data, partition, given), number, password_file, second_node)

@@ -1,7 +1,9 @@
 """Make a hospital's kit: what a hospital does on its own host before it is admitted."""
 
+import json
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from blockchain.consortium.enrollment import Enrollment, own_card, sign_enrollment
 from blockchain.consortium.joining import NOBODY
@@ -12,6 +14,7 @@ from commands.confirming import confirm_number
 from commands.enroll.own_images import Images
 from commands.passwords import new_password, point_to_password
 from data_preprocessing import save_partition
+from fedward.checked_json import to_json
 from fedward.entry import private_files
 from fedward.errors import UsageError, VerificationError
 from fedward.files import make_folder, making_folder, read_file, resolved, sha256, write_atomic
@@ -32,7 +35,13 @@ _MOST_BYTES = 1024 * 1024
 
 
 def make_hospital_kit(
-    project_file: Path, out: Path, name: str, images: Images, number: str | None, password_file: Path | None
+    project_file: Path,
+    out: Path,
+    name: str,
+    images: Images,
+    number: str | None,
+    password_file: Path | None,
+    second_node: str | None = None,
 ) -> HospitalKit:
     """Make the kit of a hospital; all of it or nothing.
 
@@ -43,6 +52,7 @@ def make_hospital_kit(
         images: Where the images are.
         number: The number of the project's file, as the administrator read it; None: it is asked for.
         password_file: Where the password of the hospital's account lies, or is to lie.
+        second_node: URL of another node of the ledger; None: there is none.
 
     Raises:
         UsageError: the project's file is wrong or does not name the hospital, or the folder is in use.
@@ -61,6 +71,8 @@ def make_hospital_kit(
             "The settings in the project's file are not those that it says the ledger has.",
             "Ask the administrator for the file again; both sides need the same version of Fedward.",
         )
+    if second_node is not None and urlsplit(second_node).scheme not in ("http", "https"):
+        raise UsageError(f"{second_node} is no URL of a node.", "Give one that begins with http:// or https://.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
     content = read_file(project_file, _MOST_BYTES, "The project's file", "Name the file.", through_link=True)
@@ -70,6 +82,8 @@ def make_hospital_kit(
         own = images.read(project, hospital)
         kit = HospitalKit(unfinished)
         write_atomic(kit.project, content)
+        if second_node is not None:
+            write_atomic(kit.second_node, json.dumps(to_json(NodeAddress(second_node))).encode(), _PRIVATE)
         _settle(kit, resolved(out), project, own.partition, password)
         _approve(kit, project)
         own.note(project, kit.hospital)

@@ -22,6 +22,7 @@ def serve(
     """Run a server or a hospital until Ctrl-C: its processes start again when they end, and stop with this one."""
     from blockchain.node.host import parse_host
     from commands.passwords import use_password_of
+    from commands.serve.fork_watch import ForkWatch
     from fedward import entry
     from fedward.hosts.hospital_kit import HospitalKit
     from fedward.hosts.server_kit import ServerKit
@@ -38,5 +39,6 @@ def serve(
         if only is not None or bind is not None:
             raise UsageError(f"{kit} is no server's kit.", "--only and --bind are for servers.")
         if hospital.transport_key.exists():
+            ForkWatch(hospital, console.note).start()
             serve_hospital(hospital, console.note)
     raise UsageError(f"{kit} is no kit.", "Name the folder that `main.py provision` or `main.py enroll` made.")

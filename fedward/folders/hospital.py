@@ -122,6 +122,7 @@ class HospitalFolder:
         self.privacy_record = path / "privacy.jsonl"
         self.study_place = path / STUDY_PLACE
         self.outgoing = path / "outgoing.jsonl"
+        self.fork = path / "fork.json"
         self.sharing = ReleaseBook(path / "sharing")
 
     @classmethod

@@ -82,6 +82,18 @@ class KeyBoardFolder:
         remedy = "Ask another hospital to hand the model over."
         return read_file(self._model(hospital), limit, f"The model for {hospital}", remedy)
 
+    def save_checkpoint(self, hospital: Address, content: bytes) -> None:
+        """Leave a hospital's last checkpoint for the others to compare with what they are shown."""
+        self._save(self._checkpoint(hospital), content)
+
+    def load_checkpoint(self, hospital: Address) -> bytes:
+        """A hospital's last checkpoint; raises as `load_sealed_key` does."""
+        what, remedy = f"The checkpoint of {hospital}", "It comes with that hospital's next round."
+        return read_file(self._checkpoint(hospital), MAX_FILE_BYTES, what, remedy)
+
+    def _checkpoint(self, hospital: Address) -> Path:
+        return self.path / "checkpoints" / f"{hospital}.json"
+
     def _model(self, hospital: Address) -> Path:
         return self.path / "models" / f"{hospital}.sealed"
 

@@ -11,7 +11,6 @@ It imports nothing of Fedward: the app that it loads finds Fedward's modules in 
 """
 
 import contextlib
-import importlib
 import json
 import os
 import random
@@ -20,14 +19,22 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
+# What apps use is loaded here once, and not for each message.
+import dp_accounting.pld  # noqa: F401
+import dp_accounting.rdp  # noqa: F401
+import keras  # noqa: F401
 import numpy as np
+import PIL.Image  # noqa: F401
 import psutil
+import pydicom  # noqa: F401
+import Pyfhel  # noqa: F401
+import sklearn.metrics  # noqa: F401
+import web3  # noqa: F401
 from flwr.app.error import Error
 from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 from flwr.supernode.runtime import run_clientapp as flower
 
 SILENT = "The hospital's program ended by an error that it did not foresee; the hospital's log says which."
-LIBRARIES = ("keras", "web3", "Pyfhel", "sklearn.metrics", "dp_accounting.pld", "dp_accounting.rdp", "pydicom", "PIL")
 
 
 class Task(TypedDict):
@@ -44,8 +51,6 @@ class Task(TypedDict):
 
 def main() -> None:
     """Fork a process for each line of standard input; when that ends, end them all."""
-    for library in LIBRARIES:
-        importlib.import_module(library)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     for line in sys.stdin.buffer:
         if os.fork() == 0:

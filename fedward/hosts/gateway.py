@@ -73,6 +73,7 @@ class Gateway:
             *fleet,
             Route("/ledger", self._by_token(self._forwarding.rpc), methods=["POST"]),
             Route("/board/cards/{address}", self._by_token(self._card), methods=ways),
+            Route("/board/checkpoints/{address}", self._by_token(self._checkpoint), methods=ways),
             Route("/board/epochs/{epoch}/{address}", self._by_token(self._sealed_key), methods=ways),
             Route("/board/models/{address}", self._by_token(self._model), methods=ways),
             Route("/members", self._by_token(self._members), methods=["GET"]),
@@ -121,11 +122,23 @@ class Gateway:
             raise
 
     async def _card(self, request: Request) -> Response:
+        return await self._own(request, self._board.load_card, self._board.save_card)
+
+    async def _checkpoint(self, request: Request) -> Response:
+        return await self._own(request, self._board.load_checkpoint, self._board.save_checkpoint)
+
+    async def _own(
+        self,
+        request: Request,
+        load: Callable[[Address], bytes | None],
+        save: Callable[[Admitted, Address, bytes], None],
+    ) -> Response:
+        """What each hospital leaves of its own."""
         owner = self._address(request)
         if request.method == "GET":
-            return _found(await run_in_threadpool(self._board.load_card, owner))
+            return _found(await run_in_threadpool(load, owner))
         content = await whole_body(request, MOST_CARD_BYTES)
-        return await _left(self._board.save_card, request.scope[HOSPITAL], owner, content)
+        return await _left(save, request.scope[HOSPITAL], owner, content)
 
     async def _sealed_key(self, request: Request) -> Response:
         recipient, said = self._address(request), request.path_params["epoch"]

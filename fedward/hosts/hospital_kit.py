@@ -1,7 +1,7 @@
 """A hospital's kit: its folder on a host of its own, and what lies where in it.
 
-project.toml  request.json (public)  roster.json  tls/  transport/  token  hospital/ (the hospital's folder)
-flower/ (Flower's)  approvals/  start.sh  systemd/  logs/
+project.toml  request.json (public)  roster.json  second-node.json  tls/  transport/  token
+hospital/ (the hospital's folder)  flower/ (Flower's)  approvals/  start.sh  systemd/  logs/
 
 Private keys are made here, and leave in no file.
 """
@@ -27,6 +27,7 @@ class HospitalKit:
         transport_key, transport_public: The SuperNode's P-384 key in OpenSSH's form, and its public half.
         token: Opens the server's gateway to this hospital: 64 hexadecimal digits. The server has its hash only.
         hospital: The hospital's own folder: identity, images, keys, models.
+        second_node: Where another node of the ledger answers, with which blocks are compared; there is none by default.
         flower: Flower's folder (`FLWR_HOME`).
         approvals: Which bundles the hospital approved, and the key that signs approvals.
         roster: The rosters that this hospital agreed to, with names, once it has.
@@ -44,6 +45,7 @@ class HospitalKit:
         self.token = path / "token"
         self.hospital = HospitalFolder(path / "hospital")
         self.roster = path / "roster.json"
+        self.second_node = path / "second-node.json"
         self.flower = path / "flower"
         self.approvals = path / "approvals"
         self.outgoing = self.hospital.outgoing

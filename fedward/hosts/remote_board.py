@@ -27,6 +27,15 @@ class RemoteBoard:
         what = f"The sealing key of {hospital}"
         return self._load(f"/board/cards/{hospital}", MAX_FILE_BYTES, what, "Ask that hospital for its card.")
 
+    def save_checkpoint(self, hospital: Address, content: bytes) -> None:
+        """Leave this hospital's last checkpoint."""
+        self._leave(f"/board/checkpoints/{hospital}", content, "This hospital's checkpoint")
+
+    def load_checkpoint(self, hospital: Address) -> bytes:
+        """A hospital's last checkpoint."""
+        what, remedy = f"The checkpoint of {hospital}", "It comes with that hospital's next round."
+        return self._load(f"/board/checkpoints/{hospital}", MAX_FILE_BYTES, what, remedy)
+
     def save_sealed_key(self, key_epoch: int, hospital: Address, content: bytes) -> None:
         """Leave a sealed key for a hospital."""
         what = f"The key of epoch {key_epoch} for {hospital}"

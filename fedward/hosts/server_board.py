@@ -13,7 +13,7 @@ from fedward.hosts.members import Admitted
 from fedward.learning.server_step import MOST_MOMENTS
 from fedward.types import Address
 
-MOST_CARD_BYTES = 64 * 1024
+MOST_CARD_BYTES = 64 * 1024  # and of a checkpoint
 MOST_KEY_BYTES = 256 * 1024
 MOST_EPOCH = 9999
 
@@ -42,8 +42,8 @@ class ServerBoard:
         folder: The server's.
 
     Guarantees:
-        1. A card is left by its own hospital only. What is sealed is replaced by nobody but who left it first: a dealer
-           that was interrupted seals anew, and nobody else can put something else in its place.
+        1. A card or checkpoint is left by its own hospital only. What is sealed is replaced by nobody but who left it
+           first: a dealer that was interrupted seals anew, and nobody else can put something else in its place.
         2. Names are made of addresses of admitted hospitals and of small numbers: no request reaches another folder.
     """
 
@@ -55,6 +55,10 @@ class ServerBoard:
     def load_card(self, owner: Address) -> bytes | None:
         """A hospital's card; None where there is none."""
         return _loaded(lambda: self._board.load_card(owner))
+
+    def load_checkpoint(self, owner: Address) -> bytes | None:
+        """A hospital's last checkpoint; None where there is none."""
+        return _loaded(lambda: self._board.load_checkpoint(owner))
 
     def load_sealed_key(self, epoch: int, recipient: Address) -> bytes | None:
         """A sealed key; None where there is none."""
@@ -80,10 +84,15 @@ class ServerBoard:
             BoardRefusalError: it is another hospital's.
             ResourceError: the disk is full.
         """
-        if author.address != owner:
-            raise BoardRefusalError(403, "A hospital leaves no card but its own.")
+        _check_own(author, owner)
         with self._lock:
             self._board.save_card(owner, content)
+
+    def save_checkpoint(self, author: Admitted, owner: Address, content: bytes) -> None:
+        """Leave a checkpoint; raises as `save_card`."""
+        _check_own(author, owner)
+        with self._lock:
+            self._board.save_checkpoint(owner, content)
 
     def save_sealed_key(self, author: Admitted, epoch: int, recipient: Address, content: bytes) -> None:
         """Leave a sealed key.
@@ -125,6 +134,12 @@ class ServerBoard:
         """The latest epoch of which a key was left; 0 where there is none."""
         found = (_EPOCH.fullmatch(path.name) for path in self._board.path.glob("epoch-*"))
         return max((int(match[1]) for match in found if match), default=0)
+
+
+def _check_own(author: Admitted, owner: Address) -> None:
+    """Let a hospital leave in a place of its own only."""
+    if author.address != owner:
+        raise BoardRefusalError(403, "A hospital leaves no card or checkpoint but its own.")
 
 
 def _author(path: Path) -> str | None:

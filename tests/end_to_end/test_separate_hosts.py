@@ -1,5 +1,6 @@
 """A study on separate hosts, as docs/DEPLOYMENT.md says it: a server and four hospitals, each with its own network."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -8,11 +9,17 @@ from pathlib import Path
 import pytest
 from deployment_steps import People, steps
 from hosts import HOSPITALS, IMAGES_OF_A_CLASS, hosts_in, may_make_namespaces, quick_study
+from loopback_study import wait_for
 from soak import scaled
 
+from blockchain.consortium.remembering import last_checkpoint
+from blockchain.identity import Identity
+from blockchain.signing.checkpoints import sign_checkpoint
+from fedward.folders.hospital import HospitalFolder
 from fedward.hosts.loopback import free_port
 from fedward.learning.digest import weights_digest
 from fedward.learning.stored_model import read_model
+from fedward.messages.signed import write_signed
 
 pytestmark = pytest.mark.end_to_end
 ROUNDS = scaled(1, 3)
@@ -30,8 +37,19 @@ def x_rays(real_data: Path, target: Path) -> dict[str, Path]:
     return {hospital: target / hospital for hospital in HOSPITALS}
 
 
+def sign_another_fork(kits: Path, hospital: str) -> None:
+    """As a hospital that was shown another fork: sign its last block with another hash, and leave that there."""
+    folder = HospitalFolder(kits / hospital / "hospital")
+    identity, seen = Identity.load(folder.identity), last_checkpoint(folder)
+    assert seen
+    signed = sign_checkpoint(dataclasses.replace(seen.checkpoint, block_hash=b"\xaa" * 32), identity)
+    path = kits / "server" / "server" / "keys" / "checkpoints" / f"{identity.address}.json"
+    wait_for(path.exists, "its true checkpoint, which it left before")
+    path.write_bytes(write_signed(signed))
+
+
 def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit(
-    tmp_path: Path, real_data: Path
+    tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = x_rays(real_data, tmp_path / "x-rays")
     kits = tmp_path / "kits"
@@ -47,6 +65,11 @@ def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit
                 standing = hosts.json("server", "status", hosts.server)
                 assert standing["rounds"] == {"decided": ROUNDS, "wanted": ROUNDS}
                 assert {one["status"] for one in standing["hospitals"]} == {"online"}
+        monkeypatch.setenv("FEDWARD_PASSWORD_FILE", str(kits / "east.password"))
+        sign_another_fork(kits, "east")
+        wait_for((kits / "north" / "hospital" / "fork.json").exists, "the fork to be noticed")
+        refused = hosts.run("north", "conclude", kits / "north", ok=False)
+        assert (refused.returncode, "other blocks than this hospital was shown" in refused.stderr) == (7, True)
         for host in (*HOSPITALS, "server"):
             hosts.stop(host)
         ends = [json.loads((kits / name / "summary.json").read_text()) for name in HOSPITALS]

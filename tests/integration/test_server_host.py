@@ -143,6 +143,10 @@ def test_the_board_is_a_key_board(served: Served) -> None:
     board.save_card(own.address, b"card")
     board.save_sealed_key(1, own.address, b"key")
     assert (board.load_card(own.address), board.load_sealed_key(1, own.address)) == (b"card", b"key")
+    with pytest.raises(EvidenceError, match="Nothing was left here"):
+        board.load_checkpoint(own.address)
+    board.save_checkpoint(own.address, b"seen")
+    assert board.load_checkpoint(own.address) == b"seen"
     with pytest.raises(ResourceError, match="no key of epoch 8"):
         board.save_sealed_key(9, own.address, b"key")
     with pytest.raises(

@@ -195,17 +195,19 @@ def test_members_are_told_without_secrets(host: Host) -> None:
     assert len(host.client.get("/members", headers=host.a.bearer).json()) == 1
 
 
-def test_a_card_is_left_by_its_hospital_only(host: Host) -> None:
-    path = f"cards/{host.a.member.address}"
+@pytest.mark.parametrize("kind", ["cards", "checkpoints"])
+def test_a_card_or_checkpoint_is_left_by_its_hospital_only(host: Host, kind: str) -> None:
+    loaded = {"cards": host.kit.study.keys.load_card, "checkpoints": host.kit.study.keys.load_checkpoint}[kind]
+    path = f"{kind}/{host.a.member.address}"
     assert host.get(path, host.b) == 404
     assert host.put(path, host.b, b"forged") == 403
     assert host.put(path, host.a, b"card") == 204
     assert host.put(path, host.a, b"another card") == 204
     assert host.get(path, host.b) == b"another card"
-    assert host.kit.study.keys.load_card(host.a.member.address) == b"another card"
-    assert host.put(f"cards/{host.a.member.address.lower()}", host.a, b"card") == 204
-    assert host.kit.study.keys.load_card(host.a.member.address) == b"card"
-    assert host.put(f"cards/{host.stranger.member.address}", host.a, b"card") == 404
+    assert loaded(host.a.member.address) == b"another card"
+    assert host.put(f"{kind}/{host.a.member.address.lower()}", host.a, b"card") == 204
+    assert loaded(host.a.member.address) == b"card"
+    assert host.put(f"{kind}/{host.stranger.member.address}", host.a, b"card") == 404
 
 
 @pytest.mark.parametrize("kind", ["epochs/1", "models"])
@@ -254,6 +256,7 @@ def test_sizes_are_bounded(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     own, other = host.a.member.address, host.b.member.address
     places = {
         f"/board/cards/{own}": server_board.MOST_CARD_BYTES,
+        f"/board/checkpoints/{own}": server_board.MOST_CARD_BYTES,
         f"/board/epochs/1/{other}": server_board.MOST_KEY_BYTES,
         f"/board/models/{other}": 1000,
     }
