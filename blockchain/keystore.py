@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_account import Account
 from eth_utils.exceptions import ValidationError
 
+from blockchain.password import is_drawn
 from fedward.checked_json import Matching, checked_json
 from fedward.errors import UsageError
 from fedward.tables import Between
 
 SCRYPT_N = 2**18  # what one trial of a password costs: 256 MiB, and about 0.7 s of one core
+DRAWN_SCRYPT_N = 2**13  # of a password that was drawn, which nobody guesses: 8 MiB, and 25 ms
 MOST_BYTES = 16 * 1024  # of either file
 
 _MOST_N = 2**20
@@ -80,19 +82,20 @@ class _Keystore:
     version: Literal[3]
 
 
-def lock_account(account_key: bytes, password: str, scrypt_n: int = SCRYPT_N) -> bytes:
+def lock_account(account_key: bytes, password: str, scrypt_n: int | None = None) -> bytes:
     """The content of `account.json`.
 
     Args:
         account_key: 32 bytes; a valid private key.
         password: Any text but an empty one.
-        scrypt_n: What a trial costs; a power of two. Less than the default is for tests.
+        scrypt_n: What a trial costs; a power of two. None: `SCRYPT_N`, or `DRAWN_SCRYPT_N` where it was drawn.
 
     Raises:
         UsageError: the password is empty, or has half a surrogate pair in it.
     """
     _require_text(password)
-    return json.dumps(Account.encrypt(account_key, password, "scrypt", scrypt_n), indent=2).encode() + b"\n"
+    cost = scrypt_n or (DRAWN_SCRYPT_N if is_drawn(password) else SCRYPT_N)
+    return json.dumps(Account.encrypt(account_key, password, "scrypt", cost), indent=2).encode() + b"\n"
 
 
 def unlock_account(content: bytes, password: str, path: Path) -> bytes:

@@ -5,6 +5,8 @@ administrator only, and a file of mode 0600 likewise. A file is the better of th
 the process starts.
 """
 
+import hashlib
+import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ FILE_VARIABLE = "FEDWARD_PASSWORD_FILE"
 
 PRIVATE = 0o600
 _DRAWN_BYTES = 24
+_SUM_DIGITS = 10
 _MOST_BYTES = 4096
 
 
@@ -82,10 +85,27 @@ def given_or_new_password(file: Path | None = None) -> Password:
         )
     if os.path.lexists(file):
         return Password(_first_line(file), file)
-    drawn = secrets.token_urlsafe(_DRAWN_BYTES)
+    drawn = draw_password()
     make_folder(file.parent)
     write_atomic(file, drawn.encode() + b"\n", PRIVATE)
     return Password(drawn, file, made=True)
+
+
+def draw_password() -> str:
+    """A random password of 192 bits, with a sum at its end by which `is_drawn` knows it again."""
+    drawn = secrets.token_urlsafe(_DRAWN_BYTES)
+    return f"{drawn}.{_sum_of(drawn)}"
+
+
+def is_drawn(password: str) -> bool:
+    """Whether `draw_password` made a password: then nobody guesses it, however cheap a trial is."""
+    drawn, _, given = password.partition(".")
+    return hmac.compare_digest(given.encode(), _sum_of(drawn).encode())
+
+
+def _sum_of(drawn: str) -> str:
+    """Ten hexadecimal digits that no password of a person's has by accident."""
+    return hashlib.sha256(b"Fedward: a drawn password\0" + drawn.encode()).hexdigest()[:_SUM_DIGITS]
 
 
 def _names_same(file: Path) -> bool:

@@ -16,13 +16,12 @@ from fedward.errors import VerificationError
 from fedward.figures.histograms import BINS
 from fedward.messages.fields import LONGEST_TEXT, MOST_MEMBERS
 from fedward.messages.signed import MAX_BYTES
-from fedward.messages.wire import CIPHERTEXT_TYPE
+from fedward.messages.wire import CIPHERTEXT_TYPE, MOST_CHUNKS, rows_of
 from fedward.sharing.answer_sheets import MAX_BYTES as MOST_ANSWERS
 from fedward.sharing.modular import RESIDUE_BYTES
 from fedward.sharing.sizes import release_bytes, sealed_share_bytes, share_width
 from fedward.sharing.terms import purposes
 
-MOST_CHUNKS = 2**16  # of a model's update: half a billion parameters
 MOST_FINDINGS = 1000
 MOST_ROUNDS = 2**16
 
@@ -48,7 +47,7 @@ class Listed:
 
     Attributes:
         record: The record of the message that it is in.
-        key: Its key there; a record of encrypted pieces has numbers for keys, and is one field.
+        key: Its key there; a record of arrays, whose rows are encrypted pieces, is one field.
         form: What its value is.
         most: The largest number of bytes of a value, or of a piece.
         says: What it tells, for people.
@@ -210,20 +209,26 @@ def _fields(content: RecordDict) -> Iterator[tuple[str, str, list[object]]]:
 
 def _size(field: Listed, values: list[object]) -> int:
     """Bytes of a field's values, which are checked to have its form and size."""
-    sizes = [_bytes(field.form, value) for value in values]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes):
+    pieces = [_pieces(field.form, value) for value in values]
+    known = [piece for piece in pieces if piece is not None]
+    if len(known) < len(pieces):
         raise VerificationError(f"{field.name} of a message is not of the form {field.form}.", _NOT_SENT)
-    if len(known) > field.pieces or any(size > field.most for size in known):
+    if sum(count for count, _ in known) > field.pieces or any(size > field.most for _, size in known):
         raise VerificationError(f"{field.name} of a message is longer than it may be.", _NOT_SENT)
-    return sum(known)
+    return sum(count * size for count, size in known)
+
+
+def _pieces(form: Form, value: object) -> tuple[int, int] | None:
+    """How many pieces a value has, and the bytes of each; None where it has another form."""
+    if isinstance(value, Array):
+        plain = value.dtype == "uint8" and value.stype == CIPHERTEXT_TYPE and form is Form.ENCRYPTED
+        return rows_of(value) if plain else None
+    size = _bytes(form, value)
+    return None if size is None else (1, size)
 
 
 def _bytes(form: Form, value: object) -> int | None:
-    """A value's bytes; None where it has another form."""
-    if isinstance(value, Array):
-        plain = value.dtype == "uint8" and value.stype == CIPHERTEXT_TYPE and tuple(value.shape) == (len(value.data),)
-        return len(value.data) if plain and form is Form.ENCRYPTED else None
+    """Bytes of a value that is no array; None where it has another form."""
     if isinstance(value, bytes):
         return len(value) if form in (Form.BYTES, Form.ENCRYPTED) else None
     if isinstance(value, str):

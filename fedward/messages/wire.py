@@ -1,11 +1,12 @@
 """Write and read the parts of Flower messages: ciphertexts, signed structs, and what the server tells of a round.
 
-Ciphertexts go as opaque byte arrays, which Flower sends in pieces; signed structs as JSON, in one entry. A message that
+Ciphertexts go as rows of opaque byte arrays; signed structs as JSON, in one entry. A message that
 cannot be read raises `VerificationError`, never anything else.
 """
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -17,26 +18,64 @@ from fedward.messages.signed import read_signed, write_signed
 from fedward.sharing.signed import SentRelease, SentSum, SignedRelease
 
 CIPHERTEXT_TYPE = "fedward.ciphertext"  # Flower's `stype`: how the bytes of an array are to be read
+MOST_CHUNKS = 2**16  # of a model's update: half a billion parameters
+ARRAY_BYTES = 4 * 1024**2  # of an array of ciphertexts, at most
 SIGNED = "json"  # the only entry of the record of a signed struct
 Struct = TypeVar("Struct")
 
 
 def chunks_to_record(chunks: Iterable[bytes]) -> ArrayRecord:
-    """Serialized ciphertexts, in order, as arrays of bytes."""
+    """Serialized ciphertexts, in order, as arrays of bytes: rows of equal length, a row for each ciphertext.
+
+    Across hosts, Flower sends each array as an object of its own, in two requests; so an array has many rows, up to
+    `ARRAY_BYTES`.
+
+    Args:
+        chunks: None of them empty.
+    """
+    alike = (list(group) for _, group in itertools.groupby(chunks, key=len))
+    grouped = (rows for group in alike for rows in _parts(group, max(1, ARRAY_BYTES // len(group[0]))))
     arrays = {
-        f"{index:06d}": Array(dtype="uint8", shape=(len(chunk),), stype=CIPHERTEXT_TYPE, data=chunk)
-        for index, chunk in enumerate(chunks)
+        f"{index:06d}": Array(
+            dtype="uint8", shape=(len(rows), len(rows[0])), stype=CIPHERTEXT_TYPE, data=b"".join(rows)
+        )
+        for index, rows in enumerate(grouped)
     }
     return ArrayRecord(arrays)
 
 
+def _parts(rows: list[bytes], most: int) -> Iterator[list[bytes]]:
+    """A list in lists of at most so many."""
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]
+
+
+def rows_of(array: Array) -> tuple[int, int]:
+    """Number and length of an array's rows.
+
+    Raises:
+        VerificationError: its shape is not that of its bytes, or it has no rows or empty ones.
+    """
+    shape = tuple(array.shape)
+    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != len(array.data):
+        raise malformed("has an array whose shape is not that of its bytes")
+    return shape
+
+
 def record_to_chunks(record: ArrayRecord) -> tuple[bytes, ...]:
-    """The ciphertexts of a record, in order."""
-    return tuple(record[name].data for name in sorted(record))
+    """The ciphertexts of a record, in order; raises as `rows_of`, and where there are more than `MOST_CHUNKS`."""
+    chunks: list[bytes] = []
+    for name in sorted(record):
+        count, length = rows_of(record[name])
+        if len(chunks) + count > MOST_CHUNKS:
+            raise malformed("has more ciphertexts than any model's update")
+        data = record[name].data
+        chunks.extend(data[start : start + length] for start in range(0, len(data), length))
+    return tuple(chunks)
 
 
 def read_chunks(records: RecordDict, name: str) -> tuple[bytes, ...]:
-    """The ciphertexts under a name, unchecked; raises VerificationError where there is no such record."""
+    """The ciphertexts under a name, unchecked; raises VerificationError where there is no such record of arrays."""
     record = records.get(name)
     if not isinstance(record, ArrayRecord):
         raise malformed(f"has no arrays {name!r}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from expected_replies import submission_in
 from federation import Federation, Tamper
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import ConfigRecord, Message
 from shared_runs import SharedRuns
 from signed_structs import tamper as change_members
 
@@ -83,32 +83,21 @@ def test_encrypted_rounds_equal_the_plaintext_twin_bit_for_bit(federation: Feder
             assert np.array_equal(federation.opened(index, node), plain)
 
 
-def change_chunks(reply: Message, change: dict[str, bytes]) -> Message:
-    """The same reply with some of its chunks replaced."""
-    chunks = dict(reply.content["chunks"])
-    arrays = {
-        name: wire.Array(dtype="uint8", shape=(len(data),), stype=wire.CIPHERTEXT_TYPE, data=data)
-        for name, data in change.items()
-    }
-    reply.content["chunks"] = ArrayRecord(chunks | arrays)
-    return reply
-
-
 def flip_one_bit(node: int, reply: Message) -> Message:
     """Hospital 2's first ciphertext arrives with one bit changed."""
-    if node != 2 or "chunks" not in reply.content:
-        return reply
-    data = bytearray(reply.content["chunks"]["000000"].data)
-    data[len(data) // 2] ^= 1
-    return change_chunks(reply, {"000000": bytes(data)})
+    if node == 2 and "chunks" in reply.content:
+        first, *others = wire.read_chunks(reply.content, "chunks")
+        data = bytearray(first)
+        data[len(data) // 2] ^= 1
+        reply.content["chunks"] = wire.chunks_to_record([bytes(data), *others])
+    return reply
 
 
 def drop_a_chunk(node: int, reply: Message) -> Message:
     """Hospital 2's last ciphertext does not arrive."""
     if node == 2 and "chunks" in reply.content:
-        chunks = dict(reply.content["chunks"])
-        chunks.popitem()
-        reply.content["chunks"] = ArrayRecord(chunks)
+        *others, _ = wire.read_chunks(reply.content, "chunks")
+        reply.content["chunks"] = wire.chunks_to_record(others)
     return reply
 
 
@@ -127,7 +116,7 @@ def signed_by_a_stranger(stranger: Identity) -> Tamper:
 
     def tamper(node: int, reply: Message) -> Message:
         if node == 2 and "commitment" in reply.content:
-            submission = submission_in(reply, CHUNKS, hospitals=len(reply.content["shares"]))
+            submission = submission_in(reply, CHUNKS, hospitals=len(wire.read_chunks(reply.content, "shares")))
             forged = sign_commitment(submission.signed.commitment, stranger)
             change_members(reply, "commitment", signature=forged.signature)
         return reply

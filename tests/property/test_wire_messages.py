@@ -60,7 +60,7 @@ RELEASES = st.builds(
 )
 SUMS = st.builds(
     SentSum,
-    st.lists(st.binary(max_size=20), max_size=12).map(tuple),
+    st.lists(st.binary(min_size=1, max_size=20), max_size=12).map(tuple),
     st.lists(RELEASES, max_size=3).map(tuple),
 )
 
@@ -333,11 +333,32 @@ def test_an_aggregate_with_malformed_releases_is_refused(releases: dict[str, Any
         wire.read_aggregates(message(records))
 
 
-def test_an_array_that_lies_about_its_shape_is_refused() -> None:
+@pytest.mark.parametrize(
+    "shape",
+    [(), (CHUNK_BYTES,), (2, CHUNK_BYTES), (1, CHUNK_BYTES - 1), (1, 1, CHUNK_BYTES), (10**9, 0), (-1, -CHUNK_BYTES)],
+)
+def test_an_array_that_lies_about_its_shape_is_refused(shape: tuple[int, ...]) -> None:
     records = submissions.submission_to_records(SUBMISSION)
-    lying = Array(dtype="float64", shape=(CHUNK_BYTES,), stype="numpy.ndarray", data=b"short")
-    records["chunks"] = ArrayRecord({"000000": lying})
+    data = bytes(CHUNK_BYTES)
+    records["chunks"] = ArrayRecord({"000000": Array(dtype="float64", shape=shape, stype="numpy.ndarray", data=data)})
     refused(submission_of(records))
+
+
+def test_more_ciphertexts_than_any_model_has_are_refused_before_they_are_taken_apart() -> None:
+    """A row of one byte costs forty as an object: a message of a gigabyte would take forty."""
+    rows = wire.MOST_CHUNKS // 2 + 1
+    array = Array(dtype="uint8", shape=(rows, 1), stype=wire.CIPHERTEXT_TYPE, data=bytes(rows))
+    assert len(wire.record_to_chunks(ArrayRecord({"000000": array}))) == rows
+    with pytest.raises(VerificationError, match="more ciphertexts"):
+        wire.record_to_chunks(ArrayRecord({"000000": array, "000001": array}))
+
+
+def test_an_array_holds_many_ciphertexts_but_not_all_of_a_large_model() -> None:
+    """Each array is an object of its own on the way across hosts, and in memory at both ends."""
+    chunks = tuple(bytes([index % 256]) * CHUNK_BYTES for index in range(300))
+    record = wire.chunks_to_record(chunks)
+    assert [len(array.data) for array in record.values()] == [wire.ARRAY_BYTES, wire.ARRAY_BYTES, 44 * CHUNK_BYTES]
+    assert wire.record_to_chunks(travel(record)) == chunks
 
 
 WRAPS_TO_ONE = np.zeros((1, BINS), np.int64)

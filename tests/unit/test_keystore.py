@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from blockchain.identity import Identity
 from blockchain.keystore import SCRYPT_N, lock_account, lock_sealing_key, unlock_account, unlock_sealing_key
-from blockchain.password import FILE_VARIABLE, VARIABLE
+from blockchain.password import FILE_VARIABLE, VARIABLE, draw_password
 from fedward.errors import UsageError
 
 FAST = 2**4
@@ -108,6 +108,16 @@ def test_a_password_costs_as_much_as_other_programs_ask_for() -> None:
     content = json.loads(lock_account(b"\1" * 32, PASSWORD))
     assert content["crypto"]["kdfparams"] | {"salt": ""} == {"dklen": 32, "n": 262144, "p": 1, "r": 8, "salt": ""}
     assert SCRYPT_N == 262144
+
+
+def test_a_password_that_was_drawn_is_cheap_to_try_and_one_that_looks_like_it_is_not() -> None:
+    """Each message of a hospital opens its keystore anew."""
+    drawn = draw_password()
+    last = "0" if drawn[-1] != "0" else "1"
+    for password, n in ((drawn, 2**13), (drawn[:-1] + last, 2**18), ("a" * 32, 2**18)):
+        content = lock_account(b"\1" * 32, password)
+        assert json.loads(content)["crypto"]["kdfparams"]["n"] == n
+        assert unlock_account(content, password, PLACE) == b"\1" * 32
 
 
 def test_a_wrong_password_is_said_and_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

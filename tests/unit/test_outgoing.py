@@ -33,7 +33,7 @@ def update() -> RecordDict:
 
 
 def array(**changed: object) -> ArrayRecord:
-    plain = {"dtype": "uint8", "shape": (3,), "stype": CIPHERTEXT_TYPE, "data": b"abc"}
+    plain = {"dtype": "uint8", "shape": (1, 3), "stype": CIPHERTEXT_TYPE, "data": b"abc"}
     return ArrayRecord({"000000": Array(**(plain | changed))})
 
 
@@ -75,8 +75,9 @@ def test_a_listed_reply_is_told_with_its_bytes() -> None:
         ("chunks", chunks_to_record([CHUNK + b"x"])),
         ("chunks", array(stype="numpy.ndarray")),
         ("chunks", array(dtype="patient 17")),
-        ("chunks", array(shape=(3, 1))),
-        ("chunks", ArrayRecord({"patient-17": Array(dtype="uint8", shape=(1,), stype=CIPHERTEXT_TYPE, data=b"x")})),
+        ("chunks", array(shape=(3,))),
+        ("chunks", array(shape=(1, 4))),
+        ("chunks", ArrayRecord({"patient-17": Array(dtype="uint8", shape=(1, 1), stype=CIPHERTEXT_TYPE, data=b"x")})),
         ("shares", chunks_to_record([b"x"] * 129)),
         ("images", chunks_to_record([CHUNK])),
         ("counts", ConfigRecord({"n": 3})),

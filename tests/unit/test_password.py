@@ -7,7 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blockchain.password import FILE_VARIABLE, VARIABLE, Password, given_or_new_password, given_password
+from blockchain.password import (
+    FILE_VARIABLE,
+    VARIABLE,
+    Password,
+    draw_password,
+    given_or_new_password,
+    given_password,
+    is_drawn,
+)
 from fedward.errors import ResourceError, UsageError
 
 KEYSTORE = Path("identity/account.json")
@@ -175,3 +183,16 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_nothing_shows_it(tmp_path: Path) -> None:
     made = given_or_new_password(tmp_path / "password")
     assert made.text not in repr(made)
+
+
+def test_drawn_passwords_are_known_again_and_nothing_else_is_taken_for_one() -> None:
+    drawn = {draw_password() for _ in range(100)}
+    assert len(drawn) == 100
+    for password in drawn:
+        secret = password.partition(".")[0]
+        assert len(secret) == 32, "192 bits"
+        assert is_drawn(password)
+        for other in (secret, secret + ".", password[1:], password.swapcase(), password + ".", "." + password):
+            assert not is_drawn(other)
+    for text in ("", ".", "correct horse battery staple", "ü.ü", "a.b.c"):
+        assert not is_drawn(text)
