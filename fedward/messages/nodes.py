@@ -52,10 +52,14 @@ class Nodes:
     def newly_to_ask(self, roster: Collection[Address]) -> list[NodeId]:
         """The connected nodes that were not asked yet; from now on they count as asked.
 
-        Nodes of hospitals that are not on the roster are left out. A node whose hospital is not known yet is asked.
+        Nodes of hospitals that are not on the roster, or that have answered already, are left out. A node whose
+        hospital is not known yet is asked. A node that was away since it was asked is asked anew: a process that was
+        killed has taken the question with it.
         """
-        connected = (NodeId(node) for node in self._grid.get_node_ids())
-        new = [node for node in connected if node not in self._asked and self._hospitals.get(node) in {None, *roster}]
+        connected = {NodeId(node) for node in self._grid.get_node_ids()}
+        self._asked &= connected
+        open_to = {None, *roster} - self._heard
+        new = [node for node in sorted(connected - self._asked) if self._hospitals.get(node) in open_to]
         self._asked.update(new)
         return new
 

@@ -1,6 +1,7 @@
 """A study on separate hosts goes on through random faults, and nothing that the ledger acknowledged is ever missing."""
 
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -14,7 +15,12 @@ from fedward.learning.digest import weights_digest
 from fedward.learning.stored_model import read_model
 
 pytestmark = pytest.mark.end_to_end
-FAULTS = scaled(4, 300)
+FAULTS = int(os.environ.get("FEDWARD_FAULTS", scaled(4, 300)))
+# Whoever is down is waited for no longer than it takes to start again and be let in, a minute for Flower.
+DEADLINES = {
+    "ledger": {"submission-timeout-s": 180, "voting-timeout-s": 60},
+    "speed": {"answer-timeout-s": 30.0},
+}
 MOST_AT_ONCE, LONGEST_BREAK_S = 3, 8.0  # of faults between two accepted rounds
 MORE_THAN_ARE_LED = 10_000
 
@@ -23,7 +29,7 @@ def test_a_study_survives_faults_at_random_moments(tmp_path: Path, real_data: Pa
     draw = random.Random(FIRST_SEED)  # noqa: S311 - faults that can be repeated, no secret
     images = few_images(real_data, tmp_path)
     with hosts_in(tmp_path, namespaces=may_make_namespaces()) as hosts:
-        found(hosts, images, quick_study(MORE_THAN_ARE_LED))
+        found(hosts, images, quick_study(MORE_THAN_ARE_LED) | DEADLINES)
         admit(hosts, HOSPITALS)
         agree(hosts, HOSPITALS)
         for name in HOSPITALS:

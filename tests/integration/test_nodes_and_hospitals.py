@@ -98,9 +98,27 @@ def test_whoever_left_the_roster_is_not_asked_and_whoever_is_unknown_is() -> Non
     known = Nodes(grid)  # type: ignore[arg-type]
     for node, hospital in ((1, "0xa"), (2, "0xb")):
         known.bind(NodeId(node), Address(hospital))
+    known.ask_anew()
     assert known.newly_to_ask([Address("0xa"), Address("0xc")]) == [1, 3]
     grid.nodes = (2, 4)
     assert known.newly_to_ask([Address("0xa"), Address("0xb")]) == [2, 4]
+
+
+def test_a_node_that_was_away_before_it_answered_is_asked_anew_and_one_that_has_answered_is_not() -> None:
+    grid, roster = Connected(1, 2), [Address("0xa"), Address("0xb")]
+    known = Nodes(grid)  # type: ignore[arg-type]
+    known.bind(NodeId(1), Address("0xa"))
+    known.bind(NodeId(2), Address("0xb"))
+    known.ask_anew()
+    assert known.newly_to_ask(roster) == [1, 2]
+    known.bind(NodeId(1), Address("0xa"))
+    grid.nodes = ()
+    assert known.newly_to_ask(roster) == []
+    grid.nodes = (1, 2)
+    assert known.newly_to_ask(roster) == [2]
+    assert known.newly_to_ask(roster) == []
+    known.ask_anew()
+    assert known.newly_to_ask(roster) == [1, 2]
 
 
 def test_too_few_nodes_are_too_few_for_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
