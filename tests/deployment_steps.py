@@ -19,7 +19,7 @@ SAID_OF = "north"  # the hospital that the document speaks of
 def steps() -> list[tuple[str, list[str]]]:
     """The steps for separate hosts: each heading with its commands, a line each."""
     text = DOCUMENT.read_text()
-    section = text[text.index("\n## Hospitals on separate hosts") : text.index("\n### Later")]
+    section = text[text.index("\n## Hospitals on separate hosts") : text.index("\n### Watching it")]
     found = []
     for part in section.split("\n### ")[1:]:
         blocks = re.findall(r"^```sh\n(.*?)^```$", part, flags=re.MULTILINE | re.DOTALL)

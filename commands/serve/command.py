@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from commands import console
 from fedward.errors import UsageError
 
 
@@ -18,11 +17,21 @@ def serve(
         str | None,
         typer.Option(help="IP address that a server's gateway listens on; by default all of this machine's."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS:]PORT", help="Show metrics for Prometheus there; without an address on loopback."
+        ),
+    ] = None,
+    json_logs: Annotated[
+        bool, typer.Option("--json-logs", help="Say what happens, and each round's events, as JSON lines on stdout.")
+    ] = False,
 ) -> None:
     """Run a server or a hospital until Ctrl-C: its processes start again when they end, and stop with this one."""
     from blockchain.node.host import parse_host
     from commands.passwords import use_password_of
     from commands.serve.fork_watch import ForkWatch
+    from commands.serve.telling import told
     from fedward import entry
     from fedward.hosts.hospital_kit import HospitalKit
     from fedward.hosts.server_kit import ServerKit
@@ -35,10 +44,11 @@ def serve(
         if server.certificate_key.exists():
             if bind is not None:
                 parse_host(bind)
-            serve_server(server, only, bind, console.note)
+            serve_server(server, only, bind, told(server, metrics, json_logs, only))
         if only is not None or bind is not None:
             raise UsageError(f"{kit} is no server's kit.", "--only and --bind are for servers.")
         if hospital.transport_key.exists():
-            ForkWatch(hospital, console.note).start()
-            serve_hospital(hospital, console.note)
+            say = told(hospital, metrics, json_logs)
+            ForkWatch(hospital, say).start()
+            serve_hospital(hospital, say)
     raise UsageError(f"{kit} is no kit.", "Name the folder that `main.py provision` or `main.py enroll` made.")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.end_to_end
 FAULTS = int(os.environ.get("FEDWARD_FAULTS", scaled(4, 300)))
 # Whoever is down is waited for no longer than it takes to start again and be let in, a minute for Flower.
 DEADLINES = {
-    "ledger": {"submission-timeout-s": 180, "voting-timeout-s": 60},
+    "ledger": {"submission-timeout-s": 180, "voting-timeout-s": 180},
     "speed": {"answer-timeout-s": 30.0},
 }
 MOST_AT_ONCE, LONGEST_BREAK_S = 3, 8.0  # of faults between two accepted rounds
