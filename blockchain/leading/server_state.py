@@ -17,7 +17,7 @@ from fedward.folders.server import ServerFolder
 from fedward.messages import wire
 from fedward.messages.exchange import exchange
 from fedward.messages.nodes import Nodes
-from fedward.messages.replies import Missing
+from fedward.messages.replies import Failure, Missing
 from fedward.settings import Settings
 from fedward.types import NodeId
 
@@ -86,9 +86,10 @@ class Server:
     ) -> Iterator[tuple[NodeId, Reply]]:
         """Send all nodes the same message and hand out their replies one at a time, until a deadline (Unix seconds).
 
-        A node that connects meanwhile is asked, too: a hospital may reconnect under another number. Asking ends before
-        the deadline once everybody has replied, or once every hospital on the roster has sent what the ledger would
-        take.
+        A node that connects meanwhile is asked, too: a hospital may reconnect, also under another number. Asking ends
+        before the deadline once everybody has replied and nobody is away who may come back, or once every hospital on
+        the roster has sent what the ledger would take. Where the process that should have answered died, it is asked
+        once more.
 
         A hospital that was away replies which rounds' aggregates it lacks. It is asked again with some of these, as
         long as its replies show that it gets further. A reply that shows no progress is handed out, as `Missing`.
@@ -103,8 +104,12 @@ class Server:
         """
         round_index, roster = opening.round_index, {entry.address for entry in opening.roster}
         reached: dict[int, int] = {}  # by node: the earliest round that its last reply named as missing
+        died: set[NodeId] = set()  # whose processes ended before they answered; they are asked once more
 
         def follow_up(node: NodeId, reply: Reply) -> Message | None:
+            if isinstance(reply, Failure) and reply.died and node not in died and self.nodes.is_connected(node):
+                died.add(node)
+                return self.messages(kind, [node], round_index, needed)[0]
             if not isinstance(reply, Missing):
                 return None
             earlier = sorted({index for index in reply.rounds if 0 < index < round_index})
@@ -114,6 +119,9 @@ class Server:
             reached[node] = accepted[0]
             return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
 
+        def others_may_come() -> bool:
+            return self.nodes.may_return(roster)
+
         def to_newcomers() -> list[Message]:
             new = self.nodes.newly_to_ask(roster)
             return self.messages(kind, new, round_index, needed) if new else []
@@ -121,8 +129,8 @@ class Server:
         self.nodes.ask_anew()
         # No variable holds the messages: it would keep the aggregate in memory for as long as replies are awaited.
         interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
-        pace = (interval_s, timeout_s)
-        replies = exchange(self.grid, to_newcomers(), *pace, read, follow_up, to_newcomers, relay.go_on)
+        told = (read, follow_up, to_newcomers, relay.go_on, others_may_come)
+        replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, *told)
         for node, reply in replies:
             yield node, reply
             del reply  # the caller drops the reply, too, before the next one is fetched

@@ -24,6 +24,7 @@ def exchange(
     follow_up: Callable[[NodeId, Reply], Message | None],
     newcomers: Callable[[], Sequence[Message]] = tuple,
     meanwhile: Callable[[], None] = lambda: None,
+    others_may_come: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[NodeId, Reply]]:
     """Send messages; read the replies and hand them out one at a time, as they come.
 
@@ -40,6 +41,7 @@ def exchange(
         follow_up: May answer a reply with another message, whose reply is then waited for in its place.
         newcomers: Messages for nodes that have connected since; asked at most once a second while replies are awaited.
         meanwhile: Called at every poll while replies are awaited.
+        others_may_come: Whether to go on where no reply is awaited, for newcomers.
 
     Yields:
         Who replied, and the reply as `read` gives it.
@@ -48,7 +50,7 @@ def exchange(
     del messages
     looked = time.monotonic()
     deadline = time.monotonic() + timeout_s
-    while waiting and time.monotonic() < deadline:
+    while (waiting or others_may_come()) and time.monotonic() < deadline:
         asked_s = 0.0
         for message_id in tuple(waiting):
             started = time.monotonic()
@@ -66,11 +68,11 @@ def exchange(
                     replies.pop()
                     waiting += _pushed(grid, [answer])
                     del answer
-        if waiting and time.monotonic() > looked + _LOOK_S:
+        if time.monotonic() > looked + _LOOK_S:
             waiting += _pushed(grid, newcomers())
             looked = time.monotonic()
         meanwhile()
-        if waiting:
+        if waiting or others_may_come():
             # Asking takes no more than a tenth of the time, however many are waited for.
             time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
 

@@ -63,6 +63,16 @@ class Nodes:
         self._asked.update(new)
         return new
 
+    def may_return(self, roster: Collection[Address]) -> bool:
+        """Whether a hospital on the roster that has not answered was connected once, and is not now."""
+        connected = {self._hospitals.get(NodeId(node)) for node in self._grid.get_node_ids()}
+        unheard = set(roster) - self._heard - connected
+        return bool(unheard & set(self._hospitals.values()))
+
+    def is_connected(self, node: NodeId) -> bool:
+        """Whether a node is connected now."""
+        return node in set(self._grid.get_node_ids())
+
     def bind(self, node: NodeId, hospital: Address) -> None:
         """Remember that a node is this hospital's: it has sent what the ledger took as signed by this hospital."""
         self._hospitals[node] = hospital

@@ -18,11 +18,13 @@ class Failure:
         what: What happened there.
         remedy: What its operator can do about it.
         exit_code: The exit code that the hospital's own error has.
+        died: Whether the process that should have answered ended before it did: asked again, the hospital may answer.
     """
 
     what: str
     remedy: str
     exit_code: int
+    died: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}"
@@ -70,7 +72,7 @@ def read_absence(message: Message) -> Failure | Missing | None:
             VerificationError.exit_code,
         )
     if message.has_error():
-        return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1)
+        return Failure(f"Its process failed: {message.error.reason}.", "Look into its log.", 1, died=True)
     if "missing" in message.content:
         return Missing(Fields(message.content, "missing").wholes("rounds"))
     if "failure" in message.content:

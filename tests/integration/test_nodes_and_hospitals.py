@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from federation import Federation
-from flwr.app import Message
+from flwr.app import Message, MessageType
+from flwr.app.error import Error
+from flwr.common.constant import ErrorCode
 from shared_runs import SharedRuns
 from signed_structs import tamper
 
@@ -83,6 +85,25 @@ def test_a_hospital_uses_its_own_folder_and_node_whatever_the_server_sends(feder
     assert federation.lead_round()["accepts"] == 3
 
 
+def test_a_hospital_whose_process_died_is_asked_once_more(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver, asked = federation.grid.deliver, list[tuple[int, str]]()
+
+    def dies_at_first(node: NodeId, request: Message) -> Message | None:
+        kind = request.metadata.message_type
+        asked.append((int(node), kind))
+        if node == 2 and kind in (MessageType.TRAIN, MessageType.EVALUATE) and asked.count((2, kind)) == 1:
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "killed"), reply_to=request)
+        return deliver(node, request)
+
+    monkeypatch.setattr(federation.grid, "deliver", dies_at_first)
+    led = federation.lead_round()
+    assert (led["submitted"], led["accepts"], led["failures"]) == (3, 3, [])
+    assert [asked.count((2, kind)) for kind in (MessageType.TRAIN, MessageType.EVALUATE)] == [2, 2]
+    assert asked.count((1, MessageType.TRAIN)) == 1
+
+
 class Connected:
     """A grid of which only the list of nodes is asked for."""
 
@@ -111,8 +132,13 @@ def test_a_node_that_was_away_before_it_answered_is_asked_anew_and_one_that_has_
     known.bind(NodeId(2), Address("0xb"))
     known.ask_anew()
     assert known.newly_to_ask(roster) == [1, 2]
+    assert not known.may_return(roster), "both are there"
     known.bind(NodeId(1), Address("0xa"))
+    grid.nodes = (2,)
+    assert not known.may_return(roster), "who has answered need not return"
     grid.nodes = ()
+    assert known.may_return(roster)
+    assert not known.may_return([Address("0xa"), Address("0xc")]), "who was never there is not waited for"
     assert known.newly_to_ask(roster) == []
     grid.nodes = (1, 2)
     assert known.newly_to_ask(roster) == [2]

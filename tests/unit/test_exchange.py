@@ -148,3 +148,43 @@ def test_a_reply_is_read_once_whether_it_is_followed_up_or_handed_out() -> None:
     handed_out = list(exchange(grid, [message(1), message(2)], 0.001, 60.0, reading, ask_again))  # type: ignore[arg-type]
     assert handed_out == [(2, 2), (7, 7)]
     assert read == [1, 2, 7]
+
+
+def test_who_may_come_back_is_waited_for_also_where_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hospital whose processes were killed comes back within a minute: the round has hours."""
+    monkeypatch.setattr("fedward.messages.exchange._LOOK_S", 0.01)
+    grid, away = ScriptedGrid(), iter([True] * 6)
+    came: list[Message] = []
+
+    def newcomers() -> list[Message]:
+        if next(away, False):
+            return []
+        came.append(message(2))
+        return [came[-1]] if len(came) == 1 else []
+
+    replies = exchange(
+        grid,  # type: ignore[arg-type]
+        [message(1)],
+        0.001,
+        60.0,
+        lambda reply: reply,
+        nobody,
+        newcomers,
+        others_may_come=lambda: not came,
+    )
+    assert [node for node, _ in replies] == [1, 2]
+
+
+def test_who_does_not_come_back_is_waited_for_until_the_deadline_only() -> None:
+    started = time.monotonic()
+    replies = exchange(
+        ScriptedGrid(),  # type: ignore[arg-type]
+        [message(1)],
+        0.001,
+        0.3,
+        lambda reply: reply,
+        nobody,
+        others_may_come=lambda: True,
+    )
+    assert [node for node, _ in replies] == [1]
+    assert 0.3 <= time.monotonic() - started < 30
