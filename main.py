@@ -23,6 +23,7 @@ from commands.prune import prune
 from commands.serve.command import serve
 from commands.simulate.command import simulate
 from commands.study.commands import conclude, start_study, status, stop
+from commands.witness.command import enroll_witness, join_witness
 from fedward import entry
 
 app = typer.Typer(
@@ -36,7 +37,8 @@ for command in (simulate, evaluate, audit, export, info, budget, node, prune):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)
-for of_hosts in (*ADMINISTRATION, *HOSPITALS, serve, status, doctor, hosts_demo):
+WITNESS = (enroll_witness, join_witness)
+for of_hosts in (*ADMINISTRATION, *HOSPITALS, *WITNESS, serve, status, doctor, hosts_demo):
     app.command(cls=entry.DescribedCommand, rich_help_panel="Hospitals on separate hosts")(of_hosts)
 app.add_typer(keys, name="keys")
 

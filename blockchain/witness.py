@@ -72,6 +72,7 @@ def follow(
     stop: threading.Event,
     interval_s: float,
     tell: Callable[[str], None],
+    attested: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Attest to each round that comes to the vote, until told to stop.
 
@@ -84,6 +85,7 @@ def follow(
         stop: Ends the loop when set.
         interval_s: Seconds between two looks at the ledger.
         tell: Takes a sentence for people.
+        attested: Told of each round that was attested to.
     """
     settled, told = 0, ""  # the last round that is done with; the last thing that was told
     while not stop.wait(interval_s):
@@ -105,6 +107,7 @@ def follow(
                 settled = latest
         else:
             settled = latest
+            attested(latest)
 
 
 def _included_commitments(

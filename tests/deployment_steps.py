@@ -13,6 +13,7 @@ from source_tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "DEPLOYMENT.md"
 IMAGES = "/data/x-rays"  # as the document calls a hospital's images
+READY = {"server": "gateway", "witness": "follows the study"}  # what a host says once it runs
 SAID_OF = "north"  # the hospital that the document speaks of
 
 
@@ -46,39 +47,42 @@ class People:
         self.said: list[tuple[str, str]] = []  # commands with what they printed
 
     def follow(self, heading: str, commands: Sequence[str]) -> None:
-        """Do one step: the administrator, or each hospital, types its commands."""
-        by_hospitals = "hospital" in heading
+        """Do one step: the administrator, the witness or each hospital types its commands."""
         for command in commands:
-            if f" {SAID_OF}" not in command and not command.startswith(SAID_OF):
-                self._type("server", command)
-            elif by_hospitals or command.startswith("fedward conclude"):
-                for name in HOSPITALS:
-                    self._type(name, re.sub(rf"\b{SAID_OF}\b", name, command))
-            else:
-                self._type("server", command)
+            for host in self._who_types(heading, command):
+                self._type(host, re.sub(rf"\b{SAID_OF}\b", host, command) if host in HOSPITALS else command)
+
+    def _who_types(self, heading: str, command: str) -> Sequence[str]:
+        """Whose kit a command names: each hospital's where it is the one that the document speaks of."""
+        if command.startswith(("fedward enroll-witness", "fedward join-witness", "witness/")):
+            return ["witness"]
+        names = re.search(rf"(^| ){SAID_OF}\b(?!\.json)", command)
+        return HOSPITALS if names and ("hospital" in heading or "conclude" in command) else ["server"]
 
     def _type(self, host: str, command: str) -> None:
         """Type a command on a host, and answer what it asks."""
         program, *arguments = shlex.split(command)
         if program != "fedward":
             assert program == f"{host}/start.sh"
-            self.hosts.start(host, "gateway" if host == "server" else "SuperNode")
+            self.hosts.start(host, READY.get(host, "SuperNode"))
             return
-        if arguments[0] == "enroll":  # the administrator has sent the file
+        if arguments[0] == "enroll":
             arguments = [str(self._images[host]) if part == IMAGES else part for part in arguments]
-            arguments[1] = "server/project.toml"
+        if arguments[0] in ("enroll", "join-witness"):  # the administrator has sent the file
+            arguments = ["server/project.toml" if part == "project.toml" else part for part in arguments]
         done = self.hosts.run(host, *arguments, typed=self._telephone(arguments))
         self.said.append((command, done.stdout))
-        if arguments[0] == "enroll":
-            shutil.copy(self.hosts.path / host / "request.json", self.hosts.path / f"{host}.json")
-        if arguments[0] == "conclude":
-            shutil.copy(self.hosts.path / host / "trust.json", self.hosts.path / f"{host}.json")
+        for verb, file in (("enroll", "request.json"), ("enroll-witness", "request.json"), ("conclude", "trust.json")):
+            if arguments[0] == verb:
+                shutil.copy(self.hosts.path / host / file, self.hosts.path / f"{host}.json")
 
     def _telephone(self, arguments: Sequence[str]) -> str:
         """What the other side reads out when a command asks for a number."""
         path = self.hosts.path
-        if arguments[0] == "enroll":
+        if arguments[0] in ("enroll", "join-witness"):
             return number(path / "server" / "project.toml") + "\n"
+        if arguments[0] == "provision":
+            return number(path / "witness.json") + "\n"
         if arguments[0] == "admit":
             return "".join(number(path / name) + "\n" for name in arguments[2:])
         if arguments[0] == "agree":

@@ -38,6 +38,11 @@ class Demo:
         """The server's kit."""
         return self.path / "server"
 
+    @property
+    def witness(self) -> Path:
+        """The witness's kit."""
+        return self.path / "witness"
+
     def hospital(self, name: str) -> Path:
         """A hospital's kit."""
         return self.path / name
@@ -68,14 +73,19 @@ def run_demo(data: str, out: Path, rounds: int, assignments: Sequence[str]) -> N
     os.environ["FEDWARD_PASSWORD_FILE"] = str(demo.password)
     findings, class_names = _prepare(demo, data, assignments)
     _write_project(demo, rounds, assignments, findings, class_names)
-    _command("provision", demo.path / "project.toml", "--out", demo.server, "--password-file", demo.password)
+    _command("enroll-witness", "--out", demo.witness, "--password-file", demo.password)
+    request = demo.witness / "request.json"
+    named = ("--witness", request, "--witness-number", _number(request), "--password-file", demo.password)
+    _command("provision", demo.path / "project.toml", "--out", demo.server, *named)
     number = _number(demo.server / "project.toml")
+    _command("join-witness", demo.witness, demo.server / "project.toml", "--number", number)
     for index, name in enumerate(HOSPITALS):
         images = demo.path / "images" / f"hospital-{index + 1}.npz"
         given = ("--name", name, "--partition", images, "--number", number, "--password-file", demo.password)
         _command("enroll", demo.server / "project.toml", "--out", demo.hospital(name), *given)
     with ExitStack() as running:
         running.enter_context(_serving(demo.server, "gateway"))
+        running.enter_context(_serving(demo.witness, "follows the study"))
         requests = [demo.hospital(name) / "request.json" for name in HOSPITALS]
         numbers = [part for request in requests for part in ("--number", _number(request))]
         _command("admit", demo.server, *requests, *numbers)

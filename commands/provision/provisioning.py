@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blockchain.consortium.registrar import deploy_ledger
+from blockchain.consortium.witness_enrollment import WitnessRequest
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
@@ -25,11 +26,12 @@ from fedward.learning.digest import weights_digest
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.privacy.accounting import calibrated
-from fedward.settings import to_tables
+from fedward.settings import replace, to_tables
 from fedward.timing import utc_now
 
 _MOST_PEM_BYTES = 256 * 1024
 _PRIVATE = 0o600
+WITNESS_GAS_WEI = 10**20  # it sends a transaction a round, each of less than a thousandth of 10**18
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class GivenCertificate:
 
 
 def make_server_kit(
-    project_file: Path, out: Path, password_file: Path | None, given: GivenCertificate | None
+    project_file: Path,
+    out: Path,
+    password_file: Path | None,
+    given: GivenCertificate | None,
+    witness: WitnessRequest | None = None,
 ) -> ServerKit:
     """Make the kit of a project; all of it or nothing.
 
@@ -66,9 +72,11 @@ def make_server_kit(
         out: The new folder.
         password_file: Where the password of the server's account lies, or is to lie.
         given: Certificates, where the study is not to have an authority of its own.
+        witness: Who attests to each round's aggregate; None: nobody.
 
     Raises:
-        UsageError: the project's file is wrong or provisioned already, the folder is in use, or no password is given.
+        UsageError: the project's file is wrong or provisioned already, or requires a witness where none is given; the
+            folder is in use, or no password is given.
         FedwardError: the ledger could not be deployed, or the disk is full.
     """
     project = Project.load(project_file)
@@ -76,13 +84,18 @@ def make_server_kit(
         raise UsageError(f"{project_file} was provisioned already.", "Take the file that it was made of.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    if project.settings.ledger.witness_required and witness is None:
+        raise UsageError(f"{project_file} requires a witness.", "Give --witness.")
     password = new_password(password_file)
-    project = project.with_settings(calibrated(project.settings))
+    required = replace(calibrated(project.settings), "ledger.witness-required", witness is not None)
+    project = project.with_settings(required)
     with private_files(), making_folder(resolved(out)) as unfinished:
         kit = ServerKit(unfinished)
         _make_certificates(kit, project, given)
         write_atomic(kit.bundle, build_bundle())
-        deployed = _deploy(kit, project, password)
+        if witness:
+            write_atomic(kit.witness, witness.to_bytes())
+        deployed = _deploy(kit, project, password, witness)
         project.with_deployed(deployed).save(kit.project)
     made = ServerKit(resolved(out))
     write_start_files(made.path, SERVER)
@@ -109,7 +122,7 @@ def _make_certificates(kit: ServerKit, project: Project, given: GivenCertificate
         write_atomic(target, content, _PRIVATE)
 
 
-def _deploy(kit: ServerKit, project: Project, password: Password) -> Deployed:
+def _deploy(kit: ServerKit, project: Project, password: Password, witness: WitnessRequest | None) -> Deployed:
     """Deploy the ledger on a node of the kit's own, and describe the study in `run.json`."""
     settings, study = project.settings, project.study
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(study.findings))
@@ -117,7 +130,10 @@ def _deploy(kit: ServerKit, project: Project, password: Password) -> Deployed:
     server = Identity.create(kit.study.identity, password.text)
     with start_node(kit.ledger, settings.ledger.chain_id, (server.address,), private=True) as node:
         ledger = deploy_ledger(kit.study, settings, weights_digest(initial), node.url)
-        deployed = _described(kit, project, ledger, weights_digest(initial))
+        if witness:
+            ledger.admit_witness(witness.address)
+            ledger.fund(witness.address, WITNESS_GAS_WEI)
+        deployed = _described(kit, project, ledger, weights_digest(initial), witness)
         ledger.close()
     kit.study.save_record(
         RunRecord(
@@ -139,7 +155,9 @@ def _deploy(kit: ServerKit, project: Project, password: Password) -> Deployed:
     return deployed
 
 
-def _described(kit: ServerKit, project: Project, ledger: Ledger, model_digest: bytes) -> Deployed:
+def _described(
+    kit: ServerKit, project: Project, ledger: Ledger, model_digest: bytes, witness: WitnessRequest | None
+) -> Deployed:
     """What hospitals are told of the ledger and the code."""
     bundle = read_file(kit.bundle, MOST_BYTES, "The bundle", "Provision anew.")
     return Deployed(
@@ -150,6 +168,7 @@ def _described(kit: ServerKit, project: Project, ledger: Ledger, model_digest: b
         model_digest=model_digest.hex(),
         bundle=sha256(bundle).hex(),
         certificate=read_file(kit.authority, _MOST_PEM_BYTES, "The authority", "Provision anew.").decode(),
+        witnesses=(witness.address,) if witness else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may use the gateway: hospitals that were admitted, by their token, or by the signature of their SuperNode."""
+"""Who may use the gateway: admitted hospitals, by token or their SuperNode's signature, and the witness, by token."""
 
 import datetime
 import hmac
@@ -6,30 +6,44 @@ import threading
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fedward.checked_json import read_json
+from fedward.errors import EvidenceError, VerificationError
 from fedward.files import sha256
 from fedward.hosts.members import Admitted, Members
+from fedward.hosts.project import ADDRESS, DIGEST
+from fedward.types import Address, HospitalId
 
 KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = "flwr-public-key", "flwr-signature", "flwr-timestamp"
 # Flower's SuperLink allows the same. A request that somebody repeats later is refused there and here.
 OLDEST_S, EARLIEST_S = 305.0, -5.0
+
+WITNESS = HospitalId("the witness")  # as logs name it; no hospital's name has a blank
 
 _BEARER = "bearer "
 _MOST_HEADER = 4096
 
 
 class Admission:
-    """Knows the admitted hospitals, as the list is now: it is read again when it has changed.
+    """Knows the admitted hospitals, as the list is now: it is read again when it has changed; and the witness.
+
+    Args:
+        members: The list.
+        witness: The file with the witness's request; missing where there is none.
 
     Every method raises `EvidenceError` where the list is damaged: then nobody is let in.
     """
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, witness: Path) -> None:
         self._members = members
+        self._witness = witness
         self._lock = threading.Lock()
         self._state: tuple[int, int, int] | None = None
         self._all: tuple[Admitted, ...] = ()
@@ -49,13 +63,22 @@ class Admission:
 
         The time that this takes tells nothing about tokens: only hashes are compared, and all of them.
         """
-        bears = authorization[: len(_BEARER)].lower() == _BEARER and len(authorization) <= _MOST_HEADER
-        digest = sha256(authorization[len(_BEARER) :].strip().encode()).hex()
+        bears, digest = _token_hash(authorization)
         found = None
         for member in self.every():
             if hmac.compare_digest(member.token_hash, digest) and not member.revoked:
                 found = member
         return found if bears else None
+
+    def witness_by_token(self, authorization: str) -> Admitted | None:
+        """The witness, if an Authorization header bears its token; it has no SuperNode, and no images."""
+        bears, digest = _token_hash(authorization)
+        try:
+            named = read_json(_Witness, self._witness, "The witness", "Restore the kit from a backup.")
+        except (EvidenceError, VerificationError):  # there is none
+            return None
+        same = hmac.compare_digest(named.token_hash, digest)
+        return Admitted(WITNESS, named.address, 1, "", named.token_hash) if bears and same else None
 
     def by_signature(self, headers: Mapping[str, str]) -> tuple[Admitted | None, str]:
         """The hospital whose SuperNode signed a request's headers.
@@ -94,6 +117,21 @@ class Admission:
             members = self._members.all()
             self._by_key = {_as_pem(member.transport_key): member for member in members if not member.revoked}
             self._all, self._state = members, state
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """The part of a witness's request that the gateway needs."""
+
+    address: Annotated[Address, ADDRESS]
+    token_hash: Annotated[str, DIGEST]
+    signature: bytes
+
+
+def _token_hash(authorization: str) -> tuple[bool, str]:
+    """Whether an Authorization header bears a token, and the hash of it, or of whatever else it has."""
+    bears = authorization[: len(_BEARER)].lower() == _BEARER and len(authorization) <= _MOST_HEADER
+    return bears, sha256(authorization[len(_BEARER) :].strip().encode()).hex()
 
 
 def _state(members: Members) -> tuple[int, int, int]:

@@ -1,8 +1,9 @@
 """The gateway: the one port of the server that hospitals reach, by HTTPS, and who may ask for what there.
 
     POST /v1/fleet/...   Flower's messages, signed by an admitted hospital's SuperNode; on to the SuperLink
-    POST /ledger         JSON-RPC, with a hospital's token; on to the ledger's node
+    POST /ledger         JSON-RPC, with a hospital's or the witness's token; on to the ledger's node
     GET, PUT /board/...  the key board, with a hospital's token
+    GET /witness/...     rounds' lists of ciphertexts, and ciphertexts by their hash, with the witness's token
     GET /members         the admitted hospitals, with a hospital's token
     GET /health          whether the gateway answers
 
@@ -12,6 +13,7 @@ Therefore it listens on loopback, and here only those of its routes lead to it t
 
 import contextlib
 import functools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from flwr.supercore.error import ApiErrorCode
@@ -23,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fedward.checked_json import to_json
 from fedward.errors import EvidenceError, FedwardError
 from fedward.hosts.admission import Admission
 from fedward.hosts.gateway_forward import FLEET_ROUTES, Forwarding
@@ -42,6 +45,8 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 _NOT_ADMITTED = int(ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED)
 _NOTHING = "There is nothing here."
+_MOST_ROUND_DIGITS = 9
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MODELS_AT_ONCE = 2  # each is held in memory while it is written
 
 
@@ -54,7 +59,8 @@ class Gateway:
     """
 
     def __init__(self, kit: ServerKit, trust: Callable[[tuple[str, int]], None] = lambda _: None) -> None:
-        self._admission = Admission(Members(kit.members))
+        self._admission = Admission(Members(kit.members), kit.witness)
+        self._ciphertexts = kit.study.ciphertexts
         self._board = ServerBoard(kit.study)
         self._forwarding = Forwarding.open(kit)
         self._trust = trust
@@ -71,11 +77,19 @@ class Gateway:
         ways = ["GET", "PUT"]
         routes = [
             *fleet,
-            Route("/ledger", self._by_token(self._forwarding.rpc), methods=["POST"]),
+            Route("/ledger", self._by_token(self._forwarding.rpc, witness=True), methods=["POST"]),
             Route("/board/cards/{address}", self._by_token(self._card), methods=ways),
             Route("/board/checkpoints/{address}", self._by_token(self._checkpoint), methods=ways),
             Route("/board/epochs/{epoch}/{address}", self._by_token(self._sealed_key), methods=ways),
             Route("/board/models/{address}", self._by_token(self._model), methods=ways),
+            Route(
+                "/witness/rounds/{index}", self._by_token(self._round, hospitals=False, witness=True), methods=["GET"]
+            ),
+            Route(
+                "/witness/ciphertexts/{name}",
+                self._by_token(self._ciphertext, hospitals=False, witness=True),
+                methods=["GET"],
+            ),
             Route("/members", self._by_token(self._members), methods=["GET"]),
             Route("/health", _health, methods=["GET"]),
         ]
@@ -98,13 +112,18 @@ class Gateway:
             return JSONResponse({"code": _NOT_ADMITTED, "detail": reason, "error": reason}, 412)
         return await self._answer(member, self._forwarding.fleet, request)
 
-    def _by_token(self, answer: Answer) -> Callable[[Request], Awaitable[Until]]:
-        """An answer to admitted hospitals only."""
+    def _by_token(
+        self, answer: Answer, *, hospitals: bool = True, witness: bool = False
+    ) -> Callable[[Request], Awaitable[Until]]:
+        """An answer to admitted hospitals only, or to the witness, or to both."""
 
         async def checked(request: Request) -> Until:
-            member = self._admission.by_token(request.headers.get("authorization", ""))
+            said = request.headers.get("authorization", "")
+            member = self._admission.by_token(said) if hospitals else None
+            member = member or (self._admission.witness_by_token(said) if witness else None)
             if member is None:
-                raise RefusalError(401, "The request bears no token of an admitted hospital.")
+                whose = "an admitted hospital" if hospitals else "the study's witness"
+                raise RefusalError(401, f"The request bears no token of {whose}.")
             return await self._answer(member, answer, request)
 
         return checked
@@ -167,6 +186,26 @@ class Gateway:
                 for member in self._admission.admitted()
             ]
         )
+
+    async def _round(self, request: Request) -> Response:
+        said = request.path_params["index"]
+        if not (said.isascii() and said.isdecimal() and len(said) <= _MOST_ROUND_DIGITS):
+            raise RefusalError(404, _NOTHING)
+        try:
+            files = await run_in_threadpool(self._ciphertexts.round_files, int(said))
+        except EvidenceError as error:
+            raise RefusalError(404, "There is no list of that round's ciphertexts yet.") from error
+        return JSONResponse(to_json(files))
+
+    async def _ciphertext(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not _HASH.fullmatch(name):
+            raise RefusalError(404, _NOTHING)
+        try:
+            content = await run_in_threadpool(self._ciphertexts.chunk, name)
+        except EvidenceError as error:
+            raise RefusalError(404, "There is no such ciphertext here.") from error
+        return Response(content, media_type="application/octet-stream")
 
     def _address(self, request: Request) -> Address:
         """The hospital's account that a path names, as the list of hospitals writes it."""

@@ -1,7 +1,7 @@
 """A server's kit: the administrator's folder on a study's server host, and what lies where in it.
 
 project.toml (public)  tls/  server/ (its own folder)  ledger/ (the chain)  superlink/ (Flower's)
-bundle.fab  members.json  start.sh  systemd/  logs/
+bundle.fab  members.json  witness.json  start.sh  systemd/  logs/
 
 The parts server/ and ledger/ lie as in a simulated run's folder, so `main.py audit` reads the kit.
 """
@@ -25,6 +25,7 @@ class ServerKit:
         superlink: Flower's folder (`FLWR_HOME`); its database lies in it.
         bundle: The code that hospitals are to run, as Flower ships it.
         members: Which hospitals were admitted, with their public keys.
+        witness: The request of the witness that was named at provisioning; missing where there is none.
         logs: A file for each process.
     """
 
@@ -40,6 +41,7 @@ class ServerKit:
         self.superlink = path / "superlink"
         self.bundle = path / "bundle.fab"
         self.members = path / "members.json"
+        self.witness = path / "witness.json"
         self.logs = path / "logs"
 
     def load_project(self) -> Project:

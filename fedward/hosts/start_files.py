@@ -69,6 +69,7 @@ HOSPITAL = Started(
     "it dials out to the server and listens on loopback only",
     65,
 )
+WITNESS = Started("fedward-witness.service", "the witness", "it dials out to the server, and attests to each round", 5)
 
 
 def serve_arguments(kit: Path) -> tuple[str, ...]:

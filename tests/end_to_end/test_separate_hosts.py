@@ -54,7 +54,7 @@ def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit
     images = x_rays(real_data, tmp_path / "x-rays")
     kits = tmp_path / "kits"
     kits.mkdir()
-    with hosts_in(kits, namespaces=may_make_namespaces()) as hosts:
+    with hosts_in(kits, may_make_namespaces(), (*HOSPITALS, "witness")) as hosts:
         place = (
             {"host": hosts.network.addresses["server"]} if hosts.network else {"host": "localhost", "port": free_port()}
         )
@@ -70,7 +70,9 @@ def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit
         wait_for((kits / "north" / "hospital" / "fork.json").exists, "the fork to be noticed")
         refused = hosts.run("north", "conclude", kits / "north", ok=False)
         assert (refused.returncode, "other blocks than this hospital was shown" in refused.stderr) == (7, True)
-        for host in (*HOSPITALS, "server"):
+        attested = (kits / "witness" / "logs" / "serve.log").read_text().count("The witness attested to round")
+        assert attested == ROUNDS
+        for host in (*HOSPITALS, "witness", "server"):
             hosts.stop(host)
         ends = [json.loads((kits / name / "summary.json").read_text()) for name in HOSPITALS]
         assert {end["rounds"]["accepted"] for end in ends} == {ROUNDS}

@@ -17,6 +17,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from flwr.superlink.main import create_app
 from server_host import Enrolled, admitted, enrolled, server_kit
 
+from blockchain.consortium.witness_enrollment import sign_witness_request
+from blockchain.identity import Identity
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.hosts import gateway_requests, server_board
 from fedward.hosts.gateway import Gateway
 from fedward.hosts.gateway_forward import FLEET_ROUTES, MOST_FLEET_BYTES, MOST_LEDGER_BYTES
@@ -351,3 +354,41 @@ def test_where_too_many_are_connected_strangers_go_first() -> None:
     connections.closed(fakes[0])
     connections.opened(fakes[4])
     assert not fakes[4].transport.aborted
+
+
+@pytest.fixture
+def witness(host: Host, tmp_path: Path) -> dict[str, str]:
+    """The headers of the study's witness, whom the kit names."""
+    token = "ab" * 32
+    host.kit.witness.write_bytes(sign_witness_request(Identity.create(tmp_path / "witness"), token))
+    return {"authorization": f"Bearer {token}"}
+
+
+CIPHERTEXT = bytes(CHUNK_BYTES)
+
+
+def test_the_witness_reads_rounds_and_ciphertexts_and_nothing_else(host: Host, witness: dict[str, str]) -> None:
+    ciphertexts = host.kit.study.ciphertexts
+    path = ciphertexts.store(CIPHERTEXT)
+    ciphertexts.save_round(3, [path], {host.a.member.address: [path, path]})
+    told = host.client.get("/witness/rounds/3", headers=witness)
+    assert told.json() == {"aggregate": [path.name], "updates": {host.a.member.address: [path.name] * 2}}
+    assert host.client.get(f"/witness/ciphertexts/{path.name}", headers=witness).content == CIPHERTEXT
+    for missing in ("rounds/4", "rounds/x", "rounds/-1", "rounds/..%2f3", f"ciphertexts/{'0' * 64}",
+                    "ciphertexts/round-0003.json", "ciphertexts/..%2f..%2frun.json", "ciphertexts/"):  # fmt: skip
+        assert host.client.get(f"/witness/{missing}", headers=witness).status_code == 404
+    for other in ("/members", f"/board/cards/{host.a.member.address}", f"/board/models/{host.a.member.address}"):
+        assert host.client.get(other, headers=witness).status_code == 401
+    assert host.client.put(f"/board/cards/{host.a.member.address}", content=b"x", headers=witness).status_code == 401
+
+
+def test_single_updates_are_for_the_witness_only(host: Host, witness: dict[str, str]) -> None:
+    """Hospitals have shares of each other's keys: what these open is not for them."""
+    path = host.kit.study.ciphertexts.store(CIPHERTEXT)
+    host.kit.study.ciphertexts.save_round(3, [path], {})
+    wrong = {"authorization": f"Bearer {'cd' * 32}"}
+    for route in ("rounds/3", f"ciphertexts/{path.name}"):
+        for headers in (host.a.bearer, wrong, {}):
+            assert host.client.get(f"/witness/{route}", headers=headers).status_code == 401
+    host.kit.witness.unlink()
+    assert host.client.get("/witness/rounds/3", headers=witness).status_code == 401
