@@ -112,15 +112,11 @@ class Server:
                 return self.messages(kind, [node], round_index, needed)[0]
             if not isinstance(reply, Missing):
                 return None
-            earlier = sorted({index for index in reply.rounds if 0 < index < round_index})
-            accepted = [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
+            accepted = self._accepted_before(round_index, reply.rounds)
             if not accepted or accepted[0] <= reached.get(node, 0):
                 return None
             reached[node] = accepted[0]
             return self.messages(kind, [node], round_index, [*accepted[:CATCH_UP_ROUNDS], *needed])[0]
-
-        def others_may_come() -> bool:
-            return self.nodes.may_return(roster)
 
         def to_newcomers() -> list[Message]:
             new = self.nodes.newly_to_ask(roster)
@@ -129,7 +125,7 @@ class Server:
         self.nodes.ask_anew()
         # No variable holds the messages: it would keep the aggregate in memory for as long as replies are awaited.
         interval_s, timeout_s = self.settings.speed.poll_interval_s, max(0.0, deadline - time.time())
-        told = (read, follow_up, to_newcomers, relay.go_on, others_may_come)
+        told = (read, follow_up, to_newcomers, relay.go_on, lambda: self.nodes.may_return(roster))
         replies = exchange(self.grid, to_newcomers(), interval_s, timeout_s, *told)
         for node, reply in replies:
             yield node, reply
@@ -137,6 +133,11 @@ class Server:
             relay.go_on()
             if self.nodes.heard_from(roster):
                 return
+
+    def _accepted_before(self, round_index: int, rounds: Iterable[int]) -> list[int]:
+        """Those of these rounds that were accepted before a round, in order."""
+        earlier = sorted({index for index in rounds if 0 < index < round_index})
+        return [index for index in earlier if self.ledger.round(index).phase is RoundPhase.ACCEPTED]
 
     def ask_each(
         self, messages: Iterable[Message], timeout_s: float, read: Callable[[Message], Reply]
