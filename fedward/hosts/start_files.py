@@ -62,12 +62,11 @@ class Started:
 SERVER = Started(
     "fedward-server.service", "the server's processes", "the ledger's node, Flower's SuperLink and the gateway", 5
 )
-# The server takes a SuperNode that crashed for running on, and refuses a second one for about a minute.
 HOSPITAL = Started(
     "fedward-hospital.service",
     "the hospital's SuperNode",
     "it dials out to the server and listens on loopback only",
-    65,
+    10,
 )
 WITNESS = Started("fedward-witness.service", "the witness", "it dials out to the server, and attests to each round", 5)
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import flwr.supernode.start_client_internal as flower
+from flwr.supercore.utils import get_flwr_home
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
 from fedward import entry
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.approved_code import Connect, Connection, wrapping
+from fedward.hosts.signing_off import signing_off
 
 CONNECTION_LOST = 1
+CONNECTED = "connected"  # in Flower's folder: the number under which this SuperNode is connected
 RECEIVE = 1  # the place of this function in what Flower's connection gives to its loop
 
 _LOOK_S, _LOOKS = 0.5, 240
@@ -34,7 +37,8 @@ def main(approvals: Path, arguments: list[str]) -> None:
     """
     entry.end_with_parent()
     # Where Flower has no such function, this raises; where it uses another one, it finds no signature, and refuses.
-    flower._init_connection = _attentive(wrapping(flower._init_connection, Approvals(approvals)))  # type: ignore
+    approved = wrapping(flower._init_connection, Approvals(approvals))
+    flower._init_connection = signing_off(_attentive(approved), get_flwr_home() / CONNECTED)  # type: ignore
     sys.argv = ["flower-supernode", *arguments]
     flower_supernode()
     # It returned because its connection raised an error; a thread of Flower's would keep the process for ever.

@@ -148,13 +148,15 @@ def test_an_unforeseen_error_tells_the_server_nothing(kit: HospitalKit, app: Pat
 def test_a_node_that_dies_starts_again_and_nothing_is_left_behind(
     kit: HospitalKit, app: Path, link: Link, served: "subprocess.Popen[bytes]"
 ) -> None:
-    for script in ("launcher_process", "clientapp_process"):
+    for script in ("launcher_process", "clientapp_process", "supernode_process"):
         wait_for(lambda: len(processes_of(kit)) == ITS_PROCESSES, "the hospital's processes")
         before = {process.pid for process in processes_of(kit)}
         (one,) = [process for process in processes_of(kit) if script in " ".join(process.cmdline())]
         one.kill()
         wait_for(functools.partial(all_anew, kit, before), "all of them anew")
         assert "folder" in replies(link.run(app))
+    # Without that, the server would not let the next one in before the heartbeat of the one that was killed is overdue.
+    assert (kit.logs / "supernode.log").read_text().count("Signed off SuperNode") == 1
     served.kill()
     served.wait()
     wait_for(lambda: not processes_of(kit), "the end of what the killed process had started", 20)
