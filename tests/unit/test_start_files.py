@@ -1,4 +1,4 @@
-"""What starts a hospital's SuperNode: whole paths, whatever they are called, and Flower's restart delay."""
+"""What starts a hospital's SuperNode: whole paths, whatever they are called, and the restart delay."""
 
 import os
 import shlex
@@ -20,5 +20,4 @@ def test_script_and_unit_name_this_kit(tmp_path: Path) -> None:
     assert words[3:] == ["serve", str(kit.path), "$@"]
     text = unit.read_text()
     assert f"RestartSec={HOSPITAL.restart_s}" in text
-    assert HOSPITAL.restart_s > 60, "as long as the server takes a SuperNode that crashed for running on"
     assert "100%% $$ave" in text
