@@ -129,7 +129,7 @@ def _of_hospital(kit: HospitalKit) -> Sequence[Check]:
         Check("SuperLink", superlink, ("TLS", "transport key", "clock")),
         Check("ledger", lambda: check_ledger(ledger()), ("TLS", "token")),
         Check("who is in", lambda: check_agreed_roster(ledger(), kit), ("ledger", "roster")),
-        Check("forks", lambda: study.check_forks(kit), ("membership",)),
+        Check("forks", lambda: study.check_forks(kit)),
         Check("key in force", lambda: check_key_in_force(ledger(), kit), ("ledger", "channel key")),
     )
 

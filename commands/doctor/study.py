@@ -47,9 +47,7 @@ def check_forks(kit: HospitalKit) -> Finding:
             "Compare checkpoints with the others; once it is settled, remove that file.",
         )
     if not kit.second_node.exists():
-        return watch(
-            "There is no second node of the ledger to compare blocks with.", f"One is named in {kit.second_node}."
-        )
+        return fine("No fork was found, by what other hospitals signed; there is no second node to compare with.")
     node = read_json(NodeAddress, kit.second_node, "The second node's address", "Correct it.")
     joined = kit.hospital.membership()
     with closing(Ledger.attach(node, joined.contract, None, joined.chain_id)) as ledger:

@@ -309,6 +309,20 @@ def test_what_follows_from_another_failure_is_not_looked_at(hospital: HospitalKi
     }  # fmt: skip
 
 
+def test_a_fork_that_was_found_fails(hospital: HospitalKit) -> None:
+    hospital.hospital.fork.write_text("{}")
+    (line,) = [line for line in examine(hospital.path) if line.check == "forks"]
+    assert line.finding.level is Level.FAIL
+    assert str(hospital.hospital.fork) in line.finding.said
+
+
+def test_a_second_node_that_does_not_answer_fails(hospital: HospitalKit) -> None:
+    hospital.second_node.write_text('{"url": "http://127.0.0.1:1", "certificate": "", "token_file": ""}')
+    (line,) = [line for line in examine(hospital.path) if line.check == "forks"]
+    assert line.finding.level is Level.FAIL
+    assert "127.0.0.1:1" in line.finding.said
+
+
 def test_what_is_only_to_be_watched_ends_well(hospital: HospitalKit, stand_in: StandIn) -> None:
     stand_in.dated = False
     assert levels(examine(hospital.path)) == {"clock": "WARN"}
