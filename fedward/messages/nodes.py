@@ -24,6 +24,7 @@ class Nodes:
         self._grid = grid
         self._hospitals: dict[NodeId, Address] = {}
         self._asked: set[NodeId] = set()
+        self._seen: set[NodeId] = set()  # whoever was connected, since this process began
         self._heard: set[Address] = set()
 
     def wait_for(self, expected: int, minimum: int) -> None:
@@ -57,6 +58,7 @@ class Nodes:
         killed has taken the question with it.
         """
         connected = {NodeId(node) for node in self._grid.get_node_ids()}
+        self._seen |= connected
         self._asked &= connected
         open_to = {None, *roster} - self._heard
         new = [node for node in sorted(connected - self._asked) if self._hospitals.get(node) in open_to]
@@ -64,10 +66,12 @@ class Nodes:
         return new
 
     def may_return(self, roster: Collection[Address]) -> bool:
-        """Whether a hospital on the roster that has not answered was connected once, and is not now."""
-        connected = {self._hospitals.get(NodeId(node)) for node in self._grid.get_node_ids()}
-        unheard = set(roster) - self._heard - connected
-        return bool(unheard & set(self._hospitals.values()))
+        """Whether a node was connected once and is not now, and may be that of a hospital that has not answered."""
+        connected = {NodeId(node) for node in self._grid.get_node_ids()}
+        self._seen |= connected
+        here = {self._hospitals.get(node) for node in connected}
+        missing: set[Address | None] = {None, *roster} - self._heard - (here - {None})
+        return missing != {None} and any(self._hospitals.get(node) in missing for node in self._seen - connected)
 
     def is_connected(self, node: NodeId) -> bool:
         """Whether a node is connected now."""

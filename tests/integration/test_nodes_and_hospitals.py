@@ -139,6 +139,15 @@ def test_a_node_that_was_away_before_it_answered_is_asked_anew_and_one_that_has_
     grid.nodes = ()
     assert known.may_return(roster)
     assert not known.may_return([Address("0xa"), Address("0xc")]), "who was never there is not waited for"
+    anew = Nodes(grid)  # type: ignore[arg-type]
+    assert not anew.may_return(roster)
+    grid.nodes = (5,)
+    assert anew.newly_to_ask(roster) == [5]
+    grid.nodes = ()
+    assert anew.may_return(roster), "nobody knows yet whose it is"
+    for hospital in roster:
+        anew.bind(NodeId(6), hospital)
+    assert not anew.may_return(roster), "all have answered"
     assert known.newly_to_ask(roster) == []
     grid.nodes = (1, 2)
     assert known.newly_to_ask(roster) == [2]
