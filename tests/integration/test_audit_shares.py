@@ -176,6 +176,23 @@ def test_what_is_removed_is_missing(finished: Finished, copy: Path, name: str) -
     assert Status.FAIL not in statuses(lines)
 
 
+@pytest.mark.parametrize("name", ["releases", "all but two releases"])
+def test_what_an_aborted_round_lacks_is_noted(finished: Finished, copy: Path, name: str) -> None:
+    """A server that crashed between the set and the releases leaves such a round, and no result rests on it."""
+    change, words = REMOVED[name]
+    change(copy / "server")
+    story, report = finished.told.stories[0], Report()
+    story.abort_reason = "stopped"
+    try:
+        check_shared_keys([story], RoundKeys(RunEvidence(copy)), finished.place, report, finished.told.names)
+    finally:
+        story.abort_reason = None
+    (line,) = [line for line in report.lines if words in line.evidence]
+    assert line.status is Status.NOTE
+    assert "was aborted (stopped); whether its sum was opened is not told" in line.evidence
+    assert Status.MISSING not in statuses(report.lines)
+
+
 def test_a_hospital_left_out_for_shares_that_fit_accuses_the_server(finished: Finished, copy: Path) -> None:
     """The ledger says that the fourth hospital dealt wrongly; with the first round's answers nothing shows that."""
     story = finished.told.stories[0]

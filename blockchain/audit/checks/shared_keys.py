@@ -66,7 +66,7 @@ def _check_round(
         releases = keys.releases(story.round_index, purpose)
         if releases is None:
             if purpose is Purpose.UPDATES:
-                report.missing(Step.SHARES, "What hospitals released for the aggregate is not here.", **about)
+                _lacking(story, "What hospitals released for the aggregate is not here.", report)
             continue
         _check_releases(story, purpose, releases, place, report, names)
 
@@ -189,7 +189,23 @@ def _check_releases(
         report.ok(Step.SHARES, text, **about, checks=3 * len(right))
     else:
         text = f"{len(right)} right releases of {purpose.label} are here; {story.threshold} are needed to open the sum."
-        report.missing(Step.SHARES, text, **about)
+        _lacking(story, text, report)
+
+
+def _lacking(story: RoundStory, text: str, report: Report) -> None:
+    """Say that releases are not here: evidence is missing, unless the round was aborted, which may have been for that.
+
+    Nothing that the study ends with rests on an aborted round. Its set stands on the ledger; whether enough hospitals
+    released for it, so that its sum was opened, only those who have the releases can tell.
+    """
+    if story.abort_reason is None:
+        report.missing(Step.SHARES, text, round_index=story.round_index)
+    else:
+        report.note(
+            Step.SHARES,
+            f"{text} The round was aborted ({story.abort_reason}); whether its sum was opened is not told.",
+            round_index=story.round_index,
+        )
 
 
 def _wrong_set(story: RoundStory, purpose: Purpose, mask: int, sum_hash: bytes) -> str:
