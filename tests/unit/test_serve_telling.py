@@ -93,6 +93,12 @@ def test_lines_are_read_once_and_whole(tmp_path: Path) -> None:
     assert lines.new() == []
     path.write_bytes(b'{"a": 5}\n')  # another file, and shorter
     assert lines.new() == [{"a": 5}]
+    later = Lines(path)
+    later.skip()
+    assert later.new() == []
+    with path.open("ab") as file:
+        file.write(b'{"a": 6}\n')
+    assert later.new() == lines.new() == [{"a": 6}]
 
 
 def test_json_logs_tell_listed_fields_only(tmp_path: Path) -> None:
