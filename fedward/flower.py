@@ -30,6 +30,10 @@ QUIET_AND_LOCAL = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    # Where prometheus-client is installed, Ray's autoscaler shows metrics to every user of the machine. No variable
+    # forbids that; at this port it cannot, notes so in Ray's own log, and goes on.
+    "AUTOSCALER_METRIC_PORT": "-1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # One thread an operation: how many hospitals train at a time then changes nothing in what they compute.
     "TF_NUM_INTRAOP_THREADS": "1",

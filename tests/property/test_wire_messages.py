@@ -299,14 +299,14 @@ def test_an_aggregate_of_no_round_is_refused(name: str) -> None:
         wire.read_aggregates(message(RecordDict({name: ArrayRecord()})))
 
 
-@pytest.mark.parametrize("lengths", [(), (0,), (CHUNK_BYTES - 1,), (CHUNK_BYTES,) * 2, (10**6,)])
+@pytest.mark.parametrize("lengths", [(), (1,), (CHUNK_BYTES - 1,), (CHUNK_BYTES,) * 2, (10**6,)])
 def test_ciphertexts_of_another_number_or_length_are_refused(lengths: tuple[int, ...]) -> None:
     chunks = tuple(map(bytes, lengths))
     changed = dataclasses.replace(SUBMISSION, chunks=chunks)
     refused(submission_of(submissions.submission_to_records(changed)), "ciphertext")
 
 
-@pytest.mark.parametrize("lengths", [(), (0,), (SHARE_BYTES - 1,), (SHARE_BYTES,) * 2, (10**6,)])
+@pytest.mark.parametrize("lengths", [(), (1,), (SHARE_BYTES - 1,), (SHARE_BYTES,) * 2, (10**6,)])
 def test_sealed_shares_of_another_number_or_length_are_refused(lengths: tuple[int, ...]) -> None:
     changed = dataclasses.replace(SUBMISSION, sealed_shares=tuple(map(bytes, lengths)))
     refused(submission_of(submissions.submission_to_records(changed)), "sealed share")
@@ -337,9 +337,10 @@ def test_an_aggregate_with_malformed_releases_is_refused(releases: dict[str, Any
     "shape",
     [(), (CHUNK_BYTES,), (2, CHUNK_BYTES), (1, CHUNK_BYTES - 1), (1, 1, CHUNK_BYTES), (10**9, 0), (-1, -CHUNK_BYTES)],
 )
-def test_an_array_that_lies_about_its_shape_is_refused(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("size", [0, CHUNK_BYTES])
+def test_an_array_that_lies_about_its_shape_is_refused(shape: tuple[int, ...], size: int) -> None:
     records = submissions.submission_to_records(SUBMISSION)
-    data = bytes(CHUNK_BYTES)
+    data = bytes(size)
     records["chunks"] = ArrayRecord({"000000": Array(dtype="float64", shape=shape, stype="numpy.ndarray", data=data)})
     refused(submission_of(records))
 
