@@ -60,7 +60,7 @@ SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_reco
   tests/contract/test_contract_model.py::test_contract_and_model_agree_over_many_random_calls \
   tests/property/test_rounds_with_cheats.py tests/unit/test_judging.py \
   tests/integration/test_changed_runs.py \
-  tests/end_to_end/test_separate_hosts.py tests/end_to_end/test_changing_roster.py
+  tests/end_to_end/test_separate_hosts.py tests/end_to_end/test_changing_roster.py tests/end_to_end/test_faults.py
 
 soak: setup
 	FEDWARD_SOAK=1 $(PY) -m pytest -o timeout=0 --durations=0 $(SOAK)

@@ -11,7 +11,7 @@ from blockchain.consortium.remembering import last_checkpoint
 from blockchain.ledger.ledger import Ledger
 from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import read_json, to_json
-from fedward.errors import EvidenceError, FedwardError
+from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.files import write_atomic
 from fedward.folders.whereabouts import NodeAddress
 from fedward.hosts.gateway_client import GatewayClient
@@ -93,6 +93,8 @@ class ForkWatch:
                 others.append(read_others_checkpoint(board.load_checkpoint(address), address))
             except EvidenceError:  # it has left none yet
                 continue
+            except VerificationError as error:  # neither it nor the server hides by that what others have signed
+                self._tell(error.what)
         return others
 
     def _ask_second_node(self, own: SignedCheckpoint) -> str | None:

@@ -4,11 +4,11 @@ from http import HTTPStatus
 
 from fedward.checked_json import checked_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
-from fedward.errors import EvidenceError, VerificationError
+from fedward.errors import EvidenceError, ResourceError, VerificationError
 from fedward.folders.ciphertexts import RoundFiles
 from fedward.hosts.gateway_client import GatewayClient, sentence
 
-MOST_ROUND_BYTES = 256 * 1024 * 1024  # a name of 70 bytes for each ciphertext of 128 updates of the largest models
+MOST_ROUND_BYTES = 256 * 1024 * 1024  # 67 for each name: of 128 updates of 250 million parameters
 _REMEDY = "Ask the server's operator for it, and do not attest meanwhile."
 
 
@@ -33,7 +33,10 @@ class RemoteCiphertexts:
         return self._load(f"/witness/ciphertexts/{name}", CHUNK_BYTES, f"Ciphertext {name[:12]}")
 
     def _load(self, path: str, most: int, what: str) -> bytes:
-        status, content = self._client.ask("GET", path, most)
+        try:
+            status, content = self._client.ask("GET", path, most)
+        except ResourceError as error:  # the server is away: whoever reads tries again
+            raise EvidenceError(f"{what} could not be read. {error.what}", error.remedy) from error
         if status != HTTPStatus.OK:
             raise EvidenceError(f"{what} could not be read from the server: {sentence(status, content)}.", _REMEDY)
         if len(content) > most:
