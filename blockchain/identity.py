@@ -80,7 +80,7 @@ class Identity:
 
         Where they have a password, the environment gives it (`blockchain.password`). If a person made it up, each call
         takes 0.7 s and 256 MiB of memory, which makes guessing dear; a hospital on a host of its own pays that once a
-        message, since each has a process of its own. One that Fedward drew cannot be guessed, and costs 25 ms.
+        message, since each has a process of its own. One that Fedward drew cannot be guessed, and costs 16 ms.
 
         Raises:
             UsageError: a key file is missing, damaged, or readable by other users; or a password is needed and none is

@@ -24,7 +24,7 @@ from fedward.errors import UsageError
 from fedward.tables import Between
 
 SCRYPT_N = 2**18  # what one trial of a password costs: 256 MiB, and about 0.7 s of one core
-DRAWN_SCRYPT_N = 2**13  # of a password that was drawn, which nobody guesses: 8 MiB, and 25 ms
+DRAWN_SCRYPT_N = 2**13  # of a password that was drawn, which nobody guesses: 8 MiB, and 16 ms
 MOST_BYTES = 16 * 1024  # of either file
 
 _MOST_N = 2**20

@@ -21,7 +21,7 @@ from fedward import settings as setting
 from fedward.files import make_folder, sha256, write_atomic
 from fedward.flower import QUIET_AND_LOCAL, stop_left_over
 from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.loopback import HOST, write_certificate
+from fedward.hosts.loopback import HOST, free_port, write_certificate
 from fedward.hosts.project import Deployed, Place, Project, Study
 from fedward.tables import Scalar, nested
 from fedward.types import Address, HospitalId
@@ -123,12 +123,6 @@ def environment(home: Path) -> dict[str, str]:
     quiet = {name: value for name, value in QUIET_AND_LOCAL.items() if name.startswith("FLWR_")}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **quiet, "FLWR_HOME": str(home), "PATH": path}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Make a hospital's kit: what a hospital does on its own host before it is admitted."""
 
 import json
-import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from blockchain.password import Password
 from commands import console
 from commands.confirming import confirm_number
 from commands.enroll.own_images import Images
+from commands.new_folder import check_new
 from commands.passwords import new_password, point_to_password
 from data_preprocessing import save_partition
 from fedward.checked_json import to_json
@@ -23,10 +23,11 @@ from fedward.folders.whereabouts import NodeAddress
 from fedward.hosts.approvals import Approvals
 from fedward.hosts.bundle import build_bundle
 from fedward.hosts.gateway_client import LEDGER_PATH, base_url
-from fedward.hosts.hospital_kit import TOKEN_BYTES, HospitalKit
+from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.project import Project
 from fedward.hosts.spoken import spoken
 from fedward.hosts.start_files import HOSPITAL, write_start_files
+from fedward.hosts.tokens import draw_token
 from fedward.hosts.transport_key import fingerprint, make_transport_key
 from fedward.types import HospitalId, Partition
 
@@ -73,8 +74,7 @@ def make_hospital_kit(
         )
     if second_node is not None and urlsplit(second_node).scheme not in ("http", "https"):
         raise UsageError(f"{second_node} is no URL of a node.", "Give one that begins with http:// or https://.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    check_new(out)
     content = read_file(project_file, _MOST_BYTES, "The project's file", "Name the file.", through_link=True)
     confirm_number("the project's file", content, number)
     password = new_password(password_file)
@@ -96,7 +96,7 @@ def make_hospital_kit(
 
 def _settle(kit: HospitalKit, final: Path, project: Project, partition: Partition, password: Password) -> None:
     """Everything in the kit but the project's file; `final` is where the kit will lie."""
-    deployed, token = project.require_deployed(), secrets.token_hex(TOKEN_BYTES)
+    deployed, token = project.require_deployed(), draw_token()
     make_folder(kit.authority.parent)
     write_atomic(kit.authority, deployed.certificate.encode())
     write_atomic(kit.token, token.encode(), _PRIVATE)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
+from commands.new_folder import check_new
 from fedward import settings as setting
-from fedward.errors import FedwardError, ResourceError, UsageError, error_of
+from fedward.errors import FedwardError, ResourceError, error_of
 from fedward.files import make_folder, resolved
 from fedward.hosts.loopback import free_port
 from fedward.hosts.project import Place, Project, Study
@@ -66,8 +67,7 @@ def run_demo(data: str, out: Path, rounds: int, assignments: Sequence[str]) -> N
         UsageError: the folder is in use, or a setting is wrong.
         FedwardError: a command failed, with that command's exit code.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is in use.", "Choose another folder with --out, or remove it.")
+    check_new(out)
     demo = Demo(resolved(out))
     make_folder(demo.path)
     os.environ["FEDWARD_PASSWORD_FILE"] = str(demo.password)

@@ -10,6 +10,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import start_node
 from blockchain.password import Password
 from commands import console
+from commands.new_folder import check_new
 from commands.passwords import new_password, point_to_password
 from commands.simulate.preparation import package_versions
 from fedward.entry import private_files
@@ -17,6 +18,7 @@ from fedward.errors import UsageError
 from fedward.files import make_folder, making_folder, read_file, resolved, sha256, write_atomic
 from fedward.folders.server import RunRecord
 from fedward.hosts.bundle import MOST_BYTES, build_bundle
+from fedward.hosts.members import NamedWitness
 from fedward.hosts.project import Deployed, Project
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.spoken import spoken
@@ -82,8 +84,7 @@ def make_server_kit(
     project = Project.load(project_file)
     if project.deployed:
         raise UsageError(f"{project_file} was provisioned already.", "Take the file that it was made of.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is in use.", "Choose a new folder.")
+    check_new(out)
     if project.settings.ledger.witness_required and witness is None:
         raise UsageError(f"{project_file} requires a witness.", "Give --witness.")
     password = new_password(password_file)
@@ -94,7 +95,7 @@ def make_server_kit(
         _make_certificates(kit, project, given)
         write_atomic(kit.bundle, build_bundle())
         if witness:
-            write_atomic(kit.witness, witness.to_bytes())
+            NamedWitness(witness.address, witness.token_hash).save(kit.witness)
         deployed = _deploy(kit, project, password, witness)
         project.with_deployed(deployed).save(kit.project)
     made = ServerKit(resolved(out))

@@ -51,6 +51,8 @@ def serve(
         if only is not None or bind is not None:
             raise UsageError(f"{kit} is no server's kit.", "--only and --bind are for servers.")
         if witness.exists():
+            if metrics is not None or json_logs:
+                raise UsageError("A witness has no metrics and no JSON logs.", "They are a server's and a hospital's.")
             serve_witness(witness, console.note)
         if hospital.transport_key.exists():
             say = told(hospital, metrics, json_logs)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +13,7 @@ from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import read_json, to_json
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.files import write_atomic
+from fedward.folders.key_board import KeyBoardFolder
 from fedward.folders.whereabouts import NodeAddress
 from fedward.hosts.gateway_client import GatewayClient
 from fedward.hosts.hospital_kit import HospitalKit
@@ -66,7 +67,10 @@ class ForkWatch:
         joined = folder.membership()
         attached = Ledger.attach(folder.ledger_node(), joined.contract, None, joined.chain_id)
         with closing(attached) as ledger, GatewayClient.of(self._kit) as client:
-            others = self._exchange(own, RemoteBoard(client), [one.address for one in ledger.roster()])
+            board = RemoteBoard(client)
+            self._leave(own, board)
+            roster = [one.address for one in ledger.roster() if one.address != own.checkpoint.hospital]
+            others = left_by(roster, board, self._tell)
             reason = fork_seen_by(others, ledger)
         if reason is None and self._kit.second_node.exists():
             reason = self._ask_second_node(own)
@@ -79,23 +83,12 @@ class ForkWatch:
             }
             self._keep(found)
 
-    def _exchange(self, own: SignedCheckpoint, board: RemoteBoard, roster: list[Address]) -> list[SignedCheckpoint]:
-        """Leave this hospital's checkpoint, where it is a new one, and fetch the others'."""
+    def _leave(self, own: SignedCheckpoint, board: RemoteBoard) -> None:
+        """Leave this hospital's checkpoint for the others, where it is a new one."""
         content = write_signed(own)
         if content != self._left:
             board.save_checkpoint(own.checkpoint.hospital, content)
             self._left = content
-        others = []
-        for address in roster:
-            if address == own.checkpoint.hospital:
-                continue
-            try:
-                others.append(read_others_checkpoint(board.load_checkpoint(address), address))
-            except EvidenceError:  # it has left none yet
-                continue
-            except VerificationError as error:  # neither it nor the server hides by that what others have signed
-                self._tell(error.what)
-        return others
 
     def _ask_second_node(self, own: SignedCheckpoint) -> str | None:
         """What shows that the second node has other blocks; None where nothing does."""
@@ -115,3 +108,26 @@ class ForkWatch:
         if sentence != self._said:
             self._said = sentence
             self._say(sentence)
+
+
+def left_by(
+    hospitals: Iterable[Address], board: RemoteBoard | KeyBoardFolder, tell: Callable[[str], None]
+) -> list[SignedCheckpoint]:
+    """The checkpoints that hospitals have left, of whom each has signed its own.
+
+    Whoever left something else is told of, and hides nothing by it that another one has signed.
+
+    Args:
+        hospitals: Whose.
+        board: Where they lie.
+        tell: Takes a sentence for people.
+    """
+    found = []
+    for hospital in hospitals:
+        try:
+            found.append(read_others_checkpoint(board.load_checkpoint(hospital), hospital))
+        except EvidenceError:  # it has left none yet
+            continue
+        except VerificationError as error:
+            tell(error.what)
+    return found

@@ -1,6 +1,7 @@
 """Run a witness on a host of its own: it follows the ledger, adds each round again, and attests."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import NoReturn
@@ -8,9 +9,8 @@ from typing import NoReturn
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.witness import follow
-from fedward.errors import FedwardError
-from fedward.folders.whereabouts import NodeAddress
-from fedward.hosts.gateway_client import LEDGER_PATH, GatewayClient, base_url
+from fedward.errors import LedgerError
+from fedward.hosts.gateway_client import GatewayClient, ledger_node
 from fedward.hosts.remote_ciphertexts import RemoteCiphertexts
 from fedward.hosts.witness_kit import WitnessKit
 
@@ -28,25 +28,25 @@ def serve_witness(kit: WitnessKit, say: Callable[[str], None]) -> NoReturn:
         say: Tells people what happens, a sentence at a time.
 
     Raises:
-        UsageError: the kit is not complete, or its password is missing.
+        UsageError: the kit is not complete, its password is missing, or the server does not know its token.
         VerificationError: the server shows another chain than the study's.
         KeyboardInterrupt: on Ctrl-C, and on SIGTERM under `fedward.entry`.
     """
     project = kit.load_project()
-    deployed, server = project.require_deployed(), project.server
-    identity, token = Identity.load(kit.identity), kit.load_token()
-    node = NodeAddress(base_url(server) + LEDGER_PATH, str(kit.authority.resolve()), str(kit.token.resolve()))
+    deployed, server, identity = project.require_deployed(), project.server, Identity.load(kit.identity)
+
+    def attested(round_index: int) -> None:
+        say(f"The witness attested to round {round_index}.")
+
     said = ""
     while True:
         try:
-            attached = Ledger.attach(node, deployed.contract, identity, deployed.chain_id)
-            with closing(attached) as ledger, closing(GatewayClient(base_url(server), kit.authority, token)) as client:
+            attached = Ledger.attach(ledger_node(kit), deployed.contract, identity, deployed.chain_id)
+            with closing(attached) as ledger, GatewayClient.of(kit) as client:
                 say(f"The witness {identity.address} follows the study at {server.host}:{server.port}.")
-                said = ""
-                attested = lambda index: say(f"The witness attested to round {index}.")  # noqa: E731
                 follow(ledger, RemoteCiphertexts(client), threading.Event(), INTERVAL_S, say, attested)
-        except FedwardError as error:
+        except LedgerError as error:  # the server is away
             if str(error) != said:
                 said = str(error)
                 say(f"The witness waits for the server. {error}")
-        threading.Event().wait(_AGAIN_S)
+        time.sleep(_AGAIN_S)

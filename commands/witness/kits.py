@@ -1,12 +1,12 @@
 """A witness's kit: made before there is a study, completed by the study's project file."""
 
-import secrets
 from pathlib import Path
 
 from blockchain.consortium.witness_enrollment import WitnessRequest, sign_witness_request
 from blockchain.identity import Identity
 from commands import console
 from commands.confirming import confirm_number
+from commands.new_folder import check_new
 from commands.passwords import new_password, point_to_password
 from fedward.entry import private_files
 from fedward.errors import UsageError, VerificationError
@@ -14,7 +14,8 @@ from fedward.files import make_folder, making_folder, read_file, resolved, write
 from fedward.hosts.project import MOST_BYTES, Project
 from fedward.hosts.spoken import spoken
 from fedward.hosts.start_files import WITNESS, write_start_files
-from fedward.hosts.witness_kit import TOKEN_BYTES, WitnessKit
+from fedward.hosts.tokens import draw_token
+from fedward.hosts.witness_kit import WitnessKit
 
 _PRIVATE = 0o600
 
@@ -30,9 +31,8 @@ def make_witness_kit(out: Path, password_file: Path | None) -> WitnessKit:
         UsageError: the folder is in use, or no password is given.
         ResourceError: the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is in use.", "Choose a new folder.")
-    password, token = new_password(password_file), secrets.token_hex(TOKEN_BYTES)
+    check_new(out)
+    password, token = new_password(password_file), draw_token()
     with private_files(), making_folder(resolved(out)) as unfinished:
         kit = WitnessKit(unfinished)
         identity = Identity.create(kit.identity, password.text)

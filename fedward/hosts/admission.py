@@ -6,20 +6,15 @@ import threading
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedward.checked_json import read_json
-from fedward.errors import EvidenceError, VerificationError
 from fedward.files import sha256
-from fedward.hosts.members import Admitted, Members
-from fedward.hosts.project import ADDRESS, DIGEST
-from fedward.types import Address, HospitalId
+from fedward.hosts.members import Admitted, Members, NamedWitness
+from fedward.types import HospitalId
 
 KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = "flwr-public-key", "flwr-signature", "flwr-timestamp"
 # Flower's SuperLink allows the same. A request that somebody repeats later is refused there and here.
@@ -36,9 +31,9 @@ class Admission:
 
     Args:
         members: The list.
-        witness: The file with the witness's request; missing where there is none.
+        witness: The file that names the witness; missing where there is none.
 
-    Every method raises `EvidenceError` where the list is damaged: then nobody is let in.
+    Every method raises `EvidenceError` or `VerificationError` where what it needs is damaged: then nobody is let in.
     """
 
     def __init__(self, members: Members, witness: Path) -> None:
@@ -73,12 +68,10 @@ class Admission:
     def witness_by_token(self, authorization: str) -> Admitted | None:
         """The witness, if an Authorization header bears its token; it has no SuperNode, and no images."""
         bears, digest = _token_hash(authorization)
-        try:
-            named = read_json(_Witness, self._witness, "The witness", "Restore the kit from a backup.")
-        except (EvidenceError, VerificationError):  # there is none
+        named = NamedWitness.load(self._witness)
+        if named is None or not hmac.compare_digest(named.token_hash, digest) or not bears:
             return None
-        same = hmac.compare_digest(named.token_hash, digest)
-        return Admitted(WITNESS, named.address, 1, "", named.token_hash) if bears and same else None
+        return Admitted(WITNESS, named.address, 1, "", named.token_hash)
 
     def by_signature(self, headers: Mapping[str, str]) -> tuple[Admitted | None, str]:
         """The hospital whose SuperNode signed a request's headers.
@@ -117,15 +110,6 @@ class Admission:
             members = self._members.all()
             self._by_key = {_as_pem(member.transport_key): member for member in members if not member.revoked}
             self._all, self._state = members, state
-
-
-@dataclass(frozen=True)
-class _Witness:
-    """The part of a witness's request that the gateway needs."""
-
-    address: Annotated[Address, ADDRESS]
-    token_hash: Annotated[str, DIGEST]
-    signature: bytes
 
 
 def _token_hash(authorization: str) -> tuple[bool, str]:

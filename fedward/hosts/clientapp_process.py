@@ -1,6 +1,6 @@
 """Script that `launcher_process.py` starts once: it loads the libraries, then forks a process for each message.
 
-Each is Flower's `flwr-clientapp`, with silent errors. To import TensorFlow, Flower and web3 takes six seconds of a
+Each is Flower's `flwr-clientapp`, with silent errors. To import TensorFlow, Flower and web3 takes five seconds of a
 processor, which a new interpreter would spend on every message. What forks has done nothing but import: no operation of
 TensorFlow has run, no connection is open, and its only threads are OpenBLAS's, which the child has anew.
 

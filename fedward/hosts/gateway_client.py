@@ -1,10 +1,10 @@
-"""A hospital's way to the server's gateway by HTTPS: it trusts the study's authority alone, and bears the token."""
+"""The way of a hospital or witness to the gateway, by HTTPS: the study's authority alone is trusted, a token borne."""
 
 import time
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import requests
 
@@ -12,8 +12,7 @@ from fedward.checked_json import checked_json
 from fedward.errors import EvidenceError, ResourceError, UsageError
 from fedward.files import parse_json
 from fedward.folders.whereabouts import Bearer, NodeAddress
-from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.project import Place
+from fedward.hosts.project import Place, Project
 from fedward.types import Member
 
 LEDGER_PATH = "/ledger"
@@ -36,14 +35,27 @@ class Answered(NamedTuple):
     content: bytes
 
 
+class Kit(Protocol):
+    """A hospital's kit or a witness's, as far as it says where the gateway is and what opens it."""
+
+    authority: Path
+    token: Path
+
+    def load_project(self) -> Project:
+        """The project's file."""
+
+    def load_token(self) -> str:
+        """The token."""
+
+
 def base_url(server: Place) -> str:
     """Where a server's gateway answers."""
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"https://{host}:{server.port}"
 
 
-def ledger_node(kit: HospitalKit) -> NodeAddress:
-    """The ledger's node as a hospital reaches it through the gateway.
+def ledger_node(kit: Kit) -> NodeAddress:
+    """The ledger's node as a kit's party reaches it through the gateway.
 
     Raises:
         UsageError: the kit is not complete.
@@ -73,8 +85,8 @@ class GatewayClient:
         self._session.auth = Bearer(token)
 
     @classmethod
-    def of(cls, kit: HospitalKit) -> "GatewayClient":
-        """The client of a hospital's kit.
+    def of(cls, kit: Kit) -> "GatewayClient":
+        """The client of a kit.
 
         Raises:
             UsageError: the kit is not complete.

@@ -8,13 +8,9 @@ Private keys are made here, and leave in no file.
 
 from pathlib import Path
 
-from fedward.errors import UsageError
-from fedward.files import read_file
 from fedward.folders.hospital import HospitalFolder
 from fedward.hosts.project import Project
-
-TOKEN_BYTES = 32
-_MOST_BYTES = 64 * 1024
+from fedward.hosts.tokens import read_token
 
 
 class HospitalKit:
@@ -65,10 +61,6 @@ class HospitalKit:
         """The hospital's token for the gateway.
 
         Raises:
-            UsageError: it is missing or damaged.
+            UsageError, EvidenceError, VerificationError: it is missing or damaged.
         """
-        content = read_file(self.token, _MOST_BYTES, "The hospital's token", "Enroll first.").decode(errors="replace")
-        token = content.strip()
-        if len(token) != 2 * TOKEN_BYTES:
-            raise UsageError(f"The token in {self.token} is damaged.", "Restore it from a backup, or enroll anew.")
-        return token
+        return read_token(self.token)

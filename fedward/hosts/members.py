@@ -1,4 +1,4 @@
-"""The server's list of admitted hospitals (`members.json`): who may use the gateway, and which keys are whose."""
+"""Whom the server lets in: the list of admitted hospitals (`members.json`), and the witness (`witness.json`)."""
 
 import dataclasses
 import hmac
@@ -36,6 +36,32 @@ class Admitted:
     transport_key: str
     token_hash: Annotated[str, DIGEST]
     revoked: bool = False
+
+
+@dataclass(frozen=True)
+class NamedWitness:
+    """The witness that the study was provisioned with.
+
+    Attributes:
+        address: Its account on the ledger.
+        token_hash: Hexadecimal SHA-256 of the token with which it uses the gateway.
+    """
+
+    address: Annotated[Address, ADDRESS]
+    token_hash: Annotated[str, DIGEST]
+
+    def save(self, path: Path) -> None:
+        """Write it down."""
+        write_atomic(path, json.dumps(to_json(self)).encode(), PRIVATE)
+
+    @classmethod
+    def load(cls, path: Path) -> "NamedWitness | None":
+        """Read it; None where the study has no witness.
+
+        Raises:
+            EvidenceError, VerificationError: the file is damaged.
+        """
+        return read_json(cls, path, "The witness", "Restore the kit from a backup.") if path.exists() else None
 
 
 class Members:

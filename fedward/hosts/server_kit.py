@@ -25,7 +25,7 @@ class ServerKit:
         superlink: Flower's folder (`FLWR_HOME`); its database lies in it.
         bundle: The code that hospitals are to run, as Flower ships it.
         members: Which hospitals were admitted, with their public keys.
-        witness: The request of the witness that was named at provisioning; missing where there is none.
+        witness: The witness that was named at provisioning; missing where there is none.
         logs: A file for each process.
     """
 

@@ -6,10 +6,10 @@ request.json (public)  token  identity/ (its account)  project.toml  tls/ (once 
 from pathlib import Path
 
 from fedward.errors import UsageError
-from fedward.files import read_file, read_private
+from fedward.files import read_file
 from fedward.hosts.project import Project
+from fedward.hosts.tokens import read_token
 
-TOKEN_BYTES = 32
 _MOST_BYTES = 64 * 1024
 
 
@@ -55,13 +55,9 @@ class WitnessKit:
         """The witness's token.
 
         Raises:
-            UsageError: it is missing, damaged or readable by others.
+            UsageError, EvidenceError, VerificationError: it is missing or damaged.
         """
-        content = read_private(self.token, _MOST_BYTES, "The witness's token", "Restore it from a backup.")
-        token = content.decode(errors="replace").strip()
-        if len(token) != 2 * TOKEN_BYTES:
-            raise UsageError(f"The token in {self.token} is damaged.", "Restore it from a backup, or enroll anew.")
-        return token
+        return read_token(self.token)
 
     def load_request(self) -> bytes:
         """The request as it was written."""

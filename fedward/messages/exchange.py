@@ -50,7 +50,7 @@ def exchange(
     del messages
     looked = time.monotonic()
     deadline = time.monotonic() + timeout_s
-    while (waiting or others_may_come()) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         asked_s = 0.0
         for message_id in tuple(waiting):
             started = time.monotonic()
@@ -72,9 +72,12 @@ def exchange(
             waiting += _pushed(grid, newcomers())
             looked = time.monotonic()
         meanwhile()
-        if waiting or others_may_come():
-            # Asking takes no more than a tenth of the time, however many are waited for.
-            time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
+        started = time.monotonic()
+        if not waiting and not others_may_come():
+            return
+        asked_s += time.monotonic() - started
+        # Asking takes no more than a tenth of the time, however many are waited for.
+        time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
 
 
 def _pushed(grid: Grid, messages: Iterable[Message]) -> list[str]:

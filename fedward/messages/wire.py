@@ -1,7 +1,7 @@
 """Write and read the parts of Flower messages: ciphertexts, signed structs, and what the server tells of a round.
 
-Ciphertexts go as rows of opaque byte arrays; signed structs as JSON, in one entry. A message that
-cannot be read raises `VerificationError`, never anything else.
+Ciphertexts go as rows of opaque byte arrays; signed structs as JSON, in one entry. A message that cannot be read raises
+`VerificationError`, never anything else.
 """
 
 import itertools

@@ -13,17 +13,20 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from loopback_study import BIN, built, environment, free_port, tiny_app, wait_for
+from loopback_study import BIN, built, environment, tiny_app, wait_for
 from server_host import NOBODY, Enrolled, admitted, enrolled, server_kit
 
 from blockchain.ledger.connection import Connection
+from fedward.ciphertexts.serialized import CHUNK_BYTES
 from fedward.errors import EvidenceError, LedgerError, ResourceError, UsageError, VerificationError
-from fedward.files import write_atomic
+from fedward.files import sha256, write_atomic
 from fedward.folders.server import SERVER_FOLDER, RunRecord
 from fedward.folders.whereabouts import NodeAddress, announced_url
 from fedward.hosts.gateway_client import GatewayClient, base_url
-from fedward.hosts.loopback import HOST
+from fedward.hosts.loopback import HOST, free_port
+from fedward.hosts.members import NamedWitness
 from fedward.hosts.remote_board import RemoteBoard
+from fedward.hosts.remote_ciphertexts import RemoteCiphertexts
 from fedward.hosts.server_kit import ServerKit
 from fedward.hosts.superlink_access import SuperLinkAccess, trusting
 from fedward.hosts.superlink_control import SuperLinkControl
@@ -167,6 +170,26 @@ def test_the_board_is_a_key_board(served: Served) -> None:
         served.board(served.folder / "another.pem").load_card(own.address)
     client = GatewayClient(served.url, served.kit.authority, served.hospital.token)
     assert client.members() == (Member(own.hospital, own.address, own.weight),)
+
+
+def test_a_witness_reads_rounds_as_from_a_folder_and_tries_again_where_the_server_is_away(served: Served) -> None:
+    """`follow` gives a round up for good where anything but `EvidenceError` says that it cannot be read."""
+    token, kept = "ef" * 32, served.kit.study.ciphertexts
+    NamedWitness(NOBODY, sha256(token.encode()).hex()).save(served.kit.witness)
+    path = kept.store(bytes(CHUNK_BYTES))
+    kept.save_round(7, [path], {served.hospital.member.address: [path]})
+
+    def read(url: str) -> RemoteCiphertexts:
+        return RemoteCiphertexts(GatewayClient(url, served.kit.authority, token, patience_s=0.0))
+
+    there, away = read(served.url), read(f"https://{HOST}:{free_port()}")
+    assert there.round_files(7) == kept.round_files(7)
+    assert there.chunk(path.name) == kept.chunk(path.name)
+    for source, index, name in ((there, 8, "0" * 64), (away, 7, path.name)):
+        with pytest.raises(EvidenceError, match="could not be read"):
+            source.round_files(index)
+        with pytest.raises(EvidenceError, match="could not be read"):
+            source.chunk(name)
 
 
 def test_what_is_longer_than_asked_for_is_not_read(served: Served) -> None:

@@ -10,8 +10,10 @@ from blockchain.consortium.forks import fork_at_second_node, fork_seen_by, read_
 from blockchain.consortium.remembering import check_remembered
 from blockchain.identity import Identity
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
+from commands.serve.fork_watch import left_by
 from fedward.errors import VerificationError
 from fedward.folders.hospital import HospitalFolder
+from fedward.folders.key_board import KeyBoardFolder
 from fedward.messages.signed import write_signed
 from fedward.types import Address
 
@@ -87,6 +89,18 @@ def test_a_checkpoint_counts_only_if_the_hospital_that_it_names_signed_it(other:
     for content in (write_signed(forged), write_signed(seen(HERE, 4, stranger)), b"", b"{}", write_signed(good)[:-1]):
         with pytest.raises(VerificationError):
             read_others_checkpoint(content, other.address)
+
+
+def test_what_one_hospital_left_hides_nothing_that_another_has_signed(other: Identity, tmp_path: Path) -> None:
+    board, said = KeyBoardFolder(tmp_path), list[str]()
+    liar, absent = Identity.create(tmp_path / "liar").address, Identity.create(tmp_path / "absent").address
+    board.save_checkpoint(liar, b"nonsense")
+    board.save_checkpoint(other.address, write_signed(seen(FORK, 4, other)))
+    found = left_by([liar, absent, other.address], board, said.append)
+    assert [one.checkpoint.hospital for one in found] == [other.address]
+    assert fork_seen_by(found, HERE) is not None
+    (sentence,) = said
+    assert liar in sentence
 
 
 def test_a_hospital_that_found_a_fork_checks_no_ledger_until_a_person_removes_the_file(tmp_path: Path) -> None:

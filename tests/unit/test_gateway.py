@@ -17,15 +17,15 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from flwr.superlink.main import create_app
 from server_host import Enrolled, admitted, enrolled, server_kit
 
-from blockchain.consortium.witness_enrollment import sign_witness_request
 from blockchain.identity import Identity
 from fedward.ciphertexts.serialized import CHUNK_BYTES
+from fedward.files import sha256
 from fedward.hosts import gateway_requests, server_board
 from fedward.hosts.gateway import Gateway
 from fedward.hosts.gateway_forward import FLEET_ROUTES, MOST_FLEET_BYTES, MOST_LEDGER_BYTES
 from fedward.hosts.gateway_process import BoundedProtocol, Connections
 from fedward.hosts.gateway_requests import Busy, RefusalError
-from fedward.hosts.members import Members
+from fedward.hosts.members import Members, NamedWitness
 from fedward.hosts.server_kit import ServerKit
 
 OWN = {"/health"}  # the gateway has a route of its own by this name
@@ -360,7 +360,7 @@ def test_where_too_many_are_connected_strangers_go_first() -> None:
 def witness(host: Host, tmp_path: Path) -> dict[str, str]:
     """The headers of the study's witness, whom the kit names."""
     token = "ab" * 32
-    host.kit.witness.write_bytes(sign_witness_request(Identity.create(tmp_path / "witness"), token))
+    NamedWitness(Identity.create(tmp_path / "witness").address, sha256(token.encode()).hex()).save(host.kit.witness)
     return {"authorization": f"Bearer {token}"}
 
 
@@ -390,5 +390,7 @@ def test_single_updates_are_for_the_witness_only(host: Host, witness: dict[str, 
     for route in ("rounds/3", f"ciphertexts/{path.name}"):
         for headers in (host.a.bearer, wrong, {}):
             assert host.client.get(f"/witness/{route}", headers=headers).status_code == 401
+    host.kit.witness.write_bytes(b"{")
+    assert host.client.get("/witness/rounds/3", headers=witness).status_code >= 500, "damaged: nobody is let in"
     host.kit.witness.unlink()
     assert host.client.get("/witness/rounds/3", headers=witness).status_code == 401

@@ -1,7 +1,6 @@
 """What `serve` tells to Prometheus and to those who collect logs: right figures, and nothing that is not listed."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from commands.serve.json_lines import JsonLog, Lines
 from commands.serve.metrics import KitMetrics, serve_metrics
 from fedward.errors import ResourceError, UsageError
 from fedward.hosts.hospital_kit import HospitalKit
+from fedward.hosts.loopback import free_port
 from fedward.hosts.server_kit import ServerKit
 
 SENT = [
@@ -116,12 +116,6 @@ def test_json_logs_tell_listed_fields_only(tmp_path: Path) -> None:
     assert left == {"time": SENT[0]["time"], "party": "north", "round": 1, "stage": "update", "bytes": 500}
     assert voted == {"time": "t", "party": "north", "round": 4, "stage": "voted", "hospital": "east"}
     assert "patient" not in "".join(said)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetched(port: int, path: str) -> tuple[int, str]:

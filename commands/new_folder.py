@@ -1,0 +1,15 @@
+"""The folder that a command is to make."""
+
+from pathlib import Path
+
+from fedward.errors import UsageError
+
+
+def check_new(folder: Path) -> None:
+    """Make sure that nothing is where a new folder is to be, or an empty folder.
+
+    Raises:
+        UsageError: something is.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is in use.", "Choose a new folder with --out, or remove it.")
