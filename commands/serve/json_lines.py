@@ -25,7 +25,7 @@ class Lines:
         self._read = 0
         self._file = 0  # its inode: another one is another file
 
-    def skip(self) -> None:
+    def pass_over(self) -> None:
         """Pass over what is there, however much."""
         with contextlib.suppress(FileNotFoundError):
             found = self._path.stat()
@@ -71,7 +71,7 @@ class JsonLog:
 
     def start(self) -> None:
         """Hand on events from now on, in a thread that ends with the process."""
-        self._lines.skip()
+        self._lines.pass_over()
         threading.Thread(target=self._go_on, daemon=True).start()
 
     def say(self, sentence: str) -> None:
