@@ -13,7 +13,6 @@ from blockchain.signing.checkpoints import SignedCheckpoint
 from fedward.checked_json import read_json, to_json
 from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.files import write_atomic
-from fedward.folders.key_board import KeyBoardFolder
 from fedward.folders.whereabouts import NodeAddress
 from fedward.hosts.gateway_client import GatewayClient
 from fedward.hosts.hospital_kit import HospitalKit
@@ -70,7 +69,7 @@ class ForkWatch:
             board = RemoteBoard(client)
             self._leave(own, board)
             roster = [one.address for one in ledger.roster() if one.address != own.checkpoint.hospital]
-            others = left_by(roster, board, self._tell)
+            others = left_by(roster, board.load_checkpoint, self._tell)
             reason = fork_seen_by(others, ledger)
         if reason is None and self._kit.second_node.exists():
             reason = self._ask_second_node(own)
@@ -111,7 +110,7 @@ class ForkWatch:
 
 
 def left_by(
-    hospitals: Iterable[Address], board: RemoteBoard | KeyBoardFolder, tell: Callable[[str], None]
+    hospitals: Iterable[Address], load: Callable[[Address], bytes], tell: Callable[[str], None]
 ) -> list[SignedCheckpoint]:
     """The checkpoints that hospitals have left, of whom each has signed its own.
 
@@ -119,13 +118,13 @@ def left_by(
 
     Args:
         hospitals: Whose.
-        board: Where they lie.
+        load: Reads what one has left.
         tell: Takes a sentence for people.
     """
     found = []
     for hospital in hospitals:
         try:
-            found.append(read_others_checkpoint(board.load_checkpoint(hospital), hospital))
+            found.append(read_others_checkpoint(load(hospital), hospital))
         except EvidenceError:  # it has left none yet
             continue
         except VerificationError as error:

@@ -1,7 +1,7 @@
 """Send messages over Flower and fetch the replies one at a time, so that memory holds a single update."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from flwr.app import Message
@@ -51,23 +51,7 @@ def exchange(
     looked = time.monotonic()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        asked_s = 0.0
-        for message_id in tuple(waiting):
-            started = time.monotonic()
-            replies = [(NodeId(reply.metadata.src_node_id), read(reply)) for reply in grid.pull_messages([message_id])]
-            if replies:
-                waiting.remove(message_id)
-            else:
-                asked_s += time.monotonic() - started
-            # No variable holds a single reply: it would keep the reply in memory until the next one comes.
-            while replies:
-                answer = follow_up(*replies[-1])
-                if answer is None:
-                    yield replies.pop()
-                else:
-                    replies.pop()
-                    waiting += _pushed(grid, [answer])
-                    del answer
+        asked_s = yield from _taken(grid, waiting, read, follow_up)
         if time.monotonic() > looked + _LOOK_S:
             waiting += _pushed(grid, newcomers())
             looked = time.monotonic()
@@ -78,6 +62,37 @@ def exchange(
         asked_s += time.monotonic() - started
         # Asking takes no more than a tenth of the time, however many are waited for.
         time.sleep(max(poll_interval_s, min(_LONGEST_POLL_S, 10 * asked_s)))
+
+
+def _taken(
+    grid: Grid,
+    waiting: list[str],
+    read: Callable[[Message], Reply],
+    follow_up: Callable[[NodeId, Reply], Message | None],
+) -> Generator[tuple[NodeId, Reply], None, float]:
+    """Ask once for every reply that is waited for; hands out those that have come, and strikes them from the list.
+
+    Returns:
+        Seconds spent on asking for those that have not come.
+    """
+    asked_s = 0.0
+    for message_id in tuple(waiting):
+        started = time.monotonic()
+        replies = [(NodeId(reply.metadata.src_node_id), read(reply)) for reply in grid.pull_messages([message_id])]
+        if replies:
+            waiting.remove(message_id)
+        else:
+            asked_s += time.monotonic() - started
+        # No variable holds a single reply: it would keep the reply in memory until the next one comes.
+        while replies:
+            answer = follow_up(*replies[-1])
+            if answer is None:
+                yield replies.pop()
+            else:
+                replies.pop()
+                waiting += _pushed(grid, [answer])
+                del answer
+    return asked_s
 
 
 def _pushed(grid: Grid, messages: Iterable[Message]) -> list[str]:

@@ -96,7 +96,7 @@ def test_what_one_hospital_left_hides_nothing_that_another_has_signed(other: Ide
     liar, absent = Identity.create(tmp_path / "liar").address, Identity.create(tmp_path / "absent").address
     board.save_checkpoint(liar, b"nonsense")
     board.save_checkpoint(other.address, write_signed(seen(FORK, 4, other)))
-    found = left_by([liar, absent, other.address], board, said.append)
+    found = left_by([liar, absent, other.address], board.load_checkpoint, said.append)
     assert [one.checkpoint.hospital for one in found] == [other.address]
     assert fork_seen_by(found, HERE) is not None
     (sentence,) = said
