@@ -30,6 +30,7 @@ from data_preprocessing import load_partition
 from encryption import encrypt
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.preparing import keep_measures, prepare_inspection
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.dataset.trained_images import note_trained
@@ -60,9 +61,9 @@ from fedward.types import (
     GlobalModel,
     ModelUpdate,
     Partition,
+    SampledUpdate,
     SignedCommitment,
     SignedVote,
-    Vector,
 )
 from fedward.voting.verdict import SALT_BYTES, accepts, evidence_hash, kept_salt, report_bytes
 
@@ -79,18 +80,7 @@ NO_CANDIDATE = b"\xff" * 32  # candidate digest in votes on an aggregate that do
 @leaving
 def take_part(message: Message, context: Context) -> Message:
     """Answer the opening of a round with a signed, encrypted update, or with the reason why not."""
-    try:
-        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
-            index, aggregates = wire.read_round(message), wire.read_aggregates(message)
-            try:
-                submission = make_submission(hospital, index, aggregates)
-                reply = Message(submission_to_records(submission), reply_to=message)
-            except BudgetError as error:
-                reply = abstention_reply(message, error, abstain(hospital, index))
-            remember(hospital.folder, hospital.ledger, hospital.identity)
-    except MissingAggregates as missing:
-        return missing_reply(message, missing.rounds)
-    return reply
+    return answer_opening(Hospital, message, context)
 
 
 @app.query("answers")
@@ -124,8 +114,29 @@ def release(message: Message, context: Context) -> Message:
 @leaving
 def judge(message: Message, context: Context) -> Message:
     """Answer an aggregate with a signed vote and validation counts, or with the reason why not."""
+    return answer_aggregate(Hospital, message, context)
+
+
+def answer_opening(kind: type["Hospital"], message: Message, context: Context) -> Message:
+    """What `take_part` does, for an honest hospital or for another that a simulation has."""
     try:
-        with closing(Hospital.open(context)) as hospital, hospital.folder.locked():
+        with closing(kind.open(context)) as hospital, hospital.folder.locked():
+            index, aggregates = wire.read_round(message), wire.read_aggregates(message)
+            try:
+                submission = make_submission(hospital, index, aggregates)
+                reply = Message(submission_to_records(submission), reply_to=message)
+            except BudgetError as error:
+                reply = abstention_reply(message, error, abstain(hospital, index))
+            remember(hospital.folder, hospital.ledger, hospital.identity)
+    except MissingAggregates as missing:
+        return missing_reply(message, missing.rounds)
+    return reply
+
+
+def answer_aggregate(kind: type["Hospital"], message: Message, context: Context) -> Message:
+    """What `judge` does, for an honest hospital or for another that a simulation has."""
+    try:
+        with closing(kind.open(context)) as hospital, hospital.folder.locked():
             ballot = make_ballot(hospital, wire.read_round(message), wire.read_aggregates(message))
             remember(hospital.folder, hospital.ledger, hospital.identity)
         return Message(ballot_to_records(ballot), reply_to=message)
@@ -222,6 +233,16 @@ class Hospital:
         spec = ModelSpec(self.settings.model.name, self.settings.data.image_size, len(self.partition.findings))
         return shared_classifier(spec)
 
+    def train(self, model: GlobalModel, round_index: int) -> ModelUpdate | SampledUpdate:
+        """Stage 2, train."""
+        from fedward.local_update import local_update  # see `classifier`
+
+        return local_update(self.partition, model, self.classifier(), self.settings, round_index)
+
+    def detect(self, inspection: Inspection) -> tuple[DetectorReport, ...]:
+        """Stage 9, detect."""
+        return detect(inspection, configured_detectors(self.settings.detectors))
+
 
 def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggregates) -> Submission:
     """Train, privatize, encrypt and commit: stages 2 to 5. A round that was answered before gets the same bytes again.
@@ -232,8 +253,6 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
         2. When two messages ask for the same round at once, the hospital trains, is charged and sends once: the
            caller holds the folder's lock.
     """
-    from fedward.local_update import local_update  # see `Hospital.classifier`
-
     settings, clock = hospital.settings, Stopwatch()
     opening, _ = hospital.join_round(round_index, RoundPhase.OPEN)
     stored = hospital.folder.load_submission(round_index)
@@ -250,7 +269,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
 
     note_trained(hospital.folder.path, hospital.partition.train.images)
     with clock.measure("train"):
-        update = local_update(hospital.partition, model, hospital.classifier(), settings, round_index)
+        update = hospital.train(model, round_index)
     with clock.measure("privatize"):
         spending.charge(round_index, event, opening.ledger_head)
         private = privatize(update, settings.privacy)
@@ -305,13 +324,15 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         counts = _counts(hospital, opening, empty_histogram(len(hospital.partition.findings)), clock)
         signed = _vote(hospital, record, candidate, NO_CANDIDATE, counts)
         return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
-    inspection = _inspection(hospital, round_index, model, candidate)
+    work = (hospital.folder, hospital.partition, hospital.classifier)
+    inspection = prepare_inspection(*work, model, candidate)
     with clock.measure("detect"):
-        reports = detect(inspection, configured_detectors(settings.detectors))
+        reports = hospital.detect(inspection)
     with clock.measure("evaluate"):
         counts = _counts(hospital, opening, histogram(inspection.candidate_logits, inspection.validation.labels), clock)
     with clock.measure("vote"):
         hospital.folder.save_candidate(candidate)
+        keep_measures(hospital.folder, candidate, inspection)
         signed = _vote(hospital, record, reports, sha256(model_bytes(candidate)), counts)
     return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
 
@@ -353,31 +374,6 @@ def _vote(
     hospital.folder.save_report(index, content)  # before the vote: a crash between them must not lose the salt
     sharing.vote_once(index, write_signed(signed))
     return signed
-
-
-def _inspection(hospital: Hospital, round_index: int, model: GlobalModel, candidate: Candidate) -> Inspection:
-    """What the detectors are given."""
-    return Inspection(
-        round_index,
-        validation=hospital.partition.val,
-        load_training=lambda: hospital.partition.train,
-        current=Scorer(hospital, model.weights),
-        candidate=Scorer(hospital, candidate.weights),
-    )
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A model as a function of pixels, on this process's shared classifier."""
-
-    hospital: Hospital
-    weights: Vector
-
-    def __call__(self, pixels: Vector) -> Vector:
-        """Logits of pixels."""
-        classifier = self.hospital.classifier()
-        classifier.set_weights(self.weights)
-        return classifier.logits(pixels)
 
 
 def _decrypt(

@@ -17,6 +17,7 @@ from commands.export import export
 from commands.hosts_demo.command import hosts_demo
 from commands.info.command import info
 from commands.keys.command import keys
+from commands.lab.command import lab
 from commands.node import node
 from commands.provision.command import provision
 from commands.prune import prune
@@ -41,6 +42,7 @@ WITNESS = (enroll_witness, join_witness)
 for of_hosts in (*ADMINISTRATION, *HOSPITALS, *WITNESS, serve, status, doctor, hosts_demo):
     app.command(cls=entry.DescribedCommand, rich_help_panel="Hospitals on separate hosts")(of_hosts)
 app.add_typer(keys, name="keys")
+app.add_typer(lab, name="lab")
 
 
 @app.callback()

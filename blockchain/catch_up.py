@@ -6,13 +6,16 @@ hospital derives from the accepted rounds must equal the one that the contract c
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from blockchain.closed_sums import ClosedSum, SumOpener, check_opening, least_included
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
-from fedward.folders.hospital import Candidate, HospitalFolder
+from fedward.files import sha256
+from fedward.folders.hospital import Candidate, HospitalFolder, model_bytes
 from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
 from fedward.sharing.signed import SentSum
@@ -76,7 +79,8 @@ def candidate_model(
     opened = opener.open(closed, plan)
     mean_update = dequantize(opened.sums, plan, record.included_weight, opening.enrolled_total)
     moved = take_step(model, mean_update, server_optimizer(settings.server_optimizer))
-    return Candidate(round_index, record.aggregate_hash, *moved), opened.wrong
+    norm = float(np.linalg.norm(mean_update))
+    return Candidate(round_index, record.aggregate_hash, *moved, update_norm=norm), opened.wrong
 
 
 def catch_up(
@@ -123,6 +127,7 @@ def catch_up(
         else:
             made, _ = candidate_model(model, aggregates[index], opening, record, opener, settings)
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
+        folder.measures.accept(index, sha256(model_bytes(made)))
         folder.save_model(model)
         if model.base_id == base_id:
             return model

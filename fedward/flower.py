@@ -22,6 +22,7 @@ from fedward.settings import PROJECT_FILE, Settings, to_run_config
 
 LAST_BYTES, LAST_CHARACTERS = 64 * 1024, 300  # of a log, where its last error is looked for, and of that error
 STOP_TIMEOUT_S = 8.0
+HONEST, ATTACKER = "client", "attacker"  # modules of the hospitals' app
 
 # Flower and Ray by default phone home, install packages at run time and listen on all interfaces.
 QUIET_AND_LOCAL = {
@@ -59,6 +60,16 @@ def stage_app(target: Path) -> None:
         shutil.copyfile(source, destination)
 
 
+def stage_attacked_app(target: Path) -> None:
+    """Copy the app as `stage_app` does, and what a malicious hospital runs beside it."""
+    stage_app(target)
+    root = PROJECT_FILE.parent
+    for source in (root / f"{ATTACKER}.py", *sorted((root / "fedward/backdoor/attacks").glob("*.py"))):
+        destination = target / source.relative_to(root)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, destination)
+
+
 @dataclass
 class FlowerSimulation:
     """A running app: its server, Flower's simulation runtime, and Ray with the hospitals' processes.
@@ -75,7 +86,13 @@ class FlowerSimulation:
 
     @classmethod
     def start(
-        cls, folder: Path, settings: Settings, hospitals: Path, log: Path, stage: Callable[[Path], None] = stage_app
+        cls,
+        folder: Path,
+        settings: Settings,
+        hospitals: Path,
+        log: Path,
+        stage: Callable[[Path], None] = stage_app,
+        client: str = HONEST,
     ) -> "FlowerSimulation":
         """Stage the app and start its processes.
 
@@ -85,6 +102,7 @@ class FlowerSimulation:
             hospitals: Where the simulated hospitals' folders lie; told to their processes by the environment.
             log: File for the processes' output.
             stage: Puts the app into a folder.
+            client: The module of the hospitals' app.
 
         Raises:
             ResourceError: the disk is full.
@@ -99,6 +117,7 @@ class FlowerSimulation:
             "config": to_run_config(settings),
             "hospitals": settings.data.hospitals,
             "clients_at_once": clients_at_once(settings),
+            "client": f"{client}:app",
         }
         write_atomic(folder / "plan.json", json.dumps(plan).encode(), 0o600)
         # A script, not a module, and without the script's folder in the path: otherwise Fedward's modules would be

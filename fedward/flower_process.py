@@ -58,7 +58,7 @@ def main(home: Path) -> None:
             "client_resources": {"num_cpus": 1},
             "init_args": {"num_cpus": plan["clients_at_once"], "logging_level": logging.WARNING, "log_to_driver": True},
         },
-        client_app_attr="client:app",
+        client_app_attr=plan["client"],
         server_app_attr="server:app",
         server_app_context=Context(
             run_id=run.run_id,

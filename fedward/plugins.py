@@ -67,6 +67,38 @@ class ValidationLossOptions:
 
 
 @dataclass(frozen=True)
+class UpdateNormOptions:
+    """Options of the detector `update-norm`.
+
+    Attributes:
+        ratio: How many times the median of the last accepted mean updates a norm may be.
+    """
+
+    ratio: Annotated[float, Between(0, 1_000, above=True)]
+
+
+@dataclass(frozen=True)
+class PatchBankOptions:
+    """Options of the detector `patch-bank`.
+
+    Attributes:
+        patches: How many patches are tried.
+        images: On how many images of each class.
+        change: Change of a patch's answer from round to round that is never called unusual.
+        ratio: How many times the largest change of the last accepted rounds a change may be.
+        drift: Change of an answer since ten accepted rounds ago that is too much.
+        flips: Share of decisions that a patch may turn beyond those that it turned before.
+    """
+
+    patches: Annotated[int, Between(1, 1_024)]
+    images: Annotated[int, Between(6, 256)]
+    change: Annotated[float, Between(0, 100, above=True)]
+    ratio: Annotated[float, Between(0, 1_000, above=True)]
+    drift: Annotated[float, Between(0, 100, above=True)]
+    flips: Annotated[float, Between(0, 1, above=True)]
+
+
+@dataclass(frozen=True)
 class Plugin:
     """Something that can be chosen by its name.
 
@@ -81,7 +113,7 @@ class Plugin:
 
 Registry = Mapping[str, Plugin]
 ServerOptimizerOptions = NoOptions | MomentumOptions | AdaptiveOptions
-DetectorOptions = ValidationLossOptions
+DetectorOptions = ValidationLossOptions | UpdateNormOptions | PatchBankOptions
 
 MODELS: Registry = MappingProxyType(
     {
@@ -106,7 +138,11 @@ SERVER_OPTIMIZERS: Registry = MappingProxyType(
     }
 )
 DETECTORS: Registry = MappingProxyType(
-    {"validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions)}
+    {
+        "validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions),
+        "update-norm": Plugin("rejects mean updates much larger than the last accepted ones", UpdateNormOptions),
+        "patch-bank": Plugin("rejects models whose scores answer to small patches otherwise", PatchBankOptions),
+    }
 )
 
 # By the setting that chooses by name. The setting's table is the kind; `KIND.NAME` is the table of a plug-in's options.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "MODULES.md"
-TOP = ("main.py", "client.py", "server.py", "encryption.py", "data_preprocessing.py")
+TOP = ("main.py", "client.py", "server.py", "attacker.py", "encryption.py", "data_preprocessing.py")
 PACKAGES = ("commands", "blockchain", "fedward", "benchmarks")
 HEAD = """# Modules
 

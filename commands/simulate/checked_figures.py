@@ -11,7 +11,7 @@ from fedward.errors import EncryptionError, EvidenceError, VerificationError
 from fedward.figures.histograms import UNDECIDED, ScoreHistogram
 from fedward.figures.validation import differing_figure, validation_figures
 from fedward.files import write_atomic
-from fedward.folders.hospital import PRIVATE
+from fedward.folders.arrays import PRIVATE
 from fedward.folders.round_counts import RoundCounts
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 import typer
@@ -14,6 +14,9 @@ from fedward.errors import UsageError
 from fedward.plugins import PRIVACY_MODES
 from fedward.settings import Settings
 from fedward.tables import Scalar
+
+if TYPE_CHECKING:
+    from commands.simulate.attacking import PlannedAttack
 
 
 def simulate(
@@ -46,6 +49,11 @@ def simulate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train each hospital alone, and on all images in one place.")
     ] = False,
+    attack: Annotated[
+        str | None, typer.Option(metavar="NAME[:OPTION=VALUE,...]", help="Let the last hospitals attack the model.")
+    ] = None,
+    attackers: Annotated[int, typer.Option(help="Of --attack: how many hospitals are malicious.")] = 1,
+    attack_from: Annotated[int, typer.Option(min=1, help="Of --attack: the first round.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood of the data, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
@@ -59,9 +67,9 @@ def simulate(
     given = [(key, value) for key, value in flags if value is not None]
     given += [setting.parse_assignment(text) for text in assignments or ()]
     if resume:
-        if out is None or config or given or dry_run:
+        if out is None or config or given or dry_run or attack:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
-        _see_through(out, None, baselines)
+        _see_through(out, None, baselines, None)
         return
     settings = _load(config, given)
     if dry_run:
@@ -69,7 +77,17 @@ def simulate(
 
         show_reading(settings)
         return
-    _see_through(out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ"), settings, baselines)
+    planned = _planned(attack, attackers, attack_from, settings) if attack else None
+    _see_through(out or Path("runs") / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}", settings, baselines, planned)
+
+
+def _planned(attack: str, attackers: int, first_round: int, settings: Settings) -> "PlannedAttack":
+    """The attack that was asked for, checked."""
+    from commands.simulate.attacking import PlannedAttack
+
+    planned = PlannedAttack(attack, attackers, first_round)
+    planned.check(settings.data.hospitals)
+    return planned
 
 
 def _load(config: Path | None, given: list[tuple[str, Scalar]]) -> Settings:
@@ -82,7 +100,7 @@ def _load(config: Path | None, given: list[tuple[str, Scalar]]) -> Settings:
     return settings
 
 
-def _see_through(folder: Path, settings: Settings | None, baselines: bool) -> None:
+def _see_through(folder: Path, settings: Settings | None, baselines: bool, planned: "PlannedAttack | None") -> None:
     """Run a simulation to its end, or without settings continue one, and print its table."""
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
@@ -90,7 +108,9 @@ def _see_through(folder: Path, settings: Settings | None, baselines: bool) -> No
     from fedward.folders.simulation import SimulationFolder
 
     summary = (
-        simulate_new(folder, settings, baselines) if settings else simulate_further(SimulationFolder(folder), baselines)
+        simulate_new(folder, settings, baselines, planned)
+        if settings
+        else simulate_further(SimulationFolder(folder), baselines)
     )
     console.out.print(final_table(summary, folder))
 

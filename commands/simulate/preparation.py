@@ -16,7 +16,7 @@ from commands.simulate.founding import Parties, create_parties, found_consortium
 from data_preprocessing import PreparedData, save_partition
 from fedward import settings as setting
 from fedward.files import write_atomic
-from fedward.folders.hospital import PRIVATE
+from fedward.folders.arrays import PRIVATE
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import NodeAddress

@@ -14,6 +14,7 @@ from blockchain.node.embedded import RunningNode, start_node
 from blockchain.witness import follow
 from commands import console
 from commands.simulate import baselines, study_budget
+from commands.simulate.attacking import PlannedAttack, attackers, give_orders
 from commands.simulate.conclusion import conclude
 from commands.simulate.founding import settle_founding
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
@@ -23,7 +24,7 @@ from data_preprocessing import PreparedData
 from fedward import settings as setting
 from fedward.entry import private_files
 from fedward.files import resolved
-from fedward.flower import FlowerSimulation, stop_left_over
+from fedward.flower import ATTACKER, HONEST, FlowerSimulation, stage_app, stage_attacked_app, stop_left_over
 from fedward.flower_home import flower_home
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced
@@ -32,13 +33,16 @@ from fedward.settings import Settings
 from fedward.timing import Stopwatch
 
 
-def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -> dict[str, Any]:
+def simulate_new(
+    path: Path, settings: Settings, with_baselines: bool = False, attack: PlannedAttack | None = None
+) -> dict[str, Any]:
     """Start a run in a new folder and run it to its end; returns what `summary.json` holds.
 
     Args:
         path: The new folder.
         settings: All settings.
         with_baselines: Also train each hospital alone, and one model on all images in one place.
+        attack: What malicious hospitals do; None: all are honest.
 
     Raises:
         BudgetError: the run would pass the limit that was set for these images (`main.py budget`).
@@ -61,6 +65,8 @@ def simulate_new(path: Path, settings: Settings, with_baselines: bool = False) -
         node = stack.enter_context(_prepared(folder, settings, data, record))
         if with_baselines:
             baselines.ask_for(folder)
+        if attack:
+            give_orders(folder, attack)
         _federate(folder, settings, node)
         baselines.finish(folder, settings)
         return conclude(folder, _ledger(folder, node), clock, started)
@@ -139,7 +145,8 @@ def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -
     settings = point_to_node(folder, [member.hospital for member in roster], settings, node.url)
     folder.server.progress.unlink(missing_ok=True)
     with flower_home(stop_left_over) as home:
-        flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log")
+        apart = (stage_attacked_app, ATTACKER) if attackers(folder, roster) else (stage_app, HONEST)
+        flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log", *apart)
         try:
             with announced(folder.ledger, node.url), _witnessing(folder, settings):
                 watch(folder.server, flower, settings, "Starting Flower, Ray and TensorFlow.", "--resume")

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.patch_bank import PatchBank
+from fedward.backdoor.update_norm import UpdateNorm
 from fedward.backdoor.validation_loss import ValidationLoss
 from fedward.settings import DetectorSettings
 from fedward.types import DetectorReport
@@ -31,7 +33,9 @@ class Detector(Protocol):
 
 
 # Each is made from the options that `fedward.plugins` has under the same name.
-DETECTORS: Mapping[str, type[Detector]] = MappingProxyType({ValidationLoss.name: ValidationLoss})
+DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
+    {made.name: made for made in (ValidationLoss, UpdateNorm, PatchBank)}
+)
 
 
 def configured_detectors(settings: DetectorSettings) -> tuple[Detector, ...]:

@@ -4,16 +4,17 @@ A detector says by the type of its argument what it looks at: one of the views b
 other members of `Inspection`. mypy then holds that the detector reads nothing else. What costs time is computed when it
 is first asked for and kept for the next detector, so a view that nobody asks for costs nothing.
 
-Models of earlier rounds are in no view: a hospital keeps the model in force and the latest candidate, and no older
-weights. For a detector that compares with older models, first keep their weights (`HospitalFolder.save_model`), then
-add a member to `Inspection`, which `client.make_ballot` fills, and a view with that member.
+Models of earlier rounds are in no view: a hospital keeps what its detectors measured of them, see
+`fedward.backdoor.history`.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from fedward.backdoor.history import History
 from fedward.types import ImageSet, Vector
 
 
@@ -68,6 +69,34 @@ class Models(Protocol):
         ...
 
 
+class UpdateSizes(Protocol):
+    """How large the mean update of the round is, and those of the rounds before it were."""
+
+    @property
+    def update_norm(self) -> float:
+        """L2 norm of the mean update behind the candidate; not a number where it is not known."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """Measures of earlier rounds."""
+        ...
+
+
+class ModelsAndImages(Models, ValidationScores, Protocol):
+    """Both models, the hospital's own images, and measures of earlier rounds."""
+
+    @property
+    def training(self) -> ImageSet:
+        """The training images, with their labels."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """Measures of earlier rounds."""
+        ...
+
+
 class TrainingImages(Protocol):
     """The hospital's own training images."""
 
@@ -87,6 +116,8 @@ class Inspection:
         load_training: Gives its training images; called once, when a detector first asks for them.
         current: The model in force.
         candidate: The model that would replace it.
+        update_norm: L2 norm of the mean update behind the candidate; not a number where it is not known.
+        history: Measures of earlier rounds; takes those of this one.
     """
 
     round_index: int
@@ -94,6 +125,8 @@ class Inspection:
     load_training: Callable[[], ImageSet]
     current: ScoringModel
     candidate: ScoringModel
+    update_norm: float = math.nan
+    history: History = field(default_factory=History)
 
     @cached_property
     def training(self) -> ImageSet:

@@ -6,15 +6,14 @@ hospital.json  ledger.json (where its node of the ledger listens)  identity/  pa
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
 reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  outgoing.jsonl (what left)
 sealing-keys.json  study-place.json (where its record of all studies lies, outside of this folder)
-sharing/round-0001/ (see `release_book`)
+sharing/round-0001/ (see `release_book`)  measures/ (see `measure_book`)
 .lock (held while a message is answered)
 """
 
-import io
 import json
+import math
 import re
 import shutil
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,8 +25,10 @@ import numpy as np
 
 from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
-from fedward.errors import EvidenceError, ResourceError, VerificationError
+from fedward.errors import EvidenceError, ResourceError
 from fedward.files import PART, append_line, make_folder, read_file, read_lines, remove_file, sha256, write_atomic
+from fedward.folders.arrays import PRIVATE, RESTORE, arrays_as_bytes, damaged, read_arrays, read_content
+from fedward.folders.measure_book import MeasureBook
 from fedward.folders.parts import joined, parted
 from fedward.folders.release_book import ReleaseBook
 from fedward.folders.whereabouts import NodeAddress
@@ -35,12 +36,8 @@ from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.privacy.study_files import STUDY_PLACE
 from fedward.types import Address, GlobalModel, HospitalId, SignedCommitment, Vector, Word
 
-PRIVATE = 0o600
-
 _SEALED = "sealed-shares"  # in a submission; shares in the clear are called `shares`, in `ReleaseBook`
 
-_RESTORE = "Restore it from a backup, or join anew."
-_MOST_BYTES = 2 * 1024**3  # of a file: weights and moments of a model
 _KEY_NAME = re.compile(r"([0-9]{4,10})-([0-9a-f]{64})\.key")
 
 
@@ -85,12 +82,14 @@ class Candidate:
         aggregate_hash: 32 bytes; the aggregate it came from.
         weights: float32, shape (parameters,).
         moments: float32; the server optimizer's, which come into force with the weights.
+        update_norm: L2 norm of the mean update that it was made from; not a number where that is not known.
     """
 
     round_index: int
     aggregate_hash: bytes
     weights: Vector
     moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
+    update_norm: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ class HospitalFolder:
         self.outgoing = path / "outgoing.jsonl"
         self.fork = path / "fork.json"
         self.sharing = ReleaseBook(path / "sharing")
+        self.measures = MeasureBook(path / "measures")
 
     @classmethod
     def create(cls, path: Path) -> "HospitalFolder":
@@ -160,7 +160,7 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        return read_json(Membership, self.path / "hospital.json", "The hospital's membership", _RESTORE)
+        return read_json(Membership, self.path / "hospital.json", "The hospital's membership", RESTORE)
 
     def save_ledger_node(self, node: NodeAddress) -> None:
         """Write down where the node listens that this hospital reads the ledger from and sends transactions to."""
@@ -172,7 +172,7 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", _RESTORE)
+        return read_json(NodeAddress, self.path / "ledger.json", "The address of the ledger's node", RESTORE)
 
     def save_channel_key(self, key: HeldKey, content: bytes) -> None:
         """Keep the consortium's channel key of an epoch; older keys stay, to open the sums of earlier rounds."""
@@ -199,7 +199,7 @@ class HospitalFolder:
             raise EvidenceError(
                 f"There is no channel {which} in {self.keys}.", "Take the dealer's sealed key, or restore a backup."
             )
-        return _content(self._key_file(held[-1]))
+        return read_content(self._key_file(held[-1]))
 
     def save_sealing_keys(self, keys: Mapping[Address, bytes]) -> None:
         """Keep the X25519 public keys (32 bytes) of all hospitals, as their signed cards have them."""
@@ -213,7 +213,7 @@ class HospitalFolder:
             EvidenceError: the file is missing or damaged.
         """
         what = "The list of the hospitals' sealing keys"
-        return read_json(dict[Address, Word], self.path / "sealing-keys.json", what, _RESTORE)
+        return read_json(dict[Address, Word], self.path / "sealing-keys.json", what, RESTORE)
 
     def _key_file(self, key: HeldKey) -> Path:
         return self.keys / f"{key.epoch:04d}-{key.fingerprint.hex()}.key"
@@ -221,7 +221,7 @@ class HospitalFolder:
     def save_model(self, model: GlobalModel) -> None:
         """Replace the model in force."""
         base_id = np.frombuffer(model.base_id, np.uint8)
-        content = _npz(weights=model.weights, base_id=base_id, moments=model.moments)
+        content = arrays_as_bytes(weights=model.weights, base_id=base_id, moments=model.moments)
         write_atomic(self.path / "model.npz", content, PRIVATE)
 
     def has_model(self) -> bool:
@@ -234,13 +234,13 @@ class HospitalFolder:
         Raises:
             EvidenceError: the file is missing or damaged.
         """
-        arrays = _read_npz(self.path / "model.npz", ("weights", "base_id", "moments"))
+        arrays = read_arrays(self.path / "model.npz", ("weights", "base_id", "moments"))
         weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
         return GlobalModel(weights, arrays["base_id"].tobytes(), moments)
 
     def save_candidate(self, candidate: Candidate) -> None:
         """Keep a candidate until the ledger says what became of its round."""
-        content = _npz(
+        content = arrays_as_bytes(
             weights=candidate.weights,
             moments=candidate.moments,
             round_index=np.int64(candidate.round_index),
@@ -253,7 +253,7 @@ class HospitalFolder:
         path = self.path / "candidate.npz"
         if not path.exists():
             return None
-        arrays = _read_npz(path, ("weights", "moments", "round_index", "aggregate_hash"))
+        arrays = read_arrays(path, ("weights", "moments", "round_index", "aggregate_hash"))
         weights, moments = (arrays[name].astype(np.float32) for name in ("weights", "moments"))
         return Candidate(int(arrays["round_index"]), arrays["aggregate_hash"].tobytes(), weights, moments)
 
@@ -279,13 +279,13 @@ class HospitalFolder:
         path = folder / "commitment.json"
         if not path.exists():
             return None
-        content = read_file(path, MAX_BYTES, "The commitment", _RESTORE)
-        signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, _RESTORE)
+        content = read_file(path, MAX_BYTES, "The commitment", RESTORE)
+        signed = read_signed(SignedCommitment, content, f"The commitment in {path}", EvidenceError, RESTORE)
         chunks = _parted(folder / "chunks")
         shares = _parted(folder / _SEALED) if (folder / _SEALED).exists() else ()
         if not (folder / "counts").exists():
             return Outgoing(signed, chunks, shares)
-        counts = _content(folder / "counts")
+        counts = read_content(folder / "counts")
         starts = range(0, len(counts), CHUNK_BYTES)
         return Outgoing(signed, chunks, shares, tuple(counts[start : start + CHUNK_BYTES] for start in starts))
 
@@ -316,7 +316,7 @@ class HospitalFolder:
             EvidenceError: they cannot be read.
         """
         path = self._report_file(round_index)
-        return _content(path) if path.exists() else None
+        return read_content(path) if path.exists() else None
 
     def _report_file(self, round_index: int) -> Path:
         return self.path / "reports" / f"{_round_name(round_index)}.json"
@@ -352,43 +352,9 @@ def _round_name(round_index: int) -> str:
     return f"round-{round_index:04d}"
 
 
-def _npz(**arrays: np.ndarray | np.generic) -> bytes:
-    """Arrays as the bytes of an uncompressed npz file."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read named arrays, or say that the file is damaged."""
-    content = _content(path)  # read first: np.load leaves a file that it cannot read open
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        # RuntimeError: a damaged header may claim encryption or an unknown compression.
-        raise _damaged(path, error) from error
-
-
 def _parted(path: Path) -> tuple[bytes, ...]:
     """The parts in a file of `joined` parts."""
     try:
-        return parted(_content(path))
+        return parted(read_content(path))
     except ValueError as error:
-        raise _damaged(path, error) from error
-
-
-def _content(path: Path) -> bytes:
-    """A file of the folder, which has to be a regular one.
-
-    Raises:
-        EvidenceError: it is missing, cannot be read, or is larger than any of them.
-    """
-    try:
-        return read_file(path, _MOST_BYTES, "A file of the hospital", _RESTORE)
-    except VerificationError as error:
-        raise EvidenceError(error.what, error.remedy) from error
-
-
-def _damaged(path: Path, error: Exception) -> EvidenceError:
-    return EvidenceError(f"{path} is missing or damaged ({error}).", _RESTORE)
+        raise damaged(path, error) from error

@@ -60,6 +60,15 @@ def test_a_type_that_is_only_a_type_builds_nothing() -> None:
 COPIERS = {"replace", "__replace__", "__class__", "__new__", "__setattr__", "__dict__", "getattr", "setattr"}
 # Such words in modules that handle values of a stage, with what they are about: none of it is such a value.
 COPIED = {
+    # A malicious hospital forges its own update, which no honest code can; no hospital's bundle has this module.
+    "fedward.backdoor.attacks.attack": {
+        "dataclasses.replace(partition)",
+        "dataclasses.replace(settings)",
+        "dataclasses.replace(settings.training)",
+        "dataclasses.replace(update)",
+    },
+    "fedward.backdoor.attacks.damage": {"dataclasses.replace(partition)"},
+    "fedward.labs.backdoor.federation": {"dataclasses.replace(standing)"},
     "fedward.privacy.epsilon_lower_bound": {"dataclasses.replace(partition)"},
 }
 

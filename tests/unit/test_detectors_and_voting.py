@@ -216,7 +216,8 @@ def test_a_single_image_of_a_class_borrows_the_spread_of_all() -> None:
 
 def test_detectors_come_from_the_settings_and_all_of_them_look() -> None:
     table = "detectors.validation-loss"
-    chosen = load(None, (f"{table}.tolerance", 0.25), (f"{table}.z-score", 1.5)).detectors
+    only = ("detectors.names", "validation-loss")
+    chosen = load(None, only, (f"{table}.tolerance", 0.25), (f"{table}.z-score", 1.5)).detectors
     assert configured_detectors(chosen) == (ValidationLoss(ValidationLossOptions(0.25, 1.5)),)
     assert configured_detectors(load(None, ("detectors.names", "")).detectors) == ()
     reports = detect(view(balanced(20), model(1.0), model(-1.0)), (DETECTOR, with_tolerance(50.0)))  # type: ignore[arg-type]

@@ -237,7 +237,7 @@ def test_a_detector_copes_with_scores_of_any_kind(name: str, size: float) -> Non
 
 def test_all_detectors_share_what_was_computed() -> None:
     shown = inspection([0, 1] * 10)
-    detectors = configured_detectors(setting.load().detectors)
+    detectors = configured_detectors(setting.load(None, ("detectors.names", "validation-loss")).detectors)
     reports = detect(shown, detectors * 3)
     assert len(reports) == 3 * len(detectors)
     for model in (shown.current, shown.candidate):

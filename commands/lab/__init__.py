@@ -1,0 +1,1 @@
+"""`lab`: attacks and defenses of the core, measured side by side."""

@@ -1,0 +1,44 @@
+"""Options of `main.py lab`: one subcommand a lab."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedward import entry
+from fedward.errors import UsageError
+
+lab = typer.Typer(
+    help="Labs: attacks and defenses measured side by side, always with the null attack and no defense.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@lab.command(cls=entry.DescribedCommand)
+def backdoor(
+    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over five hospitals.")] = (
+        "synthetic"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")] = Path(
+        "runs/lab-backdoor"
+    ),
+    full: Annotated[bool, typer.Option("--full", help="All attacks and conditions on three seeds: hours.")] = False,
+    seeds: Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")] = "",
+    attacks: Annotated[
+        list[str] | None, typer.Option("--attack", metavar="NAME[:OPTION=VALUE,...]", help="In place of the plan's.")
+    ] = None,
+    conditions: Annotated[str, typer.Option(help="Such as iid,dirichlet, in place of the plan's.")] = "",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+) -> None:
+    """Measure attacks on the model: success, clean accuracy, which detectors find them, and false alarms."""
+    if as_json and markdown:
+        raise UsageError("--json and --markdown are two ways to print the same.", "Give one of them.")
+    from commands.lab.backdoor import Asked, run_lab
+
+    asked = Asked(data, full, seeds, tuple(attacks or ()), conditions, tuple(assignments or ()))
+    run_lab(out, asked, "json" if as_json else "markdown" if markdown else "table")

@@ -1,0 +1,106 @@
+"""The tables of `main.py lab backdoor`, for terminals and as Markdown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from fedward.labs.backdoor.summary import ALL
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: its title, its headings and its rows, all as texts."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def as_tables(summary: dict[str, Any]) -> Iterator[Table]:
+    """All tables for a terminal."""
+    for sheet in sheets(summary):
+        table = Table(title=sheet.title, title_justify="left")
+        for index, heading in enumerate(sheet.headings):
+            table.add_column(heading, justify="right" if index else "left")
+        for row in sheet.rows:
+            table.add_row(*row)
+        yield table
+
+
+def as_markdown(summary: dict[str, Any]) -> str:
+    """All tables as Markdown."""
+    return "\n\n".join(
+        "\n".join(
+            [f"**{sheet.title}**", "", _line(sheet.headings), _rule(len(sheet.headings)), *map(_line, sheet.rows)]
+        )
+        for sheet in sheets(summary)
+    )
+
+
+def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
+    """What came of each attack, who detects what, and false alarms."""
+    return _outcomes(summary), _detection(summary), _false_alarms(summary)
+
+
+def _outcomes(summary: dict[str, Any]) -> Sheet:
+    rounds, seeds = summary["attack_rounds"], len(summary["seeds"])
+    rows = tuple(
+        (
+            each["attack"],
+            *(_share(each[kind][figure]) for kind in ("without", "with") for figure in ("success", "accuracy")),
+            _share(each["with"]["success_worst"]),
+            _rate(each["detection"].get(ALL)),
+        )
+        for each in summary["attacks"]
+    )
+    headings = ("attack", "success", "accuracy", "success, detectors on", "accuracy, detectors on", "worst", "detected")
+    return Sheet(f"After {rounds} rounds under attack, mean of {seeds} seeds", headings, rows)
+
+
+def _detection(summary: dict[str, Any]) -> Sheet:
+    names = next((list(each["detection"]) for each in summary["attacks"] if each["detection"]), [])
+    rows = tuple(
+        (each["attack"], *(_counted(each["detection"].get(name)) for name in names)) for each in summary["attacks"]
+    )
+    return Sheet("Rounds rejected by each detector alone", ("attack", *names), rows)
+
+
+def _false_alarms(summary: dict[str, Any]) -> Sheet:
+    names = next((list(each["false_alarms"]) for each in summary["clean"] if each["false_alarms"]), [])
+    rows = tuple(
+        (
+            each["condition"],
+            *(_counted(each["false_alarms"].get(name)) for name in names),
+            _rate(each["false_alarms"].get(ALL)),
+            _share(each["accuracy"]),
+        )
+        for each in summary["clean"]
+    )
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in summary["seconds_a_check"].items())
+    headings = ("clean rounds", *names, "false alarms", "accuracy")
+    return Sheet(f"Clean rounds rejected; a check takes {seconds}", headings, rows)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _counted(found: dict[str, Any] | None) -> str:
+    return f"{found['rejected']} of {found['rounds']}" if found else "-"
+
+
+def _rate(found: dict[str, Any] | None) -> str:
+    if not found:
+        return "-"
+    low, high = found["interval"]
+    return f"{found['rate']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(columns: int) -> str:
+    return f"|---{'|---:' * (columns - 1)}|"

@@ -1,0 +1,72 @@
+"""What detectors are given, from a hospital's folder; and what they measured, back into it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedward.backdoor.history import History
+from fedward.backdoor.inspection import Inspection
+from fedward.files import sha256
+from fedward.folders.hospital import Candidate, HospitalFolder, model_bytes
+from fedward.folders.measure_book import MeasuredModel
+from fedward.types import GlobalModel, Partition, Vector
+
+if TYPE_CHECKING:
+    from fedward.learning.model import Classifier
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model as a function of pixels, on a classifier that others use in between.
+
+    Attributes:
+        classifier: Gives the classifier, which is built when it is first needed.
+        weights: float32, shape (parameters,).
+    """
+
+    classifier: Callable[[], "Classifier"]
+    weights: Vector
+
+    def __call__(self, pixels: Vector) -> Vector:
+        """Logits of pixels."""
+        classifier = self.classifier()
+        classifier.set_weights(self.weights)
+        return classifier.logits(pixels)
+
+
+def prepare_inspection(
+    folder: HospitalFolder,
+    partition: Partition,
+    classifier: Callable[[], "Classifier"],
+    model: GlobalModel,
+    candidate: Candidate,
+) -> Inspection:
+    """All that detectors can be given.
+
+    Args:
+        folder: The hospital's, for what was measured in earlier rounds.
+        partition: Its images.
+        classifier: Gives a classifier of the models' shape.
+        model: The model in force.
+        candidate: The model that would replace it.
+
+    Raises:
+        EvidenceError: a file of measures is damaged.
+    """
+    accepted = folder.measures.accepted()
+    ends_with_current = bool(accepted) and accepted[-1].digest == sha256(model_bytes(model))
+    return Inspection(
+        candidate.round_index,
+        validation=partition.val,
+        load_training=lambda: partition.train,
+        current=Scorer(classifier, model.weights),
+        candidate=Scorer(classifier, candidate.weights),
+        update_norm=candidate.update_norm,
+        history=History(folder.measures.secret(), [each.measures for each in accepted], ends_with_current),
+    )
+
+
+def keep_measures(folder: HospitalFolder, candidate: Candidate, inspection: Inspection) -> None:
+    """Keep what detectors measured of a candidate; it counts once the candidate is accepted."""
+    measured = MeasuredModel(candidate.round_index, sha256(model_bytes(candidate)), inspection.history.candidate)
+    folder.measures.save_candidate(measured)

@@ -1,0 +1,1 @@
+"""The lab of backdoors: which attacks on the model get through, and which detectors find them."""

@@ -1,0 +1,155 @@
+"""Rounds without ledger and encryption, for labs that need hundreds: same training, detectors and count of votes.
+
+What is left out changes no figure but for rounding: `tests/integration/test_backdoor_lab.py` compares a round with one
+that went through encryption and ledger.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedward.backdoor.attacks.attack import Attack
+from fedward.backdoor.detectors import Detector, detect
+from fedward.backdoor.history import History, Wide
+from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.preparing import Scorer
+from fedward.folders.measure_book import KEPT
+from fedward.learning.model import Classifier
+from fedward.learning.server_step import server_optimizer, take_step
+from fedward.local_update import local_update
+from fedward.privacy.mechanism import privatize
+from fedward.seeding import public_rng
+from fedward.settings import Settings
+from fedward.types import DetectorReport, GlobalModel, Partition, Vector
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a federation stands after a round: its model, and what each hospital measured of accepted ones.
+
+    Attributes:
+        rounds: How many rounds there were, accepted or not.
+        model: The model in force.
+        measured: Of each hospital, measures of accepted models, oldest first.
+    """
+
+    rounds: int
+    model: GlobalModel
+    measured: tuple[tuple[Mapping[str, Wide], ...], ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A round's candidate.
+
+    Attributes:
+        round_index: The round, from 1.
+        model: The candidate.
+        update_norm: L2 norm of the mean update behind it.
+    """
+
+    round_index: int
+    model: GlobalModel
+    update_norm: float
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What one hospital's detectors found, and measured."""
+
+    reports: tuple[DetectorReport, ...]
+    measures: Mapping[str, Wide] = field(repr=False)
+
+    def objects(self, detectors: Sequence[str]) -> bool:
+        """Whether one of the named detectors finds the candidate suspicious."""
+        return any(report.suspicious for report in self.reports if report.detector in detectors)
+
+
+class PlainFederation:
+    """Hospitals in one process, whose updates are averaged as they are.
+
+    Args:
+        partitions: The hospitals' images.
+        classifier: Any classifier of the right shape.
+        settings: The consortium's.
+    """
+
+    def __init__(self, partitions: Sequence[Partition], classifier: Classifier, settings: Settings) -> None:
+        self.partitions = tuple(partitions)
+        self.settings = settings
+        self._classifier = classifier
+        self._initial = classifier.get_weights()
+        weights = np.array([len(partition.train) for partition in partitions], np.float64)
+        self.shares = weights / weights.sum()
+        seeds = [public_rng("lab secret", settings.training.seed, index) for index in range(len(partitions))]
+        self._secrets = [rng.bytes(32) for rng in seeds]
+
+    def start(self) -> Standing:
+        """The standing before the first round."""
+        return Standing(0, GlobalModel(self._initial, b""), tuple(() for _ in self.partitions))
+
+    def propose(self, standing: Standing, attacks: Mapping[int, Attack]) -> Proposal:
+        """Train at every hospital and average: the candidate of the next round.
+
+        Honest hospitals pass the privacy stage, attackers leave it out; all updates are cut to the range that
+        encryption carries.
+
+        Args:
+            standing: Where the round starts.
+            attacks: What hospitals do in place of honest training, by their index.
+        """
+        index, bound = standing.rounds + 1, self.settings.encryption.value_range
+        mean = np.zeros(standing.model.weights.shape)
+        for place, share in enumerate(self.shares):
+            delta = self._update(place, standing, attacks.get(place))
+            mean += share * np.clip(delta.astype(np.float64), -bound, bound)
+        moved, moments = take_step(standing.model, mean, server_optimizer(self.settings.server_optimizer))
+        return Proposal(index, GlobalModel(moved, b"", moments), float(np.linalg.norm(mean)))
+
+    def judge(self, standing: Standing, proposal: Proposal, detectors: Sequence[Detector]) -> tuple[Judgment, ...]:
+        """Let every hospital's detectors look at a candidate."""
+        found = []
+        for place, measured in enumerate(standing.measured):
+            inspection = self._inspection(place, measured, standing, proposal)
+            found.append(Judgment(detect(inspection, detectors), inspection.history.candidate))
+        return tuple(found)
+
+    def _inspection(
+        self, place: int, measured: Sequence[Mapping[str, Wide]], standing: Standing, proposal: Proposal
+    ) -> Inspection:
+        partition = self.partitions[place]
+        return Inspection(
+            proposal.round_index,
+            validation=partition.val,
+            load_training=lambda: partition.train,
+            current=Scorer(lambda: self._classifier, standing.model.weights),
+            candidate=Scorer(lambda: self._classifier, proposal.model.weights),
+            update_norm=proposal.update_norm,
+            history=History(self._secrets[place], measured, bool(measured)),
+        )
+
+    def accept(self, standing: Standing, proposal: Proposal, judged: Sequence[Judgment]) -> Standing:
+        """The standing after a round whose candidate came into force; where nobody judged it, nothing was measured."""
+        measured = standing.measured
+        if judged:
+            measured = tuple((*old, new.measures)[-KEPT:] for old, new in zip(measured, judged, strict=True))
+        return Standing(proposal.round_index, proposal.model, measured)
+
+    def reject(self, standing: Standing) -> Standing:
+        """The standing after a round whose candidate did not come into force."""
+        return dataclasses.replace(standing, rounds=standing.rounds + 1)
+
+    @property
+    def reject_quorum(self) -> int:
+        """How many hospitals that object reject a candidate, as `ledger.reject-quorum` says; 0: more than half."""
+        return self.settings.ledger.reject_quorum or len(self.partitions) // 2 + 1
+
+    def _update(self, place: int, standing: Standing, attack: Attack | None) -> Vector:
+        """A hospital's update in the next round."""
+        index, partition = standing.rounds + 1, self.partitions[place]
+        work = standing.model, self._classifier, self.settings, index
+        if attack:
+            return attack(local_update)(partition, *work).delta
+        return privatize(local_update(partition, *work), self.settings.privacy).delta

@@ -1,0 +1,260 @@
+"""The detectors that compare a round with those before: who changes nothing passes, who plants a trigger does not."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedward.backdoor.history import History, Wide
+from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.patch_bank import FEWEST, WINDOW, PatchBank, answers, chosen_images
+from fedward.backdoor.stamps import drawn_stamps
+from fedward.backdoor.update_norm import UpdateNorm
+from fedward.errors import EvidenceError
+from fedward.folders.measure_book import KEPT, MeasureBook, MeasuredModel
+from fedward.settings import load
+from fedward.types import DetectorReport, ImageSet, Vector
+
+SIZE = 32
+OPTIONS = load().detectors.options
+SECRET = bytes(range(32))
+
+
+@dataclasses.dataclass
+class Reader:
+    """Tells positives by the brightness of the left half; a bright patch in the right half may say otherwise.
+
+    Attributes:
+        trigger: By how much a bright patch lowers the logit.
+        shaken: Deviation of noise on its logits, which differs from model to model.
+        seed: Of that noise.
+    """
+
+    trigger: float = 0.0
+    shaken: float = 0.0
+    seed: int = 0
+    asked: int = 0
+
+    @property
+    def weights(self) -> Vector:
+        return np.full(3, self.trigger, np.float32)
+
+    def __call__(self, pixels: Vector) -> Vector:
+        self.asked += 1
+        left = pixels[:, :, : SIZE // 2].mean(axis=(1, 2, 3))
+        bright = (pixels[:, :, SIZE // 2 :] > 0.8).sum(axis=(1, 2, 3)) >= 4
+        noise = np.random.default_rng(self.seed).normal(0, self.shaken, len(pixels))
+        return ((left - 0.35) * 20 - self.trigger * bright + noise).astype(np.float32)[:, None]
+
+
+def images(positives: int, negatives: int, seed: int = 5) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    labels = np.array([1] * positives + [0] * negatives, np.float32)[:, None]
+    shown = rng.integers(40, 90, (len(labels), SIZE, SIZE))
+    shown[:positives, :, : SIZE // 2] += 60
+    return ImageSet(shown.astype(np.uint8), labels, np.array([f"p{index}" for index in range(len(labels))], dtype=str))
+
+
+VALIDATION = images(20, 20)
+NOBODY = images(0, 0)
+
+
+def judged(current: Reader, candidate: Reader, history: History, validation: ImageSet = VALIDATION) -> DetectorReport:
+    shown = Inspection(9, validation, lambda: NOBODY, current, candidate, 1.0, history)
+    return PatchBank(OPTIONS["patch-bank"]).inspect(shown)  # type: ignore[arg-type]
+
+
+def grown(readers: list[Reader], validation: ImageSet = VALIDATION) -> History:
+    """What is measured while these models are accepted, one after the other."""
+    accepted: list[dict[str, Wide]] = []
+    current = Reader()
+    for reader in readers:
+        history = History(SECRET, tuple(accepted), bool(accepted))
+        judged(current, reader, history, validation)
+        accepted.append(history.candidate)
+        current = reader
+    return History(SECRET, tuple(accepted), ends_with_current=True)
+
+
+def noisy(count: int) -> list[Reader]:
+    return [Reader(shaken=0.2, seed=seed) for seed in range(count)]
+
+
+def test_models_that_change_by_chance_pass() -> None:
+    for seed in range(20, 40):
+        before = noisy(WINDOW + 1)
+        report = judged(before[-1], Reader(shaken=0.2, seed=seed), grown(before))
+        assert not report.suspicious, report.evidence
+
+
+@pytest.mark.parametrize("trigger", [2.0, 5.0, 50.0])
+def test_a_trigger_that_resembles_a_patch_is_found(trigger: float) -> None:
+    before = noisy(WINDOW + 1)
+    report = judged(before[-1], Reader(trigger, 0.2, 99), grown(before))
+    assert report.suspicious
+    assert report.score > 1
+    assert "bright" in report.evidence
+
+
+def test_before_there_is_anything_to_compare_with_nobody_is_accused() -> None:
+    for count in range(1, WINDOW):
+        report = judged(Reader(), Reader(50.0), grown([Reader()] * count))
+        assert not report.suspicious
+        assert f"Only {count} " in report.evidence
+
+
+def test_a_trigger_that_grows_in_small_steps_is_found_by_its_drift() -> None:
+    steps = [Reader() for _ in range(WINDOW)] + [Reader(0.12 * step) for step in range(1, 11)]
+    history = grown(steps)
+    reports = [
+        judged(steps[index - 1], steps[index], dataclasses.replace(history, accepted=history.accepted[:index]))
+        for index in range(WINDOW + 1, len(steps))
+    ]
+    assert not reports[0].suspicious
+    last = judged(steps[-1], Reader(0.12 * 30), history)
+    assert last.suspicious
+    drift = float(last.evidence.split("drift ")[1].split()[0])
+    assert drift > 0.5
+
+
+def test_what_was_measured_of_the_model_in_force_is_not_measured_again() -> None:
+    before = noisy(WINDOW)
+    history, current = grown(before), before[-1]
+    asked = current.asked
+    judged(current, Reader(), history)
+    assert current.asked == asked
+    judged(current, Reader(), dataclasses.replace(history, ends_with_current=False))
+    assert current.asked > asked
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_suspicious(bad: float) -> None:
+    @dataclasses.dataclass
+    class Broken(Reader):
+        def __call__(self, pixels: Vector) -> Vector:
+            return np.full((len(pixels), 1), bad, np.float32)
+
+    history = grown(noisy(WINDOW))
+    report = judged(Reader(), Broken(), history)
+    assert report.suspicious
+    assert np.isfinite(report.score)
+    assert "patch-bank" not in history.candidate, "nothing later is compared with it"
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(FEWEST - 1, 30), (30, FEWEST - 1), (0, 30), (0, 0)])
+def test_with_too_few_images_of_a_class_there_is_no_judgment(positives: int, negatives: int) -> None:
+    few = images(positives, negatives)
+    report = judged(Reader(), Reader(50.0), grown([Reader()] * WINDOW), few)
+    assert not report.suspicious
+    assert str(FEWEST) in report.evidence
+
+
+def test_images_are_the_same_in_every_round_and_training_images_fill_up() -> None:
+    validation, training = images(3, 40, seed=1), images(30, 30, seed=2)
+    first, second = (chosen_images(validation, training, 6, SECRET) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.images.tobytes() == second.images.tobytes()
+    assert first.labels[:, 0].tolist() == [1.0] * 6 + [0.0] * 6
+    other = chosen_images(validation, training, 6, bytes(32))
+    assert other is not None
+    assert other.images.tobytes() != first.images.tobytes(), "they are drawn from the hospital's secret"
+    of_validation = {image.tobytes() for image in validation.images}
+    assert sum(image.tobytes() in of_validation for image in first.images[:6]) == 3
+    assert all(image.tobytes() in of_validation for image in first.images[6:])
+
+
+def test_patches_follow_from_the_secret_alone_and_change_what_they_cover() -> None:
+    stamps = drawn_stamps(SIZE, 48, np.random.default_rng([1, *SECRET]))
+    again = drawn_stamps(SIZE, 48, np.random.default_rng([1, *SECRET]))
+    other = drawn_stamps(SIZE, 48, np.random.default_rng([1, *bytes(32)]))
+    assert [stamp.cover.tobytes() for stamp in stamps] == [stamp.cover.tobytes() for stamp in again]
+    assert [stamp.cover.tobytes() for stamp in stamps] != [stamp.cover.tobytes() for stamp in other]
+    grey = np.full((1, SIZE, SIZE, 1), 0.5, np.float32)
+    for stamp in stamps:
+        changed = stamp.on(grey)
+        assert (changed >= 0).all()
+        assert (changed <= 1).all()
+        assert np.array_equal(changed[0, ..., 0] != 0.5, (stamp.cover > 0) & (stamp.pattern != 0.5))
+
+
+def test_answers_are_shifts_over_the_root_mean_square_and_shares_of_turned_decisions() -> None:
+    chosen = chosen_images(VALIDATION, NOBODY, 6, SECRET)
+    assert chosen is not None
+    stamps = tuple(stamp for stamp in drawn_stamps(SIZE, 48, np.random.default_rng(1)) if "bright" in stamp.name)
+    model = Reader(trigger=4.0)
+    found = answers(model, chosen, stamps)
+    plain = model(chosen.pixels()).astype(np.float64)
+    for index, stamp in enumerate(stamps):
+        stamped = model(stamp.on(chosen.pixels())).astype(np.float64)
+        shift = (stamped - plain)[:6].mean() / np.sqrt((plain**2).mean())
+        assert found[0, index, 0, 0] == pytest.approx(shift)
+        middle = (plain[:6].mean() + plain[6:].mean()) / 2
+        assert found[1, index, 0, 0] == pytest.approx((stamped[:6] <= middle).mean())
+
+
+def norms(values: list[float], own: float) -> DetectorReport:
+    history = History(SECRET, tuple({"update-norm": np.array([value])} for value in values))
+    shown = Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), own, history)
+    return UpdateNorm(OPTIONS["update-norm"]).inspect(shown)  # type: ignore[arg-type]
+
+
+def test_a_mean_update_is_compared_with_the_median_of_the_last_five() -> None:
+    assert not norms([1, 1, 1, 1, 1], 1.29).suspicious
+    assert norms([1, 1, 1, 1, 1], 1.31).suspicious
+    assert not norms([1, 1, 1, 1], 100).suspicious
+    assert norms([9, 9, 9, 1, 1, 1, 5, 5], 1.4).score == pytest.approx(1.4), "the median of the last five"
+    assert not norms([1, 1, 1, 1, 1], np.nan).suspicious
+
+
+# ---- the book of measures ---------------------------------------------------------------------------------------
+
+
+def measured(round_index: int, digest: bytes = b"d" * 32) -> MeasuredModel:
+    return MeasuredModel(round_index, digest, {"patch-bank.change": np.array(round_index / 10)})
+
+
+def test_only_the_candidate_that_was_accepted_is_kept(tmp_path: Path) -> None:
+    book = MeasureBook(tmp_path / "measures")
+    book.accept(1, b"d" * 32)
+    assert book.accepted() == ()
+    book.save_candidate(measured(1))
+    book.accept(1, b"e" * 32)
+    book.accept(2, b"d" * 32)
+    assert book.accepted() == ()
+    book.accept(1, b"d" * 32)
+    book.accept(1, b"d" * 32)
+    (kept,) = book.accepted()
+    assert (kept.round_index, kept.digest) == (1, b"d" * 32)
+    assert kept.measures["patch-bank.change"] == 0.1
+
+
+def test_the_last_ones_are_kept_oldest_first(tmp_path: Path) -> None:
+    book = MeasureBook(tmp_path / "measures")
+    for index in range(1, 3 * KEPT):
+        book.save_candidate(measured(index))
+        book.accept(index, b"d" * 32)
+    assert [each.round_index for each in book.accepted()] == list(range(2 * KEPT, 3 * KEPT))
+
+
+def test_the_secret_is_drawn_once_and_nobody_else_reads_it(tmp_path: Path) -> None:
+    book = MeasureBook(tmp_path / "measures")
+    assert book.secret() == book.secret() == MeasureBook(tmp_path / "measures").secret()
+    assert len(book.secret()) == 32
+    assert book.secret() != MeasureBook(tmp_path / "others").secret()
+    assert (tmp_path / "measures" / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_damaged_measures_are_said(tmp_path: Path) -> None:
+    book = MeasureBook(tmp_path / "measures")
+    book.save_candidate(measured(1))
+    book.accept(1, b"d" * 32)
+    path = tmp_path / "measures" / "accepted-000001.npz"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(EvidenceError, match="damaged") as said:
+        book.accepted()
+    assert "Delete" in str(said.value)
+    (tmp_path / "measures" / "secret").write_bytes(b"short")
+    with pytest.raises(EvidenceError, match="damaged"):
+        book.secret()
