@@ -17,6 +17,7 @@ from anvil import Anvil
 from flwr.app import Context, Error, Message, MessageType
 from numpy.typing import NDArray
 
+import attacker
 import client
 import server
 from blockchain.closed_sums import ClosedSum
@@ -33,7 +34,7 @@ from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.plan import PackingPlan
 from fedward.ciphertexts.serialized import RING_DEGREE, add_ciphertexts
 from fedward.folders.simulation import SimulationFolder
-from fedward.in_process import InProcessGrid
+from fedward.in_process import Handler, InProcessGrid
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.messages.key_sharing import ANSWERS, RELEASE
@@ -72,6 +73,15 @@ def untouched(_node: int, reply: Message) -> Message:
     return reply
 
 
+def _handlers(take_part: Handler, judge: Handler) -> dict[str, Handler]:
+    return {
+        MessageType.TRAIN: take_part,
+        ANSWERS: client.answer,
+        RELEASE: client.release,
+        MessageType.EVALUATE: judge,
+    }
+
+
 class Clock:
     """Time for the node, which a test can move forward."""
 
@@ -89,17 +99,15 @@ class LocalGrid(InProcessGrid):
     """A grid in which a test can change a reply on its way, and leave hospitals out; node k is hospital k, from 1."""
 
     def __init__(self, settings: Settings, folder: SimulationFolder) -> None:
-        handlers = {
-            MessageType.TRAIN: client.take_part,
-            ANSWERS: client.answer,
-            RELEASE: client.release,
-            MessageType.EVALUATE: client.judge,
-        }
-        super().__init__(handlers, settings, {})
+        super().__init__(_handlers(client.take_part, client.judge), settings, {})
         self.tamper: Tamper = untouched
         self.absent: frozenset[int] = frozenset()
         self._folder = folder
         self.connect(*range(1, settings.data.hospitals + 1))
+
+    def attack(self) -> None:
+        """From now on, hospitals that have orders to attack follow them."""
+        self._handlers = _handlers(attacker.take_part, attacker.judge)
 
     def connect(self, *nodes: int) -> None:
         """Further hospitals' nodes come."""

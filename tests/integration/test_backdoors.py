@@ -1,0 +1,164 @@
+"""A malicious hospital in whole rounds, with ledger and encryption: what it sends is opened, judged and voted down."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation import Federation
+from shared_runs import SharedRuns
+
+from blockchain.ledger.events import VoteCast
+from commands.lab.backdoor import Asked, run_lab
+from fedward.backdoor.attacks.attack import Part
+from fedward.backdoor.attacks.orders import Orders, save_orders
+from fedward.backdoor.attacks.registry import attack_from
+from fedward.dataset.storage import load_partition
+from fedward.errors import UsageError
+from fedward.files import sha256
+from fedward.folders.hospital import HospitalFolder, model_bytes
+from fedward.labs.backdoor.federation import PlainFederation
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
+from fedward.tables import Scalar
+from fedward.types import HospitalId
+
+CLEAN = 6  # rounds: detectors compare with five accepted ones
+DEFENDED: tuple[tuple[str, Scalar], ...] = (
+    ("detectors.names", "validation-loss, update-norm, patch-bank"),
+    # On so few and so small images scores answer to patches at random: what is looked at here is the size of updates.
+    ("detectors.patch-bank.change", 100.0),
+    ("detectors.patch-bank.drift", 100.0),
+    ("detectors.patch-bank.flips", 1.0),
+    ("detectors.update-norm.ratio", 2.5),
+)
+
+
+def hospital(federation: Federation, number: int) -> HospitalFolder:
+    return federation.folder.hospital(HospitalId(f"hospital-{number}"))
+
+
+def ordered(federation: Federation, attack: str, first_round: int, number: int = 3) -> None:
+    members = federation.folder.server.load_record().roster
+    share = members[number - 1].weight / sum(member.weight for member in members)
+    save_orders(hospital(federation, number), Orders(attack, first_round, 0, 1, share))
+    federation.grid.attack()
+
+
+def reports(folder: HospitalFolder, round_index: int) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(folder.load_report(round_index) or b"{}")["reports"]
+    return found
+
+
+def test_a_scaled_update_is_voted_down_by_all_but_the_attacker_and_no_model_takes_it(
+    tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    with shared_runs.federation(tmp_path / "run", *DEFENDED) as federation:
+        ordered(federation, "random-update:boost=30", CLEAN + 1)
+        phases = [federation.lead_round()["phase"] for _ in range(CLEAN)]
+        assert phases == ["accepted"] * CLEAN
+        assert federation.lead_round()["phase"] == "rejected"
+        before = hospital(federation, 1).load_model().weights
+        assert federation.lead_round()["phase"] == "rejected"
+        assert hospital(federation, 1).load_model().weights.tobytes() == before.tobytes()
+        for number in (1, 2):
+            suspicious = {
+                each["detector"] for each in reports(hospital(federation, number), CLEAN + 1) if each["suspicious"]
+            }
+            assert "update-norm" in suspicious
+        assert reports(hospital(federation, 3), CLEAN + 1) == [], "the attacker looks at nothing"
+        votes = [vote for vote in federation.ledger.events(VoteCast) if vote.round_index == CLEAN + 1]
+        assert sorted(vote.accept for vote in votes) == [False, False, True]
+        for number in (1, 2):
+            accepted = hospital(federation, number).measures.accepted()
+            # What was measured of the last accepted model comes to stay when the next round begins.
+            assert [each.round_index for each in accepted] == list(range(1, CLEAN + 1))
+            assert accepted[-1].digest == sha256(model_bytes(hospital(federation, number).load_model()))
+
+
+def test_before_its_first_round_an_attacker_does_what_all_do(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *DEFENDED) as federation:
+        ordered(federation, "sign-flip", first_round=99)
+        assert federation.lead_round()["phase"] == "accepted"
+        assert [each["detector"] for each in reports(hospital(federation, 3), 1)] == [
+            "validation-loss", "update-norm", "patch-bank",
+        ]  # fmt: skip
+
+
+def test_damaged_orders_stop_the_hospital_and_are_said(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run") as federation:
+        federation.grid.attack()
+        (hospital(federation, 3).path / "attack.json").write_text("{")
+        failures = federation.lead_round()["failures"]
+        assert isinstance(failures, list)
+        assert "orders to attack" in failures[0]
+
+
+@pytest.mark.parametrize("attack", [None, "badnets"])
+def test_a_round_of_the_lab_is_one_with_encryption_and_ledger(
+    attack: str | None, tmp_path: Path, shared_runs: SharedRuns
+) -> None:
+    """But for rounding to the finest step that encryption carries."""
+    with shared_runs.federation(tmp_path / "run", ("detectors.names", "update-norm")) as federation:
+        if attack:
+            ordered(federation, attack, first_round=1)
+        for _ in range(2):  # the second begins with the model of the first
+            federation.lead_round()
+        model = hospital(federation, 1).load_model()
+        (measured, *_) = hospital(federation, 1).measures.accepted()
+        partitions = [load_partition(hospital(federation, number).partition) for number in (1, 2, 3)]
+        settings = federation.settings
+        spec = ModelSpec(settings.model.name, settings.data.image_size, 1)
+        plain = PlainFederation(partitions, Classifier(spec, settings.training.seed), settings)
+        attacks = {2: attack_from(attack, Part(0, 1, float(plain.shares[2])))} if attack else {}
+        proposal = plain.propose(plain.start(), attacks)
+        moved = np.abs(proposal.model.weights - federation.initial).max()
+        assert np.abs(model.weights - proposal.model.weights).max() < 1e-5 < moved / 50
+        assert measured.measures["update-norm"][0] == pytest.approx(proposal.update_norm, rel=1e-4)
+
+
+TINY = ("data.image-size=16", "data.synthetic-images=300", "training.local-epochs=1", "training.learning-rate=0.003")
+
+
+def test_the_lab_measures_keeps_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = Asked("synthetic", False, "1", ("none", "random-update:boost=50"), "", TINY)
+    run_lab(tmp_path / "lab", asked, "json")
+    found = json.loads(capsys.readouterr().out)
+    null, noise = found["attacks"]
+    assert (null["attack"], noise["attack"]) == ("none", "random-update:boost=50")
+    assert noise["detection"]["all"]["rejected"] == noise["detection"]["all"]["rounds"] == found["attack_rounds"]
+    assert noise["with"]["success"] is None, "there is no trigger"
+    assert found["clean"][0]["false_alarms"]["all"]["rounds"] > 0
+    for name in ("detection.png", "summary.json"):
+        assert (tmp_path / "lab" / name).stat().st_size > 0
+    units = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "units").iterdir()}
+    next(path for path in units if "none-defended" in path.name).unlink()
+    run_lab(tmp_path / "lab", asked, "markdown")
+    assert "| random-update:boost=50 |" in capsys.readouterr().out
+    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "units").iterdir()}
+    assert again.keys() == units.keys()
+    assert [path.name for path in units if again[path] != units[path]] == ["iid-1-none-defended.json"]
+    with pytest.raises(UsageError, match="other data or settings"):
+        run_lab(tmp_path / "lab", Asked("synthetic", False, "1", (), "", (*TINY, "training.batch-size=8")), "json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": "1,x"}, "whole numbers"),
+        ({"attacks": ("badnet",)}, "badnets"),
+        ({"conditions": "iid,cold"}, "dirichlet"),
+        ({"assignments": ("training.round=3",)}, "training.rounds"),
+    ],
+)
+def test_what_the_lab_cannot_do_is_said_before_anything_is_made(
+    changes: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    asked = Asked(
+        **{"data": "synthetic", "full": False, "seeds": "", "attacks": (), "conditions": "", "assignments": ()}
+        | changes
+    )  # type: ignore[arg-type]
+    with pytest.raises(UsageError) as refused:
+        run_lab(tmp_path / "lab", asked, "json")
+    assert words in str(refused.value)
+    assert not (tmp_path / "lab").exists()
