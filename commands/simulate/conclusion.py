@@ -11,6 +11,7 @@ from blockchain.run_end import FinishedHospital, finish, own_test_images
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.checked_figures import with_figures
+from commands.simulate.objections import attack_facts, gather_objections
 from commands.simulate.pooling import join
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
@@ -86,6 +87,8 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
         encryption=_encryption(ledger, record, settings),
         ledger=_ledger_facts(ledger, settings),
         data=_data(folder),
+        attack=attack_facts(folder, record.roster),
+        objections=gather_objections(folder, record.roster, ledger),
         seconds=clock.seconds | {"total": time.perf_counter() - started},
     )
     summary = summarize(facts)

@@ -31,6 +31,8 @@ class RunFacts:
         ledger: chain_id, contract, height, head, submissions, votes.
         seconds: Wall seconds by stage, and `total`.
         data: What was understood of the images: positive, patients, told_by, left_out, partly_used, in counts.
+        attack: What malicious hospitals were told to do: attack, first_round, hospitals; None where all were honest.
+        objections: Rounds in which a hospital objected: round, phase, and hospitals by detector.
     """
 
     run_id: str
@@ -45,6 +47,8 @@ class RunFacts:
     ledger: dict[str, Any]
     seconds: dict[str, float]
     data: dict[str, Any]
+    attack: dict[str, Any] | None
+    objections: list[dict[str, Any]]
 
 
 def summarize(facts: RunFacts) -> dict[str, Any]:
@@ -62,6 +66,8 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
         "privacy": facts.privacy,
         "encryption": facts.encryption,
         "ledger": facts.ledger | {"rejections": facts.rejections},
+        "attack": facts.attack,
+        "objections": facts.objections,
         "timing_s": {stage: _rounded(facts.seconds.get(stage)) for stage in STAGES}
         | {"total": _rounded(facts.seconds.get("total", 0.0))},
     }
@@ -75,6 +81,18 @@ def _rounded(seconds: float | None) -> float | None:
 def epsilon_text(privacy: dict[str, Any]) -> str:
     """The spent epsilon as text, rounded up, so that it is never understated."""
     return f"epsilon {math.ceil(privacy['epsilon'] * 100 - 1e-9) / 100:.2f} at delta {privacy['delta']:g}"
+
+
+def _attack_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who attacked, and what hospitals had against candidates, where there was either."""
+    rows, attack = [], summary["attack"]
+    if attack:
+        by, first = ", ".join(attack["hospitals"]), attack["first_round"]
+        rows.append(("Attack", f"{attack['attack']} by {by}, from round {first} on"))
+    for entry in summary["objections"]:
+        reasons = ", ".join(f"{name} at {len(hospitals)}" for name, hospitals in entry["hospitals"].items())
+        rows.append((f"Round {entry['round']}", f"{entry['phase']}; objections by {reasons}"))
+    return rows
 
 
 def positive_text(model: dict[str, Any]) -> str:
@@ -100,6 +118,7 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     for name, value in (
         ("Hospitals", str(summary["hospitals"])),
         ("Rounds", ", ".join(f"{rounds[key]} {key}" for key in ("opened", "accepted", "rejected", "aborted"))),
+        *_attack_rows(summary),
         ("Model", f"{summary['model']['name']}, {summary['model']['parameters']:,} parameters"),
         ("Positive", positive_text(summary["model"])),
         *test_rows(summary["scores"]),

@@ -40,6 +40,8 @@ SUMMARY_KEYS = {
         *("bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact", "wrong_decode_in_run"),
     },
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
+    "attack": None,
+    "objections": None,
     "timing_s": {
         *("preprocess", "train", "privatize", "encrypt", "commit", "verify"),
         *("aggregate", "decrypt", "detect", "vote", "evaluate", "total"),

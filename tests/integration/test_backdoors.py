@@ -1,6 +1,8 @@
 """A malicious hospital in whole rounds, with ledger and encryption: what it sends is opened, judged and voted down."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ from shared_runs import SharedRuns
 
 from blockchain.ledger.events import VoteCast
 from commands.lab.backdoor import Asked, run_lab
+from commands.simulate.attacking import PlannedAttack, attackers, give_orders
+from commands.simulate.objections import attack_facts, gather_objections
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.orders import Orders, save_orders
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.dataset.storage import load_partition
 from fedward.errors import UsageError
 from fedward.files import sha256
+from fedward.flower import stage_app, stage_attacked_app
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.labs.backdoor.federation import PlainFederation
 from fedward.learning.model import Classifier
@@ -74,6 +79,12 @@ def test_a_scaled_update_is_voted_down_by_all_but_the_attacker_and_no_model_take
             # What was measured of the last accepted model comes to stay when the next round begins.
             assert [each.round_index for each in accepted] == list(range(1, CLEAN + 1))
             assert accepted[-1].digest == sha256(model_bytes(hospital(federation, number).load_model()))
+        roster = federation.folder.server.load_record().roster
+        told = gather_objections(federation.folder, roster, federation.ledger)
+        assert [(entry["round"], entry["phase"]) for entry in told[-2:]] == [(7, "rejected"), (8, "rejected")]
+        assert {"hospital-1", "hospital-2"} == set(told[-1]["hospitals"]["update-norm"])
+        facts = attack_facts(federation.folder, roster)
+        assert facts == {"attack": "random-update:boost=30", "first_round": 7, "hospitals": ["hospital-3"]}
 
 
 def test_before_its_first_round_an_attacker_does_what_all_do(tmp_path: Path, shared_runs: SharedRuns) -> None:
@@ -83,6 +94,38 @@ def test_before_its_first_round_an_attacker_does_what_all_do(tmp_path: Path, sha
         assert [each["detector"] for each in reports(hospital(federation, 3), 1)] == [
             "validation-loss", "update-norm", "patch-bank",
         ]  # fmt: skip
+
+
+def test_the_last_hospitals_are_those_that_attack(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run") as federation:
+        roster = federation.folder.server.load_record().roster
+        assert attackers(federation.folder, roster) == []
+        assert attack_facts(federation.folder, roster) is None
+        give_orders(federation.folder, PlannedAttack("distributed-trigger", 2, first_round=4))
+        assert [member.hospital for member in attackers(federation.folder, roster)] == ["hospital-2", "hospital-3"]
+
+
+@pytest.mark.parametrize(("attack", "count"), [("badnet", 1), ("badnets:side=0", 1), ("badnets", 0), ("badnets", 3)])
+def test_an_attack_that_cannot_be_run_is_refused(attack: str, count: int) -> None:
+    with pytest.raises(UsageError):
+        PlannedAttack(attack, count, 1).check(hospitals=3)
+
+
+def test_the_staged_app_of_an_attack_has_all_that_attackers_need_and_an_honest_one_has_none_of_it(
+    tmp_path: Path,
+) -> None:
+    """Each is imported as Flower's processes import it: from the staged folder and nowhere else."""
+    program = "import attacker, fedward.backdoor.attacks.registry as r; print(attacker.__file__, *r.ATTACKS)"
+    for name, stage in (("honest", stage_app), ("attacked", stage_attacked_app)):
+        (tmp_path / name).mkdir()
+        stage(tmp_path / name)
+    command = [sys.executable, "-c", program]
+    staged = subprocess.run(command, cwd=tmp_path / "attacked", capture_output=True, text=True, check=True)
+    assert str(tmp_path / "attacked" / "attacker.py") in staged.stdout
+    assert "badnets" in staged.stdout
+    honest = subprocess.run(command, cwd=tmp_path / "honest", capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in honest.stderr
+    assert not list((tmp_path / "honest").rglob("*attack*"))
 
 
 def test_damaged_orders_stop_the_hospital_and_are_said(tmp_path: Path, shared_runs: SharedRuns) -> None:

@@ -38,6 +38,8 @@ KEYS = {
     "privacy": {"mode", "unit", "epsilon", "delta"},
     "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
+    "attack": None,
+    "objections": None,
     "timing_s": {*STAGES, "total"},
 }
 
@@ -86,6 +88,9 @@ FACTS = RunFacts(
     ledger={"chain_id": 1, "contract": "0xc", "height": 9, "head": "cd", "submissions": 20, "votes": 15},
     seconds={"train": 1.23456, "total": 9.0},
     data={"left_out": {"folders of masks": 2}},
+    attack={"attack": "badnets:boost=5", "first_round": 2, "hospitals": ["hospital-5"]},
+    objections=[{"round": 2, "phase": "rejected", "hospitals": {"update-norm": ["hospital-1", "hospital-2"],
+                 "patch-bank": ["hospital-1"]}}],
 )  # fmt: skip
 ROUNDS = [
     entry(1, "accepted"),
@@ -101,6 +106,8 @@ UNDEFINED = dataclasses.replace(
     baselines=None,
     privacy={"mode": "none", "unit": None, "epsilon": None, "delta": None},
     seconds={},
+    attack=None,
+    objections=[],
 )
 
 
@@ -178,6 +185,8 @@ def test_the_table_shows_the_figures() -> None:
     pooled = FACTS.scores["pooled"]
     for text in ("97,521 parameters", "epsilon 7.39", "1e-05", "hospital", "3 rejections", "runs/test",
                  "4 opened, 2 accepted, 1 rejected, 1 aborted", "100 of 50 patients",
+                 "badnets:boost=5 by hospital-5, from round 2 on",
+                 "rejected; objections by update-norm at 2, patch-bank at 1",
                  f"{pooled['auc']:.4f} (95 % {pooled['intervals']['auc'][0]:.4f} to", f"{pooled['accuracy']:.4f}",
                  f"{pooled['precision']:.4f} / {pooled['recall']:.4f} / {pooled['f1']:.4f}",
                  f"{pooled['specificity']:.4f} / {pooled['ece']:.4f} / {pooled['brier']:.4f}",
