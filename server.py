@@ -16,6 +16,7 @@ from blockchain.closed_sums import least_included
 from blockchain.leading.dealings import fitting_dealings
 from blockchain.leading.endings import too_few_releases, undecided
 from blockchain.leading.intake import MALFORMED, Desk, UpdateIntake, VoteIntake
+from blockchain.leading.leaving_out import leave_out
 from blockchain.leading.releases import collect_releases, name_wrong_releases
 from blockchain.leading.server_state import Server
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
@@ -110,6 +111,7 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
         if cause := log.common_cause():
             raise cause from error
         raise
+    updates = leave_out(server, opening, updates, log)
     needed = least_included(opening, server.settings)
     if len(updates) < needed:
         server.folder.ciphertexts.save_round(opening.round_index, (), files)

@@ -153,6 +153,14 @@ class DetectorSettings:
 
 
 @dataclass(frozen=True)
+class AttributionSettings:
+    """How whoever ruins rounds is found: `blockchain.attribution` says how, and what each means."""
+
+    suspension: Annotated[int, Between(0, 10_000)]
+    patience: Annotated[int, Between(1, 1_000)]
+
+
+@dataclass(frozen=True)
 class MetricsSettings:
     """Whether validation counts reach the server encrypted."""
 
@@ -193,6 +201,7 @@ class Settings:
     encryption: EncryptionSettings
     ledger: LedgerSettings
     detectors: DetectorSettings
+    attribution: AttributionSettings
     metrics: MetricsSettings
     speed: SpeedSettings
     run: RunSettings

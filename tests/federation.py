@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -57,6 +58,7 @@ SMALL: tuple[tuple[str, Scalar], ...] = (
     ("detectors.validation-loss.tolerance", 100.0),
     # Nor are those of the other detectors; tests/integration/test_backdoors.py has them all.
     ("detectors.names", "validation-loss"),
+    ("attribution.suspension", 0),
 )
 # Training under privacy that takes a moment.
 PRIVATE_SCATTER: tuple[tuple[str, Scalar], ...] = (
@@ -152,7 +154,7 @@ class Federation:
         keys = HeldKeys(self.folder.hospital(HospitalId(f"hospital-{node}")))
         return keys.open(closed, plan).sums
 
-    def lead_round(self) -> dict[str, object]:
+    def lead_round(self) -> dict[str, Any]:
         """Lead one round and return its line of metrics."""
         server.lead_round(self.server())
         return self.folder.server.rounds()[-1]

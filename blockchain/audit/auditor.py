@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
+from blockchain.attribution import Lot
 from blockchain.audit.checks.agreed import check_agreed
 from blockchain.audit.checks.budget import check_privacy
 from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.checks.counts import CheckedCounts, check_counts
+from blockchain.audit.checks.left_out import check_left_out
 from blockchain.audit.checks.replay import HistoryChecker
 from blockchain.audit.checks.result import check_listed_rounds, check_result, check_roster, list_unread
 from blockchain.audit.checks.rounds import RoundStory, heads_by_height, late_joiners, tell_rounds
@@ -152,6 +154,9 @@ def _examine(
     with report.guarding(Step.RULES):
         result.stories = tell_rounds(blocks, ledger.contract)
         told = True
+        if result.claims:
+            lot = Lot(ledger.chain_id, ledger.contract)
+            check_left_out(result.stories, result.claims, lot, report, result.names)
     gap = _gap(checker, report)
     for index, story in enumerate(result.stories, start=1):
         with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index), _beyond(gap, report, story, result):

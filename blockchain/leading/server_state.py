@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from blockchain.attribution import PastRound
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase
@@ -36,6 +37,7 @@ class Server:
     nodes: Nodes
     findings: int
     parameters: int
+    past: list[PastRound] = field(default_factory=list)  # what was read of rounds that have ended
 
     @classmethod
     def open(cls, grid: Grid, folder: ServerFolder, settings: Settings) -> "Server":

@@ -13,6 +13,8 @@ WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH = (
     "MalformedCiphertext",
     "SharesMismatch",
 )
+# Reasons to leave out an update that nothing is wrong with: `blockchain.attribution`.
+LEFT_OUT, SUSPENDED = "LeftOut", "Suspended"
 REFUSED_WHEN_COMMITTED = (WRONG_PRIVACY_EVENT, CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, SHARES_MISMATCH)
 
 

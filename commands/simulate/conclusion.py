@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockchain.consortium.remembering import gather_trust
+from blockchain.leading.leaving_out import DUE
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
 from blockchain.run_end import FinishedHospital, finish, own_test_images
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.checked_figures import with_figures
-from commands.simulate.objections import attack_facts, gather_objections
+from commands.simulate.objections import attack_facts, attribution_facts, gather_objections
 from commands.simulate.pooling import join
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
@@ -80,7 +81,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
             "class_names": list(record.class_names),
         },
         phases=[ledger.round(index).phase.name.lower() for index in range(1, ledger.latest_round() + 1)],
-        rejections=sum(len(entry["rejections"]) for entry in rounds),
+        rejections=sum(each["reason"] not in DUE for entry in rounds for each in entry["rejections"]),
         scores=_all_scores(own, scores, test, logits, card),
         baselines=baselines.summarize(folder, scores.as_dict()),
         privacy=_privacy(finished, settings),
@@ -88,6 +89,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
         ledger=_ledger_facts(ledger, settings),
         data=_data(folder),
         attack=attack_facts(folder, record.roster),
+        attribution=attribution_facts(folder, record.roster, ledger, settings),
         objections=gather_objections(folder, record.roster, ledger),
         seconds=clock.seconds | {"total": time.perf_counter() - started},
     )

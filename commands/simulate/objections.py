@@ -6,11 +6,13 @@ A vote on the ledger carries the hash of its reasons. The reasons themselves sta
 from collections.abc import Sequence
 from typing import Any
 
+from blockchain.leading.leaving_out import DUE, ledger_standing
 from blockchain.ledger.ledger import Ledger
 from commands.simulate.attacking import attackers
 from fedward.backdoor.attacks.orders import read_orders
 from fedward.files import parse_json
 from fedward.folders.simulation import SimulationFolder
+from fedward.settings import Settings
 from fedward.types import HospitalId, Member
 
 UNDECODED = "decode"  # what there is against a sum that gives no candidate
@@ -43,6 +45,30 @@ def attack_facts(folder: SimulationFolder, roster: Sequence[Member]) -> dict[str
         "first_round": first.first_round,
         "hospitals": [member.hospital for member in malicious],
     }
+
+
+def attribution_facts(
+    folder: SimulationFolder, roster: Sequence[Member], ledger: Ledger, settings: Settings
+) -> dict[str, Any]:
+    """Who was left out of which rounds, and who was named for ruining some."""
+    names = {member.address: member.hospital for member in roster}
+    left_out = [
+        {"round": line["round"], "hospital": names[each["hospital"]], "reason": each["reason"]}
+        for line in folder.server.rounds()
+        for each in line["rejections"]
+        if each["reason"] in DUE
+    ]
+    places = {entry.index: names.get(entry.address, entry.address) for entry in ledger.roster()}
+    named = [
+        {
+            "hospital": places[naming.place],
+            "round": naming.round_index,
+            "rejected": list(naming.rejected),
+            "until": naming.until,
+        }
+        for naming in ledger_standing(ledger, settings).named
+    ]
+    return {"left_out": left_out, "named": named}
 
 
 def _objecting(report: dict[str, Any]) -> list[str]:

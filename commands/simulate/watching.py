@@ -92,6 +92,8 @@ class _View:
             self._shown.update(self._stage, description=f"Round {event['round']}: votes", completed=event["done"])
         elif kind == "rejected":
             console.warn(f"{event['hospital']} was rejected in round {event['round']}: {event['evidence']}")
+        elif kind == "left-out":
+            console.note(f"{event['hospital']} is left out of round {event['round']}. {event['evidence']}")
         elif kind == "hospital-failed":
             who = event["hospital"] or "A hospital"
             console.warn(f"{who} failed in round {event['round']}: {event['what']} {event['remedy']}")

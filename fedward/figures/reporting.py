@@ -23,7 +23,7 @@ class RunFacts:
         hospitals: How many took part.
         model: name, parameters, weights_sha256, positive (what its outputs find), class_names.
         phases: How each round ended, as on the ledger.
-        rejections: Updates and votes that the server set aside.
+        rejections: Updates and votes that the server set aside, without those that it left out by lot.
         scores: All figures of the test split: pooled, by hospital, and by finding.
         baselines: Scores of each hospital's model alone, and of one model on all images; None where not asked for.
         privacy: mode, unit, epsilon, delta.
@@ -32,6 +32,7 @@ class RunFacts:
         seconds: Wall seconds by stage, and `total`.
         data: What was understood of the images: positive, patients, told_by, left_out, partly_used, in counts.
         attack: What malicious hospitals were told to do: attack, first_round, hospitals; None where all were honest.
+        attribution: left_out: round, hospital, reason; named: hospital, round, rejected, until.
         objections: Rounds in which a hospital objected: round, phase, and hospitals by detector.
     """
 
@@ -48,6 +49,7 @@ class RunFacts:
     seconds: dict[str, float]
     data: dict[str, Any]
     attack: dict[str, Any] | None
+    attribution: dict[str, Any]
     objections: list[dict[str, Any]]
 
 
@@ -67,6 +69,7 @@ def summarize(facts: RunFacts) -> dict[str, Any]:
         "encryption": facts.encryption,
         "ledger": facts.ledger | {"rejections": facts.rejections},
         "attack": facts.attack,
+        "attribution": facts.attribution,
         "objections": facts.objections,
         "timing_s": {stage: _rounded(facts.seconds.get(stage)) for stage in STAGES}
         | {"total": _rounded(facts.seconds.get("total", 0.0))},
@@ -92,6 +95,10 @@ def _attack_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     for entry in summary["objections"]:
         reasons = ", ".join(f"{name} at {len(hospitals)}" for name, hospitals in entry["hospitals"].items())
         rows.append((f"Round {entry['round']}", f"{entry['phase']}; objections by {reasons}"))
+    for named in summary["attribution"]["named"]:
+        rounds = ", ".join(map(str, named["rejected"]))
+        found = f"{named['hospital']}, after round {named['round']}: it was in all rejected rounds ({rounds})"
+        rows.append(("Suspended", f"{found}; until round {named['until']}"))
     return rows
 
 

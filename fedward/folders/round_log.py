@@ -30,6 +30,7 @@ class RoundLog:
     def __init__(self, folder: ServerFolder, round_index: int) -> None:
         self.clock = Stopwatch()
         self.rejections: list[Rejection] = []
+        self._left_out: set[Address] = set()
         self._folder = folder
         self._round_index = round_index
         record = folder.load_record()
@@ -60,6 +61,12 @@ class RoundLog:
         self.rejections.append(rejection)
         self._tell("rejected", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
 
+    def left_out(self, rejection: Rejection) -> None:
+        """A hospital's update is not added, though nothing is wrong with it."""
+        self.rejections.append(rejection)
+        self._left_out.add(rejection.hospital)
+        self._tell("left-out", **(asdict(rejection) | {"hospital": self._name(rejection.hospital)}))
+
     def failed(self, node: int, failure: Failure, hospital: Address | None = None) -> None:
         """A hospital could not do its part; `hospital` is None where its node has not shown which one it is."""
         self._failures.append(failure)
@@ -69,7 +76,11 @@ class RoundLog:
     def common_cause(self) -> FedwardError | None:
         """The error that all failed hospitals have in common, if they have one: a full disk, a spent budget."""
         codes = {failure.exit_code for failure in self._failures}
-        set_aside = [rejection for rejection in self.rejections if rejection.reason != ABSTAINED]
+        set_aside = [
+            rejection
+            for rejection in self.rejections
+            if rejection.reason != ABSTAINED and rejection.hospital not in self._left_out
+        ]
         if len(codes) != 1 or FedwardError.exit_code in codes or set_aside:
             return None
         first = self._failures[0]

@@ -68,7 +68,7 @@ ORDER = {
         ("signing",),
         ("node",),
         ("twin",),
-        ("closed_sums", "kept_counts"),
+        ("attribution", "closed_sums", "kept_counts"),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
         ("key_sharing", "leading"),

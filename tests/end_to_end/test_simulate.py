@@ -41,6 +41,7 @@ SUMMARY_KEYS = {
     },
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
     "attack": None,
+    "attribution": {"left_out", "named"},
     "objections": None,
     "timing_s": {
         *("preprocess", "train", "privatize", "encrypt", "commit", "verify"),

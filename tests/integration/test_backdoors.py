@@ -3,17 +3,26 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from federation import Federation
 from shared_runs import SharedRuns
 
+from blockchain.attribution import Lot, Standing
+from blockchain.audit.auditor import audit
+from blockchain.audit.report import Status, Step
+from blockchain.audit.sources.run_evidence import RunEvidence
+from blockchain.leading.leaving_out import ledger_standing
 from blockchain.ledger.events import VoteCast
+from blockchain.ledger.records import LEFT_OUT, SUSPENDED
 from commands.lab.backdoor import Asked, run_lab
 from commands.simulate.attacking import PlannedAttack, attackers, give_orders
-from commands.simulate.objections import attack_facts, gather_objections
+from commands.simulate.objections import attack_facts, attribution_facts, gather_objections
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.orders import Orders, save_orders
 from fedward.backdoor.attacks.registry import attack_from
@@ -83,8 +92,81 @@ def test_a_scaled_update_is_voted_down_by_all_but_the_attacker_and_no_model_take
         told = gather_objections(federation.folder, roster, federation.ledger)
         assert [(entry["round"], entry["phase"]) for entry in told[-2:]] == [(7, "rejected"), (8, "rejected")]
         assert {"hospital-1", "hospital-2"} == set(told[-1]["hospitals"]["update-norm"])
+        assert attribution_facts(federation.folder, roster, federation.ledger, federation.settings) == {
+            "left_out": [],
+            "named": [],
+        }
         facts = attack_facts(federation.folder, roster)
         assert facts == {"attack": "random-update:boost=30", "first_round": 7, "hospitals": ["hospital-3"]}
+
+
+FIVE: tuple[tuple[str, Scalar], ...] = (
+    *DEFENDED,
+    ("data.hospitals", 5),
+    ("data.synthetic-images", 200),
+    ("ledger.release-threshold", 3),
+    ("training.rounds", 40),
+    ("attribution.suspension", 20),
+)
+CULPRIT = "hospital-4"
+
+
+def test_a_culprit_is_named_suspended_and_the_study_goes_on_without_it(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    with shared_runs.federation(tmp_path / "run", *FIVE, rounds=CLEAN) as federation:
+        ordered(federation, "random-update:boost=30", CLEAN + 1, number=4)
+        lines = federation.folder.server.rounds()
+        while len(lines) < CLEAN + 20 and not (lines and out_of(federation, lines[-1], SUSPENDED)):
+            lines.append(federation.lead_round())
+        poisoned = [line for line in lines if line["phase"] == "rejected"]
+        assert poisoned[0]["round"] == CLEAN + 1
+        assert out_of(federation, lines[-1], SUSPENDED) == [CULPRIT], "nobody else is suspended"
+        for line in lines[CLEAN:]:
+            without = CULPRIT in out_of(federation, line, LEFT_OUT, SUSPENDED)
+            assert line["phase"] == ("accepted" if without else "rejected")
+        cleared = {name for line in poisoned for name in out_of(federation, line, LEFT_OUT)}
+        assert cleared == {"hospital-1", "hospital-2", "hospital-3", "hospital-5"}
+        (naming,) = ledger_standing(federation.ledger, federation.settings).named
+        assert (naming.place, naming.round_index) == (3, len(lines) - 1)
+        assert naming.rejected == tuple(line["round"] for line in poisoned)
+        roster = federation.folder.server.load_record().roster
+        facts = attribution_facts(federation.folder, roster, federation.ledger, federation.settings)
+        assert facts["named"] == [
+            {
+                "hospital": CULPRIT,
+                "round": naming.round_index,
+                "rejected": list(naming.rejected),
+                "until": naming.until,
+            }
+        ]
+        assert facts["left_out"][-1] == {"round": len(lines), "hospital": CULPRIT, "reason": SUSPENDED}
+    report = audit(RunEvidence(tmp_path / "run"), None).report
+    assert not [line for line in report.lines if line.status is Status.FAIL]
+    told = [line.evidence for line in report.lines if "suspended until" in line.evidence]
+    rounds = ", ".join(map(str, naming.rejected))
+    assert told == [f"{CULPRIT} was in all rejected rounds ({rounds}), and is suspended until round {naming.until}."]
+
+
+def test_a_server_that_leaves_out_somebody_else_is_found_by_the_audit(tmp_path: Path, shared_runs: SharedRuns) -> None:
+    def wrong(_lot: Lot, standing: Standing, _round: int, committed: Mapping[int, bytes]) -> int | None:
+        """Always the first."""
+        return min(standing.suspects & committed.keys(), default=None)
+
+    with shared_runs.federation(tmp_path / "run", *FIVE, rounds=CLEAN) as federation:
+        ordered(federation, "random-update:boost=30", CLEAN + 1, number=4)
+        with mock.patch.object(Lot, "drawn", wrong):
+            lines = [federation.lead_round() for _ in range(5)]
+        left_out = {(line["round"], name) for line in lines for name in out_of(federation, line, LEFT_OUT)}
+    report = audit(RunEvidence(tmp_path / "run"), None).report
+    found = [line for line in report.lines if line.step is Step.RULES and line.status is Status.FAIL]
+    assert found
+    assert all("does not follow" in line.evidence for line in found)
+    assert {(line.round_index, line.hospital) for line in found} <= left_out
+
+
+def out_of(federation: Federation, line: dict[str, Any], *reasons: str) -> list[str]:
+    """The hospitals that were left out of a round for these reasons, by name."""
+    names = {member.address: member.hospital for member in federation.folder.server.load_record().roster}
+    return [names[each["hospital"]] for each in line["rejections"] if each["reason"] in reasons]
 
 
 def test_before_its_first_round_an_attacker_does_what_all_do(tmp_path: Path, shared_runs: SharedRuns) -> None:

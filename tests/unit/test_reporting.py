@@ -39,6 +39,7 @@ KEYS = {
     "encryption": {"bytes_per_parameter", "parameters", "ring_degree", "security_bits", "exact"},
     "ledger": {"chain_id", "contract", "height", "head", "submissions", "rejections", "votes"},
     "attack": None,
+    "attribution": {"left_out", "named"},
     "objections": None,
     "timing_s": {*STAGES, "total"},
 }
@@ -89,6 +90,8 @@ FACTS = RunFacts(
     seconds={"train": 1.23456, "total": 9.0},
     data={"left_out": {"folders of masks": 2}},
     attack={"attack": "badnets:boost=5", "first_round": 2, "hospitals": ["hospital-5"]},
+    attribution={"left_out": [{"round": 3, "hospital": "hospital-1", "reason": "LeftOut"}],
+                 "named": [{"hospital": "hospital-5", "round": 4, "rejected": [2, 3], "until": 24}]},
     objections=[{"round": 2, "phase": "rejected", "hospitals": {"update-norm": ["hospital-1", "hospital-2"],
                  "patch-bank": ["hospital-1"]}}],
 )  # fmt: skip
@@ -107,6 +110,7 @@ UNDEFINED = dataclasses.replace(
     privacy={"mode": "none", "unit": None, "epsilon": None, "delta": None},
     seconds={},
     attack=None,
+    attribution={"left_out": [], "named": []},
     objections=[],
 )
 
@@ -186,6 +190,7 @@ def test_the_table_shows_the_figures() -> None:
     for text in ("97,521 parameters", "epsilon 7.39", "1e-05", "hospital", "3 rejections", "runs/test",
                  "4 opened, 2 accepted, 1 rejected, 1 aborted", "100 of 50 patients",
                  "badnets:boost=5 by hospital-5, from round 2 on",
+                 "hospital-5, after round 4: it was in all rejected rounds (2, 3)", "until round 24",
                  "rejected; objections by update-norm at 2, patch-bank at 1",
                  f"{pooled['auc']:.4f} (95 % {pooled['intervals']['auc'][0]:.4f} to", f"{pooled['accuracy']:.4f}",
                  f"{pooled['precision']:.4f} / {pooled['recall']:.4f} / {pooled['f1']:.4f}",

@@ -11,7 +11,7 @@ from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.claims import is_hash
 from blockchain.audit.sources.evidence import Evidence
-from blockchain.ledger.records import CHUNK_MISMATCH, MALFORMED_CIPHERTEXT, WRONG_PRIVACY_EVENT
+from blockchain.ledger.records import CHUNK_MISMATCH, LEFT_OUT, MALFORMED_CIPHERTEXT, SUSPENDED, WRONG_PRIVACY_EVENT
 from blockchain.signing.abstention import ABSTENTION_BYTES, NOTHING_SPENT
 from fedward.ciphertexts.serialized import (
     CHUNK_BYTES,
@@ -210,6 +210,8 @@ def _tell_exclusion(
             report.fail(Step.CIPHERTEXTS, f"{left_out}, yet it committed to {update.update_bytes} bytes.", **about)
     elif reason == WRONG_DEALING:
         report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.SHARES.number} judges its shares anew.", **about)
+    elif reason in (LEFT_OUT, SUSPENDED):
+        report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.RULES.number} follows from what.", **about)
     elif reason == WRONG_PRIVACY_EVENT:
         report.note(Step.CIPHERTEXTS, f"{left_out}; step {Step.PRIVACY.number} compares what it declares.", **about)
     elif stored is None or not stored.whole:
