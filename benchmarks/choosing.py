@@ -38,6 +38,7 @@ from fedward.local_update import local_update
 from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings
+from fedward.tables import parse_assignment
 from fedward.types import GlobalModel, ImageSet, Partition, Vector
 
 MEANS, LARGEST = ("auc", "accuracy", "loss", "common"), ("largest_update", "largest_rise")
@@ -57,7 +58,7 @@ def main() -> None:
     data = Path(os.environ.get("FEDWARD_DATA", setting.PROJECT_FILE.parent.parent / "shared" / "data")) / "chest_xray"
     seeds, rows = [int(seed) for seed in arguments.seeds.split(",")], []
     for way in arguments.ways or [""]:
-        given = [setting.parse_assignment(text) for text in way.split()]
+        given = [parse_assignment(text) for text in way.split()]
         loaded = setting.load(arguments.config, ("data.source", str(data.resolve())), *given)
         settings = suited(calibrated(loaded))
         found = [federate(setting.replace(settings, "training.seed", seed)) for seed in seeds]

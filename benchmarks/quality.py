@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fedward import settings as setting
 from fedward.files import parse_json, write_atomic
 from fedward.settings import Settings, to_tables
+from fedward.tables import parse_assignment
 
 ROOT = setting.PROJECT_FILE.parent
 ALONE = "-alone"
@@ -57,7 +58,7 @@ class Row:
 
     def settings(self, data: Path, seed: int) -> Settings:
         """The settings of one run, before calibration has decided the noise."""
-        given = [setting.parse_assignment(change) for change in self.changes]
+        given = [parse_assignment(change) for change in self.changes]
         return setting.load(
             ROOT / "config" / self.config, *given, ("data.source", str(data)), ("training.seed", str(seed))
         )

@@ -353,18 +353,6 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     return from_tables(tables)
 
 
-def parse_assignment(text: str) -> tuple[str, str]:
-    """Split `table.key=value`.
-
-    Raises:
-        UsageError: there is no equals sign.
-    """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text} has no value.", "Write --set table.key=value.")
-    return key.strip(), value.strip()
-
-
 def replace(settings: Settings, dotted: str, value: Scalar) -> Settings:
     """The same settings but for one value.
 

@@ -151,6 +151,18 @@ def parse(dotted: str, text: str, wanted: type) -> Scalar:
     raise wrong(dotted, text, f"must be {TYPE_WORDS[wanted]}")
 
 
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Split `table.key=value`.
+
+    Raises:
+        UsageError: there is no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text} has no value.", "Write --set table.key=value.")
+    return key.strip(), value.strip()
+
+
 def unknown(name: str, known: list[str]) -> UsageError:
     """The error for a setting that does not exist; it names the closest one that does."""
     closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)

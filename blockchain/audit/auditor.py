@@ -150,13 +150,7 @@ def _examine(
     if result.claims:
         with report.guarding(Step.RULES):
             check_agreed(blocks, ledger.contract, result.claims, report)
-    told = False
-    with report.guarding(Step.RULES):
-        result.stories = tell_rounds(blocks, ledger.contract)
-        told = True
-        if result.claims:
-            lot = Lot(ledger.chain_id, ledger.contract)
-            check_left_out(result.stories, result.claims, lot, report, result.names)
+    told = _tell_rounds(result, ledger, blocks)
     gap = _gap(checker, report)
     for index, story in enumerate(result.stories, start=1):
         with report.guarding(Step.CIPHERTEXTS, round_index=story.round_index), _beyond(gap, report, story, result):
@@ -173,6 +167,18 @@ def _examine(
         counts = _examine_counts(result, evidence)
         with report.guarding(Step.MODEL):
             _examine_result(result, evidence, result.claims, ledger.contract, blocks, counts)
+
+
+def _tell_rounds(result: AuditResult, ledger: TrustFile | Claims, blocks: Sequence[ExecutedBlock]) -> bool:
+    """Rebuild the rounds, and check who was left out of them; says whether the rounds could be told."""
+    report, told = result.report, False
+    with report.guarding(Step.RULES):
+        result.stories = tell_rounds(blocks, ledger.contract)
+        told = True
+        if result.claims:
+            lot = Lot(ledger.chain_id, ledger.contract)
+            check_left_out(result.stories, result.claims, lot, report, result.names)
+    return told
 
 
 def _examine_result(

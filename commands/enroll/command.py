@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedward import settings as setting
+from fedward.tables import parse_assignment
 
 
 def enroll(
@@ -34,5 +34,5 @@ def enroll(
     from commands.enroll.enrolling import make_hospital_kit
     from commands.enroll.own_images import Images
 
-    given = dict(setting.parse_assignment(text) for text in assignments or ())
+    given = dict(parse_assignment(text) for text in assignments or ())
     make_hospital_kit(project, out, name, Images.of(data, partition, given), number, password_file, second_node)

@@ -21,6 +21,7 @@ from fedward.hosts.loopback import free_port
 from fedward.hosts.project import Place, Project, Study
 from fedward.hosts.spoken import spoken
 from fedward.settings import PROJECT_FILE
+from fedward.tables import parse_assignment
 from fedward.types import HospitalId
 
 HOSPITALS = ("north", "east", "south", "west")
@@ -104,7 +105,7 @@ def run_demo(data: str, out: Path, rounds: int, assignments: Sequence[str]) -> N
 
 def _prepare(demo: Demo, data: str, assignments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Share the images out as four hospitals would have them; returns findings and class names."""
-    settings = setting.load(None, *(setting.parse_assignment(text) for text in assignments))
+    settings = setting.load(None, *(parse_assignment(text) for text in assignments))
     command = [sys.executable, PROJECT_FILE.parent / "data_preprocessing.py", data, demo.path / "images"]
     options = ["--hospitals", len(HOSPITALS), "--image-size", settings.data.image_size]
     if settings.data.finding != "auto":
@@ -118,7 +119,7 @@ def _write_project(
     demo: Demo, rounds: int, assignments: Sequence[str], findings: list[str], class_names: list[str]
 ) -> None:
     """The file that the administrator would write."""
-    given = [setting.parse_assignment(text) for text in assignments]
+    given = [parse_assignment(text) for text in assignments]
     settings = setting.load(None, ("training.rounds", rounds), *given)
     study = Study("hosts-demo", tuple(map(HospitalId, HOSPITALS)), tuple(findings), tuple(class_names))
     Project(study, Place("localhost", free_port()), settings, None).save(demo.path / "project.toml")

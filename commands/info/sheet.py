@@ -16,7 +16,7 @@ from fedward.privacy.accounting import calibrated, epsilon
 from fedward.privacy.mechanism import expected_event
 from fedward.settings import Settings, to_tables
 from fedward.sharing.terms import default_threshold
-from fedward.tables import nested
+from fedward.tables import nested, parse_assignment
 
 DEFAULT_PARAMETERS = 97_521  # of the small CNN with one finding
 
@@ -51,7 +51,7 @@ def effective(run: Path | None, config: Path | None, assignments: Sequence[str])
     if run is not None:
         record = SimulationFolder(run).server.load_record()
         return Effective(setting.from_run(record.settings), len(record.roster), record.parameters)
-    settings = calibrated(setting.load(config, *(setting.parse_assignment(text) for text in assignments)))
+    settings = calibrated(setting.load(config, *(parse_assignment(text) for text in assignments)))
     return Effective(settings, settings.data.hospitals, DEFAULT_PARAMETERS)
 
 

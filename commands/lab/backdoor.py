@@ -22,7 +22,7 @@ from fedward.labs.backdoor.summary import summarize
 from fedward.labs.backdoor.trial import NULL
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings
-from fedward.tables import listed
+from fedward.tables import listed, parse_assignment
 
 HOSPITALS = 5
 
@@ -54,7 +54,7 @@ class Asked:
         for condition in listed(self.conditions):
             if condition not in CONDITIONS:
                 raise UsageError(f"There is no condition {condition!r}.", f"Choose of {', '.join(CONDITIONS)}.")
-        changes = tuple(setting.parse_assignment(text) for text in self.assignments)
+        changes = tuple(parse_assignment(text) for text in self.assignments)
         asked = narrowed(FULL if self.full else QUICK, seeds, self.attacks, listed(self.conditions), changes)
         for condition in asked.conditions:
             self.settings(asked, condition, asked.seeds[0])

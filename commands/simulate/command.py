@@ -13,7 +13,7 @@ from fedward.dataset.naming import asked_finding
 from fedward.errors import UsageError
 from fedward.plugins import PRIVACY_MODES
 from fedward.settings import Settings
-from fedward.tables import Scalar
+from fedward.tables import Scalar, parse_assignment
 
 if TYPE_CHECKING:
     from commands.simulate.attacking import PlannedAttack
@@ -65,7 +65,7 @@ def simulate(
         ("data.patient-regex", patient_regex), ("privacy.mode", privacy), ("training.seed", seed),
     ]  # fmt: skip
     given = [(key, value) for key, value in flags if value is not None]
-    given += [setting.parse_assignment(text) for text in assignments or ()]
+    given += [parse_assignment(text) for text in assignments or ()]
     if resume:
         if out is None or config or given or dry_run or attack:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")

@@ -21,6 +21,7 @@ from fedward.sharing.dealing import deal_key
 from fedward.sharing.sealed_releases import ChannelKey, encrypt_release
 from fedward.sharing.sealed_shares import seal_shares
 from fedward.sharing.terms import Purpose, ReleaseTerms, ShareTerms
+from fedward.tables import parse_assignment
 from fedward.types import Address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,9 +160,9 @@ def test_verbose_shows_the_traceback_too() -> None:
 @pytest.mark.parametrize("text", ["training.rounds", ""])
 def test_an_assignment_needs_a_value(text: str) -> None:
     with pytest.raises(UsageError, match="no value"):
-        setting.parse_assignment(text)
-    assert setting.parse_assignment(" training.rounds = 3 ") == ("training.rounds", "3")
-    assert setting.parse_assignment("data.source=a=b") == ("data.source", "a=b")
+        parse_assignment(text)
+    assert parse_assignment(" training.rounds = 3 ") == ("training.rounds", "3")
+    assert parse_assignment("data.source=a=b") == ("data.source", "a=b")
 
 
 def test_protections_say_what_the_settings_do_and_no_more() -> None:
