@@ -196,7 +196,7 @@ def test_without_a_detector_nothing_is_said_to_guard_the_model() -> None:
         protections(setting.load(None, ("detectors.names", names)))["The model, from backdoors"]
         for names in ("validation-loss", "")
     )
-    assert "votes by its own validation images" in with_one
+    assert "judges candidates on its own images" in with_one
     assert without.startswith("not protected")
 
 

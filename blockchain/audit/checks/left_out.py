@@ -85,7 +85,10 @@ def _compare(
 
 def _tell(naming: Naming, story: RoundStory, report: Report, names: Mapping[Address, HospitalId]) -> None:
     """Say who was named, and why."""
-    (entry,) = (entry for entry in story.roster if entry.index == naming.place)
-    who, rounds = names.get(entry.address, entry.address), ", ".join(map(str, naming.rejected))
+    addresses = {entry.index: entry.address for entry in story.roster}
+    if naming.place not in addresses:
+        return  # it was revoked meanwhile
+    who = names.get(addresses[naming.place], addresses[naming.place])
+    rounds = ", ".join(map(str, naming.rejected))
     text = f"{who} was in all rejected rounds ({rounds}), and is suspended until round {naming.until}."
     report.note(Step.RULES, text, round_index=story.round_index, hospital=who)
