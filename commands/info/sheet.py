@@ -121,8 +121,8 @@ def _backdoor_sentence(settings: Settings) -> str:
     if not settings.detectors.chosen():
         return "not protected: detectors.names is empty, so hospitals accept every candidate that decodes."
     return (
-        "each hospital judges candidates on its own images, and whoever ruins rounds is named and suspended; poison that "
-        "moves the model less than honest rounds do passes for a while, and voting hospitals can be outvoted."
+        "each hospital judges candidates on its own images, and whoever ruins rounds is named and suspended; poison "
+        "that moves the model less than honest rounds do passes for a while, and voting hospitals can be outvoted."
     )
 
 
