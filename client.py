@@ -325,7 +325,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         signed = _vote(hospital, record, candidate, NO_CANDIDATE, counts)
         return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
     work = (hospital.folder, hospital.partition, hospital.classifier)
-    inspection = prepare_inspection(*work, model, candidate)
+    inspection = prepare_inspection(*work, model, candidate, settings.training.rounds)
     with clock.measure("detect"):
         reports = hospital.detect(inspection)
     with clock.measure("evaluate"):

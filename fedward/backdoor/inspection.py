@@ -9,6 +9,7 @@ Models of earlier rounds are in no view: a hospital keeps what its detectors mea
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,7 +85,12 @@ class UpdateSizes(Protocol):
 
 
 class ModelsAndImages(Models, ValidationScores, Protocol):
-    """Both models, the hospital's own images, and measures of earlier rounds."""
+    """Both models, the hospital's own images, measures of earlier rounds, and how many rounds there will be."""
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the study has."""
+        ...
 
     @property
     def training(self) -> ImageSet:
@@ -118,6 +124,7 @@ class Inspection:
         candidate: The model that would replace it.
         update_norm: L2 norm of the mean update behind the candidate; not a number where it is not known.
         history: Measures of earlier rounds; takes those of this one.
+        rounds: How many rounds the study has.
     """
 
     round_index: int
@@ -127,6 +134,7 @@ class Inspection:
     candidate: ScoringModel
     update_norm: float = math.nan
     history: History = field(default_factory=History)
+    rounds: int = sys.maxsize
 
     @cached_property
     def training(self) -> ImageSet:

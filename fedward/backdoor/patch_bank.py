@@ -40,7 +40,12 @@ class PatchBank:
     name: ClassVar[str] = "patch-bank"
 
     def inspect(self, view: ModelsAndImages) -> DetectorReport:
-        """Stamp the same images with the same patches as in every round, and compare the answers."""
+        """Stamp the same images with the same patches as in every round, and compare the answers.
+
+        In a study of so few rounds that nothing could ever be compared, nothing is stamped.
+        """
+        if view.rounds <= WINDOW:
+            return DetectorReport(self.name, False, 0.0, f"A study of {view.rounds} rounds is too short to compare.")
         images = chosen_images(view.validation, view.training, self.options.images, view.history.secret)
         if images is None:
             return DetectorReport(self.name, False, 0.0, f"Fewer than {FEWEST} images of a class to judge by.")

@@ -40,6 +40,7 @@ def prepare_inspection(
     classifier: Callable[[], "Classifier"],
     model: GlobalModel,
     candidate: Candidate,
+    rounds: int,
 ) -> Inspection:
     """All that detectors can be given.
 
@@ -49,6 +50,7 @@ def prepare_inspection(
         classifier: Gives a classifier of the models' shape.
         model: The model in force.
         candidate: The model that would replace it.
+        rounds: How many rounds the study has.
 
     Raises:
         EvidenceError: a file of measures is damaged.
@@ -63,6 +65,7 @@ def prepare_inspection(
         candidate=Scorer(classifier, candidate.weights),
         update_norm=candidate.update_norm,
         history=History(folder.measures.secret(), [each.measures for each in accepted], ends_with_current),
+        rounds=rounds,
     )
 
 

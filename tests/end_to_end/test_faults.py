@@ -15,7 +15,7 @@ from fedward.learning.digest import weights_digest
 from fedward.learning.stored_model import read_model
 
 pytestmark = pytest.mark.end_to_end
-FAULTS = int(os.environ.get("FEDWARD_FAULTS", scaled(4, 300)))
+FAULTS = int(os.environ.get("FEDWARD_FAULTS", scaled(2, 300)))
 # Whoever is down is waited for no longer than it takes to start again and be let in, a minute for Flower.
 DEADLINES = {
     "ledger": {"submission-timeout-s": 180, "voting-timeout-s": 180},

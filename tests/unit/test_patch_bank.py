@@ -104,6 +104,16 @@ def test_before_there_is_anything_to_compare_with_nobody_is_accused() -> None:
         assert f"Only {count} " in report.evidence
 
 
+def test_a_study_too_short_to_compare_costs_nothing() -> None:
+    for rounds, asked in ((WINDOW, False), (WINDOW + 1, True)):
+        model = Reader()
+        shown = Inspection(2, VALIDATION, lambda: NOBODY, Reader(), model, 1.0, History(SECRET), rounds)
+        report = PatchBank(OPTIONS["patch-bank"]).inspect(shown)  # type: ignore[arg-type]
+        assert not report.suspicious
+        assert bool(model.asked) == asked
+        assert shown.history.candidate.keys() == ({"patch-bank", "patch-bank.change"} if asked else set())
+
+
 def test_a_trigger_that_grows_in_small_steps_is_found_by_its_drift() -> None:
     steps = [Reader() for _ in range(WINDOW)] + [Reader(0.12 * step) for step in range(1, 11)]
     history = grown(steps)
