@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from fedward.backdoor.history import History
+import numpy as np
+
+from fedward.backdoor.history import History, Wide
 from fedward.types import ImageSet, Vector
+
+_LOGITS = "validation-logits"  # among the measures
 
 
 class ScoringModel(Protocol):
@@ -143,10 +147,17 @@ class Inspection:
 
     @cached_property
     def current_logits(self) -> Vector:
-        """Logits of the validation images by the model in force; computed once, whoever asks."""
-        return self.current(self.validation.pixels())
+        """Logits of the validation images by the model in force: those it had as the candidate, or computed."""
+
+        def compute() -> Wide:
+            return self.current(self.validation.pixels()).astype(np.float64)
+
+        known = self.history.of_current(_LOGITS, compute)
+        return (known if len(known) == len(self.validation) else compute()).astype(np.float32)
 
     @cached_property
     def candidate_logits(self) -> Vector:
-        """Logits of the validation images by the candidate; computed once, whoever asks."""
-        return self.candidate(self.validation.pixels())
+        """Logits of the validation images by the candidate; computed once, and kept for the next round."""
+        logits = self.candidate(self.validation.pixels())
+        self.history.of_candidate(_LOGITS, logits.astype(np.float64))
+        return logits

@@ -12,6 +12,7 @@ import pytest
 from fedward import plugins
 from fedward import settings as setting
 from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
+from fedward.backdoor.history import History
 from fedward.backdoor.inspection import Inspection, Models, TrainingImages
 from fedward.errors import EvidenceError, VerificationError
 from fedward.learning.model import BUILDERS, Classifier
@@ -243,6 +244,19 @@ def test_all_detectors_share_what_was_computed() -> None:
     for model in (shown.current, shown.candidate):
         assert isinstance(model, Brightness)
         assert model.asked == 1
+
+
+def test_scores_of_the_last_candidate_are_those_of_the_model_in_force() -> None:
+    first = inspection([0, 1] * 10, current=1.0, candidate=2.0)
+    assert first.candidate_logits.tobytes() == first.candidate(first.validation.pixels()).tobytes()
+    in_force, train = Brightness(2.0), first.load_training
+    accepted = History(accepted=[first.history.candidate], ends_with_current=True)
+    then = Inspection(4, first.validation, train, in_force, Brightness(3.0), history=accepted)
+    assert then.current_logits.tobytes() == first.candidate_logits.tobytes()
+    assert in_force.asked == 0
+    fewer = Inspection(4, images([0, 1]), train, in_force, Brightness(3.0), history=accepted)
+    assert len(fewer.current_logits) == 2, "of other images they are computed"
+    assert in_force.asked == 1
 
 
 @dataclasses.dataclass(frozen=True)
