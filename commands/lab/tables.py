@@ -45,18 +45,28 @@ def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
 
 
 def _outcomes(summary: dict[str, Any]) -> Sheet:
-    rounds, seeds = summary["attack_rounds"], len(summary["seeds"])
+    rounds = summary["attack_rounds"]
     rows = tuple(
         (
             each["attack"],
+            str(each["with"]["runs"]),
             *(_share(each[kind][figure]) for kind in ("without", "with") for figure in ("success", "accuracy")),
             _share(each["with"]["success_worst"]),
             _rate(each["detection"].get(ALL)),
         )
         for each in summary["attacks"]
     )
-    headings = ("attack", "success", "accuracy", "success, detectors on", "accuracy, detectors on", "worst", "detected")
-    return Sheet(f"After {rounds} rounds under attack, mean of {seeds} seeds", headings, rows)
+    headings = (
+        "attack",
+        "seeds",
+        "success",
+        "accuracy",
+        "success, detectors on",
+        "accuracy, detectors on",
+        "worst",
+        "detected",
+    )
+    return Sheet(f"After {rounds} rounds under attack, mean over seeds", headings, rows)
 
 
 def _detection(summary: dict[str, Any]) -> Sheet:

@@ -61,6 +61,7 @@ def _ends(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     success = [rounds[-1]["success"] for rounds in runs]
     known = [value for value in success if value is not None]
     return {
+        "runs": len(runs),
         "success": _mean(success),
         "success_worst": max(known) if known else None,
         "accuracy": _mean([rounds[-1]["accuracy"] for rounds in runs]),
