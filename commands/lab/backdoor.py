@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fedward import settings as setting
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.dataset.storage import save_partition
-from fedward.errors import UsageError
+from fedward.errors import FedwardError, UsageError
 from fedward.files import make_folder, parse_json, resolved, write_atomic
 from fedward.labs.backdoor.pictures import plot_detection, plot_success
 from fedward.labs.backdoor.plan import CONDITIONS, FULL, QUICK, Plan, attack_units, clean_units, narrowed
@@ -82,7 +83,12 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     """
     plan, folder = asked.plan(), LabFolder(resolved(out))
     _settle(folder, asked, plan)
-    _prepare(folder, asked, plan)
+    try:
+        _prepare(folder, asked, plan)
+    except FedwardError:
+        if not (folder.path / "data").exists():
+            shutil.rmtree(folder.path)  # nothing came of it
+        raise
     for title, units in (("Clean rounds", list(clean_units(plan))), ("Attacks", list(attack_units(plan)))):
         with console.bar(title) as report:
             run_units(folder, plan, units, report)

@@ -27,7 +27,7 @@ from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.orders import Orders, save_orders
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.dataset.storage import load_partition
-from fedward.errors import UsageError
+from fedward.errors import DataError, UsageError
 from fedward.files import sha256
 from fedward.flower import stage_app, stage_attacked_app
 from fedward.folders.hospital import HospitalFolder, model_bytes
@@ -265,6 +265,12 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(tmp_path: Path, capsys:
     assert [path.name for path in units if again[path] != units[path]] == ["iid-1-none-defended.json"]
     with pytest.raises(UsageError, match="other data or settings"):
         run_lab(tmp_path / "lab", Asked("synthetic", False, "1", (), "", (*TINY, "training.batch-size=8")), "json")
+
+
+def test_where_there_are_no_images_nothing_is_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        run_lab(tmp_path / "lab", Asked(str(tmp_path / "nowhere"), False, "", (), "", ()), "json")
+    assert not (tmp_path / "lab").exists()
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def attack_from(text: str, part: Part) -> Attack:
     """
     name, _, given = text.partition(":")
     if name not in ATTACKS:
-        raise unknown(name, list(ATTACKS))
+        raise UsageError(f"There is no attack {name!r}.", f"Choose one of {', '.join(ATTACKS)}.")
     kind = ATTACKS[name].options
     types, hints = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     known = {kebab(field.name): field.name for field in dataclasses.fields(kind)}
