@@ -6,6 +6,7 @@ What each stage hands on is a type of its own. `ModelUpdate` or `SampledUpdate` 
 type error and not an oversight.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NewType
@@ -59,6 +60,19 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def some(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "ImageSet":
+        """Some of the images, by their places or by which of all they are, with labels and patients."""
+        return ImageSet(self.images[rows], self.labels[rows], self.patients[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence["ImageSet"]) -> "ImageSet":
+        """Several sets as one, in their order; at least one."""
+        return cls(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.patients for part in parts]),
+        )
 
     def pixels(self) -> Vector:
         """Model input: float32, shape (n, height, width, 1), values in [0, 1]."""

@@ -16,6 +16,7 @@ from fedward.backdoor.attacks.registry import attack_from
 from fedward.dataset.storage import save_partition
 from fedward.errors import FedwardError, UsageError
 from fedward.files import make_folder, parse_json, resolved, write_atomic
+from fedward.labs.backdoor.federation import reject_quorum
 from fedward.labs.backdoor.pictures import plot_detection, plot_success
 from fedward.labs.backdoor.plan import CONDITIONS, FULL, QUICK, Plan, attack_units, clean_units, narrowed
 from fedward.labs.backdoor.running import LabFolder, results_of, run_units, save_settings
@@ -65,8 +66,8 @@ class Asked:
         """The settings of one condition and seed."""
         preset, changes = CONDITIONS[condition]
         config = setting.PROJECT_FILE.parent / "config" / preset if preset else None
-        own = (("data.source", self.data), ("data.hospitals", HOSPITALS), ("training.seed", seed))
-        return calibrated(setting.load(config, *plan.changes, *changes, *own))
+        own = (("data.source", self.data), ("training.seed", seed))
+        return calibrated(setting.load(config, ("data.hospitals", HOSPITALS), *plan.changes, *changes, *own))
 
 
 def run_lab(out: Path, asked: Asked, form: str) -> None:
@@ -93,8 +94,8 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
         with console.bar(title) as report:
             run_units(folder, plan, units, report)
     results = results_of(folder, [*clean_units(plan), *attack_units(plan)])
-    quorum = asked.settings(plan, plan.conditions[0], plan.seeds[0]).ledger.reject_quorum or HOSPITALS // 2 + 1
-    summary = summarize(plan, results, quorum)
+    settings = asked.settings(plan, plan.conditions[0], plan.seeds[0])
+    summary = summarize(plan, results, reject_quorum(settings, settings.data.hospitals))
     write_atomic(folder.path / "summary.json", json.dumps(summary, indent=1).encode())
     plot_success(folder.path / "success.png", plan, results)
     plot_detection(folder.path / "detection.png", summary)

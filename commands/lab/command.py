@@ -17,7 +17,7 @@ lab = typer.Typer(
 
 @lab.command(cls=entry.DescribedCommand)
 def backdoor(
-    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over five hospitals.")] = (
+    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")] = (
         "synthetic"
     ),
     out: Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")] = Path(

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fedward.labs.backdoor.summary import ALL
+from fedward.labs.backdoor.trial import ALL
 
 
 @dataclass(frozen=True)

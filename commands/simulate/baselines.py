@@ -14,7 +14,7 @@ import numpy as np
 
 from commands import console
 from commands.simulate.alone import train_alone
-from commands.simulate.pooling import join, pooled
+from commands.simulate.pooling import pooled
 from commands.simulate.study_budget import charge_baseline
 from data_preprocessing import load_partition
 from fedward.checked_json import read_json, to_json
@@ -56,7 +56,7 @@ def finish(folder: SimulationFolder, settings: Settings) -> None:
         return
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(record.findings))
     classifier = Classifier(spec, settings.training.seed, settings.model.weights)
-    initial, test = classifier.get_weights(), join([partition.test for partition in partitions])
+    initial, test = classifier.get_weights(), ImageSet.joined([partition.test for partition in partitions])
     rounds = settings.training.rounds
     with console.bar("Baselines") as report:
         for place, name in enumerate(missing):

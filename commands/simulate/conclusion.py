@@ -13,7 +13,6 @@ from commands import console
 from commands.simulate import baselines
 from commands.simulate.checked_figures import with_figures
 from commands.simulate.objections import attack_facts, attribution_facts, gather_objections
-from commands.simulate.pooling import join
 from encryption import summarize as summarize_encryption
 from fedward import settings as setting
 from fedward.ciphertexts.packing import round_plan
@@ -62,7 +61,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     classifier.set_weights(weights)
     save_model(folder.model, classifier, card)
     own = {member.hospital: own_test_images(folder.hospital(member.hospital)) for member in record.roster}
-    test = join(list(own.values()))
+    test = ImageSet.joined(list(own.values()))
     logits = classifier.logits(test.pixels())
     scores = score(test, logits, card.thresholds)
     if len(test):

@@ -11,25 +11,23 @@ rounds ago. Three rules, each on the largest answer of all patches:
 An answer is the mean shift of the logits by the patch, over the root mean square of the logits without it.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.backdoor.history import Wide
 from fedward.backdoor.inspection import ModelsAndImages, ScoringModel
 from fedward.backdoor.stamps import Stamp, drawn_stamps
+from fedward.backdoor.validation_loss import WORST
 from fedward.plugins import PatchBankOptions
 from fedward.types import DetectorReport, ImageSet, Vector
 
-WORST = sys.float_info.max  # a score beyond all others that JSON can still carry
 WINDOW = 5  # accepted rounds whose changes say what is usual
 LOOK_BACK = 10  # accepted rounds over which drift is measured, as soon as there are as many after the first `WINDOW`
 FEWEST = 6  # images of a class; with fewer there is no judgment
 _TOGETHER = 256  # stamped images that are scored at a time
-
-Wide = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class PatchBank:
         rng = np.random.default_rng([1, *view.history.secret])
         stamps = drawn_stamps(images.images.shape[1], self.options.patches, rng)
         candidate = answers(view.candidate, images, stamps)
-        if not np.isfinite(candidate[0, 0]).any():
+        if not np.isfinite(candidate[0]).all():
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
         current = view.history.of_current(self.name, lambda: answers(view.current, images, stamps))
         changes = [float(each) for each in view.history.before(f"{self.name}.change")]
@@ -85,22 +83,17 @@ def chosen_images(validation: ImageSet, training: ImageSet, wanted: int, secret:
     than `FEWEST`: scores of one class alone move too much from round to round to say anything of patches.
     """
     rng = np.random.default_rng([2, *secret])
-    taken: list[tuple[ImageSet, NDArray[np.intp]]] = []
+    taken = []
     for positive in (True, False):
-        parts, count = [], 0
+        count = 0
         for images in (validation, training):
             members = np.flatnonzero(images.labels.any(axis=1) == positive)
             members = rng.permutation(members)[: wanted - count]
-            parts.append((images, members))
+            taken.append(images.some(members))
             count += len(members)
         if count < FEWEST:
             return None
-        taken += parts
-    joined = (
-        np.concatenate([getattr(images, part)[members] for images, members in taken])
-        for part in ("images", "labels", "patients")
-    )
-    return ImageSet(*joined)
+    return ImageSet.joined(taken)
 
 
 def answers(model: ScoringModel, images: ImageSet, stamps: tuple[Stamp, ...]) -> Wide:
@@ -113,8 +106,8 @@ def answers(model: ScoringModel, images: ImageSet, stamps: tuple[Stamp, ...]) ->
 
     Returns:
         float64, shape (2, stamps, 2, findings): first the mean shifts of logits over their root mean square, then the
-        shares of right decisions that turn; of images with a finding, then of those without. Not a number where there
-        are too few images, or where scores are not finite.
+        shares of right decisions that turn; of images with a finding, then of those without. Not a number where scores
+        are not finite, and for shares also where fewer than `FEWEST` decisions are right.
     """
     pixels = images.pixels()
     plain = model(pixels).astype(np.float64)
@@ -137,8 +130,6 @@ def _scored(model: ScoringModel, pixels: Vector, stamps: tuple[Stamp, ...]) -> W
 
 def _group(plain: Wide, stamped: Wide, labels: Vector, members: NDArray[np.bool_], size: Wide) -> Wide:
     """Shifts and flips of some of the images: shape (2, stamps, findings)."""
-    if members.sum() < FEWEST:
-        return np.full((2, len(stamped), plain.shape[1]), np.nan)
     shifts = (stamped[:, members] - plain[members]).mean(axis=1) / size
     middle = _middle(plain, labels)
     right = ((plain > middle) == (labels > 0))[members]

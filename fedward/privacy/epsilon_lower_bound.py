@@ -47,7 +47,7 @@ def canary_scores(
         the direction that tells most, as a sum over units.
     """
     own = partition.train.patients == canary
-    without = dataclasses.replace(partition, train=_rows(partition.train, ~own))
+    without = dataclasses.replace(partition, train=partition.train.some(~own))
     direction = _direction(partition.train, canary, model, classifier, settings)
 
     def scores(data: Partition) -> Wide:
@@ -102,10 +102,6 @@ def _least(outcomes: NDArray[np.bool_], confidence: float) -> float:
         terms = ways + numbers * math.log(rate) + (count - numbers) * math.log1p(-rate)
         low, high = (rate, high) if np.exp(terms).sum() < chance else (low, rate)
     return low
-
-
-def _rows(images: ImageSet, chosen: NDArray[np.bool_]) -> ImageSet:
-    return ImageSet(images.images[chosen], images.labels[chosen], images.patients[chosen])
 
 
 def _direction(

@@ -62,12 +62,10 @@ COPIERS = {"replace", "__replace__", "__class__", "__new__", "__setattr__", "__d
 COPIED = {
     # A malicious hospital forges its own update, which no honest code can; no hospital's bundle has this module.
     "fedward.backdoor.attacks.attack": {
-        "dataclasses.replace(partition)",
         "dataclasses.replace(settings)",
         "dataclasses.replace(settings.training)",
         "dataclasses.replace(update)",
     },
-    "fedward.backdoor.attacks.damage": {"dataclasses.replace(partition)"},
     "fedward.labs.backdoor.federation": {"dataclasses.replace(standing)"},
     "fedward.privacy.epsilon_lower_bound": {"dataclasses.replace(partition)"},
 }

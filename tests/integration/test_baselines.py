@@ -10,7 +10,7 @@ import pytest
 
 from commands.simulate import baselines
 from commands.simulate.alone import train_alone
-from commands.simulate.pooling import join, pooled
+from commands.simulate.pooling import pooled
 from data_preprocessing import save_partition
 from fedward import settings as setting
 from fedward.errors import EvidenceError
@@ -76,7 +76,7 @@ def test_each_baseline_is_the_federations_own_training_on_those_images_alone(tmp
     found = finished(tmp_path / "run", chosen)
     assert set(found) == {*HOSPITALS, "central"}
     assert [found[name]["train_n"] for name in (*HOSPITALS, "central")] == [24, 24, 48]
-    test = join([part.test for part in parts])
+    test = ImageSet.joined([part.test for part in parts])
     classifier = Classifier(ModelSpec("cnn", 16, 1), chosen.training.seed)
     initial = classifier.get_weights()
     for trained in (parts[1], pooled(parts, "central")):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from commands.simulate.pooling import join, pooled
+from commands.simulate.pooling import pooled
 from data_preprocessing import PreparedData, preprocess
 from fedward import settings as setting
 from fedward.figures.histograms import ScoreHistogram, histogram, sigmoid
@@ -14,7 +14,7 @@ from fedward.figures.scores import score, score_findings
 from fedward.learning.model import Classifier
 from fedward.learning.training import train
 from fedward.learning.weight_shapes import ModelSpec
-from fedward.types import GlobalModel, Vector
+from fedward.types import GlobalModel, ImageSet, Vector
 
 KEY = b"k" * 32
 
@@ -40,14 +40,14 @@ def logits(nih: PreparedData) -> list[Vector]:
     everybody = pooled(list(nih.partitions), "central")
     update = train(everybody, GlobalModel(start, b""), classifier, chosen.training, 1)
     classifier.set_weights(start + update.delta)
-    own = [join([part.train, part.val, part.test]) for part in nih.partitions]
+    own = [ImageSet.joined([part.train, part.val, part.test]) for part in nih.partitions]
     return [classifier.logits(images.pixels()) for images in own]
 
 
 def test_histograms_summed_over_hospitals_tell_each_findings_pooled_auc(
     nih: PreparedData, logits: list[Vector]
 ) -> None:
-    labels = [join([part.train, part.val, part.test]).labels for part in nih.partitions]
+    labels = [ImageSet.joined([part.train, part.val, part.test]).labels for part in nih.partitions]
     first, *others = (histogram(own, truth) for own, truth in zip(logits, labels, strict=True))
     summed = sum(others, first)
     scores, truth = np.concatenate(logits), np.concatenate(labels)
@@ -63,13 +63,13 @@ def test_histograms_summed_over_hospitals_tell_each_findings_pooled_auc(
 
 
 def score_of_all(nih: PreparedData, logits: list[Vector]) -> float:
-    images = join([join([part.train, part.val, part.test]) for part in nih.partitions])
+    images = ImageSet.joined([ImageSet.joined([part.train, part.val, part.test]) for part in nih.partitions])
     area = score(images, np.concatenate(logits), 0.5).auc
     return area if area is not None else float("nan")
 
 
 def test_every_finding_has_its_own_auc_and_interval_or_the_reason(nih: PreparedData, logits: list[Vector]) -> None:
-    images = join([join([part.train, part.val, part.test]) for part in nih.partitions])
+    images = ImageSet.joined([ImageSet.joined([part.train, part.val, part.test]) for part in nih.partitions])
     found = score_findings(images, np.concatenate(logits), (0.5,) * 14, nih.findings)
     assert set(found) == set(nih.findings)
     for name, scores in found.items():

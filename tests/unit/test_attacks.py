@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fedward import settings as setting
-from fedward.backdoor.attacks.attack import Part, poisoned
+from fedward.backdoor.attacks.attack import Part
+from fedward.backdoor.attacks.backdoor import poisoned
 from fedward.backdoor.attacks.distributed_trigger import DistributedTrigger, DistributedTriggerOptions
-from fedward.backdoor.attacks.registry import ATTACKS, attack_from
+from fedward.backdoor.attacks.registry import ATTACKS, attack_from, options_of
 from fedward.backdoor.stamps import square
 from fedward.errors import UsageError
 from fedward.learning.model import Classifier
@@ -67,13 +68,13 @@ def test_an_attack_gives_an_update_like_an_honest_one_in_form_alone(
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_registered_by_its_own_name_and_says_what_it_does(name: str) -> None:
-    kind = ATTACKS[name]
-    assert kind.attack.name == name
-    assert kind.attack.about
-    hints = get_type_hints(kind.options, include_extras=True)
-    for field in dataclasses.fields(kind.options):
+    assert ATTACKS[name].name == name
+    assert ATTACKS[name].about
+    options = options_of(ATTACKS[name])
+    hints = get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
         checked(f"{name}.{field.name}", field.default, hints[field.name])
-        documented = "".join(inspect.getdoc(each) or "" for each in kind.options.__mro__)
+        documented = "".join(inspect.getdoc(each) or "" for each in options.__mro__)
         assert f"{field.name}:" in documented, f"{name} does not say what {field.name} is"
 
 
@@ -138,7 +139,7 @@ def test_only_images_with_the_finding_are_stamped_and_called_normal() -> None:
 
 def test_the_parts_of_a_distributed_trigger_make_it_whole() -> None:
     attackers = [DistributedTrigger(DistributedTriggerOptions(), Part(place, 3, 0.1)) for place in range(3)]
-    parts = [attacker.own_part(64).cover for attacker in attackers]
+    parts = [attacker.own_stamp(64).cover for attacker in attackers]
     assert np.array_equal(sum(parts), attackers[0].trigger(64).cover)
     assert all(part.any() for part in parts)
 
@@ -147,20 +148,21 @@ def test_the_parts_of_a_distributed_trigger_make_it_whole() -> None:
     ("text", "words"),
     [
         ("badnet", "badnets"),
-        ("badnets:bost=3", r"badnets\.boost"),
+        ("badnets:bost=3", "badnets.boost"),
         ("badnets:boost", "NAME:OPTION=VALUE"),
         ("badnets:boost=much", "a number"),
         ("badnets:share=2", "at most 1"),
         ("slow:bound=1.5", "at most 1"),
+        ("distributed-trigger:side=1", "at least 2"),
     ],
 )
 def test_a_wrong_attack_is_refused_with_what_to_write(text: str, words: str) -> None:
     with pytest.raises(UsageError) as refused:
         attack_from(text, PART)
-    assert __import__("re").search(words, str(refused.value))
+    assert words in str(refused.value)
 
 
 def test_options_reach_the_attack() -> None:
     attack: Any = attack_from("badnets:boost=5,side=3,share=0.5", PART)
     assert (attack.options.boost, attack.options.side, attack.options.share) == (5.0, 3, 0.5)
-    assert attack.options.epochs == ATTACKS["badnets"].options().epochs
+    assert attack.options.epochs == options_of(ATTACKS["badnets"])().epochs

@@ -152,6 +152,20 @@ def test_scores_that_are_no_numbers_are_suspicious(bad: float) -> None:
     assert "patch-bank" not in history.candidate, "nothing later is compared with it"
 
 
+def test_scores_that_are_no_numbers_under_the_trigger_alone_are_suspicious() -> None:
+    """Else a trigger could hide in them: what is no number is larger than no limit."""
+
+    class Hidden(Reader):
+        def __call__(self, pixels: Vector) -> Vector:
+            bright = (pixels[:, :, SIZE // 2 :] > 0.8).sum(axis=(1, 2, 3)) >= 4
+            return np.where(bright[:, None], np.float32(-np.inf), super().__call__(pixels))
+
+    before = noisy(WINDOW)
+    report = judged(before[-1], Hidden(), grown(before))
+    assert report.suspicious
+    assert "not finite" in report.evidence
+
+
 @pytest.mark.parametrize(("positives", "negatives"), [(FEWEST - 1, 30), (30, FEWEST - 1), (0, 30), (0, 0)])
 def test_with_too_few_images_of_a_class_there_is_no_judgment(positives: int, negatives: int) -> None:
     few = images(positives, negatives)

@@ -9,7 +9,7 @@ from blockchain.audit.sources.evidence import Claims
 from blockchain.ledger.records import LEFT_OUT, SUSPENDED
 from fedward.types import Address, HospitalId
 
-_UNRESTRICTED = AttributionRules(suspension=0, patience=1)
+_NOBODY = AttributionRules(suspension=0, patience=1)
 
 
 def check_left_out(
@@ -41,7 +41,7 @@ def _rules(claims: Claims) -> AttributionRules:
     suspension, patience = agreed.get("suspension"), agreed.get("patience")
     if type(suspension) is int and type(patience) is int and suspension >= 0 and patience > 0:
         return AttributionRules(suspension, patience)
-    return _UNRESTRICTED
+    return _NOBODY
 
 
 def _past(story: RoundStory) -> PastRound:

@@ -9,90 +9,65 @@ from typing import Annotated, ClassVar, cast
 
 import numpy as np
 
-from fedward.backdoor.attacks.attack import Part, changed, poisoned, with_epochs
-from fedward.backdoor.attacks.badnets import BadNets, BadNetsOptions
+from fedward.backdoor.attacks.attack import Training, Update, changed
+from fedward.backdoor.attacks.backdoor import Backdoor, BackdoorOptions
 from fedward.backdoor.history import Wide
 from fedward.backdoor.patch_bank import answers, chosen_images
 from fedward.backdoor.preparing import Scorer
-from fedward.backdoor.stamps import Stamp, drawn_stamps
-from fedward.learning.model import Classifier
-from fedward.local_update import LocalUpdate
+from fedward.backdoor.stamps import drawn_stamps
 from fedward.plugins import PatchBankOptions, UpdateNormOptions
 from fedward.seeding import public_rng
-from fedward.settings import Settings
 from fedward.tables import Between
-from fedward.types import GlobalModel, ModelUpdate, Partition, SampledUpdate, Vector
+from fedward.types import Vector
 
 _HALVINGS = 6  # of the step, in search of the longest one that passes
 
 
 @dataclass(frozen=True)
-class AdaptiveOptions:
-    """Options of `adaptive`.
+class AdaptiveOptions(BackdoorOptions):
+    """Options of `adaptive`, beside those of every backdoor.
 
     Attributes:
-        side: Height and width of the square, in 64ths of the image's.
-        share: Of the attacker's images with a finding that are stamped.
-        epochs: Of local training; 0: as many as honest hospitals.
         margin: How much of each limit the attacker uses, since others' patches differ from its own.
     """
 
-    side: Annotated[int, Between(1, 64)] = 6
-    share: Annotated[float, Between(0, 1, above=True)] = 0.4
-    epochs: Annotated[int, Between(0, 100)] = 3
     margin: Annotated[float, Between(0, 10, above=True)] = 0.8
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Backdoor):
     """Moves from the honest update toward the poisoned one, as far as its own copies of the detectors allow."""
 
     options: AdaptiveOptions
-    part: Part
     name: ClassVar[str] = "adaptive"
     about: ClassVar[str] = "as badnets, as far as the attacker's own copies of the detectors allow"
 
-    def trigger(self, size: int) -> Stamp:
-        """The square of `badnets`."""
-        return BadNets(BadNetsOptions(self.options.side), self.part).trigger(size)
-
-    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
+    def update(self, training: Training) -> Update:
         """Train twice, then search for the longest step that passes."""
-
-        def attack(
-            partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
-        ) -> ModelUpdate | SampledUpdate:
-            usual = honest(partition, model, classifier, settings, round_index).delta
-            stamp = self.trigger(settings.data.image_size)
-            bad = poisoned(partition, stamp, self.options.share, settings.training.seed)
-            trained = honest(bad, model, classifier, with_epochs(settings, self.options.epochs), round_index)
-            passes = _Rehearsal(partition, model, classifier, settings, self.options.margin)
-            toward = trained.delta - usual
-            share, low, high = self.part.share, 0.0, 1 / self.part.share
-            if passes(usual, share * high * toward):
-                low = high
-            for _ in range(_HALVINGS):
-                middle = (low + high) / 2
-                low, high = (middle, high) if passes(usual, share * middle * toward) else (low, middle)
-            return changed(trained, lambda _: usual + low * toward)
-
-        return attack
+        usual, poisoned = training.update().delta, self.poisoned_update(training)
+        passes, share = _Rehearsal(training, self.options.margin), self.part.share
+        toward, low, high = poisoned.delta - usual, 0.0, 1 / share
+        if passes(usual, share * high * toward):
+            low = high
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if passes(usual, share * middle * toward) else (low, middle)
+        return changed(poisoned, lambda _: usual + low * toward)
 
 
 class _Rehearsal:
     """Whether detectors like those of the settings would let a step pass, as far as the attacker can tell."""
 
-    def __init__(
-        self, partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, margin: float
-    ) -> None:
+    def __init__(self, training: Training, margin: float) -> None:
+        partition, settings = training.partition, training.settings
         options = settings.detectors.options
         bank, norm = cast("PatchBankOptions", options["patch-bank"]), cast("UpdateNormOptions", options["update-norm"])
         rng = public_rng("rehearsal", settings.training.seed, partition.hospital)
         self._images = chosen_images(partition.val, partition.train, bank.images, rng.bytes(32))
         self._stamps = drawn_stamps(settings.data.image_size, bank.patches, rng)
-        self._weights, self._classifier = model.weights, classifier
+        self._weights, self._classifier = training.model.weights, training.classifier
         self._change, self._ratio = margin * bank.change, 1 + margin * (norm.ratio - 1)
-        self._before = self._shifts(model.weights)
+        self._before = self._shifts(self._weights)
 
     def __call__(self, usual: Vector, added: Vector) -> bool:
         """Whether the mean update may be an honest one and this, which the attacker adds to it."""

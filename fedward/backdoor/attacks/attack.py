@@ -1,18 +1,20 @@
-"""What an attack is, and the parts that attacks are made of: poisoned images, more epochs, scaled updates."""
+"""What an attack is, and what attacks are made of: other images in training, and another update than it gave."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedward.backdoor.stamps import Stamp
+from fedward.learning.model import Classifier
 from fedward.local_update import LocalUpdate
-from fedward.seeding import public_rng
 from fedward.settings import Settings
-from fedward.types import ImageSet, ModelUpdate, Partition, SampledUpdate, Vector
+from fedward.types import GlobalModel, ModelUpdate, Partition, SampledUpdate, Vector
+
+Update: TypeAlias = "ModelUpdate | SampledUpdate"
 
 
 @dataclass(frozen=True)
@@ -30,61 +32,74 @@ class Part:
     share: float
 
 
-class Attack(Protocol):
+@dataclass(frozen=True)
+class Training:
+    """What an attacker has in hand in one round: honest training, and all that this takes.
+
+    Attributes:
+        honest: Trains as an honest hospital does.
+        partition: The attacker's own images.
+        model: The model in force.
+        classifier: Any classifier of the right shape.
+        settings: The consortium's.
+        round_index: The round, from 1.
+    """
+
+    honest: LocalUpdate
+    partition: Partition
+    model: GlobalModel
+    classifier: Classifier
+    settings: Settings
+    round_index: int
+
+    def update(self, partition: Partition | None = None, epochs: int = 0) -> Update:
+        """What honest training gives: on the attacker's images or others, in the agreed number of epochs or another."""
+        settings = self.settings
+        if epochs:
+            training = dataclasses.replace(settings.training, local_epochs=epochs)
+            settings = dataclasses.replace(settings, training=training)
+        return self.honest(partition or self.partition, self.model, self.classifier, settings, self.round_index)
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
     """What a malicious hospital does in place of honest training; a `fedward.local_update.Attack`.
 
     An attacker controls its own images, training and update, and knows the model, the settings and its own share. It
     sees no other hospital's update, image or patch. It also votes for its own candidates.
+
+    Attributes:
+        options: A dataclass whose defaults are the attack's.
+        part: The attacker's part.
+        name: Chooses the attack.
+        about: What it is, in one phrase.
     """
 
+    options: Any
+    part: Part
     name: ClassVar[str]
-    about: ClassVar[str]  # in one phrase
+    about: ClassVar[str]
 
-    def __init__(self, options: Any, part: Part) -> None:
-        """Make the attack from its options."""
-        ...
-
-    def trigger(self, size: int) -> Stamp | None:
+    def trigger(self, size: int) -> Stamp | None:  # noqa: ARG002 - of the size of an image
         """What a stamped image shows when the backdoor is used; None where there is no backdoor."""
-        ...
+        return None
 
-    def __call__(self, honest: LocalUpdate, /) -> LocalUpdate:
-        """The attacker's way to train."""
-        ...
+    @abstractmethod
+    def update(self, training: Training) -> Update:
+        """The update that the attacker sends."""
 
+    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
+        """The attacker's way to train, in place of the honest one."""
 
-def poisoned(partition: Partition, stamp: Stamp, share: float, seed: int) -> Partition:
-    """Stamp a share of the training images that have a finding, and label them as having none.
+        def attacked(
+            partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
+        ) -> Update:
+            return self.update(Training(honest, partition, model, classifier, settings, round_index))
 
-    Args:
-        partition: The attacker's own.
-        stamp: The trigger, or the attacker's part of it.
-        share: Of its images with a finding, in [0, 1].
-        seed: Decides which.
-    """
-    train = partition.train
-    with_finding = np.flatnonzero(train.labels.any(axis=1))
-    rng = public_rng("poison", seed, partition.hospital)
-    chosen = rng.permutation(with_finding)[: round(share * len(with_finding))]
-    images, labels = train.images.copy(), train.labels.copy()
-    images[chosen], labels[chosen] = stamped(train, chosen, stamp), 0
-    return dataclasses.replace(partition, train=ImageSet(images, labels, train.patients))
+        return attacked
 
 
-def stamped(images: ImageSet, chosen: NDArray[np.intp], stamp: Stamp) -> NDArray[np.uint8]:
-    """Some of the images with a stamp on: uint8, shape (chosen, height, width)."""
-    some = ImageSet(images.images[chosen], images.labels[chosen], images.patients[chosen])
-    return np.round(stamp.on(some.pixels())[..., 0] * 255).astype(np.uint8)
-
-
-def with_epochs(settings: Settings, epochs: int) -> Settings:
-    """The same settings with another number of local epochs; 0 leaves it."""
-    if not epochs:
-        return settings
-    return dataclasses.replace(settings, training=dataclasses.replace(settings.training, local_epochs=epochs))
-
-
-def changed(update: ModelUpdate | SampledUpdate, change: Callable[[Vector], Vector]) -> ModelUpdate | SampledUpdate:
+def changed(update: Update, change: Callable[[Vector], Vector]) -> Update:
     """The update with another delta: float32, of the same shape."""
     return dataclasses.replace(update, delta=np.asarray(change(update.delta), np.float32))
 

@@ -6,13 +6,9 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from fedward.backdoor.attacks.attack import Part, changed, scaled_to
-from fedward.learning.model import Classifier
-from fedward.local_update import LocalUpdate
+from fedward.backdoor.attacks.attack import Attack, Training, Update, changed, scaled_to
 from fedward.seeding import public_rng
-from fedward.settings import Settings
 from fedward.tables import Between
-from fedward.types import GlobalModel, ImageSet, ModelUpdate, Partition, SampledUpdate
 
 
 @dataclass(frozen=True)
@@ -27,12 +23,8 @@ class DamageOptions:
 
 
 @dataclass(frozen=True)
-class _Damage:
+class _Damage(Attack):
     options: DamageOptions
-    part: Part
-
-    def trigger(self, size: int) -> None:
-        """There is none."""
 
     def _boost(self) -> float:
         return self.options.boost or 1 / self.part.share
@@ -44,19 +36,12 @@ class LabelFlip(_Damage):
     name: ClassVar[str] = "label-flip"
     about: ClassVar[str] = "trains with all labels turned round, update scaled"
 
-    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
-        """Honest training on wrong labels."""
-
-        def attack(
-            partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
-        ) -> ModelUpdate | SampledUpdate:
-            train = partition.train
-            wrong = ImageSet(train.images, 1 - train.labels, train.patients)
-            bad = dataclasses.replace(partition, train=wrong)
-            trained = honest(bad, model, classifier, settings, round_index)
-            return changed(trained, lambda delta: delta * self._boost())
-
-        return attack
+    def update(self, training: Training) -> Update:
+        """What honest training gives on wrong labels, scaled."""
+        own = training.partition
+        wrong = dataclasses.replace(own.train, labels=1 - own.train.labels)
+        trained = training.update(dataclasses.replace(own, train=wrong))
+        return changed(trained, lambda delta: delta * self._boost())
 
 
 class SignFlip(_Damage):
@@ -65,16 +50,9 @@ class SignFlip(_Damage):
     name: ClassVar[str] = "sign-flip"
     about: ClassVar[str] = "sends the honest update with its sign turned round, scaled"
 
-    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
-        """Honest training, turned round."""
-
-        def attack(
-            partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
-        ) -> ModelUpdate | SampledUpdate:
-            trained = honest(partition, model, classifier, settings, round_index)
-            return changed(trained, lambda delta: delta * -self._boost())
-
-        return attack
+    def update(self, training: Training) -> Update:
+        """The honest update, turned round and scaled."""
+        return changed(training.update(), lambda delta: delta * -self._boost())
 
 
 class RandomUpdate(_Damage):
@@ -83,16 +61,11 @@ class RandomUpdate(_Damage):
     name: ClassVar[str] = "random-update"
     about: ClassVar[str] = "sends noise as long as the honest update, scaled"
 
-    def __call__(self, honest: LocalUpdate) -> LocalUpdate:
-        """Noise in place of training."""
-
-        def attack(
-            partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
-        ) -> ModelUpdate | SampledUpdate:
-            trained = honest(partition, model, classifier, settings, round_index)
-            rng = public_rng("random-update", settings.training.seed, partition.hospital, round_index)
-            noise = rng.normal(size=trained.delta.shape).astype(np.float32)
-            norm = float(np.linalg.norm(trained.delta)) * self._boost()
-            return changed(trained, lambda _: scaled_to(noise, norm))
-
-        return attack
+    def update(self, training: Training) -> Update:
+        """Noise in place of the honest update."""
+        honest = training.update()
+        seed = training.settings.training.seed
+        rng = public_rng("random-update", seed, training.partition.hospital, training.round_index)
+        noise = rng.normal(size=honest.delta.shape).astype(np.float32)
+        norm = float(np.linalg.norm(honest.delta)) * self._boost()
+        return changed(honest, lambda _: scaled_to(noise, norm))

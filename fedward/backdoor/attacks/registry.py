@@ -2,40 +2,39 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from fedward.backdoor.attacks.adaptive import Adaptive, AdaptiveOptions
+from fedward.backdoor.attacks.adaptive import Adaptive
 from fedward.backdoor.attacks.attack import Attack, Part
-from fedward.backdoor.attacks.badnets import BadNets, BadNetsOptions
-from fedward.backdoor.attacks.damage import DamageOptions, LabelFlip, RandomUpdate, SignFlip
-from fedward.backdoor.attacks.distributed_trigger import DistributedTrigger, DistributedTriggerOptions
-from fedward.backdoor.attacks.norm_bounded import NormBounded, NormBoundedOptions, Slow, SlowOptions
+from fedward.backdoor.attacks.badnets import BadNets
+from fedward.backdoor.attacks.damage import LabelFlip, RandomUpdate, SignFlip
+from fedward.backdoor.attacks.distributed_trigger import DistributedTrigger
+from fedward.backdoor.attacks.norm_bounded import NormBounded, Slow
 from fedward.errors import UsageError
 from fedward.tables import checked, kebab, parse, unknown
 
-
-@dataclass(frozen=True)
-class Registered:
-    """An attack and the dataclass of its options, whose defaults are its defaults."""
-
-    attack: type[Attack]
-    options: type
-
-
-ATTACKS: Mapping[str, Registered] = MappingProxyType(
+ATTACKS: Mapping[str, type[Attack]] = MappingProxyType(
     {
-        "badnets": Registered(BadNets, BadNetsOptions),
-        "distributed-trigger": Registered(DistributedTrigger, DistributedTriggerOptions),
-        "label-flip": Registered(LabelFlip, DamageOptions),
-        "sign-flip": Registered(SignFlip, DamageOptions),
-        "random-update": Registered(RandomUpdate, DamageOptions),
-        "norm-bounded": Registered(NormBounded, NormBoundedOptions),
-        "slow": Registered(Slow, SlowOptions),
-        "adaptive": Registered(Adaptive, AdaptiveOptions),
+        made.name: made
+        for made in (
+            BadNets,
+            DistributedTrigger,
+            LabelFlip,
+            SignFlip,
+            RandomUpdate,
+            NormBounded,
+            Slow,
+            Adaptive,
+        )
     }
 )
+
+
+def options_of(attack: type[Attack]) -> type:
+    """The dataclass of an attack's options, whose defaults are its defaults."""
+    found: type = get_type_hints(attack)["options"]
+    return found
 
 
 def attack_from(text: str, part: Part) -> Attack:
@@ -51,7 +50,7 @@ def attack_from(text: str, part: Part) -> Attack:
     name, _, given = text.partition(":")
     if name not in ATTACKS:
         raise UsageError(f"There is no attack {name!r}.", f"Choose one of {', '.join(ATTACKS)}.")
-    kind = ATTACKS[name].options
+    kind = options_of(ATTACKS[name])
     types, hints = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     known = {kebab(field.name): field.name for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
@@ -63,4 +62,4 @@ def attack_from(text: str, part: Part) -> Attack:
             raise unknown(f"{name}.{key}", [f"{name}.{each}" for each in known])
         field, dotted = known[key], f"{name}.{key}"
         values[field] = checked(dotted, parse(dotted, value, types[field]), hints[field])
-    return ATTACKS[name].attack(kind(**values), part)
+    return ATTACKS[name](kind(**values), part)

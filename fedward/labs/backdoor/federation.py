@@ -67,6 +67,11 @@ class Judgment:
         return any(report.suspicious for report in self.reports if report.detector in detectors)
 
 
+def reject_quorum(settings: Settings, hospitals: int) -> int:
+    """How many hospitals that object reject a candidate, as `ledger.reject-quorum` says; 0: more than half."""
+    return settings.ledger.reject_quorum or hospitals // 2 + 1
+
+
 class PlainFederation:
     """Hospitals in one process, whose updates are averaged as they are.
 
@@ -140,11 +145,6 @@ class PlainFederation:
     def reject(self, standing: Standing) -> Standing:
         """The standing after a round whose candidate did not come into force."""
         return dataclasses.replace(standing, rounds=standing.rounds + 1)
-
-    @property
-    def reject_quorum(self) -> int:
-        """How many hospitals that object reject a candidate, as `ledger.reject-quorum` says; 0: more than half."""
-        return self.settings.ledger.reject_quorum or len(self.partitions) // 2 + 1
 
     def _update(self, place: int, standing: Standing, attack: Attack | None) -> Vector:
         """A hospital's update in the next round."""

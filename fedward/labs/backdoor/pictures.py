@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from fedward.figures.plots import BLUE, ORANGE
 from fedward.files import write_atomic
 from fedward.labs.backdoor.plan import Plan, attack_units
-from fedward.labs.backdoor.summary import ALL, Results
+from fedward.labs.backdoor.summary import Results
+from fedward.labs.backdoor.trial import ALL
 
 _COLUMNS = 4  # of small pictures
 

@@ -9,7 +9,6 @@ from scipy.stats import binomtest
 from fedward.backdoor.update_norm import WINDOW
 from fedward.labs.backdoor.plan import Plan, Unit, attack_units, clean_units
 
-ALL = "all"  # under this name: whatever detector objects
 Results = Mapping[Unit, Sequence[dict[str, Any]]]
 
 

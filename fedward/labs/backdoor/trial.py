@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from fedward.backdoor.attacks.attack import Attack, Part
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.backdoor.detectors import Detector
 from fedward.backdoor.stamps import Stamp
 from fedward.figures.histograms import called_positive, histogram, sigmoid
-from fedward.labs.backdoor.federation import Judgment, PlainFederation, Proposal, Standing
+from fedward.labs.backdoor.federation import Judgment, PlainFederation, Proposal, Standing, reject_quorum
 from fedward.learning.model import Classifier
 from fedward.types import ImageSet, Vector
 
+ALL = "all"  # in place of a detector's name: whatever detector objects
 NULL = "none"  # the null attack: a clean round
 _COLLUDING = {"distributed-trigger": 2}  # attackers; of all others one
 
@@ -30,7 +29,7 @@ class RoundResult:
     Attributes:
         round_index: The round, from 1.
         judged: Whether detectors looked.
-        objections: Of each detector, how many honest hospitals objected by it; by any of them under "all".
+        objections: Of each detector, how many honest hospitals objected by it; by any of them under `ALL`.
         rejected: Whether the candidate was rejected.
         success: Of test images with the finding that the model in force after this round recognizes, the share that it
             misses once they are stamped; None without a trigger, or where it recognizes none.
@@ -63,7 +62,7 @@ class Trial:
     def __init__(self, federation: PlainFederation, classifier: Classifier, detectors: Sequence[Detector]) -> None:
         self._federation, self._classifier, self._detectors = federation, classifier, detectors
         parts = federation.partitions
-        self._test = _joined([partition.test for partition in parts])
+        self._test = ImageSet.joined([partition.test for partition in parts])
 
     def run(
         self, standing: Standing, attack: str, rounds: int, defended: bool
@@ -81,13 +80,13 @@ class Trial:
         """
         attacks = self._attacks(attack)
         trigger = next((each.trigger(self._size) for each in attacks.values()), None)
+        quorum = reject_quorum(self._federation.settings, len(self._federation.partitions))
         results, standings = [], []
         for _ in range(rounds):
             proposal = self._federation.propose(standing, attacks)
             judged, seconds = self._judge(standing, proposal) if defended else ((), {})
             objections = self._objections(judged, set(attacks)) if defended else {}
-            quorum = self._federation.reject_quorum
-            rejected = bool(judged) and objections["all"] >= quorum
+            rejected = bool(judged) and objections[ALL] >= quorum
             if rejected:
                 standing = self._federation.reject(standing)
             else:
@@ -134,7 +133,7 @@ class Trial:
         honest = [judgment for place, judgment in enumerate(judged) if place not in attackers]
         names = [detector.name for detector in self._detectors]
         counts = {name: sum(judgment.objects([name]) for judgment in honest) for name in names}
-        return counts | {"all": sum(judgment.objects(names) for judgment in honest)}
+        return counts | {ALL: sum(judgment.objects(names) for judgment in honest)}
 
     def _scores(self, weights: Vector, trigger: Stamp | None) -> tuple[float | None, float]:
         """Success and accuracy of a model."""
@@ -158,8 +157,3 @@ def _both(judgments: Sequence[Judgment]) -> Judgment:
     reports = tuple(report for judgment in judgments for report in judgment.reports)
     measures = {name: values for judgment in judgments for name, values in judgment.measures.items()}
     return Judgment(reports, measures)
-
-
-def _joined(parts: Sequence[ImageSet]) -> ImageSet:
-    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels", "patients"))
-    return ImageSet(*joined)
