@@ -53,6 +53,7 @@ ORDER = {
         ("ciphertexts",),
         ("sharing",),
         ("learning",),
+        ("reconstruction",),
         ("privacy",),
         ("local_update",),
         ("messages",),
@@ -192,7 +193,8 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
     assert users_of("keras", product()) - {LOADER} == users_of("tensorflow", product()) == {TENSORFLOW_DOOR}
     learning, privacy = "fedward.learning", "fedward.privacy"
     users = {f"{learning}.model", f"{learning}.scattering", f"{privacy}.clipped_gradients"}
-    assert users_of(TENSORFLOW_DOOR, product()) <= users
+    networks = {source.name for source in product() if source.name.startswith("fedward.reconstruction.")}
+    assert users_of(TENSORFLOW_DOOR, product()) <= users | networks
 
 
 @pytest.mark.parametrize("library", sorted(LEDGER_LIBRARIES))
