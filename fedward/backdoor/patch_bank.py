@@ -1,11 +1,11 @@
 """The detector `patch-bank`: stamps a hospital's own images with many small patches, and looks how scores answer.
 
 A model with a backdoor answers to more patches than its trigger: whatever resembles it moves scores. So the answers to
-patches that each hospital draws secretly are compared with those of the model in force, and with those of ten accepted
-rounds ago. Three rules, each on the largest answer of all patches:
+patches that each hospital draws secretly are compared with those of the model in force, and with those of the model
+ten rounds ago. Three rules, each on the largest answer of all patches:
 
 - **change**: an answer changed by more than is usual from round to round;
-- **drift**: it changed by much since the model of ten accepted rounds ago, in whatever small steps;
+- **drift**: it is far from what it was ten rounds ago, in whatever small steps, and this candidate takes it further;
 - **flips**: a patch turns more decisions than it did before.
 
 An answer is the mean shift of the logits by the patch, over the root mean square of the logits without it.
@@ -25,7 +25,7 @@ from fedward.plugins import PatchBankOptions
 from fedward.types import DetectorReport, ImageSet, Vector
 
 WINDOW = 5  # accepted rounds whose changes say what is usual
-LOOK_BACK = 10  # accepted rounds over which drift is measured, as soon as there are as many after the first `WINDOW`
+LOOK_BACK = 10  # rounds over which drift is measured, as soon as there are as many after the first `WINDOW`
 FEWEST = 6  # images of a class; with fewer there is no judgment
 _TOGETHER = 256  # stamped images that are scored at a time
 
@@ -54,16 +54,14 @@ class PatchBank:
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
         current = view.history.of_current(self.name, lambda: answers(view.current, images, stamps))
         changes = [float(each) for each in view.history.before(f"{self.name}.change")]
-        past = view.history.before(self.name)
+        then = _ten_rounds_ago(view, self.name)
         change, changed = _largest(np.abs(candidate[0] - current[0]))
         view.history.of_candidate(self.name, candidate)
         view.history.of_candidate(f"{self.name}.change", np.array(change))
         if len(changes) < WINDOW:
             return DetectorReport(self.name, False, 0.0, f"Only {len(changes)} accepted rounds to compare with.")
         flips, flipped = _largest(candidate[1] - current[1])
-        # While a model learns its first, its answers change by more than any backdoor changes them later.
-        since = past[max(WINDOW, len(past) - LOOK_BACK) :]
-        drift, drifted = _largest(np.abs(candidate[0] - since[0][0])) if since else (0.0, 0)
+        drift, drifted = _drift(candidate[0], current[0], then[0] if then is not None else None)
         limit = max(self.options.change, self.options.ratio * max(changes[-WINDOW:]))
         found = (
             (change / limit, changed, f"change {change:.3f} (limit {limit:.3f})"),
@@ -74,6 +72,27 @@ class PatchBank:
         figures = ", ".join(figure for _, _, figure in found)
         evidence = f"Of {len(stamps)} patches, {stamps[index].name} stands out most: {figures}."
         return DetectorReport(self.name, score > 1, score, evidence)
+
+
+def _ten_rounds_ago(view: ModelsAndImages, name: str) -> Wide | None:
+    """What was measured of the model that was in force ten rounds ago; None while models still learn their first.
+
+    Rounds count whether they were accepted or not: else one rejection would bring the next, for the model from which
+    drift is measured would stay the same. While a model learns its first, its answers change by more than any backdoor
+    changes them later.
+    """
+    past = view.history.before(name)
+    then = len(view.history.before(name, until=view.round_index - LOOK_BACK)) - 1
+    place = max(WINDOW, then)
+    return past[place] if place < len(past) else None
+
+
+def _drift(candidate: Wide, current: Wide, then: Wide | None) -> tuple[float, int]:
+    """The largest drift of those that the candidate adds to, and its stamp."""
+    if then is None:
+        return 0.0, 0
+    drifts = np.abs(candidate - then)
+    return _largest(np.where(drifts > np.abs(current - then), drifts, 0.0))
 
 
 def chosen_images(validation: ImageSet, training: ImageSet, wanted: int, secret: bytes) -> ImageSet | None:

@@ -64,7 +64,7 @@ def prepare_inspection(
         current=Scorer(classifier, model.weights),
         candidate=Scorer(classifier, candidate.weights),
         update_norm=candidate.update_norm,
-        history=History(folder.measures.secret(), [each.measures for each in accepted], ends_with_current),
+        history=History(folder.measures.secret(), accepted, ends_with_current),
         rounds=rounds,
     )
 

@@ -37,6 +37,7 @@ ORDER = {
         (
             "archive",
             "checked_json",
+            "chosen",
             "entry",
             "errors",
             "files",
@@ -53,7 +54,7 @@ ORDER = {
         ("ciphertexts",),
         ("sharing",),
         ("learning",),
-        ("reconstruction",),
+        ("adversarial", "reconstruction"),
         ("privacy",),
         ("local_update",),
         ("messages",),
@@ -192,7 +193,12 @@ def test_pyfhel_is_behind_encryption() -> None:
 def test_keras_and_tensorflow_are_behind_the_model() -> None:
     assert users_of("keras", product()) - {LOADER} == users_of("tensorflow", product()) == {TENSORFLOW_DOOR}
     learning, privacy = "fedward.learning", "fedward.privacy"
-    users = {f"{learning}.model", f"{learning}.scattering", f"{privacy}.clipped_gradients"}
+    users = {
+        f"{learning}.model",
+        f"{learning}.scattering",
+        f"{privacy}.clipped_gradients",
+        "fedward.adversarial.victim",
+    }
     networks = {source.name for source in product() if source.name.startswith("fedward.reconstruction.")}
     assert users_of(TENSORFLOW_DOOR, product()) <= users | networks
 

@@ -11,8 +11,9 @@ from fedward import settings as setting
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.backdoor import poisoned
 from fedward.backdoor.attacks.distributed_trigger import DistributedTrigger, DistributedTriggerOptions
-from fedward.backdoor.attacks.registry import ATTACKS, attack_from, options_of
+from fedward.backdoor.attacks.registry import ATTACKS, attack_from
 from fedward.backdoor.stamps import square
+from fedward.chosen import options_of
 from fedward.errors import UsageError
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedward.backdoor.history import History, Wide
+from fedward.backdoor.history import History
 from fedward.backdoor.inspection import Inspection
 from fedward.backdoor.patch_bank import FEWEST, WINDOW, PatchBank, answers, chosen_images
 from fedward.backdoor.stamps import drawn_stamps
@@ -19,6 +19,7 @@ from fedward.types import DetectorReport, ImageSet, Vector
 SIZE = 32
 OPTIONS = load().detectors.options
 SECRET = bytes(range(32))
+DIGEST = bytes(32)
 
 
 @dataclasses.dataclass
@@ -60,19 +61,21 @@ VALIDATION = images(20, 20)
 NOBODY = images(0, 0)
 
 
-def judged(current: Reader, candidate: Reader, history: History, validation: ImageSet = VALIDATION) -> DetectorReport:
-    shown = Inspection(9, validation, lambda: NOBODY, current, candidate, 1.0, history)
+def judged(
+    current: Reader, candidate: Reader, history: History, validation: ImageSet = VALIDATION, round_index: int = 9
+) -> DetectorReport:
+    shown = Inspection(round_index, validation, lambda: NOBODY, current, candidate, 1.0, history)
     return PatchBank(OPTIONS["patch-bank"]).inspect(shown)  # type: ignore[arg-type]
 
 
 def grown(readers: list[Reader], validation: ImageSet = VALIDATION) -> History:
     """What is measured while these models are accepted, one after the other."""
-    accepted: list[dict[str, Wide]] = []
+    accepted: list[MeasuredModel] = []
     current = Reader()
-    for reader in readers:
+    for round_index, reader in enumerate(readers, 1):
         history = History(SECRET, tuple(accepted), bool(accepted))
-        judged(current, reader, history, validation)
-        accepted.append(history.candidate)
+        judged(current, reader, history, validation, round_index)
+        accepted.append(MeasuredModel(round_index, DIGEST, history.candidate))
         current = reader
     return History(SECRET, tuple(accepted), ends_with_current=True)
 
@@ -124,8 +127,33 @@ def test_a_trigger_that_grows_in_small_steps_is_found_by_its_drift() -> None:
     assert not reports[0].suspicious
     last = judged(steps[-1], Reader(0.12 * 30), history)
     assert last.suspicious
-    drift = float(last.evidence.split("drift ")[1].split()[0])
-    assert drift > 0.5
+    assert drift_of(last) > 0.5
+
+
+def drift_of(report: DetectorReport) -> float:
+    return float(report.evidence.split("drift ")[1].split()[0])
+
+
+def test_drift_is_measured_over_ten_rounds_whether_they_were_accepted_or_not() -> None:
+    """Else one rejection would bring the next: no candidate is nearer to the model of ten accepted rounds ago."""
+    learning = [Reader() for _ in range(WINDOW + 1)]
+    moving = [Reader(0.1 * step) for step in range(1, 13)]  # far from where it was, as fast learning takes it
+    history, current = grown([*learning, *moving]), moving[-1]
+    rounds = len(learning) + len(moving)
+    onward = Reader(1.3)
+    first = drift_of(judged(current, onward, history, round_index=rounds + 1))
+    later = [drift_of(judged(current, onward, history, round_index=rounds + 1 + passed)) for passed in range(1, 16)]
+    assert later == sorted(later, reverse=True)
+    assert first > 5 * later[-1] > 0
+    assert later[-1] == pytest.approx(drift_of(judged(current, onward, history, round_index=rounds + 99)))
+
+
+def test_a_candidate_that_lessens_drift_is_not_held_to_it() -> None:
+    learning = [Reader() for _ in range(WINDOW + 1)]
+    history = grown([*learning, *(Reader(0.3 * step) for step in range(1, 9))])
+    current, back = Reader(2.4), Reader(2.2)
+    assert drift_of(judged(current, Reader(2.6), history, round_index=15)) > 0.3
+    assert drift_of(judged(current, back, history, round_index=15)) == 0
 
 
 def test_what_was_measured_of_the_model_in_force_is_not_measured_again() -> None:
@@ -219,7 +247,8 @@ def test_answers_are_shifts_over_the_root_mean_square_and_shares_of_turned_decis
 
 
 def norms(values: list[float], own: float) -> DetectorReport:
-    history = History(SECRET, tuple({"update-norm": np.array([value])} for value in values))
+    models = [MeasuredModel(index, DIGEST, {"update-norm": np.array([value])}) for index, value in enumerate(values, 1)]
+    history = History(SECRET, models)
     shown = Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), own, history)
     return UpdateNorm(OPTIONS["update-norm"]).inspect(shown)  # type: ignore[arg-type]
 

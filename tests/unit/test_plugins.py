@@ -15,6 +15,7 @@ from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
 from fedward.backdoor.history import History
 from fedward.backdoor.inspection import Inspection, Models, TrainingImages
 from fedward.errors import EvidenceError, VerificationError
+from fedward.folders.measure_book import MeasuredModel
 from fedward.learning.model import BUILDERS, Classifier
 from fedward.learning.quiet_tensorflow import tf
 from fedward.learning.server_step import MOST_MOMENTS, OPTIMIZERS, ServerOptimizer, server_optimizer, take_step
@@ -250,7 +251,7 @@ def test_scores_of_the_last_candidate_are_those_of_the_model_in_force() -> None:
     first = inspection([0, 1] * 10, current=1.0, candidate=2.0)
     assert first.candidate_logits.tobytes() == first.candidate(first.validation.pixels()).tobytes()
     in_force, train = Brightness(2.0), first.load_training
-    accepted = History(accepted=[first.history.candidate], ends_with_current=True)
+    accepted = History(accepted=[MeasuredModel(3, bytes(32), first.history.candidate)], ends_with_current=True)
     then = Inspection(4, first.validation, train, in_force, Brightness(3.0), history=accepted)
     assert then.current_logits.tobytes() == first.candidate_logits.tobytes()
     assert in_force.asked == 0

@@ -15,7 +15,7 @@ from fedward.backdoor.detectors import Detector, detect
 from fedward.backdoor.history import History, Wide
 from fedward.backdoor.inspection import Inspection
 from fedward.backdoor.preparing import Scorer
-from fedward.folders.measure_book import KEPT
+from fedward.folders.measure_book import KEPT, MeasuredModel
 from fedward.learning.model import Classifier
 from fedward.learning.server_step import server_optimizer, take_step
 from fedward.local_update import local_update
@@ -32,12 +32,12 @@ class Standing:
     Attributes:
         rounds: How many rounds there were, accepted or not.
         model: The model in force.
-        measured: Of each hospital, measures of accepted models, oldest first.
+        measured: Of each hospital, what it measured of accepted models, oldest first.
     """
 
     rounds: int
     model: GlobalModel
-    measured: tuple[tuple[Mapping[str, Wide], ...], ...] = field(repr=False)
+    measured: tuple[tuple[MeasuredModel, ...], ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class PlainFederation:
         return tuple(found)
 
     def _inspection(
-        self, place: int, measured: Sequence[Mapping[str, Wide]], standing: Standing, proposal: Proposal
+        self, place: int, measured: Sequence[MeasuredModel], standing: Standing, proposal: Proposal
     ) -> Inspection:
         partition = self.partitions[place]
         return Inspection(
@@ -139,7 +139,8 @@ class PlainFederation:
         """The standing after a round whose candidate came into force; where nobody judged it, nothing was measured."""
         measured = standing.measured
         if judged:
-            measured = tuple((*old, new.measures)[-KEPT:] for old, new in zip(measured, judged, strict=True))
+            new = [MeasuredModel(proposal.round_index, b"", each.measures) for each in judged]
+            measured = tuple((*old, each)[-KEPT:] for old, each in zip(measured, new, strict=True))
         return Standing(proposal.round_index, proposal.model, measured)
 
     def reject(self, standing: Standing) -> Standing:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedward.files import write_atomic
 from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.folders.measure_book import MeasuredModel
 from fedward.labs.backdoor.federation import Standing
 from fedward.types import GlobalModel
 
@@ -21,8 +22,8 @@ def save_standing(path: Path, standing: Standing) -> None:
         "moments": standing.model.moments,
     }
     for hospital, models in enumerate(standing.measured):
-        for place, measures in enumerate(models):
-            arrays |= {f"{hospital}/{place}/{name}": values for name, values in measures.items()}
+        for model in models:
+            arrays |= {f"{hospital}/{model.round_index}/{name}": values for name, values in model.measures.items()}
     write_atomic(path, arrays_as_bytes(**arrays))
 
 
@@ -37,7 +38,7 @@ def load_standing(path: Path) -> Standing:
     for name, values in arrays.items():
         hospital, slash, rest = name.partition("/")
         if slash:
-            place, _, measure = rest.partition("/")
-            found[int(hospital)].setdefault(int(place), {})[measure] = values
-    measured = tuple(tuple(models[place] for place in sorted(models)) for models in found)
+            round_index, _, measure = rest.partition("/")
+            found[int(hospital)].setdefault(int(round_index), {})[measure] = values
+    measured = tuple(tuple(MeasuredModel(index, b"", models[index]) for index in sorted(models)) for models in found)
     return Standing(int(arrays["rounds"]), GlobalModel(arrays["weights"], b"", arrays["moments"]), measured)

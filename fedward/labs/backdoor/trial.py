@@ -121,12 +121,7 @@ class Trial:
             started = time.perf_counter()
             found.append(self._federation.judge(standing, proposal, [detector]))
             seconds[detector.name] = (time.perf_counter() - started) / len(self._federation.partitions)
-        joined = tuple(
-            Judgment(
-                sum((each.reports for each in of_one), ()), {k: v for each in of_one for k, v in each.measures.items()}
-            )
-            for of_one in zip(*found, strict=True)
-        )
+        joined = tuple(_both(of_one) for of_one in zip(*found, strict=True))
         return joined, seconds
 
     def _objections(self, judged: Sequence[Judgment], attackers: set[int]) -> dict[str, int]:
