@@ -20,7 +20,7 @@ class IteratedOptions(BoundedOptions):
         step: How far each goes, in shares of `eps`.
     """
 
-    iterations: Annotated[int, Between(1, 10_000)] = 10
+    iterations: Annotated[int, Between(1, 10_000)] = 30
     step: Annotated[float, Between(0, 2, above=True)] = 0.1
 
 

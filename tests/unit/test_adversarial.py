@@ -25,7 +25,9 @@ FOLLOW_GRADIENTS = [name for name, attack in ATTACKS.items() if attack.needs == 
 class Linear:
     """Margins that are linear in pixels, one finding a column of weights; counts what it is asked."""
 
-    weights: Vector = field(default_factory=lambda: np.random.default_rng(3).normal(0, 1, (SIZE * SIZE, 1)))
+    weights: Vector = field(
+        default_factory=lambda: np.random.default_rng(3).normal(0, 1, (SIZE * SIZE, 1)).astype(np.float32)
+    )
     asked: int = 0
 
     def margins(self, pixels: Vector) -> Vector:
