@@ -15,6 +15,9 @@ from fedward.reconstruction.reader import Batch, Plan, Reader
 from fedward.reconstruction.shape import ReaderShape
 
 LAYERS, CHANNELS = 8, 48
+RESIDUAL = (
+    0.1  # what the layers tell is scaled by this, as perturbations are small: a step of training then moves it little
+)
 _FOLD = 2
 _FOLDED = _FOLD * _FOLD
 
@@ -46,13 +49,13 @@ def denoised(images: Any) -> Any:
     """The layers of a denoiser, from Keras tensor to Keras tensor of one shape, (n, size, size, 1)."""
     size, small = images.shape[1], images.shape[1] // _FOLD
     ops, conv = keras.ops, keras.layers.Conv2D
-    hidden = ops.reshape(images, (-1, small, _FOLD, small, _FOLD))
+    hidden = ops.reshape(images - 0.5, (-1, small, _FOLD, small, _FOLD))
     hidden = ops.reshape(ops.transpose(hidden, (0, 1, 3, 2, 4)), (-1, small, small, _FOLDED))
     for _ in range(LAYERS - 1):
         hidden = conv(CHANNELS, 3, padding="same", activation="relu", kernel_initializer="he_normal")(hidden)
     hidden = conv(_FOLDED, 3, padding="same", kernel_initializer="zeros")(hidden)
     hidden = ops.transpose(ops.reshape(hidden, (-1, small, small, _FOLD, _FOLD)), (0, 1, 3, 2, 4))
-    return images - ops.reshape(hidden, (-1, size, size, 1))
+    return images - RESIDUAL * ops.reshape(hidden, (-1, size, size, 1))
 
 
 def denoising_weights() -> int:

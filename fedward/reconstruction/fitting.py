@@ -57,15 +57,17 @@ def fit(reader: Reader, pairs: Pairs, seed: int, report: Progress, epochs: int =
 
 
 class _Step:
-    """One step of training, and the loss without a step, both traced once."""
+    """One step of training, traced once, and the loss without a step."""
 
     def __init__(self, reader: Reader, steps: int) -> None:
         self._reader = reader
         rate = keras.optimizers.schedules.CosineDecay(reader.plan.learning_rate, steps, alpha=_SLOWEST)
         self._optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
         self._optimizer.build(reader.network.trainable_weights)
-        self._trained = tf.function(self._train, reduce_retracing=True)
-        self._lost = tf.function(reader.loss, reduce_retracing=True)
+        size = reader.shape.image_size
+        images, labels = tf.TensorSpec((None, size, size, 1)), tf.TensorSpec((None, reader.shape.findings))
+        given = Batch(images, images, labels, tf.TensorSpec((2,), tf.int32))
+        self._trained = tf.function(self._train, input_signature=[given])
 
     def train(self, pairs: Pairs, rows: Any, draw: tuple[int, int]) -> None:
         """Step down the loss of some pairs."""
@@ -75,7 +77,7 @@ class _Step:
         """Mean loss of some pairs."""
         size = self._reader.plan.batch_size
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        losses = [float(self._lost(_batch(pairs, part, draw))) for part in parts]
+        losses = [float(self._reader.loss(_batch(pairs, part, draw))) for part in parts]
         return float(np.average(losses, weights=[len(part) for part in parts]))
 
     def _train(self, batch: Batch) -> None:

@@ -1,6 +1,7 @@
 """The method `joint`: a denoiser with a classifier behind it, trained together.
 
-Where this is taken from, the classifier stayed at random weights; here both train.
+Where this is taken from, the classifier stayed at random weights; here both train. The image counts ten times: the loss
+of labels is some ten times that of images, and by itself would bend images to what the classifier wants to see.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ from fedward.reconstruction.label_recovery import classifying, classifying_weigh
 from fedward.reconstruction.losses import image_loss, label_loss
 from fedward.reconstruction.reader import Batch, Plan, Reader
 from fedward.reconstruction.shape import ReaderShape
+
+IMAGE_WEIGHT = 10.0
 
 
 class Joint(Reader):
@@ -33,6 +36,6 @@ class Joint(Reader):
         return denoising_weights() + classifying_weights(shape)
 
     def loss(self, batch: Batch) -> Any:
-        """The denoiser's loss and the labels' cross-entropy."""
+        """The denoiser's loss ten times, and the labels' cross-entropy."""
         found = self.network(batch.encrypted, training=True)
-        return image_loss(found["image"], batch.originals) + label_loss(found["logits"], batch.labels)
+        return IMAGE_WEIGHT * image_loss(found["image"], batch.originals) + label_loss(found["logits"], batch.labels)

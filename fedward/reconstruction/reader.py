@@ -75,7 +75,6 @@ class Reader(ABC):
         keras.utils.set_random_seed(seed)
         self.shape = shape
         self.network: Any = self.build(shape)
-        self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
 
     @staticmethod
     @abstractmethod
@@ -144,5 +143,7 @@ class Reader(ABC):
         found = np.empty((len(encrypted), *row), np.float32)
         step = max(1, _PREDICT_PIXELS // size**2)
         for start in range(0, len(encrypted), step):
-            found[start : start + step] = self._forward(tf.constant(encrypted[start : start + step]))[what]
+            found[start : start + step] = self.network(tf.constant(encrypted[start : start + step]), training=False)[
+                what
+            ]
         return found
