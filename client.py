@@ -24,9 +24,9 @@ from blockchain.identity import Identity
 from blockchain.key_sharing import answer_dealings, check_released, deal_keys, encrypt_counts, keep, release_sum
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.own_images import load_images
 from blockchain.signing.abstention import sign_abstention
 from blockchain.signing.signatures import Verdict, commit, sign_vote
-from data_preprocessing import load_partition
 from encryption import encrypt
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
@@ -185,9 +185,9 @@ class Hospital:
         """The hospital's images, read when they are first needed: a round that it refuses costs no reading.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: the file is missing or damaged, or is sealed and does not open.
         """
-        return load_partition(self.folder.partition)
+        return load_images(self.folder, self.settings.image_encryption, self.identity)
 
     def join_round(self, round_index: int, *phases: RoundPhase) -> tuple[RoundOpening, RoundRecord]:
         """Check that a round is the one that this hospital should work on now; returns what the ledger says of it.

@@ -95,6 +95,7 @@ def preprocess(
     cache_folder: Path | None = None,
     lasting_key: bytes | None = None,
     only: HospitalId | None = None,
+    cached: bool = True,
 ) -> PreparedData:
     """Read, label, split, share out and anonymize a source.
 
@@ -107,6 +108,7 @@ def preprocess(
         cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
         lasting_key: Of the hospital's record of studies, for pseudonyms that are the same in each study; None: none.
         only: The hospital that the whole source belongs to; None: it is shared out over hospitals.
+        cached: Whether decoded images are kept between runs; False: the cache is neither read nor written.
 
     Raises:
         DataError: the source is missing, unrecognized, unreadable beyond `max-bad-share`, of one class only, or of
@@ -119,7 +121,9 @@ def preprocess(
         3. The partitions and the manifest hold nothing from file names, EXIF blocks or DICOM headers but keyed
            pseudonyms and the names of classes.
     """
-    listing, data, choice, understood, left_out = _split(settings, seed, progress, None, workers, cache_folder)
+    listing, data, choice, understood, left_out = _split(
+        settings, seed, progress, None, workers, _cache(cache_folder, cached)
+    )
     _require_training_data(data, choice)
     notes: dict[str, int] = {}
     chosen = {only: np.ones(len(data.split), dtype=np.bool_)} if only else {}
@@ -176,6 +180,7 @@ def read_split(
     expected: tuple[str, ...] | None = None,
     workers: int = 0,
     cache_folder: Path | None = None,
+    cached: bool = True,
 ) -> tuple[ImageSet, Understood]:
     """One split of a source as a whole, and what was understood of the source.
 
@@ -187,6 +192,7 @@ def read_split(
         expected: The findings that a trained model outputs; the labels then have these columns.
         workers: Threads that read; 0: one a core.
         cache_folder: Where decoded images are kept; None: `$XDG_CACHE_HOME/fedward`.
+        cached: As for `preprocess`.
 
     Raises:
         DataError: as `preprocess`; or the split is empty, or the source lacks the expected findings.
@@ -195,11 +201,16 @@ def read_split(
         1. For the same source, settings and seed, this is the union of that split over all partitions of
            `preprocess`, whatever the hospitals, the partition and the key (the order and the pseudonyms differ).
     """
-    _, data, _, understood, _ = _split(settings, seed, progress, expected, workers, cache_folder)
+    _, data, _, understood, _ = _split(settings, seed, progress, expected, workers, _cache(cache_folder, cached))
     chosen = np.ones(len(data.split), dtype=np.bool_) if split == "all" else data.split == SPLITS.index(split)
     if not chosen.any():
         raise DataError(f"{settings.source} has no images in the split {split!r}.", "Choose another --split, or all.")
     return _image_set(data, pseudonymize(data.table, secrets.token_bytes(32)), chosen), understood
+
+
+def _cache(folder: Path | None, cached: bool) -> Path | None:
+    """Where decoded images are kept between runs; None: nowhere."""
+    return (folder or cache.default_folder()) if cached else None
 
 
 def has_own_splits(settings: DataSettings) -> bool:
@@ -245,8 +256,7 @@ def _split(
     if listing.pixels is not None:
         table = read_array(listing, listing.pixels, settings.image_size, progress)
     else:
-        folder = cache_folder or cache.default_folder()
-        table = read_files(listing, settings.image_size, progress, workers, folder)
+        table = read_files(listing, settings.image_size, progress, workers, cache_folder)
     refuse_bad_files(table, settings)
     refuse_lost_classes(listing, table)
     table, told = settle_patients(table, settings.patients, settings.patient_regex)
@@ -354,6 +364,13 @@ def main(
 
 def _write(settings: Settings, out: Path | None, key_file: Path | None, console: Console) -> None:
     """Preprocess, show what was understood, and write it unless there is no folder to write to."""
+    at_rest = settings.image_encryption.at_rest
+    if out and at_rest:
+        raise UsageError(
+            f"image-encryption.method is {settings.image_encryption.method}, and partitions that are written here "
+            "would lie in the clear: no hospital's key is at hand.",
+            "Enroll with --data, which seals them at once; or leave that setting out of --config.",
+        )
     if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use.", "Choose a new folder.")
     with ProgressBar(console=console, transient=True) as bar:
@@ -363,6 +380,7 @@ def _write(settings: Settings, out: Path | None, key_file: Path | None, console:
             settings.training.seed,
             _read_key(key_file if out else None),
             lambda done, total: bar.update(task, completed=done, total=total),
+            cached=not at_rest,
         )
     understood = prepared.understood
     (console if out else Console()).print(understood_table(understood))

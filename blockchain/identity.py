@@ -17,6 +17,7 @@ from eth_utils.exceptions import ValidationError
 
 from blockchain.keystore import (
     MOST_BYTES,
+    derive_image_key,
     lock_account,
     lock_sealing_key,
     unlock_account,
@@ -131,6 +132,10 @@ class Identity:
     def x25519_public_key(self) -> bytes:
         """32 bytes; the public half of the sealing key."""
         return self.sealing_key.public_key().public_bytes_raw()
+
+    def image_key(self) -> bytes:
+        """32 bytes under which this party keeps images on its own disk; they follow from its account's key."""
+        return derive_image_key(bytes(self._account.key))
 
     def sign_message(self, message: SignableMessage) -> bytes:
         """Sign EIP-191 or EIP-712 data: 65 bytes r, s, v."""

@@ -2,7 +2,8 @@
 
 `account.json` is an Ethereum keystore (version 3, scrypt), as other Ethereum software reads and writes it. Beside it,
 `x25519.sealed` holds the X25519 key under AES-GCM, with a key that is derived from the account's. So one password opens
-both, and another X25519 key can take the place of a lost one without a new password.
+both, and another X25519 key can take the place of a lost one without a new password. The key under which a hospital
+keeps its images (docs/adr/0038) is derived from the account's too, and lies in no file at all.
 """
 
 import json
@@ -30,6 +31,7 @@ MOST_BYTES = 16 * 1024  # of either file
 _MOST_N = 2**20
 _NONCE_BYTES = 12
 _PURPOSE = b"Fedward: the X25519 key beside an Ethereum keystore, version 1"
+_IMAGES = b"Fedward: the key of a hospital's images at rest, version 1"
 _COPY = "Restore it from a copy."
 
 
@@ -152,7 +154,20 @@ def unlock_sealing_key(content: bytes, account_key: bytes, path: Path) -> bytes:
 
 
 def _cipher(account_key: bytes) -> AESGCM:
-    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(account_key))
+    return AESGCM(_derived(account_key, _PURPOSE))
+
+
+def derive_image_key(account_key: bytes) -> bytes:
+    """32 bytes that seal a hospital's images on its own disk; the same each time, and nothing of the account's key.
+
+    Args:
+        account_key: 32 bytes; the account's private key.
+    """
+    return _derived(account_key, _IMAGES)
+
+
+def _derived(account_key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(account_key)
 
 
 def _require_text(password: str) -> None:

@@ -14,8 +14,8 @@ from blockchain.consortium.remembering import check_remembered, remember
 from blockchain.identity import Identity
 from blockchain.key_sharing import forget_rounds
 from blockchain.ledger.ledger import Ledger
+from blockchain.own_images import load_images
 from blockchain.pooled_counts import check_counts_kept, open_counts
-from data_preprocessing import load_partition
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.figures.histograms import ScoreHistogram
 from fedward.files import sha256
@@ -116,10 +116,10 @@ def validation_counts(
     return open_counts(counts, releases(), round_index, findings, least, ledger, opener)
 
 
-def own_test_images(folder: HospitalFolder) -> ImageSet:
+def own_test_images(folder: HospitalFolder, settings: Settings) -> ImageSet:
     """The hospital's own test split.
 
     Raises:
-        DataError: the partition is missing or damaged.
+        DataError: the partition is missing or damaged, or is sealed and does not open.
     """
-    return load_partition(folder.partition).test
+    return load_images(folder, settings.image_encryption).test

@@ -1,4 +1,4 @@
-"""Registries of what settings choose by name (models, privacy modes, server optimizers, detectors), with options.
+"""Registries of what settings choose by name (models, privacy modes, server optimizers, detectors, ...), with options.
 
 A registry has the names of one kind, and for each name the dataclass of its options. The checks of settings read this
 without importing the code behind a name: a server checks settings and holds no model, and a wrong name is reported
@@ -144,6 +144,17 @@ DETECTORS: Registry = MappingProxyType(
         "patch-bank": Plugin("rejects models whose scores answer to small patches otherwise", PatchBankOptions),
     }
 )
+IMAGE_ENCRYPTIONS: Registry = MappingProxyType(
+    {
+        "none": Plugin("images lie on the hospital's disk as they are"),
+        "fgsm": Plugin("one step along the sign of the loss's gradient"),
+        "i-fgsm": Plugin("small such steps, one after the other"),
+        "pgd": Plugin("such steps from a random start"),
+        "mi-fgsm": Plugin("such steps with momentum"),
+        "square": Plugin("random squares, without gradients"),
+        "hop-skip-jump": Plugin("along the decision's boundary, seeing decisions only"),
+    }
+)
 
 # By the setting that chooses by name. The setting's table is the kind; `KIND.NAME` is the table of a plug-in's options.
 KINDS: Mapping[str, Registry] = MappingProxyType(
@@ -152,5 +163,6 @@ KINDS: Mapping[str, Registry] = MappingProxyType(
         "privacy.mode": PRIVACY_MODES,
         "server-optimizer.name": SERVER_OPTIMIZERS,
         "detectors.names": DETECTORS,
+        "image-encryption.method": IMAGE_ENCRYPTIONS,
     }
 )

@@ -20,6 +20,7 @@ from typing import Annotated, Any, get_type_hints
 from fedward.errors import UsageError
 from fedward.plugins import (
     DETECTORS,
+    IMAGE_ENCRYPTIONS,
     KINDS,
     MODELS,
     PRIVACY_MODES,
@@ -40,6 +41,8 @@ from fedward.tables import (
     listed,
     one_table,
     parse,
+    read_toml,
+    run_tables,
     unknown,
     values_of,
 )
@@ -161,6 +164,18 @@ class AttributionSettings:
 
 
 @dataclass(frozen=True)
+class ImageEncryptionSettings:
+    """How images that others may see are encrypted; with any method, a hospital keeps its own sealed, too."""
+
+    method: Annotated[str, OneOf(tuple(IMAGE_ENCRYPTIONS))]
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether a hospital keeps its images sealed, and no decoded ones in a cache."""
+        return self.method != "none"
+
+
+@dataclass(frozen=True)
 class MetricsSettings:
     """Whether validation counts reach the server encrypted."""
 
@@ -202,6 +217,7 @@ class Settings:
     ledger: LedgerSettings
     detectors: DetectorSettings
     attribution: AttributionSettings
+    image_encryption: ImageEncryptionSettings
     metrics: MetricsSettings
     speed: SpeedSettings
     run: RunSettings
@@ -320,15 +336,6 @@ def from_run_config(flat: Mapping[str, Scalar]) -> Settings:
     return from_tables(run_tables(flat))
 
 
-def run_tables(flat: Mapping[str, Scalar]) -> Tables:
-    """The tables of Flower's run config, unchecked."""
-    tables: Tables = {}
-    for dotted, value in flat.items():
-        table, _, key = dotted.rpartition(".")
-        tables.setdefault(table or dotted, {})[key] = value
-    return tables
-
-
 def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Settings:
     """Settings in the order of precedence: defaults, then a TOML file, then overrides from first to last.
 
@@ -341,7 +348,7 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     """
     tables = default_tables()
     if config_file is not None:
-        for table, values in flat(_read_toml(config_file)).items():
+        for table, values in flat(read_toml(config_file)).items():
             for key, value in values.items():
                 if not table:
                     raise UsageError(
@@ -362,18 +369,6 @@ def replace(settings: Settings, dotted: str, value: Scalar) -> Settings:
     tables = to_tables(settings)
     _set(tables, dotted, value)
     return from_tables(tables)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file, or say why not."""
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows write a byte order mark
-    except OSError as error:
-        raise UsageError(
-            f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."
-        ) from error
-    except ValueError as error:  # of the TOML, the UTF-8, or a number with thousands of digits
-        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
 
 
 def _options(kind: str, built: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,8 +5,10 @@ A setting is an attribute of a frozen dataclass, annotated with its type and rul
 
 import dataclasses
 import difflib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fedward.errors import UsageError
@@ -167,6 +169,31 @@ def unknown(name: str, known: list[str]) -> UsageError:
     """The error for a setting that does not exist; it names the closest one that does."""
     closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows write a byte order mark
+    except OSError as error:
+        raise UsageError(
+            f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."
+        ) from error
+    except ValueError as error:  # of the TOML, the UTF-8, or a number with thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
+
+
+def run_tables(dotted: Mapping[str, Scalar]) -> Tables:
+    """The tables of Flower's run config, whose keys are flattened to `table.key`; unchecked."""
+    tables: Tables = {}
+    for name, value in dotted.items():
+        table, _, key = name.rpartition(".")
+        tables.setdefault(table or name, {})[key] = value
+    return tables
 
 
 def flat(outer: Mapping[str, Any], name: str = "") -> Tables:

@@ -23,7 +23,7 @@ from fedward.flower import QUIET_AND_LOCAL, stop_left_over
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.loopback import HOST, free_port, write_certificate
 from fedward.hosts.project import Deployed, Place, Project, Study
-from fedward.tables import Scalar, nested
+from fedward.tables import Scalar, nested, run_tables
 from fedward.types import Address, HospitalId
 
 Found = TypeVar("Found")
@@ -114,7 +114,7 @@ class Link:
         folder.mkdir()
         config = {"run.folder": str(folder), **changed}
         given = Path(f"{folder}.toml")
-        given.write_text(tomli_w.dumps(nested(setting.run_tables(config))))
+        given.write_text(tomli_w.dumps(nested(run_tables(config))))
         self.flwr("run", str(app), "study", "--run-config", str(given))
         return folder
 

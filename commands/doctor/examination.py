@@ -109,7 +109,8 @@ def _of_hospital(kit: HospitalKit) -> Sequence[Check]:
         return network.check_fleet(gateway(), keys.load_transport_key(kit))
 
     folders = (kit.path, kit.hospital.path, kit.hospital.identity, kit.hospital.keys)
-    secrets = (*folders, kit.hospital.partition, kit.transport_key, kit.token, kit.approvals / "key")
+    images = (kit.hospital.partition, kit.hospital.sealed_partition)
+    secrets = (*folders, *images, kit.transport_key, kit.token, kit.approvals / "key")
     return (
         Check("project", lambda: _project(kit)),
         Check("versions", machine.check_versions),

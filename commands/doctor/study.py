@@ -5,8 +5,8 @@ from contextlib import closing
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.joining import NOBODY
 from blockchain.ledger.ledger import Ledger
+from blockchain.own_images import load_images
 from commands.doctor.finding import Finding, failure, fine, watch
-from data_preprocessing import load_partition
 from fedward.checked_json import read_json
 from fedward.files import read_file, sha256
 from fedward.folders.whereabouts import NodeAddress, announced_url
@@ -22,7 +22,8 @@ _AGAIN = "Take the images that were enrolled, or enroll anew."
 
 def check_data(kit: HospitalKit) -> Finding:
     """The images are readable, whole, labeled with the study's findings, and as many as were enrolled."""
-    project, partition = kit.load_project(), load_partition(kit.hospital.partition)
+    project = kit.load_project()
+    partition = load_images(kit.hospital, project.settings.image_encryption)
     if partition.findings != project.study.findings:
         have, wanted = ", ".join(partition.findings), ", ".join(project.study.findings)
         return failure(f"The images are labeled with {have}, the study is about {wanted}.", _AGAIN)

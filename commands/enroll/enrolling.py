@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 from blockchain.consortium.enrollment import Enrollment, own_card, sign_enrollment
 from blockchain.consortium.joining import NOBODY
 from blockchain.identity import Identity
+from blockchain.own_images import save_images
 from blockchain.password import Password
 from commands import console
 from commands.confirming import confirm_number
 from commands.enroll.own_images import Images
 from commands.new_folder import check_new
 from commands.passwords import new_password, point_to_password
-from data_preprocessing import save_partition
 from fedward.checked_json import to_json
 from fedward.entry import private_files
 from fedward.errors import UsageError, VerificationError
@@ -103,7 +103,7 @@ def _settle(kit: HospitalKit, final: Path, project: Project, partition: Partitio
     transport = make_transport_key(kit.transport_key, kit.transport_public)
     folder = HospitalFolder.create(kit.hospital.path)
     identity = Identity.create(folder.identity, password.text)
-    save_partition(folder.partition, partition)
+    save_images(folder, partition, identity, project.settings.image_encryption)
     folder.join(
         Membership(
             hospital=partition.hospital,

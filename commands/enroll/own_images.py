@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
+from commands.simulate.reading import warn_of_cache
 from commands.simulate.study_budget import say_spent, told_by_of
 from data_preprocessing import PreparedData, load_partition, preprocess
 from fedward import settings as setting
@@ -67,7 +68,14 @@ class Images:
             told_by = told_by_of(data, settings)
             found = OwnImages(data.partitions[0], record, StudyPatients.of(data.lasting[0], told_by), told_by)
         found.check(project)
+        self._warn_of_clear(project.settings)
         return found
+
+    def _warn_of_clear(self, settings: Settings) -> None:
+        """Say what else there is of these images in the clear, where the study has them sealed."""
+        warn_of_cache(settings)
+        if self.partition and settings.image_encryption.at_rest:
+            console.warn(f"{self.partition} still holds the images in the clear; the kit has them sealed. Remove it.")
 
     def _settings(self, project: Project) -> Settings:
         """The project's settings, with where and how this hospital reads its images."""
@@ -151,6 +159,7 @@ def _preprocessed(settings: Settings, hospital: HospitalId, record: StudyRecord)
             report,
             lasting_key=record.pseudonym_key(),
             only=hospital,
+            cached=not settings.image_encryption.at_rest,
         )
     console.err.print(understood_table(data.understood))
     for sentence in (data.understood.left_out_line(), *data.understood.warnings):

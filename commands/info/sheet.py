@@ -89,7 +89,7 @@ def _choices_table() -> Table:
 def protections(settings: Settings) -> dict[str, str]:
     """What these settings protect, by which means and against whom, in one sentence each."""
     return {
-        "Images": "never leave the hospital that holds them.",
+        "Images": f"never leave the hospital that holds them. {_at_rest_sentence(settings)}",
         "Updates, from the server": "encrypted (CKKS, 128 bits) under a key of each hospital and round, which is dealt "
         "to the hospitals in shares and forgotten; the server never holds a share or a key.",
         "Updates, from other hospitals": _threshold_sentence(settings),
@@ -102,6 +102,13 @@ def protections(settings: Settings) -> dict[str, str]:
         "What hospitals declare": "example counts and noise are declared, not proven; validation counts and score "
         f"histograms are shared {'encrypted, but ' if settings.metrics.encrypted else ''}without noise.",
     }
+
+
+def _at_rest_sentence(settings: Settings) -> str:
+    """What a hospital's disk tells of its images."""
+    if settings.image_encryption.at_rest:
+        return "On its disk they are sealed, under a key that follows from its account's."
+    return "On its disk they lie in the clear, and decoded ones in a cache."
 
 
 def _threshold_sentence(settings: Settings) -> str:

@@ -67,7 +67,13 @@ class Asked:
         preset, changes = CONDITIONS[condition]
         config = setting.PROJECT_FILE.parent / "config" / preset if preset else None
         own = (("data.source", self.data), ("training.seed", seed))
-        return calibrated(setting.load(config, ("data.hospitals", HOSPITALS), *plan.changes, *changes, *own))
+        settings = calibrated(setting.load(config, ("data.hospitals", HOSPITALS), *plan.changes, *changes, *own))
+        if settings.image_encryption.at_rest:
+            raise UsageError(
+                "The lab keeps partitions in the clear, for it has no hospitals with keys.",
+                "Leave image-encryption.method away.",
+            )
+        return settings
 
 
 def run_lab(out: Path, asked: Asked, form: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from blockchain.own_images import load_images
 from commands import console
 from commands.simulate.alone import train_alone
 from commands.simulate.pooling import pooled
 from commands.simulate.study_budget import charge_baseline
-from data_preprocessing import load_partition
 from fedward.checked_json import read_json, to_json
 from fedward.errors import BudgetError, DataError, FedwardError
 from fedward.figures.histograms import histogram
@@ -49,7 +49,8 @@ def finish(folder: SimulationFolder, settings: Settings) -> None:
     if not (folder.path / FILE).exists():
         return
     found, record = _load(folder), folder.server.load_record()
-    partitions = [load_partition(folder.hospital(member.hospital).partition) for member in record.roster]
+    folders = [folder.hospital(member.hospital) for member in record.roster]
+    partitions = [load_images(hospital, settings.image_encryption) for hospital in folders]
     wanted = {partition.hospital: [partition] for partition in partitions} | {CENTRAL: partitions}
     missing = [name for name in wanted if name not in found]
     if not missing:

@@ -60,7 +60,7 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     classifier = Classifier(card.spec, settings.training.seed)
     classifier.set_weights(weights)
     save_model(folder.model, classifier, card)
-    own = {member.hospital: own_test_images(folder.hospital(member.hospital)) for member in record.roster}
+    own = {member.hospital: own_test_images(folder.hospital(member.hospital), settings) for member in record.roster}
     test = ImageSet.joined(list(own.values()))
     logits = classifier.logits(test.pixels())
     scores = score(test, logits, card.thresholds)

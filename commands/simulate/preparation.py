@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from blockchain.ledger.ledger import Ledger
+from blockchain.own_images import save_images
 from commands.simulate.founding import Parties, create_parties, found_consortium
-from data_preprocessing import PreparedData, save_partition
+from data_preprocessing import PreparedData
 from fedward import settings as setting
 from fedward.files import write_atomic
 from fedward.folders.arrays import PRIVATE
@@ -47,7 +48,7 @@ def settle_hospitals(folder: SimulationFolder, settings: Settings, data: Prepare
 
     Args:
         folder: The run's folder, as `SimulationFolder.create` made it.
-        settings: They say whether there is a witness.
+        settings: They say whether there is a witness, and whether hospitals seal their images.
         data: The hospitals and their images.
 
     Raises:
@@ -56,7 +57,8 @@ def settle_hospitals(folder: SimulationFolder, settings: Settings, data: Prepare
     hospitals = [partition.hospital for partition in data.partitions]
     parties = create_parties(folder, hospitals, settings.ledger.witness_required)
     for partition in data.partitions:
-        save_partition(folder.hospital(partition.hospital).partition, partition)
+        own, keys = folder.hospital(partition.hospital), parties.hospitals[partition.hospital]
+        save_images(own, partition, keys, settings.image_encryption)
     return parties
 
 

@@ -4,6 +4,7 @@ import secrets
 
 from commands import console
 from data_preprocessing import PreparedData, preprocess
+from fedward.dataset import cache
 from fedward.dataset.understanding import Understood, understood_table
 from fedward.settings import Settings
 
@@ -21,9 +22,11 @@ def read_data(settings: Settings, lasting_key: bytes | None = None) -> PreparedD
     """
     with console.bar("Reading images") as report:
         key = secrets.token_bytes(32)
-        data = preprocess(settings.data, settings.training.seed, key, report, lasting_key=lasting_key)
+        cached = not settings.image_encryption.at_rest
+        data = preprocess(settings.data, settings.training.seed, key, report, lasting_key=lasting_key, cached=cached)
     console.err.print(understood_table(data.understood))
     _warn(data.understood)
+    warn_of_cache(settings)
     return data
 
 
@@ -35,9 +38,23 @@ def show_reading(settings: Settings) -> None:
         UsageError: as `read_data`.
     """
     with console.bar("Reading images") as report:
-        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report)
+        cached = not settings.image_encryption.at_rest
+        data = preprocess(settings.data, settings.training.seed, secrets.token_bytes(32), report, cached=cached)
     console.out.print(understood_table(data.understood))
     _warn(data.understood)
+
+
+def warn_of_cache(settings: Settings) -> None:
+    """Warn of decoded images that earlier runs left in the clear, where images are to be sealed.
+
+    They are not deleted here: other studies may use them, and whoever reads this knows which.
+    """
+    folder = cache.left_behind() if settings.image_encryption.at_rest else None
+    if folder:
+        console.warn(
+            f"{folder} holds decoded images of earlier runs in the clear, which image-encryption.method does not "
+            "change. If these images are among them, delete that folder."
+        )
 
 
 def _warn(understood: Understood) -> None:

@@ -58,7 +58,7 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
     classifier = Classifier(card.spec, project.settings.training.seed)
     classifier.set_weights(done.model.weights)
     save_model(kit.path / "model.keras", classifier, card)
-    test = own_test_images(folder)
+    test = own_test_images(folder, project.settings)
     found = score(test, classifier.logits(test.pixels()), card.thresholds)
     summary: dict[str, Any] = {
         "study": project.study.name,

@@ -4,7 +4,8 @@ A cache file holds squares of pixels, digests and counts, in the listing's order
 (names, sizes, modification times), the image size and the decoders' versions. DICOM patient ids are not kept:
 they are read from the headers again, which is quick. Files are 0600 in a 0700 folder. A cache that is damaged,
 of another version or not writable is passed over, never an error. It still holds patients' images: it belongs
-where the images belong, and may be deleted at any time.
+where the images belong, and may be deleted at any time. Where images are kept sealed (docs/adr/0038), the cache is
+neither read nor written: it is made before there is a hospital, so no hospital's key could seal it.
 """
 
 import contextlib
@@ -130,6 +131,12 @@ def save(path: Path, decoded: DecodedFiles) -> None:
         make_folder(path.parent)
         write_atomic(path, sha256(content) + content, mode=0o600)
         _prune(path.parent)
+
+
+def left_behind() -> Path | None:
+    """The folder, where decoded images of earlier runs lie in it in the clear; None where there are none."""
+    folder = default_folder()
+    return folder if folder and any(folder.glob("images-*.cache")) else None
 
 
 def _prune(folder: Path) -> None:

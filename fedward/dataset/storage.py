@@ -1,4 +1,4 @@
-"""A partition as a file: `.npz` without pickles, whole or not there, with a digest that tells damage."""
+"""A partition as a file: `.npz` without pickles, whole or not there, with a digest that tells damage; also sealed."""
 
 import hashlib
 import json
@@ -8,11 +8,13 @@ import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedward.checked_json import Part, checked, to_json
+from fedward.dataset.at_rest import ImageKey, read_sealed, write_sealed
 from fedward.dataset.records import SPLITS
 from fedward.errors import DataError
 from fedward.files import opened_regular, parse_json, write_atomic
@@ -36,8 +38,13 @@ class _Header(Part):
     digest: bytes
 
 
-def save_partition(path: Path, partition: Partition) -> None:
-    """Write a partition; the same partition gives the same bytes.
+def save_partition(path: Path, partition: Partition, key: ImageKey | None = None) -> None:
+    """Write a partition; the same partition gives the same bytes, unless it is sealed.
+
+    Args:
+        path: Where to.
+        partition: The images.
+        key: Seals the file; None: it is written in the clear.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
@@ -50,17 +57,24 @@ def save_partition(path: Path, partition: Partition) -> None:
         arrays |= {f"{name}_images": part.images, f"{name}_labels": part.labels, f"{name}_patients": part.patients}
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    write_atomic(path, buffer.getvalue(), mode=0o600)
+    if key is None:
+        write_atomic(path, buffer.getvalue(), mode=0o600)
+    else:
+        write_sealed(path, buffer.getbuffer(), key)
 
 
-def load_partition(path: Path) -> Partition:
+def load_partition(path: Path, key: ImageKey | None = None) -> Partition:
     """Read a partition back.
 
+    Args:
+        path: Where it lies.
+        key: Opens the file; None: it lies there in the clear.
+
     Raises:
-        DataError: the file is missing, damaged, or not a partition.
+        DataError: the file is missing, damaged, or not a partition; or the key does not open it.
     """
     try:
-        with opened_regular(path, through_link=True) as file:
+        with _opened(path, key) as file:
             with zipfile.ZipFile(file) as archive:
                 if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                     raise _damaged(path)
@@ -81,6 +95,11 @@ def load_partition(path: Path) -> Partition:
     if not intact:
         raise _damaged(path)
     return partition
+
+
+def _opened(path: Path, key: ImageKey | None) -> IO[bytes]:
+    """The file in the clear; what was sealed is in memory only."""
+    return opened_regular(path, through_link=True) if key is None else BytesIO(read_sealed(path, key))
 
 
 def partition_digest(partition: Partition) -> bytes:

@@ -2,7 +2,7 @@
 
 Processes are shared or restarted, so that a hospital remembers only what is in this folder:
 
-hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz
+hospital.json  ledger.json (where its node of the ledger listens)  identity/  partition.npz (or partition.sealed)
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
 reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  outgoing.jsonl (what left)
 sealing-keys.json  study-place.json (where its record of all studies lies, outside of this folder)
@@ -116,6 +116,7 @@ class HospitalFolder:
         self.path = path
         self.identity = path / "identity"
         self.partition = path / "partition.npz"
+        self.sealed_partition = path / "partition.sealed"
         self.keys = path / "keys"
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"

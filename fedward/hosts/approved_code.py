@@ -20,7 +20,8 @@ from flwr.supercore.run import Run
 from fedward.errors import FedwardError
 from fedward.files import sha256
 from fedward.hosts.approvals import Approval, Approvals
-from fedward.settings import digest_of, guaranteed, run_tables
+from fedward.settings import digest_of, guaranteed
+from fedward.tables import run_tables
 
 ORDINARY = TaskType.SERVER_APP  # of a run that a server app leads; Flower's agents and models are another matter
 GET_RUN, GET_FAB = 3, 4  # places in what Flower's connection gives to its loop

@@ -70,7 +70,7 @@ ORDER = {
         ("signing",),
         ("node",),
         ("twin",),
-        ("attribution", "closed_sums", "kept_counts"),
+        ("attribution", "closed_sums", "kept_counts", "own_images"),
         ("verification", "catch_up", "pooled_counts", "witness"),
         ("consortium",),
         ("key_sharing", "leading"),

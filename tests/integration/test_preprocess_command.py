@@ -55,6 +55,23 @@ def test_errors_are_one_sentence_and_a_code(arguments: list[str], code: int, wor
     assert not (tmp_path / "out").exists()
 
 
+def test_partitions_that_are_to_be_sealed_are_not_written_in_the_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source, config = class_folders(tmp_path / "data", {"no": 12, "yes": 12}), tmp_path / "settings.toml"
+    config.write_text('[image-encryption]\nmethod = "fgsm"\n')
+    done = command(str(source), str(tmp_path / "out"), "--config", str(config))
+    assert done.returncode == 2
+    assert "would lie in the clear" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+    shown = command(str(source), str(tmp_path / "out"), "--config", str(config), "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert not (tmp_path / "cache" / "fedward").exists(), "nothing decoded is kept either"
+    assert command(str(source), str(tmp_path / "out"), "--dry-run").returncode == 0
+    assert (tmp_path / "cache" / "fedward").exists(), "the control"
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedData:
     return preprocess(data_settings(class_folders(tmp_path / "data", {"no": 12, "yes": 12})), 1, KEY)
