@@ -4,7 +4,8 @@ A registry has the names of one kind, and for each name the dataclass of its opt
 without importing the code behind a name: a server checks settings and holds no model, and a wrong name is reported
 before TensorFlow is loaded. That code is registered under the same names in its own module (docs/adr/0022): `BUILDERS`
 in `fedward.learning.model`, `MODES` in `fedward.privacy.mechanism` and `LOCAL_UPDATES` in `fedward.local_update`,
-`OPTIMIZERS` in `fedward.learning.server_step`, `DETECTORS` in `fedward.backdoor.detectors`.
+`OPTIMIZERS` in `fedward.learning.server_step`, `DETECTORS` in `fedward.backdoor.detectors`, `ENCRYPTIONS`
+in `fedward.adversarial.configured`.
 `tests/unit/test_plugins.py` checks that both have the same names, and runs over all plug-ins.
 
 The defaults of options stand in pyproject.toml: those of the plug-in NAME in a table `KIND.NAME`.
@@ -99,6 +100,41 @@ class PatchBankOptions:
 
 
 @dataclass(frozen=True)
+class OneStepEncryption:
+    """Options of the image encryption `fgsm`.
+
+    Attributes:
+        eps: The most that a pixel changes by, where images go from 0 to 1.
+    """
+
+    eps: Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True)
+class SteppedEncryption:
+    """Options of image encryptions that come to their bound in several steps.
+
+    Attributes:
+        eps: The most that a pixel changes by, where images go from 0 to 1.
+        iterations: How many steps.
+    """
+
+    eps: Annotated[float, Between(0, 1)]
+    iterations: Annotated[int, Between(1, 10_000)]
+
+
+@dataclass(frozen=True)
+class BorderEncryption:
+    """Options of the image encryption `hop-skip-jump`, which has no bound.
+
+    Attributes:
+        iterations: How often the direction of the border between decisions is estimated.
+    """
+
+    iterations: Annotated[int, Between(1, 1_000)]
+
+
+@dataclass(frozen=True)
 class Plugin:
     """Something that can be chosen by its name.
 
@@ -113,6 +149,7 @@ class Plugin:
 
 Registry = Mapping[str, Plugin]
 ServerOptimizerOptions = NoOptions | MomentumOptions | AdaptiveOptions
+ImageEncryptionOptions = NoOptions | OneStepEncryption | SteppedEncryption | BorderEncryption
 DetectorOptions = ValidationLossOptions | UpdateNormOptions | PatchBankOptions
 
 MODELS: Registry = MappingProxyType(
@@ -147,12 +184,12 @@ DETECTORS: Registry = MappingProxyType(
 IMAGE_ENCRYPTIONS: Registry = MappingProxyType(
     {
         "none": Plugin("images lie on the hospital's disk as they are"),
-        "fgsm": Plugin("one step along the sign of the loss's gradient"),
-        "i-fgsm": Plugin("small such steps, one after the other"),
-        "pgd": Plugin("such steps from a random start"),
-        "mi-fgsm": Plugin("such steps with momentum"),
-        "square": Plugin("random squares, without gradients"),
-        "hop-skip-jump": Plugin("along the decision's boundary, seeing decisions only"),
+        "fgsm": Plugin("one step along the gradient's sign", OneStepEncryption),
+        "i-fgsm": Plugin("several short steps along the gradient's sign", SteppedEncryption),
+        "pgd": Plugin("as i-fgsm, from a random start", SteppedEncryption),
+        "mi-fgsm": Plugin("as i-fgsm, with momentum", SteppedEncryption),
+        "square": Plugin("random squares, kept where they help", SteppedEncryption),
+        "hop-skip-jump": Plugin("along the border between decisions, by decisions alone", BorderEncryption),
     }
 )
 

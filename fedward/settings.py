@@ -26,6 +26,7 @@ from fedward.plugins import (
     PRIVACY_MODES,
     SERVER_OPTIMIZERS,
     DetectorOptions,
+    ImageEncryptionOptions,
     NoOptions,
     ServerOptimizerOptions,
 )
@@ -168,6 +169,7 @@ class ImageEncryptionSettings:
     """How images that others may see are encrypted; with any method, a hospital keeps its own sealed, too."""
 
     method: Annotated[str, OneOf(tuple(IMAGE_ENCRYPTIONS))]
+    options: Mapping[str, ImageEncryptionOptions] = dataclasses.field(hash=False)
 
     @property
     def at_rest(self) -> bool:

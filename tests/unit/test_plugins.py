@@ -11,6 +11,8 @@ import pytest
 
 from fedward import plugins
 from fedward import settings as setting
+from fedward.adversarial.configured import ENCRYPTIONS, configured_encryption
+from fedward.adversarial.registry import ATTACKS, attack_from
 from fedward.backdoor.detectors import DETECTORS, configured_detectors, detect
 from fedward.backdoor.history import History
 from fedward.backdoor.inspection import Inspection, Models, TrainingImages
@@ -32,6 +34,7 @@ REGISTERED: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("privacy.mode", LOCAL_UPDATES),
     ("server-optimizer.name", OPTIMIZERS),
     ("detectors.names", DETECTORS),
+    ("image-encryption.method", ENCRYPTIONS),
 )
 EVERY = [(dotted, name) for dotted, registry in KINDS.items() for name in registry]
 
@@ -179,6 +182,26 @@ def test_a_privacy_mode_lets_through_its_own_updates_only(mode: str) -> None:
     other = PrivacyEvent("sample", "image", 0.5, 9.0, 3, 1.0, 1e-5)
     with pytest.raises(VerificationError):
         privatize(SampledUpdate(delta, other), privacy)
+
+
+# ---- image encryption -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*plugins.IMAGE_ENCRYPTIONS])
+def test_an_image_encryption_is_the_attack_of_its_name_with_the_settings_options(name: str) -> None:
+    table = setting.default_tables().get(f"image-encryption.{name}", {})
+    changed = {key: 7 if key == "iterations" else 0.07 for key in table}
+    given = [(f"image-encryption.{name}.{key}", value) for key, value in changed.items()]
+    encryption = configured_encryption(setting.load(None, ("image-encryption.method", name), *given).image_encryption)
+    if name == "none":
+        assert encryption is None
+        return
+    assert type(encryption) is ATTACKS[name]
+    assert {key: getattr(encryption.options, key) for key in changed} == changed
+    assert encryption.bound == changed.get("eps")
+    assert plugins.IMAGE_ENCRYPTIONS[name].about == encryption.about
+    defaults = configured_encryption(setting.load(None, ("image-encryption.method", name)).image_encryption)
+    assert defaults == attack_from(name), "the same defaults as on the command line"
 
 
 # ---- detectors --------------------------------------------------------------------------------------------------
