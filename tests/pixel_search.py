@@ -43,9 +43,8 @@ def forms(row: NDArray[np.uint8]) -> Iterator[bytes]:
     yield row.tobytes().hex().encode()
     for start in range(3):  # base64 takes three bytes at a time
         yield base64.b64encode(row[start : start + (len(row) - start) // 3 * 3].tobytes())
-    for kind in (np.float32, np.float64):
-        yield row.astype(kind).tobytes()
-        yield (row.astype(kind) / kind(255)).tobytes()
+    numbers = (row.astype(np.float32), row.astype(np.float32) / np.float32(255), row.astype(float), row / 255.0)
+    yield from (each.tobytes() for each in numbers)
 
 
 def contents(content: bytes, depth: int = 3) -> Iterator[bytes]:
