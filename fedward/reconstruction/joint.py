@@ -1,7 +1,8 @@
 """The method `joint`: a denoiser with a classifier behind it, trained together.
 
-Where this is taken from, the classifier stayed at random weights; here both train. The image counts ten times: the loss
-of labels is some ten times that of images, and by itself would bend images to what the classifier wants to see.
+Where this is taken from, the classifier stayed at random weights; here both train. The labels' cross-entropy counts a
+tenth: in full it is some ten times the loss of images, and bends images to what the classifier wants to see, until they
+are further from their originals than the perturbed ones were.
 """
 
 from typing import Any
@@ -9,11 +10,9 @@ from typing import Any
 from fedward.learning.quiet_tensorflow import keras
 from fedward.reconstruction.denoiser import denoised, denoising_weights
 from fedward.reconstruction.label_recovery import classifying, classifying_weights
-from fedward.reconstruction.losses import image_loss, label_loss
+from fedward.reconstruction.losses import LABEL_SHARE, image_loss, label_loss
 from fedward.reconstruction.reader import Batch, Plan, Reader
 from fedward.reconstruction.shape import ReaderShape
-
-IMAGE_WEIGHT = 10.0
 
 
 class Joint(Reader):
@@ -36,6 +35,6 @@ class Joint(Reader):
         return denoising_weights() + classifying_weights(shape)
 
     def loss(self, batch: Batch) -> Any:
-        """The denoiser's loss ten times, and the labels' cross-entropy."""
+        """The denoiser's loss, and a tenth of the labels' cross-entropy."""
         found = self.network(batch.encrypted, training=True)
-        return IMAGE_WEIGHT * image_loss(found["image"], batch.originals) + label_loss(found["logits"], batch.labels)
+        return image_loss(found["image"], batch.originals) + LABEL_SHARE * label_loss(found["logits"], batch.labels)

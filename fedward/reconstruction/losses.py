@@ -5,6 +5,7 @@ from typing import Any
 from fedward.learning.quiet_tensorflow import tf
 
 IMAGE_SHARE = 0.5  # of the mean absolute difference; the rest is of 1 - SSIM
+LABEL_SHARE = 0.1  # of the labels' cross-entropy beside a loss of images
 
 
 def unlike(restored: Any, originals: Any) -> Any:

@@ -11,7 +11,7 @@ the code against a mean over pixels, as where this is taken from, it wins, and a
 from typing import Any
 
 from fedward.learning.quiet_tensorflow import keras, tf
-from fedward.reconstruction.losses import divergence_per_pixel, label_loss, unlike
+from fedward.reconstruction.losses import LABEL_SHARE, divergence_per_pixel, label_loss, unlike
 from fedward.reconstruction.reader import Batch, Plan, Reader
 from fedward.reconstruction.shape import STEP, ReaderShape
 
@@ -25,7 +25,7 @@ class Vae(Reader):
 
     name = "vae"
     about = "a variational autoencoder: images and labels by way of a code of 256 numbers"
-    plan = Plan(epochs=15, batch_size=32, learning_rate=1e-3)
+    plan = Plan(epochs=30, batch_size=32, learning_rate=1e-3)
 
     @staticmethod
     def build(shape: ReaderShape) -> Any:
@@ -46,11 +46,11 @@ class Vae(Reader):
         return convolved + codes + LATENT * shape.findings + shape.findings
 
     def loss(self, batch: Batch) -> Any:
-        """Squared error five times, divergence of the code, and the labels' cross-entropy."""
+        """Squared error five times, divergence of the code, and a tenth of the labels' cross-entropy."""
         restored, logits, mean, log_variance = self._drawn(batch)
         squared = tf.reduce_mean((restored - batch.originals) ** 2)
         divergence = divergence_per_pixel(mean, log_variance, self.shape.image_size**2)
-        return SQUARED_ERROR * squared + divergence + label_loss(logits, batch.labels)
+        return SQUARED_ERROR * squared + divergence + LABEL_SHARE * label_loss(logits, batch.labels)
 
     def _drawn(self, batch: Batch) -> tuple[Any, Any, Any, Any]:
         """Image and logits of a code drawn for each image, and the mean and log variance that it was drawn with."""
@@ -68,9 +68,9 @@ class VaeWithoutKl(Vae):
     about = "the same autoencoder, trained on likeness (SSIM) and labels, its code left free"
 
     def loss(self, batch: Batch) -> Any:
-        """1 - SSIM, and the labels' cross-entropy."""
+        """1 - SSIM, and a tenth of the labels' cross-entropy."""
         restored, logits, _, _ = self._drawn(batch)
-        return unlike(restored, batch.originals) + label_loss(logits, batch.labels)
+        return unlike(restored, batch.originals) + LABEL_SHARE * label_loss(logits, batch.labels)
 
 
 def _encoder(shape: ReaderShape) -> Any:
