@@ -19,8 +19,10 @@ from commands.info.command import info
 from commands.keys.command import keys
 from commands.lab.command import lab
 from commands.node import node
+from commands.protect.command import protect
 from commands.provision.command import provision
 from commands.prune import prune
+from commands.restore.command import restore
 from commands.serve.command import serve
 from commands.simulate.command import simulate
 from commands.study.commands import conclude, start_study, status, stop
@@ -38,9 +40,12 @@ for command in (simulate, evaluate, audit, export, info, budget, node, prune):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)
+SHARING = (protect, restore)
 WITNESS = (enroll_witness, join_witness)
 for of_hosts in (*ADMINISTRATION, *HOSPITALS, *WITNESS, serve, status, doctor, hosts_demo):
     app.command(cls=entry.DescribedCommand, rich_help_panel="Hospitals on separate hosts")(of_hosts)
+for of_images in SHARING:
+    app.command(cls=entry.DescribedCommand, rich_help_panel="Sharing images")(of_images)
 app.add_typer(keys, name="keys")
 app.add_typer(lab, name="lab")
 

@@ -114,12 +114,22 @@ def check_enrollment(signed: SignedEnrollment, deployed: Deployed) -> None:
             f"this study's, {deployed.contract} on chain {deployed.chain_id}.",
             "Send the hospital this server's project.toml, and let it enroll with that.",
         )
+    sealing_key(signed)
+
+
+def sealing_key(signed: SignedEnrollment) -> bytes:
+    """The X25519 key that others seal to: 32 bytes, after both signatures of the request and the card's were checked.
+
+    Raises:
+        VerificationError: a signature is not by the key that it must be.
+    """
+    asked = signed.enrollment
     content = asked.signed_bytes()
     if recover(encode_defunct(primitive=content), signed.signature) != asked.address:
         raise VerificationError(f"{asked.hospital} did not sign its request with account {asked.address}.", _OTHER_KEY)
     if not _signed_by(asked.transport_key, signed.transport_signature, content):
         raise VerificationError(f"{asked.hospital} did not sign its request with its transport key.", _OTHER_KEY)
-    read_card(asked.card, asked.chain_id, asked.contract, asked.address)
+    return read_card(asked.card, asked.chain_id, asked.contract, asked.address)
 
 
 def _signed_by(public_line: str, signature: bytes, content: bytes) -> bool:

@@ -13,7 +13,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fedward.dataset.decoding import MAX_FILE_BYTES, MAX_PIXELS, GreyImage
-from fedward.dataset.dicom_frame import read_frame
+from fedward.dataset.dicom_frame import Frame, read_frame
 from fedward.dataset.dicom_grey import to_grey
 from fedward.dataset.problems import NotAnImageError, UnreadableImageError
 
@@ -27,7 +27,7 @@ _NESTING = re.compile(
     rb"|\xfe\xff\x0d\xe0\x00\x00\x00\x00|\xff\xfe\xe0\x0d\x00\x00\x00\x00"
 )
 # What pydicom raises for damaged files; nothing wider, so that a bug stays a bug.
-_DAMAGE = (
+DAMAGE = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, OverflowError, NotImplementedError, RuntimeError, ArithmeticError, struct.error, zlib.error,
 )  # fmt: skip
@@ -80,7 +80,25 @@ def decode_dicom(content: bytes, reserve: Callable[[int], None] = lambda _pixels
         return GreyImage(grey, _dropped(header), +notes, _patient(header), burned_in)
     except MemoryError as error:
         raise UnreadableImageError("its pixels need more memory than is given to one image") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
+        raise UnreadableImageError(_reason(header)) from error
+
+
+def stored_values(content: bytes) -> tuple[Frame, Dataset]:
+    """The stored values of an image's first frame, and the whole header: for whoever writes the image anew.
+
+    Raises:
+        NotAnImageError, UnreadableImageError: as `decode_dicom`.
+    """
+    header = _open(content)
+    try:
+        _require_picture(header)
+        if int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel) > MAX_PIXELS:
+            raise UnreadableImageError(f"it has more than {MAX_PIXELS:,} pixels")
+        return read_frame(header), header
+    except MemoryError as error:
+        raise UnreadableImageError("its pixels need more memory than is given to one image") from error
+    except DAMAGE as error:
         raise UnreadableImageError(_reason(header)) from error
 
 
@@ -93,7 +111,7 @@ def patient_id(content: bytes) -> str:
     header = _open(content)
     try:
         return _patient(header)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableImageError("its DICOM header is damaged") from error
 
 
@@ -107,7 +125,7 @@ def _open(content: bytes) -> Dataset:
         if "TransferSyntaxUID" not in header.file_meta:  # files without a preamble do not say it, but show it
             implicit = header.original_encoding[0]
             header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableImageError("its DICOM header is damaged") from error
     return header
 
@@ -131,7 +149,7 @@ def _inflated(content: bytes) -> bytes:
             raise UnreadableImageError("its DICOM header is damaged")
         engine = zlib.decompressobj(-zlib.MAX_WBITS)
         body = engine.decompress(content[start:], MAX_FILE_BYTES)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableImageError("its DICOM header is damaged") from error
     if engine.unconsumed_tail:
         raise UnreadableImageError(f"it unpacks to more than {MAX_FILE_BYTES // 2**20} MiB")

@@ -57,15 +57,27 @@ def load_logits(path: Path, pixels: Vector) -> Vector:
     Guarantees:
         1. Nothing that the file says of its network is built or run: only its weights are read.
     """
-    try:
-        stored = read_model(path)
-        classifier = _classifier(path, stored)
-    except (EvidenceError, VerificationError, UsageError) as error:
-        raise DataError(error.what, error.remedy) from error
-    size = stored.card.image_size
+    classifier, card = load_classifier(path)
+    size = card.image_size
     if pixels.shape[1:] != (size, size, 1):
         raise DataError(f"{path} takes images of {size} by {size} pixels, not these.", "Choose another model.")
     return network_logits(classifier.network, pixels)
+
+
+def load_classifier(path: Path) -> tuple[Classifier, ModelCard]:
+    """A saved model as our own network of the architecture that its card names, with the file's weights; and the card.
+
+    Raises:
+        DataError: the file is missing or damaged.
+
+    Guarantees:
+        1. That of `load_logits`.
+    """
+    try:
+        stored = read_model(path)
+        return _classifier(path, stored), stored.card
+    except (EvidenceError, VerificationError, UsageError) as error:
+        raise DataError(error.what, error.remedy) from error
 
 
 def _classifier(path: Path, stored: StoredModel) -> Classifier:

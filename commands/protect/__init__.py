@@ -1,0 +1,1 @@
+"""`main.py protect`: cloaks images for another hospital, and seals to it what restores them."""

@@ -1,0 +1,50 @@
+"""The image files that are to be cloaked, and the labels that their folders tell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedward.cloaking.protecting import Source
+from fedward.dataset.kinds import claims_to_be_image
+from fedward.dataset.walking import list_files
+from fedward.errors import DataError
+from fedward.files import resolved
+from fedward.learning.stored_model import ModelCard
+
+_FOLDERS_ABOVE = 3  # of an image: as far as class folders lie in the layouts that are read
+
+
+def sources_of(images: Sequence[Path], card: ModelCard) -> list[Source]:
+    """All image files, each once.
+
+    Args:
+        images: Files, or folders of them.
+        card: Of the model; a folder named as one of its classes tells the label of what is inside.
+
+    Raises:
+        DataError: a path is missing, a folder cannot be read, or there is no image.
+    """
+    found: dict[Path, Source] = {}
+    for path in images:
+        if path.is_dir():
+            files = [file for file in list_files(path, path, []) if claims_to_be_image(file)]
+        elif path.is_file():
+            files = [path]
+        else:
+            raise DataError(f"There is no file or folder {path}.", "Name images, or folders of them.")
+        for file in files:
+            found.setdefault(resolved(file), Source(file, _labels(resolved(file), card)))
+    if not found:
+        raise DataError(f"There are no images in {', '.join(map(str, images))}.", "Name images, or folders of them.")
+    return list(found.values())
+
+
+def _labels(path: Path, card: ModelCard) -> tuple[int, ...] | None:
+    """The labels that the nearest folder named as a class tells; None where none is."""
+    names = [name.casefold() for name in card.class_names]
+    for folder in list(path.parents)[:_FOLDERS_ABOVE]:
+        name = folder.name.casefold()
+        if name in names and len(card.findings) == 1 and len(names) == 2:
+            return (names.index(name),)
+        if name in names and names == [finding.casefold() for finding in card.findings]:
+            return tuple(int(name == each) for each in names)
+    return None
