@@ -78,7 +78,7 @@ class Dicom(Form):
 
     def _bytes(self, values: NDArray[Any]) -> bytes:
         """Values as they lie in the file: bits that are not stored are zero, and the length is even."""
-        content = (values.astype(np.int64) & (2**self.stored - 1)).astype(f"<u{self.allocated // 8}").tobytes()
+        content: bytes = (values.astype(np.int64) & (2**self.stored - 1)).astype(f"<u{self.allocated // 8}").tobytes()
         return content + b"\0" * (len(content) % 2)
 
     def _uid(self, what: str, role: Role) -> UID:

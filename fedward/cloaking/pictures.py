@@ -129,12 +129,16 @@ def picture_of(
     again = grey_of(form.write(values, "cloaked"))
     if again.shape != grey.shape or np.abs(again.astype(np.float32) - grey).max() > TOLERANCE:
         raise UnreadableImageError("something in its header changes grey and cannot be kept without a risk of names")
-    shown = _measured(form.bare(), low, high, values.dtype)
+    bare = form.bare()
+    shown = _measured(bare, low, high, values.dtype)
     steps = np.diff(shown)
     if not ((steps >= 0).all() or (steps <= 0).all()):
         raise UnreadableImageError("its values do not rise or fall with what they show")
     places = np.clip(values.astype(np.int64) - low, 0, high - low)
     free = inside & (np.abs(shown[places] - grey) <= TOLERANCE) & ~_cut_off(shown)[places]
+    if bare != form:  # what is hidden by its place may show by chance what its value would: ask with another value
+        mirrored = np.where(inside, low + high - values.astype(np.int64), values).astype(values.dtype)
+        free &= np.abs(shown[::-1][places] - grey_of(form.write(mirrored, "cloaked"))) <= TOLERANCE
     for extreme in (low, high):
         free.flat[int(np.argmax(inside & (values == extreme)))] = False
     if not free.any():

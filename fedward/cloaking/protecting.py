@@ -4,6 +4,8 @@ Whether an image is hidden is decided on the file as it was written, read again 
 change that rounding, a window or the filter took away does not count.
 """
 
+import dataclasses
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +82,7 @@ class Outcome:
     state: State
     reason: str = ""
     moved: float = 0.0
-    psnr: float = float("inf")
+    psnr: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def cloak_files(
         written: list[CloakedFile] = []
         for source, wanted, labels in zip(readable, *_wanted(readable, squares, cloak), strict=True):
             name = f"{len(written) + 1:04d}"
-            outcomes[source], file = _cloak_file(source, name, wanted, labels, into, cloak)
+            outcomes[source], file = _cloak_file(source, name, squares[source], wanted, labels, into, cloak)
             written += [file] if file else []
             report(len(sources) + len(outcomes), 2 * len(sources))
     return [outcomes[source] for source in sources], tuple(written)
@@ -172,7 +174,13 @@ def _wanted(
 
 
 def _cloak_file(
-    source: Source, number: str, wanted: Vector, labels: NDArray[np.bool_], into: Path, cloak: Cloak
+    source: Source,
+    number: str,
+    square: NDArray[np.uint8],
+    wanted: Vector,
+    labels: NDArray[np.bool_],
+    into: Path,
+    cloak: Cloak,
 ) -> tuple[Outcome, CloakedFile | None]:
     """One image: changed, judged as it is read again, and written where it is hidden."""
     try:
@@ -180,7 +188,6 @@ def _cloak_file(
         picture = open_picture(content)
     except UnreadableImageError as error:
         return Outcome(source.path, "", "unreadable", str(error)), None
-    square = square_of(content, cloak.image_size)
     most = float(np.abs(wanted - square).max())
     for strength in STRENGTHS:
         values = carry(picture, wanted, most * strength)
@@ -191,13 +198,9 @@ def _cloak_file(
     else:
         state = "not hidden"
     moved = (picture.shows(values) - picture.grey).astype(np.float64)
-    error_level = float(np.mean(moved**2))
-    told = {
-        "moved": float(np.abs(moved).max()),
-        "psnr": float(10 * np.log10(255.0**2 / error_level)) if error_level else float("inf"),
-    }
+    outcome = Outcome(source.path, "", state, moved=float(np.abs(moved).max()), psnr=_psnr(moved))
     if state not in WRITTEN and not cloak.keep_unhidden:
-        return Outcome(source.path, "", state, **told), None
+        return outcome, None
     name = number + picture.form.suffix
     write_atomic(into / name, cloaked)
     original = picture.write(picture.values, "original")
@@ -205,7 +208,13 @@ def _cloak_file(
     if sealed is not None:
         write_atomic(into / sealed_name(name), sealed)
     file = CloakedFile(name, sha256(cloaked), None if sealed is None else sha256(sealed), source.labels)
-    return Outcome(source.path, name, state, **told), file
+    return dataclasses.replace(outcome, name=name), file
+
+
+def _psnr(moved: NDArray[np.float64]) -> float:
+    """Of a change in grey levels: in dB, of 255 levels."""
+    error = float(np.mean(moved**2))
+    return 10 * math.log10(255.0**2 / error) if error else math.inf
 
 
 def _misread(square: NDArray[np.uint8], labels: NDArray[np.bool_], judge: Judge) -> bool:

@@ -112,7 +112,8 @@ def restore_files(folder: Path, terms: Terms, reader: Reads, into: Path, report:
                 report(done, 2 * len(terms.files))
         if not squares:
             raise _nothing(problems, folder)
-        files, pixels = list(squares), np.stack(list(squares.values()))[..., None] / np.float32(255)
+        files = list(squares)
+        pixels = (np.stack([squares[file] for file in files])[..., None] / np.float32(255)).astype(np.float32)
         images, logits = reader.images(pixels), reader.scores(pixels)
         labels: list[Label] = []
         for row, file in enumerate(files):
