@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands import console
 from commands.new_folder import check_new
@@ -25,7 +25,7 @@ from fedward.adversarial.victim import Victim
 from fedward.cloaking.notice import FILE, NOT_ENCRYPTION, notice
 from fedward.cloaking.own_reader import own_reader
 from fedward.cloaking.protecting import WRITTEN, Cloak, Outcome, cloak_files
-from fedward.cloaking.reader_file import FOLDER_BYTES, ReaderFile, Terms
+from fedward.cloaking.reader_file import FOLDER_BYTES, ReaderFile, Terms, told_reader
 from fedward.cloaking.sealed_originals import KEY_BYTES
 from fedward.entry import private_files
 from fedward.errors import DataError
@@ -59,7 +59,7 @@ def protect_images(request: Request, as_json: bool) -> None:
     path = request.model / "model.keras" if request.model.is_dir() else request.model
     classifier, card = load_classifier(path)
     partition = _partition(request.hospital, card.findings, card.image_size)
-    victim = Victim(classifier, np.array(card.thresholds, np.float32))
+    victim = Victim(classifier, card.thresholds)
 
     def perturb(pixels: Vector, labels: Vector) -> Vector:
         return craft(attack, victim, pixels, Aim(labels), np.random.default_rng())
@@ -74,20 +74,32 @@ def protect_images(request: Request, as_json: bool) -> None:
         if not files:
             raise _left_out(outcomes, "nothing was written")
         with console.bar("Training the reader") as report:
-            reader, thresholds = own_reader(partition, victim, perturb, card.seed, report)
+            own = own_reader(partition, victim, perturb, card.seed, report)
         moved = max(outcome.moved for outcome in outcomes if outcome.name)
-        terms = Terms(1, folder, method, card.findings, thresholds, card.image_size, moved, key, files)
-        sealed = ReaderFile(terms, reader.as_bytes()).seal(receiver.key)
+        terms = Terms(
+            format_version=1,
+            folder=folder,
+            method=method,
+            findings=card.findings,
+            thresholds=own.thresholds,
+            image_size=card.image_size,
+            most_change=moved,
+            right=own.right,
+            judged=own.judged,
+            key=key,
+            files=files,
+        )
+        sealed = ReaderFile(terms, own.reader.as_bytes()).seal(receiver.key)
         write_atomic(unfinished / READER, sealed)
         write_atomic(unfinished / FILE, notice(request.lossless))
-    _tell(outcomes, out, receiver, method, spoken(sealed), as_json)
+    _tell(outcomes, out, receiver, terms, spoken(sealed), as_json)
     if any(outcome.state not in WRITTEN and not outcome.name for outcome in outcomes):
         raise _left_out(outcomes, "the others were written")
 
 
 def _partition(hospital: Path, findings: tuple[str, ...], image_size: int) -> Partition:
     """The hospital's images, which have to be what the model was trained for."""
-    partition = load_partition(hospital_at(hospital).partition)
+    partition = load_partition(hospital_at(hospital).partition)  # MERGE
     if partition.findings != findings or partition.train.images.shape[1:] != (image_size, image_size):
         raise DataError(
             f"The images in {hospital} are for other findings or of another size than the model's.",
@@ -109,7 +121,7 @@ def _left_out(outcomes: Sequence[Outcome], rest: str) -> DataError:
     )
 
 
-def _tell(outcomes: Sequence[Outcome], out: Path, receiver: Receiver, method: str, number: str, as_json: bool) -> None:
+def _tell(outcomes: Sequence[Outcome], out: Path, receiver: Receiver, terms: Terms, number: str, as_json: bool) -> None:
     """What became of each image, and what to do next."""
     states = Counter(outcome.state for outcome in outcomes)
     if as_json:
@@ -119,14 +131,16 @@ def _tell(outcomes: Sequence[Outcome], out: Path, receiver: Receiver, method: st
                 "reader": str(out / READER),
                 "number": number,
                 "receiver": receiver.told,
-                "method": method,
+                "method": terms.method,
+                "reader_right": terms.right,
+                "reader_judged": terms.judged,
                 "states": dict(states),
                 "written": sum(bool(outcome.name) for outcome in outcomes),
                 "images": [_as_json(outcome) for outcome in outcomes],
             }
         )
         return
-    table = Table("image", "written as", "label", "moved at most", "PSNR")
+    table = Table(Column("image", overflow="fold"), "written as", "label", "moved at most", "PSNR")
     for outcome in outcomes[:_SHOWN]:
         changed = (
             (f"{outcome.moved:.0f} of 255", f"{outcome.psnr:.1f} dB") if outcome.state != "unreadable" else ("", "")
@@ -135,9 +149,10 @@ def _tell(outcomes: Sequence[Outcome], out: Path, receiver: Receiver, method: st
     console.out.print(table)
     if len(outcomes) > _SHOWN:
         console.note(f"and {len(outcomes) - _SHOWN} more: --json names them all.")
-    console.out.print(f"Hidden:  {states['hidden']} of {len(outcomes)} images, by {method}", soft_wrap=True)
+    console.out.print(f"Hidden:  {states['hidden']} of {len(outcomes)} images, by {terms.method}", soft_wrap=True)
     console.out.print(f"Folder:  {out}", soft_wrap=True, markup=False)
     console.out.print(f"Reader:  {out / READER}, sealed to {receiver.told}", soft_wrap=True, markup=False)
+    console.out.print(f"         {told_reader(terms)}", soft_wrap=True)
     console.out.print(f"Number of the reader file: [bold]{number}[/]", soft_wrap=True)
     console.out.print(
         f"Next: send the folder, and read out that number over the telephone. The receiver: main.py restore {out.name} "

@@ -80,6 +80,8 @@ def _tell(done: Restored, opened: ReaderFile, out: Path, number: str, as_json: b
                 "images": len(images),
                 "exact": done.exact,
                 "method": opened.terms.method,
+                "reader_right": opened.terms.right,
+                "reader_judged": opened.terms.judged,
                 "number": number,
                 "labels": [dataclasses.asdict(label) for label in done.labels],
                 "problems": list(done.problems),

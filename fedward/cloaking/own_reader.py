@@ -1,10 +1,13 @@
 """The reader that goes to the receiver: trained on the hospital's own images, cloaked as those that are shared."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from fedward.adversarial.harness import in_eight_bits
 from fedward.cloaking.protecting import Judge, Perturb
 from fedward.errors import DataError
-from fedward.figures.histograms import histogram
+from fedward.figures.histograms import UNDECIDED, called_positive, histogram, sigmoid
 from fedward.progress import Progress
 from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.reader import Reader
@@ -14,9 +17,27 @@ from fedward.types import ImageSet, Partition, Vector
 METHOD = "joint"  # restores images and labels
 
 
+@dataclass(frozen=True)
+class OwnReader:
+    """A trained reader, and what its answers are worth.
+
+    Attributes:
+        reader: The network.
+        thresholds: For each finding the probability from which on its answer counts as positive: the best one on the
+            hospital's validation images; one half where these are of one class, or none.
+        right, judged: How many labels of those images it tells rightly at these thresholds, of how many. The same
+            images chose the thresholds, so that others' labels are told rightly a little less often.
+    """
+
+    reader: Reader
+    thresholds: tuple[float, ...]
+    right: int
+    judged: int
+
+
 def own_reader(
     partition: Partition, judge: Judge, perturb: Perturb, seed: int, report: Progress, epochs: int = 0
-) -> tuple[Reader, tuple[float, ...]]:
+) -> OwnReader:
     """Train a reader, and choose its thresholds on validation images.
 
     Args:
@@ -27,10 +48,6 @@ def own_reader(
         report: Told how many steps of training are done.
         epochs: Passes over the images; 0: as many as the method's plan has.
 
-    Returns:
-        The reader; and for each finding the probability from which on its answer counts as positive, one half where
-        validation images of one class, or none, decide nothing.
-
     Raises:
         DataError: the hospital has no training images, or of a size that no reader takes.
     """
@@ -40,15 +57,16 @@ def own_reader(
     reader = train_reader(METHOD, pairs, seed, report, epochs)
     validation = partition.val
     if not len(validation):
-        return reader, (0.5,) * partition.train.labels.shape[1]
+        return OwnReader(reader, (UNDECIDED,) * partition.train.labels.shape[1], 0, 0)
     logits = reader.scores(_cloaked(validation, judge, perturb))
     if logits is None:
         raise DataError(f"The reader {METHOD} restores no labels.", "Use this version's own.")
-    return reader, histogram(logits, validation.labels).thresholds()
+    thresholds = histogram(logits, validation.labels).thresholds()
+    right = called_positive(sigmoid(logits), thresholds) == (validation.labels > 0)
+    return OwnReader(reader, thresholds, int(right.sum()), right.size)
 
 
 def _cloaked(images: ImageSet, judge: Judge, perturb: Perturb) -> Vector:
     """Images as the reader will see cloaked ones: of 256 greys."""
     pixels = images.pixels()
-    perturbed = perturb(pixels, judge.decisions(pixels).astype(np.float32))
-    return (np.rint(perturbed * 255) / 255).astype(np.float32)
+    return in_eight_bits(perturb(pixels, judge.decisions(pixels).astype(np.float32)))

@@ -59,6 +59,8 @@ class Terms:
         thresholds: For each finding, the probability from which on the reader's answer counts as positive.
         image_size: Side of the squares that the reader takes.
         most_change: How far cloaking moved any pixel's gray, in grey levels of 255.
+        right, judged: How many labels the reader tells rightly, of how many: on the sender's own validation images,
+            cloaked alike.
         key: 32 bytes, which open the originals; empty where there are none.
         files: The images.
     """
@@ -70,6 +72,8 @@ class Terms:
     thresholds: tuple[Share, ...]
     image_size: Size
     most_change: Annotated[float, Between(0, 255)]
+    right: Annotated[int, Between(0, 2**31)]
+    judged: Annotated[int, Between(0, 2**31)]
     key: bytes = field(repr=False)
     files: tuple[CloakedFile, ...]
 
@@ -126,6 +130,13 @@ def open_reader_file(content: bytes, key: X25519PrivateKey, what: str) -> Reader
     except EncryptionError as error:
         raise VerificationError(f"{what} is damaged: its seal does not open.", _AGAIN) from error
     return _parsed(inside, what)
+
+
+def told_reader(terms: Terms) -> str:
+    """What the reader's labels are worth, as people read it."""
+    if not terms.judged:
+        return "how often it tells labels rightly is not known: its hospital has no validation images"
+    return f"it tells {terms.right} of {terms.judged} labels rightly, on its hospital's own validation images"
 
 
 def short(key: bytes) -> str:

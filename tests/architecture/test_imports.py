@@ -55,6 +55,7 @@ ORDER = {
         ("sharing",),
         ("learning",),
         ("adversarial", "reconstruction"),
+        ("cloaking",),
         ("privacy",),
         ("local_update",),
         ("messages",),

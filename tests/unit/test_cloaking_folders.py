@@ -76,7 +76,7 @@ def cloaked(
 
 
 def terms(files: tuple[CloakedFile, ...], key: bytes = b"", moved: float = 30.0) -> Terms:
-    return Terms(1, FOLDER, "linear", ("PNEUMONIA",), (0.5,), SIZE, moved, key, files)
+    return Terms(1, FOLDER, "linear", ("PNEUMONIA",), (0.5,), SIZE, moved, 0, 0, key, files)
 
 
 def restored(folder: Path, said: Terms, into: Path) -> Restored:

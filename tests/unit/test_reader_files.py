@@ -14,7 +14,7 @@ OWN, OTHER = (X25519PrivateKey.from_private_bytes(bytes([number]) * 32) for numb
 PUBLIC = OWN.public_key().public_bytes_raw()
 FOLDER, KEY = b"f" * 16, b"k" * 32
 FILES = (CloakedFile("0001.png", b"a" * 32, None, None), CloakedFile("0002.dcm", b"b" * 32, b"c" * 32, (1,)))
-TERMS = Terms(1, FOLDER, "fgsm:eps=0.02", ("PNEUMONIA",), (0.25,), 64, 10.2, KEY, FILES)
+TERMS = Terms(1, FOLDER, "fgsm:eps=0.02", ("PNEUMONIA",), (0.25,), 64, 10.2, 90, 100, KEY, FILES)
 READER = np.random.default_rng(0).bytes(4000)
 
 
