@@ -66,3 +66,15 @@ def load_images(
         )
     keys = identity or Identity.load(folder.identity)
     return load_partition(folder.sealed_partition, image_key(folder.membership().hospital, keys))
+
+
+def images_there(folder: HospitalFolder) -> Partition:
+    """A hospital's images as they lie in its folder, sealed or in the clear: where no settings say which.
+
+    Raises:
+        DataError, UsageError, EvidenceError: as `load_images`.
+    """
+    if not folder.sealed_partition.exists():
+        return load_partition(folder.partition)
+    key = image_key(folder.membership().hospital, Identity.load(folder.identity))
+    return load_partition(folder.sealed_partition, key)

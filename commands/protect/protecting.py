@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from rich.table import Column, Table
 
+from blockchain.own_images import images_there
 from commands import console
 from commands.new_folder import check_new
 from commands.own_hospital import hospital_at
 from commands.protect.receiver import Receiver, receiver_of
 from commands.protect.request import Request
 from commands.protect.sources import sources_of
-from data_preprocessing import load_partition
 from fedward.adversarial.attack import Aim
 from fedward.adversarial.harness import craft
 from fedward.adversarial.registry import attack_from
@@ -99,7 +99,7 @@ def protect_images(request: Request, as_json: bool) -> None:
 
 def _partition(hospital: Path, findings: tuple[str, ...], image_size: int) -> Partition:
     """The hospital's images, which have to be what the model was trained for."""
-    partition = load_partition(hospital_at(hospital).partition)  # MERGE
+    partition = images_there(hospital_at(hospital))
     if partition.findings != findings or partition.train.images.shape[1:] != (image_size, image_size):
         raise DataError(
             f"The images in {hospital} are for other findings or of another size than the model's.",

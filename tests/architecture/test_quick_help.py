@@ -69,7 +69,20 @@ def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
 
 
 def test_all_commands_are_probed() -> None:
-    names = {"audit", "budget", "evaluate", "export", "info", "keys", "lab", "node", "prune", "simulate"}
+    names = {
+        "audit",
+        "budget",
+        "evaluate",
+        "export",
+        "info",
+        "keys",
+        "lab",
+        "node",
+        "protect",
+        "prune",
+        "restore",
+        "simulate",
+    }
     names |= {"admit", "agree", "approve", "conclude", "doctor", "enroll", "hosts-demo", "provision", "revoke", "serve"}
     names |= {"enroll-witness", "join-witness", "start-study", "status", "stop"}
     assert {name for (name,) in HELPS[1:-2]} == names
