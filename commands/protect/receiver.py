@@ -7,7 +7,7 @@ from pathlib import Path
 from blockchain.consortium.enrollment import MAX_BYTES, SignedEnrollment, sealing_key
 from blockchain.identity import Identity
 from commands.own_hospital import hospital_at
-from fedward.ciphertexts.sealing import PUBLIC_KEY_BYTES
+from fedward.ciphertexts.sealing import PUBLIC_KEY_BYTES, seal
 from fedward.cloaking.reader_file import short
 from fedward.errors import UsageError
 from fedward.files import read_file
@@ -41,6 +41,7 @@ def receiver_of(to: str) -> Receiver:
         UsageError: it is none of these, or the folder's keys cannot be used.
         VerificationError: a request is not signed with the keys that it names, or the file is too long.
         EvidenceError: the file cannot be read.
+        EncryptionError: nothing can be sealed to that key.
     """
     if _HEXADECIMAL.fullmatch(to.strip()):
         return _by_key(bytes.fromhex(to.strip()))
@@ -55,8 +56,15 @@ def receiver_of(to: str) -> Receiver:
         raise UsageError(f"{path} has no key.", _REMEDY)
     signed = SignedEnrollment.from_bytes(content, f"The request {path}")
     key = sealing_key(signed)
+    _try(key)
     return Receiver(key, f"{signed.enrollment.hospital}, whose request has the number {spoken(content)}")
 
 
 def _by_key(key: bytes) -> Receiver:
+    _try(key)
     return Receiver(key, f"the key {short(key)}")
+
+
+def _try(key: bytes) -> None:
+    """Find out before any work whether something can be sealed to a key; raises `EncryptionError` where not."""
+    seal(b"", key, b"")
