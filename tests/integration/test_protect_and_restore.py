@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -25,6 +26,7 @@ from fedward.types import GlobalModel, HospitalId, ImageSet, Partition
 SIZE = 32
 NAMES = ("hospital-1", "hospital-2")
 LARGE = 3  # times the model's side: what images have
+Told = dict[str, Any]
 
 
 def drawn(seed: int, count: int) -> ImageSet:
@@ -79,7 +81,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def protected(study: Path, out: Path, *options: str) -> tuple[int, dict, str]:
+def protected(study: Path, out: Path, *options: str) -> tuple[int, Told, str]:
     done = run_here(
         *("protect", study / "images", "--model", study / "model.keras", "--hospital", study / "hospitals" / NAMES[0]),
         *("--to", study / "hospitals" / NAMES[1], "--out", out, "--method", "pgd", "--eps", "0.1", "--json", *options),
@@ -89,17 +91,17 @@ def protected(study: Path, out: Path, *options: str) -> tuple[int, dict, str]:
 
 
 @pytest.fixture(scope="module")
-def lossless(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, dict]:
+def lossless(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, Told]:
     """A folder with originals beside, to be copied before it is changed; the exit code, and what was told of it."""
     out = tmp_path_factory.mktemp("lossless") / "out"
     code, told, _ = protected(study, out, "--lossless")
     return out, code, told
 
 
-def restored(study: Path, folder: Path, out: Path, hospital: str = NAMES[1]) -> tuple[int, dict | None, str]:
+def restored(study: Path, folder: Path, out: Path, hospital: str = NAMES[1]) -> tuple[int, Told, str]:
     done = run_here("restore", folder, "--hospital", study / "hospitals" / hospital, "--out", out, "--json")
     assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, " ".join(done.stderr.split())
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, " ".join(done.stderr.split())
 
 
 def called(study: Path, path: Path) -> int:
@@ -108,7 +110,7 @@ def called(study: Path, path: Path) -> int:
 
 
 def test_images_are_hidden_and_come_back_bit_for_bit_with_their_labels(
-    study: Path, lossless: tuple[Path, int, dict], tmp_path: Path
+    study: Path, lossless: tuple[Path, int, Told], tmp_path: Path
 ) -> None:
     out, code, told = lossless
     names = load_classifier(study / "model.keras")[1].class_names
@@ -159,7 +161,7 @@ def test_without_originals_images_are_nearer_to_what_they_were(study: Path, tmp_
 
 
 def test_who_is_not_the_receiver_and_what_is_damaged_is_refused(
-    study: Path, lossless: tuple[Path, int, dict], tmp_path: Path
+    study: Path, lossless: tuple[Path, int, Told], tmp_path: Path
 ) -> None:
     shutil.copytree(lossless[0], tmp_path / "out")
     code, _, said = restored(study, tmp_path / "out", tmp_path / "back", NAMES[0])
