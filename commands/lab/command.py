@@ -36,9 +36,40 @@ def backdoor(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
 ) -> None:
     """Measure attacks on the model: success, clean accuracy, which detectors find them, and false alarms."""
-    if as_json and markdown:
-        raise UsageError("--json and --markdown are two ways to print the same.", "Give one of them.")
     from commands.lab.backdoor import Asked, run_lab
 
     asked = Asked(data, full, seeds, tuple(attacks or ()), conditions, tuple(assignments or ()))
-    run_lab(out, asked, "json" if as_json else "markdown" if markdown else "table")
+    run_lab(out, asked, _form(as_json, markdown))
+
+
+@lab.command("image-encryption", cls=entry.DescribedCommand)
+def image_encryption(
+    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")] = (
+        "synthetic"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")] = Path(
+        "runs/lab-image-encryption"
+    ),
+    full: Annotated[bool, typer.Option("--full", help="All methods on three seeds: hours.")] = False,
+    seeds: Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")] = "",
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", metavar="NAME[:OPTION=VALUE,...]", help="In place of the plan's.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+) -> None:
+    """Measure images that hide their label: from whom, who reads them all the same, and what is restored."""
+    from commands.lab.image_encryption import Asked, run_lab
+
+    asked = Asked(data, full, seeds, tuple(methods or ()), tuple(assignments or ()))
+    run_lab(out, asked, _form(as_json, markdown))
+
+
+def _form(as_json: bool, markdown: bool) -> str:
+    """The one way to print that was asked for."""
+    if as_json and markdown:
+        raise UsageError("--json and --markdown are two ways to print the same.", "Give one of them.")
+    return "json" if as_json else "markdown" if markdown else "table"

@@ -66,7 +66,7 @@ COPIED = {
         "dataclasses.replace(settings.training)",
         "dataclasses.replace(update)",
     },
-    "fedward.labs.backdoor.federation": {"dataclasses.replace(standing)"},
+    "fedward.labs.federation": {"dataclasses.replace(standing)"},
     "fedward.privacy.epsilon_lower_bound": {"dataclasses.replace(partition)"},
 }
 

@@ -31,7 +31,7 @@ from fedward.errors import DataError, UsageError
 from fedward.files import sha256
 from fedward.flower import stage_app, stage_attacked_app
 from fedward.folders.hospital import HospitalFolder, model_bytes
-from fedward.labs.backdoor.federation import PlainFederation
+from fedward.labs.federation import PlainFederation
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.tables import Scalar

@@ -7,7 +7,7 @@ import numpy as np
 from fedward.files import write_atomic
 from fedward.folders.arrays import arrays_as_bytes, read_arrays
 from fedward.folders.measure_book import MeasuredModel
-from fedward.labs.backdoor.federation import Standing
+from fedward.labs.federation import Standing
 from fedward.types import GlobalModel
 
 _REMEDY = "Delete the lab's folder and start it anew."

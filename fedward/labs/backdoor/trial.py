@@ -13,7 +13,7 @@ from fedward.backdoor.attacks.registry import attack_from
 from fedward.backdoor.detectors import Detector
 from fedward.backdoor.stamps import Stamp
 from fedward.figures.histograms import called_positive, histogram, sigmoid
-from fedward.labs.backdoor.federation import Judgment, PlainFederation, Proposal, Standing, reject_quorum
+from fedward.labs.federation import Judgment, PlainFederation, Proposal, Standing, reject_quorum
 from fedward.learning.model import Classifier
 from fedward.types import ImageSet, Vector
 

@@ -1,42 +1,9 @@
-"""The tables of `main.py lab backdoor`, for terminals and as Markdown."""
+"""The tables of `main.py lab backdoor`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
+from commands.lab.sheets import Sheet
 from fedward.labs.backdoor.trial import ALL
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table: its title, its headings and its rows, all as texts."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def as_tables(summary: dict[str, Any]) -> Iterator[Table]:
-    """All tables for a terminal."""
-    for sheet in sheets(summary):
-        table = Table(title=sheet.title, title_justify="left")
-        for index, heading in enumerate(sheet.headings):
-            table.add_column(heading, justify="right" if index else "left")
-        for row in sheet.rows:
-            table.add_row(*row)
-        yield table
-
-
-def as_markdown(summary: dict[str, Any]) -> str:
-    """All tables as Markdown."""
-    return "\n\n".join(
-        "\n".join(
-            [f"**{sheet.title}**", "", _line(sheet.headings), _rule(len(sheet.headings)), *map(_line, sheet.rows)]
-        )
-        for sheet in sheets(summary)
-    )
 
 
 def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
@@ -106,11 +73,3 @@ def _rate(found: dict[str, Any] | None) -> str:
         return "-"
     low, high = found["interval"]
     return f"{found['rate']:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _rule(columns: int) -> str:
-    return f"|---{'|---:' * (columns - 1)}|"

@@ -1,0 +1,82 @@
+"""`main.py lab image-encryption`: trains, encrypts and measures what is missing; prints and draws."""
+
+import functools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from commands import console
+from commands.lab.image_encryption_tables import sheets
+from commands.lab.lab_folder import JSON, prepare, publish, seeds_of, settle
+from fedward import settings as setting
+from fedward.files import resolved
+from fedward.labs.image_encryption.pictures import plot_attackers, plot_images
+from fedward.labs.image_encryption.plan import FULL, QUICK, Plan, Unit, method_units, model_units, narrowed
+from fedward.labs.image_encryption.running import LabFolder, load_picture, run_unit
+from fedward.labs.image_encryption.summary import summarize
+from fedward.labs.units import results_of, run_units
+from fedward.settings import Settings
+from fedward.tables import parse_assignment
+
+HOSPITALS = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for on the command line, as it was given."""
+
+    data: str
+    full: bool
+    seeds: str
+    methods: tuple[str, ...]
+    assignments: tuple[str, ...]
+
+    def plan(self) -> Plan:
+        """What to run.
+
+        Raises:
+            UsageError: a seed, method or setting is wrong.
+        """
+        changes = tuple(parse_assignment(text) for text in self.assignments)
+        plan = narrowed(FULL if self.full else QUICK, seeds_of(self.seeds), self.methods, changes)
+        self.settings(plan, plan.seeds[0])
+        return plan
+
+    def settings(self, plan: Plan, seed: int) -> Settings:
+        """The federation's settings of one seed."""
+        own = (("data.source", self.data), ("training.seed", seed))
+        return setting.load(None, ("data.hospitals", HOSPITALS), *plan.changes, *own)
+
+
+def run_lab(out: Path, asked: Asked, form: str) -> None:
+    """Run what is missing, then print and draw.
+
+    Args:
+        out: The lab's folder.
+        asked: What to run, and on which data.
+        form: How to print, see `publish`.
+
+    Raises:
+        UsageError: something asked for is wrong, or the folder has another lab.
+        DataError: the images are missing, unreadable or too few, or have several findings.
+    """
+    plan, folder = asked.plan(), LabFolder(resolved(out))
+    # Which seeds and methods are wanted may change from one call to the next: what was run stays.
+    settle(
+        folder.path,
+        {"data": asked.data, **{key: value for key, value in asdict(plan).items() if key not in ("seeds", "methods")}},
+    )
+    places = [(folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds]
+    prepare(folder.path, places)
+    run = functools.partial(run_unit, folder, plan)
+    units = list(method_units(plan))
+    for title, wanted in (("Training classifiers", list(model_units(plan))), ("Encrypting", units)):
+        with console.bar(title) as report:
+            run_units(folder.results, wanted, run, report)
+    summary = summarize(plan, results_of(folder.results, units))
+    for method in plan.methods:
+        first = Unit(plan.seeds[0], method)
+        plot_images(folder.path / f"{first.name}.png", load_picture(folder.picture(first)), method)
+    plot_attackers(folder.path / "attackers.png", summary)
+    publish(folder.path, summary, sheets(summary), form)
+    if form != JSON:
+        console.note(summary["verdict"])

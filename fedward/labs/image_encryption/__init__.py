@@ -1,0 +1,1 @@
+"""The lab of image encryption: how well perturbed images hide labels, and who reads them all the same."""

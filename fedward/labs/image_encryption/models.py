@@ -1,0 +1,126 @@
+"""The classifiers of one seed: the federation's, against which images are encrypted, and others trained elsewhere.
+
+Elsewhere is the last hospital: it trains by itself, on its own patients, from other initial weights. The protecting
+hospital is the first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fedward.figures.histograms import histogram
+from fedward.files import make_folder, write_atomic
+from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs.federation import PlainFederation
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
+from fedward.seeding import public_rng
+from fedward.settings import Settings
+from fedward.types import ImageSet, Partition, Vector
+
+FEDERATION = "federation"
+ELSEWHERE = "elsewhere"
+_BATCH, _LEARNING_RATE = 32, 1e-3
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A classifier's architecture, weights and thresholds.
+
+    Attributes:
+        architecture: As `model.name`.
+        weights: float32, shape (parameters,).
+        thresholds: The score of each finding from which on it is called.
+    """
+
+    architecture: str
+    weights: Vector = field(repr=False)
+    thresholds: tuple[float, ...]
+
+    def classifier(self, size: int) -> Classifier:
+        """A new classifier with these weights."""
+        classifier = Classifier(ModelSpec(self.architecture, size, len(self.thresholds)))
+        classifier.set_weights(self.weights)
+        return classifier
+
+
+Models = Mapping[str, TrainedModel]
+
+
+def train_models(
+    partitions: Sequence[Partition], settings: Settings, rounds: int, elsewhere: Sequence[str], epochs: int
+) -> Models:
+    """Train all classifiers of a seed.
+
+    Args:
+        partitions: The hospitals.
+        settings: The consortium's.
+        rounds: Of federated training.
+        elsewhere: Names of architectures that the last hospital trains, beside the federation's own.
+        epochs: How long it trains each.
+
+    Returns:
+        The federation's model as `FEDERATION`; those trained elsewhere by their architecture, that of the federation as
+        `ELSEWHERE`.
+    """
+    name, size, findings = settings.model.name, settings.data.image_size, len(partitions[0].findings)
+    seed = settings.training.seed
+    classifier = Classifier(ModelSpec(name, size, findings), seed, settings.model.weights)
+    federation = PlainFederation(partitions, classifier, settings)
+    standing = federation.start()
+    for _ in range(rounds):
+        standing = federation.accept(standing, federation.propose(standing, {}), ())
+    classifier.set_weights(standing.model.weights)
+    models = {FEDERATION: _finished(classifier, [partition.val for partition in partitions])}
+    own = partitions[-1]
+    for called, architecture in ((ELSEWHERE, name), *((each, each) for each in elsewhere)):
+        other = Classifier(ModelSpec(architecture, size, findings), seed + 1_000)
+        continue_training(other, own.train.pixels(), own.train.labels, epochs, seed)
+        models[called] = _finished(other, [own.val])
+    return models
+
+
+def continue_training(classifier: Classifier, pixels: Vector, labels: Vector, epochs: int, seed: int) -> None:
+    """Train a classifier on images, from its present weights on."""
+    rng = public_rng("lab training", seed)
+    prepared = classifier.prepare(pixels)
+    classifier.start_training(_LEARNING_RATE)
+    for _ in range(epochs):
+        order = rng.permutation(len(labels))
+        for start in range(0, len(order), _BATCH):
+            some = order[start : start + _BATCH]
+            classifier.train_batch(prepared[some], labels[some])
+
+
+def save_models(path: Path, models: Models) -> None:
+    """Write models as one file, whole or not there."""
+    arrays: dict[str, np.ndarray | np.generic] = {}
+    for name, model in models.items():
+        arrays[f"{name}/{model.architecture}/weights"] = model.weights
+        arrays[f"{name}/{model.architecture}/thresholds"] = np.array(model.thresholds)
+    make_folder(path.parent)
+    write_atomic(path, arrays_as_bytes(**arrays))
+
+
+def load_models(path: Path) -> Models:
+    """Read models.
+
+    Raises:
+        EvidenceError: the file is missing or damaged.
+    """
+    arrays = read_arrays(path, remedy="Delete the lab's folder and start it anew.")
+    models = {}
+    for key in arrays:
+        name, architecture, what = key.split("/")
+        if what == "weights":
+            thresholds = tuple(float(each) for each in arrays[f"{name}/{architecture}/thresholds"])
+            models[name] = TrainedModel(architecture, arrays[key], thresholds)
+    return models
+
+
+def _finished(classifier: Classifier, validation: Sequence[ImageSet]) -> TrainedModel:
+    counts = [histogram(classifier.logits(images.pixels()), images.labels) for images in validation if len(images)]
+    thresholds = sum(counts[1:], start=counts[0]).thresholds()
+    return TrainedModel(classifier.spec.name, classifier.get_weights(), thresholds)
