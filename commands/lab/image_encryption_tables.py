@@ -7,11 +7,11 @@ from fedward.labs.image_encryption.models import ELSEWHERE, FEDERATION
 
 
 def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
-    """What each method hides, what readers give back, and what others read."""
-    return _methods(summary), _readers(summary), _others(summary)
+    """What each method hides, what the authorized reader gives back, all readers, attackers, other classifiers."""
+    return _encrypted(summary), _read_again(summary), _readers(summary), _attackers(summary), _misled(summary)
 
 
-def _methods(summary: dict[str, Any]) -> Sheet:
+def _encrypted(summary: dict[str, Any]) -> Sheet:
     rows = tuple(
         (
             each["method"],
@@ -21,74 +21,58 @@ def _methods(summary: dict[str, Any]) -> Sheet:
             _share(each["ssim"]),
             _share(each["hidden"]),
             _share(each["hidden_in_eight_bits"]),
-            _number(each["restored_psnr"]),
-            _share(each["restored_ssim"]),
-            _share(each["clean_accuracy"]),
-            _share(each["recovered"]),
-            _share(each["recovered_hidden"]),
             _number(each["images_a_second"]),
         )
         for each in summary["methods"]
     )
-    headings = (
-        "method",
-        "seeds",
-        "PSNR",
-        "in 8 bits",
-        "SSIM",
-        "hidden",
-        "in 8 bits",
-        "restored PSNR",
-        "SSIM",
-        "clean accuracy",
-        "recovered",
-        "of hidden ones",
-        "images a second",
+    headings = ("method", "seeds", "PSNR", "8 bits", "SSIM", "hidden", "8 bits", "images/s")
+    return Sheet("Encrypted images, mean over seeds", headings, rows)
+
+
+def _read_again(summary: dict[str, Any]) -> Sheet:
+    rows = tuple(
+        (
+            each["method"],
+            _number(each["psnr"]),
+            _number(each["restored_psnr"]),
+            _share(each["ssim"]),
+            _share(each["restored_ssim"]),
+            _share(each["clean_accuracy"]),
+            _share(each["recovered"]),
+            _share(each["recovered_hidden"]),
+        )
+        for each in summary["methods"]
     )
-    return Sheet("Encrypted and read again, mean over seeds", headings, rows)
+    headings = ("method", "PSNR", "restored", "SSIM", "restored", "clean accuracy", "recovered", "of hidden ones")
+    return Sheet("What the authorized reader gives back", headings, rows)
 
 
 def _readers(summary: dict[str, Any]) -> Sheet:
     method = summary["methods"][0]["method"] if summary["methods"] else ""
-    figures = ("psnr", "ssim", "accuracy", "f1", "auc")
+    wanted = ("all_psnr", "all_ssim", "all_accuracy", "all_f1", "all_auc", "hidden_accuracy", "hidden_f1")
     rows = tuple(
-        (
-            each["reader"],
-            *(
-                (_number if figure == "psnr" else _share)(each[f"{of}_{figure}"])
-                for of in ("all", "hidden")
-                for figure in figures
-            ),
-        )
+        (each["reader"], *(_number(each[name]) if "psnr" in name else _share(each[name]) for name in wanted))
         for each in summary["readers"]
     )
-    names = ("PSNR", "SSIM", "accuracy", "F1", "AUC")
-    headings = ("reader", *names, *(f"{name}, hidden ones" for name in names))
+    headings = ("reader", "PSNR", "SSIM", "accuracy", "F1", "AUC", "of hidden ones", "F1")
     before = summary["readers"][0] if summary["readers"] else {}
-    known = f"; encrypted {_number(before.get('encrypted_psnr'))} dB, {_share(before.get('encrypted_ssim'))}"
-    return Sheet(f"Readers of {method}{known}", headings, rows)
+    known = f"encrypted images: {_number(before.get('encrypted_psnr'))} dB, {_share(before.get('encrypted_ssim'))}"
+    return Sheet(f"All readers, of {method} ({known})", headings, rows)
 
 
-def _others(summary: dict[str, Any]) -> Sheet:
-    """An attacker by what he knows, and other classifiers by how many of their right decisions turn."""
-    methods = summary["methods"]
-    known = list(dict.fromkeys(name for each in methods for name in each["attackers"]))
-    models = list(dict.fromkeys(name for each in methods for name in each["misled"]))
-    rows = tuple(
-        (
-            each["method"],
-            *(_share(each["attackers"].get(name)) for name in known),
-            *(_share(each["misled"].get(name)) for name in models),
-        )
-        for each in methods
-    )
-    names = {FEDERATION: "the federation's", ELSEWHERE: "the same, trained elsewhere"}
-    headings = (
-        "method",
-        *(f"attacker, {name} pairs" for name in known),
-        *(f"misled: {names.get(name, name)}" for name in models),
-    )
-    return Sheet("An attacker's accuracy, and the share of right decisions that turn", headings, rows)
+def _attackers(summary: dict[str, Any]) -> Sheet:
+    return _by_name(summary, "attackers", "An attacker's accuracy by the pairs that he knows", {})
+
+
+def _misled(summary: dict[str, Any]) -> Sheet:
+    names = {FEDERATION: "the federation's", ELSEWHERE: "the same, elsewhere"}
+    return _by_name(summary, "misled", "Classifiers that are misled: of their right decisions, the share turned", names)
+
+
+def _by_name(summary: dict[str, Any], figure: str, title: str, called: dict[str, str]) -> Sheet:
+    names = list(dict.fromkeys(name for each in summary["methods"] for name in each[figure]))
+    rows = tuple((each["method"], *(_share(each[figure].get(name)) for name in names)) for each in summary["methods"])
+    return Sheet(title, ("method", *(called.get(name, name) for name in names)), rows)
 
 
 def _number(value: float | None) -> str:

@@ -61,5 +61,7 @@ class Victim:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
             logits = self._classifier.network(pixels, training=False) - self._offset
-            loss = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
+            # Cross-entropy, written so that its slope does not round to 0 where the classifier is sure: at a logit of
+            # 17 that of `sigmoid_cross_entropy_with_logits` does, and the attack would seem to fail.
+            loss = tf.reduce_sum(tf.nn.softplus((1 - 2 * labels) * logits))
         return tape.gradient(loss, pixels)

@@ -167,6 +167,18 @@ def test_every_attack_says_what_it_is_and_takes() -> None:
         assert (attack.bound is None) == (name == "hop-skip-jump")
 
 
+def test_a_sure_classifier_has_a_gradient_too() -> None:
+    """Where it rounds to 0, attacks seem to fail."""
+    classifier = Classifier(ModelSpec("cnn", 32, 1), seed=2)
+    weights = classifier.get_weights()
+    weights[-1] += 40  # the last layer's bias
+    classifier.set_weights(weights)
+    pixels = images(2).repeat(2, axis=1).repeat(2, axis=2)
+    victim = Victim(classifier)
+    assert victim.margins(pixels).min() > 30
+    assert (np.abs(victim.gradient(pixels, np.ones((2, 1), np.float32))).max(axis=(1, 2, 3)) > 0).all()
+
+
 def test_a_classifiers_gradient_is_the_slope_of_its_loss_at_its_thresholds() -> None:
     classifier = Classifier(ModelSpec("cnn", 32, 1), seed=2)
     pixels = np.random.default_rng(5).uniform(0.2, 0.8, (3, 32, 32, 1)).astype(np.float32)

@@ -1,5 +1,6 @@
 """Runs one unit of the lab: trains the classifiers of a seed, or measures one method with them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class LabFolder:
 
 def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
     """Run one unit; what it starts from is there."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many classifiers in one process are no mistake here
     settings, partitions = load_settings(folder.data(unit.seed)), load_hospitals(folder.data(unit.seed))
     if unit.part == MODELS:
         models = train_models(partitions, settings, plan.rounds, plan.elsewhere, plan.epochs)
