@@ -90,7 +90,7 @@ contracts: contracts/node_modules
 slither: .venv-slither/stamp contracts/node_modules
 	cd contracts && ../.venv-slither/bin/slither UpdateLedger.sol
 
-# TenSEAL, which benchmarks/encryption_cost.py compares with.
+# TenSEAL and the Adversarial Robustness Toolbox, which benchmarks compare with.
 .venv-bench/stamp: setup/requirements-bench.lock
 	rm -rf .venv-bench
 	$(PYTHON) -m venv .venv-bench
@@ -98,7 +98,7 @@ slither: .venv-slither/stamp contracts/node_modules
 	@touch $@
 
 # Every program in benchmarks/; the others there are parts of these.
-BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption_cost.py noise.py private_epoch.py memory.py round_overhead.py))
+BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption_cost.py noise.py private_epoch.py memory.py round_overhead.py input_attacks.py))
 
 bench: setup .venv-bench/stamp
 	set -e; for benchmark in $(BENCHMARKS); do $(PY) $$benchmark; done
