@@ -87,7 +87,7 @@ class PatchBankOptions:
         images: On how many images of each class.
         change: Change of a patch's answer from round to round that is never called unusual.
         ratio: How many times the largest change of the last accepted rounds a change may be.
-        drift: Change of an answer since ten accepted rounds ago that is too much.
+        drift: Change of an answer since ten rounds ago that is too much, where the candidate adds to it.
         flips: Share of decisions that a patch may turn beyond those that it turned before.
     """
 
