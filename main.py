@@ -26,6 +26,7 @@ from commands.restore.command import restore
 from commands.serve.command import serve
 from commands.simulate.command import simulate
 from commands.study.commands import conclude, start_study, status, stop
+from commands.unseal import unseal
 from commands.witness.command import enroll_witness, join_witness
 from fedward import entry
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, budget, node, prune):
+for command in (simulate, evaluate, audit, export, info, budget, node, prune, unseal):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)

@@ -6,7 +6,7 @@ has, and where the key comes from (docs/adr/0038).
 
 from blockchain.identity import Identity
 from data_preprocessing import load_partition, save_partition
-from fedward.dataset.at_rest import ImageKey
+from fedward.dataset.at_rest import ImageKey, read_sealed
 from fedward.errors import DataError
 from fedward.folders.hospital import HospitalFolder
 from fedward.settings import ImageEncryptionSettings
@@ -16,6 +16,25 @@ from fedward.types import HospitalId, Partition
 def image_key(hospital: HospitalId, identity: Identity) -> ImageKey:
     """The key of a hospital's sealed files: as well kept as the keys of its account, since it follows from them."""
     return ImageKey(hospital, identity.image_key())
+
+
+def open_picture(folder: HospitalFolder) -> bytes:
+    """The picture of a hospital's image encryption, as PNG; it was sealed at a run's end.
+
+    Raises:
+        DataError: there is none, it is damaged, or the hospital's key does not open it.
+        UsageError: the hospital's keys cannot be read.
+        EvidenceError: the hospital's membership is missing or damaged.
+    """
+    try:
+        return bytes(
+            read_sealed(folder.sealed_picture, image_key(folder.membership().hospital, Identity.load(folder.identity)))
+        )
+    except OSError as error:
+        raise DataError(
+            f"{folder.sealed_picture} could not be read: {error.strerror}.",
+            "A run with image-encryption.method set writes it at its end.",
+        ) from error
 
 
 def save_images(
@@ -42,13 +61,13 @@ def save_images(
 
 
 def load_images(
-    folder: HospitalFolder, settings: ImageEncryptionSettings, identity: Identity | None = None
+    folder: HospitalFolder, settings: ImageEncryptionSettings | None, identity: Identity | None = None
 ) -> Partition:
     """A hospital's images; sealed ones are opened in memory only.
 
     Args:
         folder: The hospital's own; it has joined a consortium.
-        settings: They say whether the images are sealed.
+        settings: They say whether the images are sealed; None, for who does not know them: as they lie there.
         identity: The hospital's keys, where they are at hand; None: they are read where they are needed.
 
     Raises:
@@ -57,11 +76,11 @@ def load_images(
         UsageError: the images are sealed, and the hospital's keys cannot be read.
         EvidenceError: they are sealed, and the hospital's membership is missing or damaged.
     """
-    if not settings.at_rest:
+    if not (settings.at_rest if settings else folder.sealed_partition.exists()):
         return load_partition(folder.partition)
     if folder.partition.exists():
         raise DataError(
-            f"{folder.partition} lies there in the clear, though image-encryption.method is {settings.method}.",
+            f"{folder.partition} lies there in the clear, though this hospital's images are to be sealed.",
             "Remove it, from backups too; if there is no partition.sealed beside it, enroll again.",
         )
     keys = identity or Identity.load(folder.identity)

@@ -4,6 +4,7 @@ Each function takes one hospital's own folder. A simulation calls them for one h
 results; on separate hosts every hospital calls them itself.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,15 +15,24 @@ from blockchain.consortium.remembering import check_remembered, remember
 from blockchain.identity import Identity
 from blockchain.key_sharing import forget_rounds
 from blockchain.ledger.ledger import Ledger
-from blockchain.own_images import load_images
+from blockchain.own_images import image_key, load_images
 from blockchain.pooled_counts import check_counts_kept, open_counts
+from fedward.adversarial.configured import configured_encryption
+from fedward.adversarial.victim import Victim
 from fedward.ciphertexts.encrypted_counts import EncryptedCounts
+from fedward.cloaking.own_figures import measure_encryption
+from fedward.cloaking.own_picture import draw
+from fedward.dataset.at_rest import write_sealed
+from fedward.errors import DataError
 from fedward.figures.histograms import ScoreHistogram
-from fedward.files import sha256
+from fedward.files import sha256, write_atomic
+from fedward.folders.arrays import PRIVATE
 from fedward.folders.ciphertexts import CiphertextSource
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.folders.round_counts import RoundCounts
+from fedward.learning.model import Classifier
 from fedward.privacy.accounting import PrivacyLedger
+from fedward.progress import Progress, silent
 from fedward.settings import Settings
 from fedward.sharing.signed import SentRelease, SentSum
 from fedward.types import GlobalModel, ImageSet, PrivacyEvent
@@ -123,3 +133,45 @@ def own_test_images(folder: HospitalFolder, settings: Settings) -> ImageSet:
         DataError: the partition is missing or damaged, or is sealed and does not open.
     """
     return load_images(folder, settings.image_encryption).test
+
+
+def write_image_figures(
+    folder: HospitalFolder,
+    settings: Settings,
+    classifier: Classifier,
+    thresholds: tuple[float, ...],
+    report: Progress = silent,
+) -> str | None:
+    """Write what image encryption is worth at this hospital: figures in the clear, and a picture that is sealed.
+
+    Args:
+        folder: The hospital's own.
+        settings: They say whether images are encrypted, and how.
+        classifier: With the run's last weights.
+        thresholds: Scores from which on a finding is called, one a finding.
+        report: Told which stage is done.
+
+    Returns:
+        Why there is nothing to write; None where it was written, or settings do not ask for it.
+
+    Raises:
+        DataError: the partition is missing or damaged, or does not open.
+        UsageError: the hospital's keys cannot be read.
+        ResourceError: the disk is full.
+
+    Guarantees:
+        1. Of the images, nothing is written in the clear: the figures are means and shares.
+    """
+    encryption = configured_encryption(settings.image_encryption)
+    if encryption is None:
+        return None
+    identity = Identity.load(folder.identity)
+    partition = load_images(folder, settings.image_encryption, identity)
+    victim, seed = Victim(classifier, thresholds), settings.training.seed
+    try:
+        figures, shown = measure_encryption(partition, victim, encryption, seed, report)
+    except DataError as error:
+        return error.what
+    write_atomic(folder.image_figures, (json.dumps(figures, indent=2) + "\n").encode(), PRIVATE)
+    write_sealed(folder.sealed_picture, draw(shown, encryption.name), image_key(partition.hospital, identity))
+    return None

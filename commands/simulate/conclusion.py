@@ -8,7 +8,7 @@ from blockchain.consortium.remembering import gather_trust
 from blockchain.leading.leaving_out import DUE
 from blockchain.ledger.events import UpdateCommitted
 from blockchain.ledger.ledger import Ledger
-from blockchain.run_end import FinishedHospital, finish, own_test_images
+from blockchain.run_end import FinishedHospital, finish, own_test_images, write_image_figures
 from commands import console
 from commands.simulate import baselines
 from commands.simulate.checked_figures import with_figures
@@ -94,7 +94,23 @@ def conclude(folder: SimulationFolder, ledger: Ledger, clock: Stopwatch, started
     )
     summary = summarize(facts)
     write_summary(folder.summary, summary)
+    _write_image_figures(folder, record, settings, classifier, card)
     return summary
+
+
+def _write_image_figures(
+    folder: SimulationFolder, record: RunRecord, settings: Settings, classifier: Classifier, card: ModelCard
+) -> None:
+    """Let every hospital measure its image encryption, one after the other, where the settings encrypt images."""
+    if not settings.image_encryption.at_rest:
+        return
+    for member in record.roster:
+        own = folder.hospital(member.hospital)
+        with console.bar(f"Image encryption of {member.hospital}") as report:
+            reason = write_image_figures(own, settings, classifier, card.thresholds, report)
+        if reason:
+            console.warn(f"No figures of image encryption: {reason}")
+    console.note(f"Of image encryption: {folder.hospitals}/*/image-encryption.json; its picture opens by `unseal`.")
 
 
 def _finish_all(

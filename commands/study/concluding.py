@@ -9,7 +9,7 @@ from blockchain.consortium.remembering import own_trust
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundPhase
-from blockchain.run_end import finish, own_test_images
+from blockchain.run_end import finish, own_test_images, write_image_figures
 from commands import console
 from commands.agree.agreed_roster import vouched_for
 from commands.passwords import use_password_of
@@ -70,6 +70,11 @@ def conclude_hospital(kit: HospitalKit, as_json: bool) -> None:
         "test": found.as_dict(),
     }
     write_atomic(kit.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    if project.settings.image_encryption.at_rest:
+        with console.bar("Image encryption") as report:
+            reason = write_image_figures(folder, project.settings, classifier, card.thresholds, report)
+        if reason:
+            console.warn(f"No figures of image encryption: {reason}")
     if as_json:
         console.data(summary)
         return

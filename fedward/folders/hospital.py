@@ -6,6 +6,7 @@ hospital.json  ledger.json (where its node of the ledger listens)  identity/  pa
 keys/0001-<fingerprint>.key (one for each key epoch)  model.npz  candidate.npz  outbox/round-0001/
 reports/round-0001.json  privacy.jsonl  checkpoints.jsonl  outgoing.jsonl (what left)
 sealing-keys.json  study-place.json (where its record of all studies lies, outside of this folder)
+image-encryption.json  image-encryption.png.sealed (a run's last act, with image-encryption.method set)
 sharing/round-0001/ (see `release_book`)  measures/ (see `measure_book`)
 .lock (held while a message is answered)
 """
@@ -117,6 +118,8 @@ class HospitalFolder:
         self.identity = path / "identity"
         self.partition = path / "partition.npz"
         self.sealed_partition = path / "partition.sealed"
+        self.image_figures = path / "image-encryption.json"
+        self.sealed_picture = path / "image-encryption.png.sealed"
         self.keys = path / "keys"
         self.transactions = path / "transactions"
         self.privacy_record = path / "privacy.jsonl"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 from pixel_search import files_with, telling_rows
 from sample_images import encoded, picture, write
 from source_tree import ROOT
@@ -69,5 +70,29 @@ def test_no_readable_image_is_at_rest_and_the_weights_are_the_same(images: Path,
     assert found == [cached.relative_to(clear), *partitions]
 
     run_in(sealed, "evaluate", sealed / "run", "--data", images)
+    assert_measured(sealed)
     assert files_with(rows, sealed) == []
+    assert not list(clear.rglob("image-encryption*"))
     assert not (sealed / "XDG_CACHE_HOME" / "fedward").exists()
+
+
+def assert_measured(place: Path) -> None:
+    """Each hospital has its figures, and a picture that it can look at; nobody else can, and no other picture shows."""
+    for number in (1, 2, 3):
+        hospital = place / "run" / "hospitals" / f"hospital-{number}"
+        figures = json.loads((hospital / "image-encryption.json").read_text())
+        assert (figures["hospital"], figures["method"], figures["options"]) == (hospital.name, "fgsm", {"eps": 0.02})
+        assert figures["images"]["measured"] > 0
+        assert 33.9 < figures["encrypted"]["psnr_db"] < 36
+        assert "not cryptography" in figures["limits"]
+        assert (hospital / "image-encryption.json").stat().st_mode & 0o077 == 0
+        assert list(hospital.glob("*.png")) == []
+        look = place.parent / f"{hospital.name}.png"
+        run_in(place, "unseal", hospital, "--out", look)
+        assert look.read_bytes().startswith(b"\x89PNG")
+        assert look.stat().st_mode & 0o077 == 0
+    others = place / "run" / "hospitals" / "hospital-2" / "image-encryption.png.sealed"
+    others.write_bytes((hospital / "image-encryption.png.sealed").read_bytes())
+    done = run_here("unseal", others.parent, "--out", place / "other.png")
+    assert (done.returncode, (place / "other.png").exists()) == (3, False)
+    assert "does not open" in done.stderr

@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from command_line import run_here
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from blockchain.identity import Identity
@@ -165,7 +166,9 @@ def test_images_that_are_kept_otherwise_than_agreed_are_refused(
     folder: HospitalFolder, kept: ImageEncryptionSettings, asked: ImageEncryptionSettings
 ) -> None:
     save_images(folder, partition(), Identity.load(folder.identity), kept)
-    with pytest.raises(FedwardError, match="in the clear, though" if asked is SEALED else "There is no partition"):
+    with pytest.raises(
+        FedwardError, match="in the clear, though this hospital" if asked is SEALED else "There is no partition"
+    ):
         load_images(folder, asked)
 
 
@@ -175,3 +178,29 @@ def test_a_copy_in_the_clear_beside_the_sealed_one_is_refused(folder: HospitalFo
         save_images(folder, partition(), Identity.load(folder.identity), settings)
     with pytest.raises(DataError, match=r"partition\.npz lies there in the clear"):
         load_images(folder, SEALED)
+
+
+@pytest.mark.usefixtures("with_password")
+def test_a_hospital_looks_at_its_own_picture(folder: HospitalFolder, tmp_path: Path) -> None:
+    key = image_key(HOSPITAL, Identity.load(folder.identity))
+    write_sealed(folder.sealed_picture, b"a picture", key)
+    seen = run_here("unseal", folder.path, "--out", tmp_path / "seen.png")
+    assert (seen.returncode, (tmp_path / "seen.png").read_bytes()) == (0, b"a picture")
+    assert "delete it" in " ".join(seen.stdout.split())
+    again = run_here("unseal", folder.path, "--out", tmp_path / "seen.png")
+    assert (again.returncode, "in use" in again.stderr) == (2, True)
+    folder.sealed_picture.unlink()
+    none = run_here("unseal", folder.path, "--out", tmp_path / "other.png")
+    assert none.returncode == 3
+    assert "A run with image-encryption.method set writes it" in " ".join(none.stderr.split())
+    assert run_here("unseal", tmp_path, "--out", tmp_path / "other.png").returncode == 2
+    assert not (tmp_path / "other.png").exists()
+
+
+@pytest.mark.usefixtures("with_password")
+@pytest.mark.parametrize("kept", [SEALED, CLEAR], ids=["sealed", "clear"])
+def test_who_knows_no_settings_gets_the_images_as_they_lie(
+    folder: HospitalFolder, kept: ImageEncryptionSettings
+) -> None:
+    save_images(folder, partition(), Identity.load(folder.identity), kept)
+    assert partition_digest(load_images(folder, None)) == partition_digest(partition())

@@ -1,0 +1,43 @@
+"""Which code makes pictures: of what shows patients, all is sealed or encrypted for whoever sees it."""
+
+import ast
+
+import pytest
+from source_tree import Source, parse, product
+
+# What makes a picture of an array: a new place needs its line here, and its reason.
+MAKERS = {"imshow", "matshow", "pcolormesh", "figimage", "imsave", "imwrite", "fromarray", "PixelData"}
+KNOWN = {
+    "fedward.figures.plots": "counts of decisions: a confusion matrix",
+    "fedward.labs.backdoor.pictures": "rates of success",
+    "fedward.cloaking.own_picture": "a hospital's own images: bytes, which blockchain.run_end seals",
+    "fedward.dataset.decoding": "in memory, to bring an image to its size",
+    "fedward.dataset.dicom_frame": "reads the pixels of a DICOM file",
+    "fedward.dataset.reading": "in memory, to bring an array of colors to gray",
+}
+
+
+def makes_pictures(source: Source) -> bool:
+    named = {node.attr for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)}
+    return bool(MAKERS & (named | {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}))
+
+
+def test_every_place_that_makes_a_picture_is_known() -> None:
+    assert {source.name for source in product() if makes_pictures(source)} == set(KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text", ["axes.imshow(pixels)", "Image.fromarray(pixels).save(path)", "dataset.PixelData = pixels.tobytes()"]
+)
+def test_a_new_one_would_be_seen(text: str) -> None:
+    assert makes_pictures(parse("commands.x", text))
+
+
+def test_the_picture_of_a_hospitals_images_is_drawn_for_the_one_place_that_seals_it() -> None:
+    users = {
+        source.name
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "fedward.cloaking.own_picture"
+    }
+    assert users == {"blockchain.run_end"}
