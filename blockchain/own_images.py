@@ -61,13 +61,13 @@ def save_images(
 
 
 def load_images(
-    folder: HospitalFolder, settings: ImageEncryptionSettings | None, identity: Identity | None = None
+    folder: HospitalFolder, settings: ImageEncryptionSettings, identity: Identity | None = None
 ) -> Partition:
     """A hospital's images; sealed ones are opened in memory only.
 
     Args:
         folder: The hospital's own; it has joined a consortium.
-        settings: They say whether the images are sealed; None, for who does not know them: as they lie there.
+        settings: They say whether the images are sealed.
         identity: The hospital's keys, where they are at hand; None: they are read where they are needed.
 
     Raises:
@@ -76,7 +76,7 @@ def load_images(
         UsageError: the images are sealed, and the hospital's keys cannot be read.
         EvidenceError: they are sealed, and the hospital's membership is missing or damaged.
     """
-    if not (settings.at_rest if settings else folder.sealed_partition.exists()):
+    if not settings.at_rest:
         return load_partition(folder.partition)
     if folder.partition.exists():
         raise DataError(

@@ -12,7 +12,7 @@ from command_line import run_here
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from blockchain.identity import Identity
-from blockchain.own_images import image_key, load_images, save_images
+from blockchain.own_images import image_key, images_there, load_images, save_images
 from data_preprocessing import load_partition, partition_digest, save_partition
 from fedward import settings as setting
 from fedward.dataset import at_rest
@@ -203,4 +203,4 @@ def test_who_knows_no_settings_gets_the_images_as_they_lie(
     folder: HospitalFolder, kept: ImageEncryptionSettings
 ) -> None:
     save_images(folder, partition(), Identity.load(folder.identity), kept)
-    assert partition_digest(load_images(folder, None)) == partition_digest(partition())
+    assert partition_digest(images_there(folder)) == partition_digest(partition())
