@@ -82,6 +82,7 @@ def test_all_commands_are_probed() -> None:
         "prune",
         "restore",
         "simulate",
+        "unseal",
     }
     names |= {"admit", "agree", "approve", "conclude", "doctor", "enroll", "hosts-demo", "provision", "revoke", "serve"}
     names |= {"enroll-witness", "join-witness", "start-study", "status", "stop"}
