@@ -107,6 +107,18 @@ def test_a_carried_change_is_read_from_the_written_dicom(name: str) -> None:
     assert np.abs(grey_of(shown.write(moved, "cloaked")) - shown.shows(moved)).max() < 0.02
 
 
+def test_the_least_and_the_largest_value_stay_since_all_others_show_by_them() -> None:
+    """Without a window, grey follows from the range that an image uses."""
+    values = TWELVE.copy()
+    values.flat[SMOOTH.argmin()], values.flat[SMOOTH.argmax()] = 0, 4095  # one pixel each, where change goes inward
+    shown = open_picture(dicom(values, CR, BitsStored=12, HighBit=11))
+    inward = np.full((16, 16), 128.0, np.float32)
+    moved = carry(shown, inward, 60.0)
+    assert (moved.min(), moved.max()) == (0, 4095)
+    assert np.abs(moved.astype(int) - values).max() > 500
+    assert np.abs(grey_of(shown.write(moved, "cloaked")) - shown.shows(moved)).max() < 0.02
+
+
 def test_what_padding_and_shutter_cover_stays() -> None:
     values, fields = DICOMS["padding"]
     assert not open_picture(dicom(values, CR, **fields)).free[:9].any()
