@@ -90,8 +90,7 @@ def _tell(done: Restored, opened: ReaderFile, out: Path, number: str, as_json: b
         return
     kind = "the originals, bit for bit" if done.exact else "estimates of the reader, not for diagnosis"
     console.out.print(f"Images:  {len(images)} in {out} ({kind})", soft_wrap=True, markup=False)
-    console.out.print(
-        f"Labels:  {out / LABELS} (estimates of the reader; last column: the sender's own)", soft_wrap=True
-    )
+    console.out.print(f"Labels:  {out / LABELS}; its last column has the sender's own", soft_wrap=True, markup=False)
+    console.out.print(f"Reader:  {told_reader(opened.terms)}", soft_wrap=True)
     console.out.print(f"Number of the reader file: [bold]{number}[/] (compare it with the sender's)", soft_wrap=True)
     console.note(NOT_ENCRYPTION)
