@@ -8,7 +8,7 @@ from commands import console
 from commands.new_folder import check_new
 from commands.own_hospital import hospital_at
 from fedward.cloaking.notice import NOT_ENCRYPTION
-from fedward.cloaking.reader_file import MAX_BYTES, ReaderFile, open_reader_file
+from fedward.cloaking.reader_file import MAX_BYTES, ReaderFile, open_reader_file, told_reader
 from fedward.cloaking.restoring import LABELS, Restored, restore_files
 from fedward.entry import private_files
 from fedward.errors import DataError, UsageError, VerificationError
