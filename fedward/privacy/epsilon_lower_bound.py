@@ -8,11 +8,11 @@ below it proves nothing but that this attacker found none.
 """
 
 import dataclasses
+import functools
 import math
 import os
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedward.learning.model import Classifier
 from fedward.privacy.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
@@ -83,15 +83,18 @@ def _bound(present: Wide, absent: Wide, limit: float, delta: float, confidence: 
     said_in, said_out = present > limit, absent <= limit
     found = 0.0
     for right, wrong in ((said_in, ~said_out), (said_out, ~said_in)):
-        least, most = _least(right, confidence), 1.0 - _least(~wrong, confidence)
+        count = len(right)
+        least = _least(int(right.sum()), count, confidence)
+        most = 1.0 - _least(count - int(wrong.sum()), count, confidence)
         if least > delta:
             found = max(found, math.log((least - delta) / most))
     return found
 
 
-def _least(outcomes: NDArray[np.bool_], confidence: float) -> float:
+@functools.cache
+def _least(hits: int, count: int, confidence: float) -> float:
     """Clopper and Pearson's lower limit of a rate; both limits together hold with the confidence, for both mistakes."""
-    hits, count, chance = int(outcomes.sum()), len(outcomes), (1 - confidence) / 4
+    chance = (1 - confidence) / 4
     if not hits:
         return 0.0
     numbers = np.arange(hits, count + 1)
