@@ -2,9 +2,10 @@
 
 import dataclasses
 import secrets
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,11 +77,17 @@ def running_chain(same_people: "Chain | None" = None) -> Iterator[Chain]:
     with tempfile.TemporaryDirectory() as folder:
         names = ("server", "founder", "stranger", *(f"hospital-{number}" for number in range(1, 6)))
         everybody = same_people.everybody if same_people else [Identity.create(Path(folder) / name) for name in names]
-        server, founder, stranger, *people = everybody
-        clock = Clock()
-        funded = [identity.address for identity in everybody]
-        with start_node(Path(folder) / "ledger", CHAIN_ID, funded, clock=clock) as node:
-            yield Chain(node, clock, server, founder, stranger, tuple(people))
+        with chain_in(Path(folder) / "ledger", everybody, Clock()) as chain:
+            yield chain
+
+
+@contextmanager
+def chain_in(folder: Path, everybody: Sequence[Identity], clock: Clock) -> Iterator[Chain]:
+    """The chain in a folder, which has money for everybody if it is new."""
+    server, founder, stranger, *people = everybody
+    funded = [identity.address for identity in everybody]
+    with start_node(folder, CHAIN_ID, funded, clock=clock) as node:
+        yield Chain(node, clock, server, founder, stranger, tuple(people))
 
 
 @dataclass
@@ -189,6 +196,68 @@ class Consortium:
         record = self.ledger.round(self.opening.round_index)
         latest = max(record.submission_deadline, record.voting_deadline)
         self.chain.clock.ahead_s += max(0.0, latest + 1 - self.chain.clock())
+
+
+def as_founded(_consortium: Consortium) -> None:
+    """Nothing more is done."""
+
+
+@dataclass
+class Foundings:
+    """Consortia to go on with: each is founded once, and tests get copies of its chain, which takes a quarter as long.
+
+    Attributes:
+        place: A folder for them.
+        everybody: The people of all of their chains.
+    """
+
+    place: Path
+    everybody: Sequence[Identity]
+    made: dict[tuple[int, LedgerSettings, str], "Made"] = field(default_factory=dict)
+
+    @contextmanager
+    def consortium(
+        self,
+        size: int = 3,
+        rules: LedgerSettings = RULES,
+        then: Callable[[Consortium], object] = as_founded,
+    ) -> Iterator[Consortium]:
+        """A consortium on a node of its own.
+
+        Args:
+            size: How many hospitals.
+            rules: The ledger's.
+            then: A named function: what else was done to it when it was made.
+        """
+        key = size, rules, then.__qualname__
+        if key not in self.made:
+            self.made[key] = self._make(self.place / str(len(self.made)), size, rules, then)
+        made, clock = self.made[key], Clock()
+        clock.ahead_s = made.moment - time.time()
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(made.folder, Path(folder) / "ledger")
+            with chain_in(Path(folder) / "ledger", self.everybody, clock) as chain:
+                ledger = Ledger.attach(chain.node.url, made.first.ledger.contract, chain.server)
+                copy = Consortium(chain, ledger, made.first.hospitals, made.first.opening)
+                yield copy
+                copy.close()
+
+    def _make(self, folder: Path, size: int, rules: LedgerSettings, then: Callable[[Consortium], object]) -> "Made":
+        clock = Clock()
+        with chain_in(folder, self.everybody, clock) as chain:
+            first = Consortium.found(chain, size, rules)
+            then(first)
+            first.close()
+        return Made(first, folder, clock())
+
+
+@dataclass(frozen=True)
+class Made:
+    """A consortium whose node was stopped: what it was, where its chain lies, and what time it was then."""
+
+    first: Consortium
+    folder: Path
+    moment: float
 
 
 def recorded(event: LedgerEvent) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A node for all contract tests, and a fresh contract for each."""
+"""A node for all contract tests, and for each a fresh contract, on a copy of a chain where one was founded."""
 
 from collections.abc import Iterator
 
 import pytest
-from consortium import Chain, Consortium, running_chain
+from consortium import Chain, Consortium, Foundings, running_chain
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +12,12 @@ def chain() -> Iterator[Chain]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def foundings(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Foundings:
+    return Foundings(tmp_path_factory.mktemp("foundings"), chain.everybody)
+
+
 @pytest.fixture
-def consortium(chain: Chain) -> Iterator[Consortium]:
-    founded = Consortium.found(chain)
-    yield founded
-    founded.close()
+def consortium(foundings: Foundings) -> Iterator[Consortium]:
+    with foundings.consortium() as founded:
+        yield founded

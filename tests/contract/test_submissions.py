@@ -2,10 +2,22 @@
 
 import dataclasses
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from consortium import CHAIN_ID, EVENT, FINGERPRINT, RULES, WEIGHTS, Chain, Consortium, refused, running_chain
+from consortium import (
+    CHAIN_ID,
+    EVENT,
+    FINGERPRINT,
+    RULES,
+    WEIGHTS,
+    Chain,
+    Consortium,
+    Foundings,
+    refused,
+    running_chain,
+)
 from eth_utils.crypto import keccak
 
 from blockchain.ledger.encoding import encode_commitment, encode_event, encode_reason
@@ -21,9 +33,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def opened(consortium: Consortium) -> Consortium:
-    consortium.open_round()
-    return consortium
+def opened(foundings: Foundings) -> Iterator[Consortium]:
+    with foundings.consortium(then=Consortium.open_round) as founded:
+        yield founded
 
 
 # ---- openRound ----------------------------------------------------------------------------------------------------
@@ -261,8 +273,8 @@ def test_a_field_changed_after_signing_is_refused(opened: Consortium, change: di
         )
 
 
-def test_a_signature_for_another_contract_is_refused(chain: Chain, opened: Consortium) -> None:
-    other = Consortium.found(chain)
+def test_a_signature_for_another_contract_is_refused(opened: Consortium) -> None:
+    other = Consortium.found(opened.chain)
     other.open_round()
     meant_for_other = opened.signed(0, contract=other.ledger.contract)
     with refused("WrongSigner", opened.hospitals[0].address.lower()):

@@ -3,9 +3,10 @@
 import dataclasses
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
-from consortium import CANDIDATE, RULES, WEIGHTS, Chain, Consortium, refused
+from consortium import CANDIDATE, RULES, WEIGHTS, Chain, Consortium, Foundings, refused
 
 from blockchain.ledger.encoding import encode_reason, encode_vote
 from blockchain.ledger.fold import first_base_id, next_base_id
@@ -20,9 +21,17 @@ OTHER, THIRD = bytes([5]) * 32, bytes([6]) * 32  # candidates
 
 
 @pytest.fixture
-def voting(consortium: Consortium) -> Consortium:
-    consortium.to_voting()
-    return consortium
+def voting(foundings: Foundings) -> Iterator[Consortium]:
+    with foundings.consortium(then=Consortium.to_voting) as founded:
+        yield founded
+
+
+@pytest.fixture
+def five_voting(foundings: Foundings) -> Iterator[Consortium]:
+    """Five hospitals, all of which must reject for a rejection; two votes are enough."""
+    rules = dataclasses.replace(RULES, reject_quorum=5, min_votes=2)
+    with foundings.consortium(5, rules, Consortium.to_voting) as founded:
+        yield founded
 
 
 # ---- castVote, castVoteFor ----------------------------------------------------------------------------------------
@@ -170,21 +179,18 @@ def test_a_round_without_enough_votes_is_aborted_at_the_deadline(voting: Consort
     ],
 )
 def test_a_round_without_more_accepts_than_rejects_is_aborted(
-    chain: Chain, verdicts: tuple[bool, ...], over: bool
+    five_voting: Consortium, verdicts: tuple[bool, ...], over: bool
 ) -> None:
     """Whoever keeps back honest rejections so that the quorum is missed must still leave a majority that accepts."""
-    founded = Consortium.found(chain, 5, dataclasses.replace(RULES, reject_quorum=5, min_votes=2))
-    founded.to_voting()
-    before = founded.ledger.base_id()
-    founded.vote(*verdicts)
+    before = five_voting.ledger.base_id()
+    five_voting.vote(*verdicts)
     if over:
         with refused("OutcomeStillOpen"):
-            founded.finalize()
-        founded.pass_deadline()
-    assert founded.finalize() is RoundPhase.ABORTED
-    assert founded.last("RoundAborted") == {"round": 1, "reason": encode_reason("NoMajority")}
-    assert founded.ledger.base_id() == before
-    founded.close()
+            five_voting.finalize()
+        five_voting.pass_deadline()
+    assert five_voting.finalize() is RoundPhase.ABORTED
+    assert five_voting.last("RoundAborted") == {"round": 1, "reason": encode_reason("NoMajority")}
+    assert five_voting.ledger.base_id() == before
 
 
 def test_anybody_may_finalize(voting: Consortium) -> None:
@@ -234,9 +240,9 @@ def decide(
 
 
 @pytest.mark.parametrize("rules", [(0, 0), (1, 4), (4, 1), (2, 1)])
-def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tuple[int, int]) -> None:
+def test_the_outcome_follows_the_rule_and_is_never_early(foundings: Foundings, rules: tuple[int, int]) -> None:
     """After each vote, finalizing is refused exactly as long as votes to come could change the outcome."""
-    founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=rules[0], min_votes=rules[1]))
+    quorums = dataclasses.replace(RULES, reject_quorum=rules[0], min_votes=rules[1])
     resolved = tuple(quorum or 3 for quorum in rules)
     histories: list[tuple[Choice, ...]] = [
         (True, True, True, True),
@@ -249,17 +255,16 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
         (OTHER, False, True, True),
     ]
     for verdicts in histories:
-        founded.to_voting()
-        for count in range(5):
-            expected = decide(verdicts[:count], 4, *resolved, over=False)
-            if expected is None:
-                with refused("OutcomeStillOpen"):
-                    founded.finalize()
-                founded.vote(*verdicts[count : count + 1], first=count)
-            else:
-                assert founded.finalize() is expected
-                break
-    founded.close()
+        with foundings.consortium(4, quorums, Consortium.to_voting) as voting:
+            for count in range(5):
+                expected = decide(verdicts[:count], 4, *resolved, over=False)
+                if expected is None:
+                    with refused("OutcomeStillOpen"):
+                        voting.finalize()
+                    voting.vote(*verdicts[count : count + 1], first=count)
+                else:
+                    assert voting.finalize() is expected
+                    break
 
 
 @pytest.mark.parametrize(
@@ -278,13 +283,12 @@ def test_the_outcome_follows_the_rule_and_is_never_early(chain: Chain, rules: tu
         (True, True, OTHER, OTHER),
     ],
 )
-def test_the_outcome_at_the_deadline_follows_the_rule(chain: Chain, verdicts: tuple[Choice, ...]) -> None:
-    founded = Consortium.found(chain, 4, dataclasses.replace(RULES, reject_quorum=2, min_votes=2))
-    founded.to_voting()
-    founded.vote(*verdicts)
-    founded.pass_deadline()
-    assert founded.finalize() is decide(verdicts, 4, 2, 2, over=True)
-    founded.close()
+def test_the_outcome_at_the_deadline_follows_the_rule(foundings: Foundings, verdicts: tuple[Choice, ...]) -> None:
+    rules = dataclasses.replace(RULES, reject_quorum=2, min_votes=2)
+    with foundings.consortium(4, rules, Consortium.to_voting) as voting:
+        voting.vote(*verdicts)
+        voting.pass_deadline()
+        assert voting.finalize() is decide(verdicts, 4, 2, 2, over=True)
 
 
 # ---- the tally by candidate ---------------------------------------------------------------------------------------
@@ -337,15 +341,12 @@ def test_a_candidate_of_an_earlier_round_brings_no_votes_along(voting: Consortiu
     ],
 )
 def test_an_abort_tells_the_first_thing_that_was_wanting(
-    chain: Chain, verdicts: tuple[Choice, ...], reason: str
+    five_voting: Consortium, verdicts: tuple[Choice, ...], reason: str
 ) -> None:
-    founded = Consortium.found(chain, 5, dataclasses.replace(RULES, reject_quorum=5, min_votes=2))
-    founded.to_voting()
-    founded.vote(*verdicts)
-    founded.pass_deadline()
-    assert founded.finalize() is RoundPhase.ABORTED
-    assert founded.last("RoundAborted") == {"round": 1, "reason": encode_reason(reason)}
-    founded.close()
+    five_voting.vote(*verdicts)
+    five_voting.pass_deadline()
+    assert five_voting.finalize() is RoundPhase.ABORTED
+    assert five_voting.last("RoundAborted") == {"round": 1, "reason": encode_reason(reason)}
 
 
 # ---- finalizeAndOpen ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import pytest
-from consortium import RULES, Chain, Consortium, refused
+from consortium import RULES, Chain, Consortium, Foundings, refused
 from eth_utils.crypto import keccak
 from web3.types import LogReceipt
 
@@ -21,12 +21,14 @@ REQUIRED = dataclasses.replace(RULES, witness_required=True)
 
 
 @pytest.fixture
-def required(chain: Chain) -> Iterator[Consortium]:
+def required(foundings: Foundings) -> Iterator[Consortium]:
     """A ledger that requires a witness, and has one: the founder."""
-    founded = Consortium.found(chain, rules=REQUIRED)
-    founded.ledger.admit_witness(chain.founder.address)
-    yield founded
-    founded.close()
+    with foundings.consortium(rules=REQUIRED, then=admit_founder) as founded:
+        yield founded
+
+
+def admit_founder(consortium: Consortium) -> None:
+    consortium.ledger.admit_witness(consortium.chain.founder.address)
 
 
 @pytest.fixture
