@@ -33,7 +33,9 @@ demo: setup
 hosts-demo: setup
 	$(PY) main.py hosts-demo $(DEMO)
 
-# Only the folders that have such tests: the others' files take seconds to import.
+# Only the folders that have such tests: the others' files take seconds to import. What pytest makes of a test's file is
+# kept beside it, also where the environment forbids Python to do so: else each start takes ten seconds longer.
+quick: export PYTHONDONTWRITEBYTECODE =
 quick: setup
 	$(PYTEST) -m "not slow" tests/unit tests/property tests/architecture tests/contract
 

@@ -49,6 +49,7 @@ def test_exactly_the_code_is_staged(staged: Path) -> None:
     assert not any(file.is_symlink() for file in staged.rglob("*"))
 
 
+@pytest.mark.slow
 def test_flower_bundles_exactly_what_is_staged(staged: Path, tmp_path: Path) -> None:
     """By Flower's own builder, with a home of its own and no way out to a network."""
     environment = {**os.environ, **QUIET_AND_LOCAL, **OFFLINE, "FLWR_HOME": str(tmp_path / "home")}

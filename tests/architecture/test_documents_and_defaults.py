@@ -137,6 +137,7 @@ def test_a_field_of_the_same_name_elsewhere_is_no_read(before: str, after: str) 
     assert (after, "rounds") not in set(reads(tree, tables))
 
 
+@pytest.mark.slow
 def test_the_epsilons_that_a_preset_names_are_those_that_it_has() -> None:
     path = ROOT / "config" / "update-privacy.toml"
     chosen = settings.load(path)

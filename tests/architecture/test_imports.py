@@ -343,6 +343,7 @@ def test_a_server_reaches_no_library_for_images_statistics_or_learning() -> None
     assert libraries_reached("client") & NOT_AT_A_SERVER >= {"Pyfhel", "tensorflow", "PIL"}, "the control"
 
 
+@pytest.mark.slow
 def test_importing_the_server_loads_no_such_library_either() -> None:
     """Nor does a library that it uses import one of them."""
     program = "import sys, server; print(*sorted(sys.modules), sep='\\n')"

@@ -91,6 +91,7 @@ def test_the_probe_sees_what_a_command_imports_when_it_runs() -> None:
     assert not {name.partition(".")[0] for name in found.modules} & (SLOW - {"numpy"})
 
 
+@pytest.mark.slow
 def test_an_audit_of_a_folder_or_bundle_imports_no_web3(tmp_path: Path) -> None:
     """What is no run is found wanting only after all that an audit imports was imported."""
     (tmp_path / "server").mkdir()

@@ -46,6 +46,7 @@ def attempt(content: bytes) -> None:
     assert decoded.image.dtype == np.uint8
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=600, deadline=None)
 def test_altered_files(data: st.DataObject) -> None:

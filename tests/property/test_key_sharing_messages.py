@@ -221,6 +221,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_no_nonsense_raises_anything_else(kind: str, data: st.DataObject) -> None:

@@ -199,6 +199,7 @@ def test_a_sheet_comes_back_as_it_was(sheet: AnswerSheet) -> None:
     assert len(content) <= MAX_BYTES
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(sheet=sheets, change=changes, content=st.binary(max_size=200))
 def test_any_bytes_are_refused_or_one_sheet_exactly(

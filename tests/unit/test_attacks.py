@@ -115,6 +115,7 @@ def test_bounded_updates_are_as_long_as_their_bound(
     assert np.linalg.norm(update) == pytest.approx(norms * np.linalg.norm(honest), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_adaptive_attacker_goes_as_far_as_its_margin_lets_it(
     classifier: Classifier, model: GlobalModel, honest: Vector
 ) -> None:

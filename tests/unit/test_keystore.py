@@ -110,6 +110,7 @@ def test_a_password_costs_as_much_as_other_programs_ask_for() -> None:
     assert SCRYPT_N == 262144
 
 
+@pytest.mark.slow
 def test_a_password_that_was_drawn_is_cheap_to_try_and_one_that_looks_like_it_is_not() -> None:
     """Each message of a hospital opens its keystore anew."""
     drawn = draw_password()

@@ -43,6 +43,7 @@ def theirs(*events: dp_accounting.DpEvent, delta: float = DELTA) -> float:
     return min(found)
 
 
+@pytest.mark.slow
 def test_studies_of_different_mechanisms_are_composed_for_the_patient_who_was_in_both() -> None:
     first, second = use(SAMPLE, 3, A, B), use(OTHER, 4, B, C)
     both = theirs(sampled(0.5, 4.0, 15), sampled(0.1, 2.0, 20))
@@ -111,6 +112,7 @@ def test_patients_who_were_told_apart_otherwise_count_as_the_most_used_of_those(
     assert worst([*uses, planned], DELTA, planned).epsilon == pytest.approx(theirs(sampled(0.5, 4.0, 35)), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_many_kinds_of_patients_are_overstated_and_never_understated() -> None:
     """Forty studies, in each of which another patient stays away: no patient was in all of them."""
     patients = [bytes([number]) * 16 for number in range(40)]

@@ -125,6 +125,7 @@ def test_in_mode_update_an_update_that_is_no_number_looks_like_any_other(bad: fl
 # ---- the price --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiplier", [1.5, 4.0])
 @pytest.mark.parametrize("rounds", [1, 5, 40])
 def test_epsilon_is_dp_accountings_own(multiplier: float, rounds: int) -> None:

@@ -148,6 +148,7 @@ def charge_some(path: Path, name: str, rounds: range) -> None:
         Study(StudyRecord(path), name).charge(EVENT, Charge(index))
 
 
+@pytest.mark.slow
 def test_processes_that_charge_at_once_lose_nothing(record: StudyRecord) -> None:
     study = enrolled(record, "one", "Ada")
     context = multiprocessing.get_context("spawn")
