@@ -6,7 +6,7 @@ from pathlib import Path
 
 from commands import console
 from commands.lab.backdoor_tables import sheets
-from commands.lab.lab_folder import prepare, publish, seeds_of, settle
+from commands.lab.lab_folder import check_images_may_lie_open, prepare, publish, seeds_of, settle
 from fedward import settings as setting
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.registry import attack_from
@@ -62,11 +62,7 @@ class Asked:
         config = setting.PROJECT_FILE.parent / "config" / preset if preset else None
         own = (("data.source", self.data), ("training.seed", seed))
         settings = calibrated(setting.load(config, ("data.hospitals", HOSPITALS), *plan.changes, *changes, *own))
-        if settings.image_encryption.at_rest:
-            raise UsageError(
-                "The lab keeps partitions in the clear, for it has no hospitals with keys.",
-                "Leave image-encryption.method away.",
-            )
+        check_images_may_lie_open(settings)
         return settings
 
 

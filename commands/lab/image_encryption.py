@@ -6,7 +6,7 @@ from pathlib import Path
 
 from commands import console
 from commands.lab.image_encryption_tables import sheets
-from commands.lab.lab_folder import JSON, prepare, publish, seeds_of, settle
+from commands.lab.lab_folder import JSON, check_images_may_lie_open, prepare, publish, seeds_of, settle
 from fedward import settings as setting
 from fedward.files import resolved
 from fedward.labs.image_encryption.pictures import plot_attackers, plot_images
@@ -44,7 +44,9 @@ class Asked:
     def settings(self, plan: Plan, seed: int) -> Settings:
         """The federation's settings of one seed."""
         own = (("data.source", self.data), ("training.seed", seed))
-        return setting.load(None, ("data.hospitals", HOSPITALS), *plan.changes, *own)
+        settings = setting.load(None, ("data.hospitals", HOSPITALS), *plan.changes, *own)
+        check_images_may_lie_open(settings)
+        return settings
 
 
 def run_lab(out: Path, asked: Asked, form: str) -> None:

@@ -31,6 +31,19 @@ def seeds_of(text: str) -> tuple[int, ...]:
         raise UsageError(f"--seeds {text} is no list of whole numbers.", "Write --seeds 1,2,3.") from error
 
 
+def check_images_may_lie_open(settings: Settings) -> None:
+    """Refuse settings under which hospitals seal their images.
+
+    Raises:
+        UsageError: they are such.
+    """
+    if settings.image_encryption.at_rest:
+        raise UsageError(
+            "The lab keeps partitions in the clear, for it has no hospitals with keys.",
+            "Leave image-encryption.method away.",
+        )
+
+
 def settle(path: Path, wanted: dict[str, Any]) -> None:
     """Note in a lab's folder what it is for, or check that it is for the same.
 

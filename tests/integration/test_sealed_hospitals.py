@@ -14,7 +14,7 @@ from commands.doctor.finding import Level
 from commands.doctor.study import check_data
 from commands.enroll.enrolling import make_hospital_kit
 from commands.enroll.own_images import Images
-from commands.lab.backdoor import Asked
+from commands.lab import backdoor, image_encryption
 from commands.provision.provisioning import make_server_kit
 from data_preprocessing import preprocess, save_partition
 from fedward import settings as setting
@@ -113,7 +113,11 @@ def test_what_still_lies_in_the_clear_is_said(
     assert "prepared.npz still holds the images in the clear" in said
 
 
-def test_the_lab_has_no_hospital_that_could_seal() -> None:
-    asked = Asked("synthetic", False, "", (), "", ("image-encryption.method=fgsm",))
-    with pytest.raises(UsageError, match="keeps partitions in the clear"):
-        asked.plan()
+def test_labs_have_no_hospital_that_could_seal() -> None:
+    sealing = ("image-encryption.method=fgsm",)
+    for asked in (
+        backdoor.Asked("synthetic", False, "", (), "", sealing),
+        image_encryption.Asked("synthetic", False, "", (), sealing),
+    ):
+        with pytest.raises(UsageError, match="keeps partitions in the clear"):
+            asked.plan()
