@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -24,7 +26,16 @@ pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[2]
 HOSPITALS = "ray::ClientAppActor"  # Ray runs hospitals in processes that begin so; they have secrets while they answer
 SMALL = ("--hospitals", "3", "--rounds", "2", "--local-epochs", "1", "--set", "data.synthetic-images=240")
+ONE_AT_A_TIME = ("--set", "speed.clients-at-once=1")  # one process for the hospitals' TensorFlow, not two
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+ROOT_MAY = os.geteuid() == 0  # only root is certain to be allowed a user namespace
+NUMBER = 47_113  # a user id that no passwd file has
+# In a user namespace the files are still the tester's, so that Python and its packages can be read from anywhere.
+NAMELESS = ("env", "-i", "PATH=/usr/bin:/bin")
+AS_A_NUMBER = ("unshare", "--user", f"--map-user={NUMBER}", f"--map-group={NUMBER}", *NAMELESS)
+WHO = (
+    "import os, pwd; assert os.getuid() == int(os.sys.argv[1]) and 'HOME' not in os.environ; pwd.getpwuid(os.getuid())"
+)
 
 SUMMARY_KEYS = {
     "run_id": None,
@@ -50,20 +61,17 @@ SUMMARY_KEYS = {
 }
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
+def start(*arguments: str, temporary: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "main.py", *arguments]
+    # Python would keep bytecode there of what TensorFlow generates.
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
 
 
-def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "main.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
 def flower_homes(process: "subprocess.Popen[str]") -> set[str]:
@@ -92,12 +100,11 @@ def read_summary(folder: Path) -> dict[str, dict[str, object]]:
     return summary
 
 
-def await_event(folder: Path, event: str, process: "subprocess.Popen[str]") -> None:
+def await_event(folder: Path, event: str, process: "subprocess.Popen[str]", times: int = 1) -> None:
     deadline = time.monotonic() + 300  # with time for machines that do much else
+    progress = folder / "server" / "progress.jsonl"
     while time.monotonic() < deadline and process.poll() is None:
-        if (folder / "server" / "progress.jsonl").exists() and f'"{event}"' in (
-            folder / "server" / "progress.jsonl"
-        ).read_text():
+        if progress.exists() and progress.read_text().count(f'"{event}"') >= times:
             return
         time.sleep(0.05)
     pytest.fail(f"no event {event!r}: {process.communicate()[1]}")
@@ -172,28 +179,23 @@ def hospitals_paused(homes: set[str]) -> Iterator[list[psutil.Process]]:
                 process.resume()
 
 
-@pytest.fixture
-def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts commands; those that a failed test leaves behind are stopped, as by Ctrl-C."""
-    processes: list[subprocess.Popen[str]] = []
+@contextmanager
+def short() -> Iterator[Path]:
+    """A folder of a short path, in which sockets have room."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="fw") as name:
+        yield Path(name)
 
-    def start_one(*arguments: str) -> "subprocess.Popen[str]":
-        processes.append(start(*arguments))
-        return processes[-1]
 
-    yield start_one
-    for process in processes:
-        with process:
+@contextmanager
+def stopped_in_the_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """A command that is stopped, as by Ctrl-C, where a failed test leaves it behind."""
+    with process:
+        try:
+            yield process
+        finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.communicate(timeout=60)
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder of a short path."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="fw") as name:
-        yield Path(name)
 
 
 def assert_as_in_readme(output: str, errors: str) -> None:
@@ -218,76 +220,144 @@ def command(process: psutil.Process) -> str:
         return ""
 
 
-def test_a_run_is_complete_repeatable_and_keeps_its_key_from_the_server(
-    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, short: Path
-) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    process = started("simulate", *SMALL, "--out", str(first))
-    await_event(first, "submitted", process)
-    homes = flower_homes(process)
-    secrets = search_for_keys(first, homes, process)
-    key = secrets_of(first)[0]
-    with hospitals_paused(homes):
-        kept = [path.read_bytes() for path in (first / "server").rglob("*") if path.is_file()]
-    assert kept
-    assert not any(secret in content for content in kept for secret in secrets)
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert_as_in_readme(output, errors)
-    assert processes_of(homes) == []
+@dataclass(frozen=True)
+class Watched:
+    """A run that has ended well, and what was seen of it while it went.
 
-    summary = read_summary(first)
+    Attributes:
+        folder: The run's.
+        output, errors: What it wrote.
+        secrets: Keys and pieces of shares that hospitals had in memory or on their disks.
+        kept: The server's files amid the first round.
+        left: Processes of the run's after it had ended, and what it left of temporary files.
+    """
+
+    folder: Path
+    output: str
+    errors: str
+    secrets: set[bytes]
+    kept: list[bytes]
+    left: list[psutil.Process | Path]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A run of two rounds whose processes were searched for keys amid the first."""
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    with (
+        short() as temporary,
+        stopped_in_the_end(start("simulate", *SMALL, "--out", str(folder), temporary=temporary)) as process,
+    ):
+        await_event(folder, "submitted", process)
+        homes = flower_homes(process)
+        secrets = search_for_keys(folder, homes, process)
+        with hospitals_paused(homes):
+            kept = [path.read_bytes() for path in (folder / "server").rglob("*") if path.is_file()]
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        yield Watched(folder, output, errors, secrets, kept, [*processes_of(homes), *temporary.iterdir()])
+
+
+def test_a_run_is_complete(watched: Watched) -> None:
+    assert_as_in_readme(watched.output, watched.errors)
+    assert watched.left == []
+    summary = read_summary(watched.folder)
     assert summary["rounds"] == {"opened": 2, "accepted": 2, "rejected": 0, "aborted": 0}
     assert summary["ledger"]["submissions"] == summary["ledger"]["votes"] == 6
     assert all(isinstance(value, float) and value > 0 for value in summary["timing_s"].values())
     pictures = ("learning_curves.png", "confusion_matrix.png", "roc.png", "reliability.png")
     for name in ("server/metrics.jsonl", "model.keras", "server/run.json", "manifest.json", *pictures):
-        assert (first / name).stat().st_size > 0
-    files = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    holding = [path for path, content in files.items() if key in content]
-    assert {path.parent.parent.parent.name for path in holding} == {"hospitals"}
-    assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
-    # Of the rounds' keys nothing is left, at the hospitals neither.
-    assert not [path for path, content in files.items() if any(secret in content for secret in secrets - {key})]
-
-    scored = run_here("evaluate", first, "--data", "synthetic", "--json")
+        assert (watched.folder / name).stat().st_size > 0
+    scored = run_here("evaluate", watched.folder, "--data", "synthetic", "--json")
     measured = json.loads(scored.stdout)
     assert {key: measured[key] for key in summary["test"]} == summary["test"]
     assert (measured["trained_on"], measured["positive"]) == (0, {"opacity": ["opacity"]})
 
-    # Neither a proxy nor a long folder for temporary files breaks a run, or changes what comes out.
-    far = short / ("d" * 82)
-    far.mkdir()
-    again = run("simulate", *SMALL, "--out", str(second), TMPDIR=str(far), **PROXIES)
-    assert again.returncode == 0, again.stderr
-    assert read_summary(second)["model"]["weights_sha256"] == summary["model"]["weights_sha256"]
+
+def test_a_run_keeps_its_keys_from_the_server(watched: Watched) -> None:
+    assert watched.kept
+    assert not any(secret in content for content in watched.kept for secret in watched.secrets)
+    key = secrets_of(watched.folder)[0]
+    files = {path: path.read_bytes() for path in watched.folder.rglob("*") if path.is_file()}
+    holding = [path for path, content in files.items() if key in content]
+    assert {path.parent.parent.parent.name for path in holding} == {"hospitals"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
+    # Of the rounds' keys nothing is left, at the hospitals neither.
+    others = watched.secrets - {key}
+    assert not [path for path, content in files.items() if any(secret in content for secret in others)]
 
 
-def test_ctrl_c_stops_everything_and_resume_goes_on(
-    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+def figures(run: Path) -> list[dict[str, object]]:
+    """Each round's losses and the like, to the last bit: they follow from all weights."""
+    lines = [json.loads(line) for line in (run / "server" / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in ("train_loss", "val_loss", "val_auc", "thresholds")} for line in lines]
+
+
+@dataclass(frozen=True)
+class OddMachine:
+    """Commands on a machine that lacks what others have.
+
+    There is no home and the user is a number without a name, as in a container; temporary files have a long path; the
+    environment names a proxy that does not answer.
+    """
+
+    temporary: Path
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start `main.py ARGUMENTS`, or Python's other options."""
+        settings = [f"{name}={value}" for name, value in (PROXIES | {"TMPDIR": str(self.temporary)}).items()]
+        command = [*(AS_A_NUMBER if ROOT_MAY else NAMELESS), *settings, sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run to the end: exit code and what was written."""
+        with stopped_in_the_end(self.start(*arguments)) as process:
+            output, errors = process.communicate(timeout=500)
+            return process.returncode, output, errors
+
+
+@pytest.fixture
+def odd() -> Iterator[OddMachine]:
+    with short() as place:
+        far = place / ("d" * 82)
+        far.mkdir()
+        yield OddMachine(far)
+
+
+def test_ctrl_c_stops_everything_and_resume_goes_on_also_on_an_odd_machine(
+    watched: Watched, odd: OddMachine, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "run"
-    process = started("simulate", *SMALL, "--baselines", "--set", "ledger.witness-required=true", "--out", str(folder))
-    await_event(folder, "closed", process)
-    homes = flower_homes(process)
-    assert homes
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    folder, log = tmp_path / "run", tmp_path / "run" / "flower.log"
+    if ROOT_MAY:
+        nobody = odd.run("-c", WHO, str(NUMBER))[2]
+        assert f"KeyError: 'getpwuid(): uid not found: {NUMBER}'" in nobody, "the control"
+    options = (*SMALL, "--rounds", "3", *ONE_AT_A_TIME, "--baselines", "--set", "ledger.witness-required=true")
+    with stopped_in_the_end(odd.start("main.py", "simulate", *options, "--out", str(folder))) as process:
+        await_event(folder, "closed", process, times=2)
+        homes = flower_homes(process)
+        assert homes
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert processes_of(homes) == []
-    again = run("simulate", "--resume", "--out", str(folder))
-    assert again.returncode == 0, again.stderr
+    logged = log.stat().st_size
+    code, output, errors = odd.run("main.py", "simulate", "--resume", "--out", str(folder))
+    assert code == 0, errors
+    assert "Traceback" not in errors + log.read_bytes()[logged:].decode()
     summary = read_summary(folder)
-    assert summary["rounds"]["accepted"] == 2
+    assert summary["rounds"]["accepted"] == 3
+    # Neither the machine nor how many train side by side changes what comes out of the rounds before.
+    assert figures(folder)[:2] == figures(watched.folder)
     # Baselines were asked for at the start; a resumed run trains them unasked, and says whether it was worth joining.
     assert set(summary["baselines"]["local"]) == {"hospital-1", "hospital-2", "hospital-3"}  # type: ignore[call-overload]
-    assert "Worth joining?" in again.stdout
-    assert "AUC over the mean hospital alone" in again.stdout
+    assert "Worth joining?" in output
+    assert "AUC over the mean hospital alone" in output
     # The witness went on as well: without its attestation no round is accepted.
-    audited = run_here("audit", folder, "--json")
-    assert audited.returncode == 0, audited.stdout
-    assert json.loads(audited.stdout)["verified"] is True
+    code, output, errors = odd.run("main.py", "audit", str(folder), "--json", "--html", str(tmp_path / "page.html"))
+    assert code == 0, errors + output
+    assert json.loads(output)["verified"] is True
+    assert not (ROOT / "~").exists(), "a home that was not found was made here"
 
 
 BAD_INPUT = {
@@ -332,10 +402,20 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert port in done.stderr
 
 
+def some_of(x_rays: Path, target: Path) -> Path:
+    """A copy of the first images of each class, in its split: reading all of them takes a minute."""
+    for folder in (path for path in x_rays.glob("*/*") if path.is_dir()):
+        (target / folder.relative_to(x_rays)).mkdir(parents=True)
+        for image in sorted(folder.iterdir())[:60]:
+            shutil.copyfile(image, target / image.relative_to(x_rays))
+    return target
+
+
 def test_runs_on_the_same_x_rays_add_up(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    data = str(real_data / "chest_xray")
+    data = str(some_of(real_data / "chest_xray", tmp_path / "x-rays"))
     options = ("--config", "config/privacy-eps3.toml", "--data", data, "--hospitals", "3", "--rounds", "1")
+    options += ONE_AT_A_TIME
     first = run("simulate", *options, "--seed", "1", "--out", str(tmp_path / "first"))
     assert first.returncode == 0, first.stderr
     assert "earlier" not in first.stderr
@@ -353,7 +433,7 @@ def test_runs_on_the_same_x_rays_add_up(real_data: Path, tmp_path: Path, monkeyp
     assert f"{facts['epsilon']:.3g}" == told[2]
     assert [study["rounds_charged"] for study in facts["studies"]] == [1] * 6
     assert run_here("budget", "--data", data, "--limit", "5").returncode == 0
-    third = run("simulate", *options, "--seed", "3", "--out", str(tmp_path / "third"))
+    third = run_here("simulate", *options, "--seed", "3", "--out", tmp_path / "third")
     assert third.returncode == 4
     assert "beyond the hospital's limit of 5" in third.stderr
     assert not (tmp_path / "third").exists()

@@ -217,33 +217,3 @@ def test_keys_are_shown_of_a_run_on_a_disk_that_nobody_can_write_to(tmp_path: Pa
     assert shown.returncode == 0, shown.stderr
     (epoch,) = json.loads(shown.stdout)["epochs"]
     assert (epoch["epoch"], epoch["taken"]) == (1, ["hospital-1", "hospital-2", "hospital-3"])
-
-
-NUMBER = 47_113  # a user id that no passwd file has
-# In a user namespace the files are still the tester's, so that Python and its packages can be read from anywhere.
-AS_A_NUMBER = ("unshare", "--user", f"--map-user={NUMBER}", f"--map-group={NUMBER}", "env", "-i", "PATH=/usr/bin:/bin")
-WHO = (
-    "import os, pwd; assert os.getuid() == int(os.sys.argv[1]) and 'HOME' not in os.environ; pwd.getpwuid(os.getuid())"
-)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root is certain to be allowed a user namespace")
-def test_a_user_without_home_and_name_runs_a_whole_simulation_and_audits_it(tmp_path: Path) -> None:
-    """As in a container that runs as a number."""
-
-    def as_a_number(*command: str) -> "subprocess.CompletedProcess[str]":
-        given = [*AS_A_NUMBER, sys.executable, *command]
-        return subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=600)
-
-    nobody = as_a_number("-c", WHO, str(NUMBER))
-    assert f"KeyError: 'getpwuid(): uid not found: {NUMBER}'" in nobody.stderr, "the control"
-    small = ("data.synthetic-images=120", "data.image-size=16", "detectors.validation-loss.tolerance=100")
-    options = [*("--hospitals", "3", "--rounds", "1", "--local-epochs", "1"), *(f"--set={each}" for each in small)]
-    done = as_a_number("main.py", "simulate", *options, "--out", str(tmp_path / "run"))
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr + (tmp_path / "run" / "flower.log").read_text()
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["rounds"]["accepted"] == 1
-    audit = as_a_number("main.py", "audit", str(tmp_path / "run"), "--html", str(tmp_path / "page.html"))
-    assert audit.returncode == 0, audit.stderr + audit.stdout
-    assert not (ROOT / "~").exists(), "a home that was not found was made here"
