@@ -166,7 +166,7 @@ def _environment(home: Path, scratch: Path) -> dict[str, str]:
     inside = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST)))
     own = {
         "FLWR_HOME": str(home),
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # each look costs 3 ms of a processor
         "TMPDIR": str(scratch),
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
