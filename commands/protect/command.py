@@ -17,7 +17,7 @@ def protect(
         typer.Option(metavar="REQUEST_OR_KEY", help="The receiver: its request.json, or X25519 key in hexadecimal."),
     ],
     out: Annotated[Path, typer.Option(help="New folder for images and reader file.")],
-    method: Annotated[str, typer.Option(help="How images are perturbed; 'info' lists attacks.")] = "fgsm",
+    method: Annotated[str, typer.Option(help="How images are perturbed; 'info' lists attacks.")] = "pgd",
     eps: Annotated[
         float | None, typer.Option(help="How far a pixel of the model's input may move, of 1. Default: 0.02.")
     ] = None,
