@@ -18,6 +18,7 @@ from fedward.types import Address, Commitment, EncryptedUpdate, SignedCommitment
 DOMAIN_NAME = "Fedward UpdateLedger"
 DOMAIN_VERSION = "1"
 SIGNATURE_BYTES = 65
+FIRST_V = 27  # Ethereum's two recovery ids are 27 and 28
 
 _PRIVACY_FIELDS = {
     "mode": "uint8",
@@ -176,8 +177,11 @@ def members(fields: dict[str, str]) -> list[dict[str, str]]:
 
 
 def recover(message: SignableMessage, signature: bytes) -> Address | None:
-    """The signer's address."""
-    if len(signature) != SIGNATURE_BYTES:
+    """The signer's address; None where it is no signature.
+
+    v is 27 or 28, as the contract has it: eth-account reads others as well, so one signature would have several forms.
+    """
+    if len(signature) != SIGNATURE_BYTES or signature[-1] not in (FIRST_V, FIRST_V + 1):
         return None
     try:
         return Address(to_checksum_address(Account.recover_message(message, signature=signature)))

@@ -17,11 +17,10 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from blockchain.ledger.artifact import AbiEntry, load_artifact
-from blockchain.signing.signatures import DOMAIN_NAME, DOMAIN_VERSION, SIGNATURE_BYTES
+from blockchain.signing.signatures import DOMAIN_NAME, DOMAIN_VERSION, FIRST_V, SIGNATURE_BYTES
 from fedward.types import Address
 
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-FIRST_V = 27  # Ethereum's two recovery ids are 27 and 28
 
 
 def domain_separator(chain_id: int, contract: Address) -> bytes:
