@@ -29,6 +29,7 @@ def history(chain: Chain) -> Iterator[Consortium]:
     consortium.close()
 
 
+@pytest.mark.slow
 def test_the_fold_of_all_events_is_the_ledger_head(history: Consortium) -> None:
     assert fold(history.ledger.raw_events()) == history.ledger.head().ledger_head
 

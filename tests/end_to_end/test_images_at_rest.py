@@ -17,7 +17,10 @@ from fedward import settings as setting
 from fedward.folders.hospital import HospitalFolder
 
 pytestmark = pytest.mark.end_to_end
-ARGUMENTS = ("--hospitals", "3", "--rounds", "1", "--local-epochs", "1", "--seed", "3", "--set", "data.image-size=32")
+ARGUMENTS = (
+    *("--hospitals", "3", "--rounds", "1", "--local-epochs", "1", "--seed", "3", "--set", "data.image-size=32"),
+    *("--set", "speed.clients-at-once=1"),  # a TensorFlow less to start
+)
 
 
 @pytest.fixture(scope="module")

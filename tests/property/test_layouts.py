@@ -79,6 +79,7 @@ def fields_of(shape: str, plan: PackingPlan, rng: np.random.Generator) -> NDArra
 thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @thorough
 @example(hospitals=1000, preset="exact", shape="alternating", seed=0)
 @example(hospitals=667, preset="small", shape="top", seed=0)

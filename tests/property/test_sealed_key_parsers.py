@@ -59,6 +59,7 @@ def test_any_bytes_are_refused(parties: tuple[Identity, Identity], terms: Terms,
         read_card(content, terms.chain_id, CONTRACT, terms.recipient)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(kind=st.sampled_from(["bit", "cut", "gap", "more"]), place=st.integers(0, 10_000), value=st.integers(1, 255))
 @example(kind="bit", place=138, value=5)  # the last byte of a card: eth-account takes 27 + 32 for a v of 27

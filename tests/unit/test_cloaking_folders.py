@@ -21,6 +21,8 @@ from fedward.errors import EvidenceError, FedwardError, VerificationError
 from fedward.progress import silent
 from fedward.types import Vector
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16
 FOLDER, KEY = b"f" * 16, b"k" * 32
 WEIGHTS = np.random.default_rng(3).choice([-1.0, 1.0], (SIZE, SIZE))

@@ -245,6 +245,7 @@ def right_decisions(counts: ScoreHistogram, threshold: float) -> int:
     return int(counts.positives[0][called].sum() + counts.negatives[0][~called].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_the_threshold_is_the_most_accurate_of_all(seed: int) -> None:
     counts = histogram(*sample(seed, 5 + 40 * seed, shift=seed / 3))
@@ -255,6 +256,7 @@ def test_the_threshold_is_the_most_accurate_of_all(seed: int) -> None:
     assert threshold == equal[len(equal) // 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, 10, 60])
 @pytest.mark.parametrize("findings", [1, 3])
 def test_no_edge_decides_better_than_the_threshold_as_decisions_are_made(findings: int, scale: float) -> None:
@@ -299,7 +301,7 @@ def youden(scores: Vector, labels: Labels, threshold: float) -> Fraction:
     )
 
 
-@pytest.mark.parametrize(("findings", "n"), [(2, 40), (14, 300), (14, 3_000)])
+@pytest.mark.parametrize(("findings", "n"), [(2, 40), (14, 300), pytest.param(14, 3_000, marks=pytest.mark.slow)])
 def test_of_several_findings_no_threshold_separates_raw_pooled_scores_better(findings: int, n: int) -> None:
     """Over all scores that occur as the threshold, and above them all; three hospitals' histograms summed.
 

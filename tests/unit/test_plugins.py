@@ -84,7 +84,8 @@ def test_the_module_that_has_the_names_imports_nothing_of_what_they_name() -> No
 
 # Tracing this one's training takes half a minute: its steps are run as they come, with the same operations.
 UNTRACED = ("densenet121",)
-MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in UNTRACED else name for name in plugins.MODELS]
+SLOW = (*UNTRACED, "scatter")  # whose filters take three seconds
+MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in plugins.MODELS]
 
 
 @pytest.fixture(autouse=True)
