@@ -64,7 +64,8 @@ def stage_attacked_app(target: Path) -> None:
     """Copy the app as `stage_app` does, and what a malicious hospital runs beside it."""
     stage_app(target)
     root = PROJECT_FILE.parent
-    for source in (root / f"{ATTACKER}.py", *sorted((root / "fedward/backdoor/attacks").glob("*.py"))):
+    own = (root / f"{ATTACKER}.py", root / "fedward/chosen.py")  # the second reads attacks with their options
+    for source in (*own, *sorted((root / "fedward/backdoor/attacks").glob("*.py"))):
         destination = target / source.relative_to(root)
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, destination)
