@@ -51,7 +51,7 @@ def trained(epochs: int) -> tuple[Classifier, ImageSet]:
     classifier = Classifier(ModelSpec("cnn", settings.data.image_size, 1), seed=1)
     some = np.random.default_rng(1).permutation(len(partition.train))[:1_500]
     images = partition.train.some(some)
-    continue_training(classifier, images.pixels(), images.labels, epochs, 1)
+    continue_training(classifier, images.pixels(), images.labels, settings.training, epochs)
     return classifier, partition.test.some(np.random.default_rng(2).permutation(len(partition.test)))
 
 

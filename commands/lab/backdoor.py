@@ -6,7 +6,8 @@ from pathlib import Path
 
 from commands import console
 from commands.lab.backdoor_tables import sheets
-from commands.lab.lab_folder import check_images_may_lie_open, prepare, publish, seeds_of, settle
+from commands.lab.lab_folder import prepare, publish, settle
+from commands.lab.wishes import HOSPITALS, Wishes
 from fedward import settings as setting
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.registry import attack_from
@@ -21,21 +22,20 @@ from fedward.labs.federation import reject_quorum
 from fedward.labs.units import results_of, run_units
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings
-from fedward.tables import listed, parse_assignment
-
-HOSPITALS = 5
+from fedward.tables import listed
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for on the command line, as it was given."""
+class Asked(Wishes):
+    """What was asked for on the command line, as it was given.
 
-    data: str
-    full: bool
-    seeds: str
-    attacks: tuple[str, ...]
-    conditions: str
-    assignments: tuple[str, ...]
+    Attributes:
+        attacks: In place of the plan's, or none.
+        conditions: A list in place of the plan's, or nothing.
+    """
+
+    attacks: tuple[str, ...] = ()
+    conditions: str = ""
 
     def plan(self) -> Plan:
         """What to run.
@@ -43,15 +43,14 @@ class Asked:
         Raises:
             UsageError: a seed, attack, condition or setting is wrong.
         """
-        seeds = seeds_of(self.seeds)
         for attack in self.attacks:
             if attack != NULL:
                 attack_from(attack, Part(0, 1, 1 / HOSPITALS))
         for condition in listed(self.conditions):
             if condition not in CONDITIONS:
                 raise UsageError(f"There is no condition {condition!r}.", f"Choose of {', '.join(CONDITIONS)}.")
-        changes = tuple(parse_assignment(text) for text in self.assignments)
-        asked = narrowed(FULL if self.full else QUICK, seeds, self.attacks, listed(self.conditions), changes)
+        plan, conditions = FULL if self.full else QUICK, listed(self.conditions)
+        asked = narrowed(plan, self.seed_numbers(), self.attacks, conditions, self.changes())
         for condition in asked.conditions:
             self.settings(asked, condition, asked.seeds[0])
         return asked
@@ -60,10 +59,7 @@ class Asked:
         """The settings of one condition and seed."""
         preset, changes = CONDITIONS[condition]
         config = setting.PROJECT_FILE.parent / "config" / preset if preset else None
-        own = (("data.source", self.data), ("training.seed", seed))
-        settings = calibrated(setting.load(config, ("data.hospitals", HOSPITALS), *plan.changes, *changes, *own))
-        check_images_may_lie_open(settings)
-        return settings
+        return calibrated(self.load_settings(config, (*plan.changes, *changes), seed))
 
 
 def run_lab(out: Path, asked: Asked, form: str) -> None:

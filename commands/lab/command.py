@@ -15,56 +15,55 @@ lab = typer.Typer(
 )
 
 
+Data = Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")]
+Out = Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")]
+Seeds = Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")]
+NAMED = "NAME[:OPTION=VALUE,...]"
+
+
 @lab.command(cls=entry.DescribedCommand)
 def backdoor(
-    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")] = (
-        "synthetic"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")] = Path(
-        "runs/lab-backdoor"
-    ),
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-backdoor"),
     full: Annotated[bool, typer.Option("--full", help="All attacks and conditions on three seeds: hours.")] = False,
-    seeds: Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")] = "",
+    seeds: Seeds = "",
     attacks: Annotated[
-        list[str] | None, typer.Option("--attack", metavar="NAME[:OPTION=VALUE,...]", help="In place of the plan's.")
+        list[str] | None, typer.Option("--attack", metavar=NAMED, help="In place of the plan's.")
     ] = None,
     conditions: Annotated[str, typer.Option(help="Such as iid,dirichlet, in place of the plan's.")] = "",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
 ) -> None:
     """Measure attacks on the model: success, clean accuracy, which detectors find them, and false alarms."""
     from commands.lab.backdoor import Asked, run_lab
 
-    asked = Asked(data, full, seeds, tuple(attacks or ()), conditions, tuple(assignments or ()))
+    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(attacks or ()), conditions)
     run_lab(out, asked, _form(as_json, markdown))
 
 
 @lab.command("image-encryption", cls=entry.DescribedCommand)
 def image_encryption(
-    data: Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")] = (
-        "synthetic"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")] = Path(
-        "runs/lab-image-encryption"
-    ),
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-image-encryption"),
     full: Annotated[bool, typer.Option("--full", help="All methods on three seeds: hours.")] = False,
-    seeds: Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")] = "",
+    seeds: Seeds = "",
     methods: Annotated[
-        list[str] | None, typer.Option("--method", metavar="NAME[:OPTION=VALUE,...]", help="In place of the plan's.")
+        list[str] | None, typer.Option("--method", metavar=NAMED, help="In place of the plan's.")
     ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; see 'info'.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
 ) -> None:
     """Measure images that hide their label: from whom, who reads them all the same, and what is restored."""
     from commands.lab.image_encryption import Asked, run_lab
 
-    asked = Asked(data, full, seeds, tuple(methods or ()), tuple(assignments or ()))
+    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(methods or ()))
     run_lab(out, asked, _form(as_json, markdown))
 
 

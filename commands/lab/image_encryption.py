@@ -6,8 +6,8 @@ from pathlib import Path
 
 from commands import console
 from commands.lab.image_encryption_tables import sheets
-from commands.lab.lab_folder import JSON, check_images_may_lie_open, prepare, publish, seeds_of, settle
-from fedward import settings as setting
+from commands.lab.lab_folder import JSON, prepare, publish, settle
+from commands.lab.wishes import Wishes
 from fedward.files import resolved
 from fedward.labs.image_encryption.pictures import plot_attackers, plot_images
 from fedward.labs.image_encryption.plan import FULL, QUICK, Plan, Unit, method_units, model_units, narrowed
@@ -15,20 +15,17 @@ from fedward.labs.image_encryption.running import LabFolder, load_picture, run_u
 from fedward.labs.image_encryption.summary import summarize
 from fedward.labs.units import results_of, run_units
 from fedward.settings import Settings
-from fedward.tables import parse_assignment
-
-HOSPITALS = 5
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for on the command line, as it was given."""
+class Asked(Wishes):
+    """What was asked for on the command line, as it was given.
 
-    data: str
-    full: bool
-    seeds: str
-    methods: tuple[str, ...]
-    assignments: tuple[str, ...]
+    Attributes:
+        methods: In place of the plan's, or none.
+    """
+
+    methods: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         """What to run.
@@ -36,17 +33,13 @@ class Asked:
         Raises:
             UsageError: a seed, method or setting is wrong.
         """
-        changes = tuple(parse_assignment(text) for text in self.assignments)
-        plan = narrowed(FULL if self.full else QUICK, seeds_of(self.seeds), self.methods, changes)
+        plan = narrowed(FULL if self.full else QUICK, self.seed_numbers(), self.methods, self.changes())
         self.settings(plan, plan.seeds[0])
         return plan
 
     def settings(self, plan: Plan, seed: int) -> Settings:
         """The federation's settings of one seed."""
-        own = (("data.source", self.data), ("training.seed", seed))
-        settings = setting.load(None, ("data.hospitals", HOSPITALS), *plan.changes, *own)
-        check_images_may_lie_open(settings)
-        return settings
+        return self.load_settings(None, plan.changes, seed)
 
 
 def run_lab(out: Path, asked: Asked, form: str) -> None:

@@ -49,7 +49,7 @@ def _read_again(summary: dict[str, Any]) -> Sheet:
 
 def _readers(summary: dict[str, Any]) -> Sheet:
     method = summary["methods"][0]["method"] if summary["methods"] else ""
-    wanted = ("all_psnr", "all_ssim", "all_accuracy", "all_f1", "all_auc", "hidden_accuracy", "hidden_f1")
+    wanted = ("all_psnr_db", "all_ssim", "all_accuracy", "all_f1", "all_auc", "hidden_accuracy", "hidden_f1")
     rows = tuple(
         (each["reader"], *(_number(each[name]) if "psnr" in name else _share(each[name]) for name in wanted))
         for each in summary["readers"]

@@ -14,34 +14,8 @@ from fedward.errors import FedwardError, UsageError
 from fedward.files import make_folder, parse_json, write_atomic
 from fedward.labs.hospitals_data import has_hospitals, save_hospitals
 from fedward.settings import Settings
-from fedward.tables import listed
 
 TABLE, MARKDOWN, JSON = "table", "markdown", "json"  # ways to print
-
-
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Seeds as an option lists them; none where it is empty.
-
-    Raises:
-        UsageError: they are no whole numbers.
-    """
-    try:
-        return tuple(int(seed) for seed in listed(text))
-    except ValueError as error:
-        raise UsageError(f"--seeds {text} is no list of whole numbers.", "Write --seeds 1,2,3.") from error
-
-
-def check_images_may_lie_open(settings: Settings) -> None:
-    """Refuse settings under which hospitals seal their images.
-
-    Raises:
-        UsageError: they are such.
-    """
-    if settings.image_encryption.at_rest:
-        raise UsageError(
-            "The lab keeps partitions in the clear, for it has no hospitals with keys.",
-            "Leave image-encryption.method away.",
-        )
 
 
 def settle(path: Path, wanted: dict[str, Any]) -> None:

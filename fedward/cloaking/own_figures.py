@@ -20,7 +20,7 @@ from fedward.errors import DataError
 from fedward.figures.histograms import sigmoid
 from fedward.progress import Progress, silent
 from fedward.reconstruction.pairs import Pairs
-from fedward.reconstruction.quality import psnr, ssim
+from fedward.reconstruction.quality import likeness
 from fedward.reconstruction.reader import Reader
 from fedward.reconstruction.registry import READERS, train_reader
 from fedward.reconstruction.shape import STEP, ReaderShape
@@ -172,14 +172,19 @@ def _figures(
     """All comparisons on the test images."""
     originals, labels = test.pixels(), test.labels > 0
     clean, misled = victim.decisions(originals), victim.decisions(encrypted)
-    hid = hidden(victim, originals, encrypted, test.labels)
+    right, hid = (clean == labels).all(axis=1), hidden(victim, originals, encrypted, test.labels)
     recovered = None if logits is None else logits >= 0
     again = None if restored is None else victim.decisions(restored)
     figures: dict[str, Any] = {
-        "images": {"measured": len(test), "patients": len(np.unique(test.patients)), "hidden": int(hid.sum())},
-        "hidden_share": float(hid.mean()),
-        "encrypted": _likeness(encrypted, originals),
-        "reconstructed": None if restored is None else _likeness(restored, originals),
+        "images": {
+            "measured": len(test),
+            "patients": len(np.unique(test.patients)),
+            "decided_rightly": int(right.sum()),
+            "hidden": int(hid.sum()),
+        },
+        "hidden_share": float(hid.sum() / right.sum()) if right.any() else None,  # of those decided rightly before
+        "encrypted": likeness(encrypted, originals),
+        "reconstructed": None if restored is None else likeness(restored, originals),
         "accuracy": {
             "always_the_same_answer": float(np.maximum(labels.mean(axis=0), 1 - labels.mean(axis=0)).mean()),
             "clean": _share(clean == labels),
@@ -195,19 +200,6 @@ def _figures(
     clean_scores, misled_scores = (sigmoid(victim.margins(images)) for images in (originals, encrypted))
     shown = Shown(originals, encrypted, restored, clean_scores, misled_scores, hid)
     return figures, shown
-
-
-def _likeness(images: Vector, originals: Vector) -> dict[str, float | None]:
-    """Mean and median of PSNR (of images that were changed at all) and SSIM."""
-    decibels, likeness = psnr(images, originals), ssim(images, originals)
-    changed = decibels[np.isfinite(decibels)]
-    return {
-        "psnr_db": float(changed.mean()) if len(changed) else None,
-        "psnr_db_median": float(np.median(changed)) if len(changed) else None,
-        "ssim": float(likeness.mean()),
-        "ssim_median": float(np.median(likeness)),
-        "unchanged": int(len(decibels) - len(changed)),
-    }
 
 
 def _share(right: NDArray[np.bool_]) -> float | None:

@@ -4,19 +4,13 @@ It shows patients' images, encrypted ones as well as originals to whoever looks.
 seals it (docs/adr/0038).
 """
 
-import io
-
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fedward.cloaking.own_figures import LIMITS, Shown
-from fedward.types import Vector
+from fedward.figures.image_grid import difference, image_grid
+from fedward.figures.plots import as_png
 
-mpl.use("Agg")
-
-DIFFERENCE_TIMES = 10
 _MOST_ROWS = 4
 
 
@@ -28,29 +22,18 @@ def draw(shown: Shown, method: str) -> bytes:
         method: Of encryption.
     """
     chosen = np.argsort(~shown.hidden, kind="stable")[:_MOST_ROWS]
-    difference = 0.5 + DIFFERENCE_TIMES * (shown.encrypted - shown.originals)
-    columns: list[tuple[str, Vector | None]] = [
-        ("original", shown.originals),
-        (f"encrypted ({method})", shown.encrypted),
-        (f"difference x{DIFFERENCE_TIMES}", np.clip(difference, 0, 1)),
-        ("reconstructed", shown.restored),
-    ]
-    figure = Figure(figsize=(10, 2.6 * len(chosen) + 0.9), layout="constrained")
-    for row, (index, line) in enumerate(zip(chosen, figure.subplots(len(chosen), 4, squeeze=False), strict=True)):
-        for axes, (title, images) in zip(line, columns, strict=True):
-            axes.set_axis_off()
-            if row == 0:
-                axes.set_title(title, fontsize=11)
-            if images is not None:
-                axes.imshow(images[index, :, :, 0], cmap="gray", vmin=0, vmax=1)
-        for axes, scores in zip(line, (shown.scores, shown.encrypted_scores), strict=False):
-            axes.text(0.02, 0.02, _told(scores[index]), transform=axes.transAxes, color="yellow", fontsize=9)
-    figure.suptitle(
-        "The model's score stands in each picture; from 0.5 on it calls the finding. " + LIMITS, fontsize=8, wrap=True
+    originals, encrypted = shown.originals[chosen], shown.encrypted[chosen]
+    figure = image_grid(
+        [
+            ("original", originals),
+            (f"encrypted ({method})", encrypted),
+            difference(encrypted, originals),
+            ("reconstructed", None if shown.restored is None else shown.restored[chosen]),
+        ],
+        "The model's score stands in each picture; from 0.5 on it calls the finding. " + LIMITS,
+        [(_told(shown.scores[index]), _told(shown.encrypted_scores[index])) for index in chosen],
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _told(scores: NDArray[np.float32]) -> str:

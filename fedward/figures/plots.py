@@ -77,7 +77,7 @@ def plot_learning_curves(path: Path, rounds: list[dict[str, Any]], findings: tup
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def plot_confusion(path: Path, confusion: Confusion, threshold: float | None, findings: tuple[str, ...]) -> None:
@@ -108,7 +108,7 @@ def plot_confusion(path: Path, confusion: Confusion, threshold: float | None, fi
     axes.set_ylabel("Truth by the labels")
     axes.set_title(f"Test split: {unit}\n{_positive(findings)}", fontsize=11)
     figure.colorbar(picture, ax=axes, label="Share of the row")
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def plot_roc(
@@ -149,7 +149,7 @@ def plot_roc(
         axes.legend(loc="lower right")
     else:
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def roc_band(
@@ -214,7 +214,7 @@ def plot_reliability(
     for axes in (upper, lower):
         axes.set_xlim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def _positive(findings: tuple[str, ...]) -> str:
@@ -230,11 +230,16 @@ def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: t
         axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=line, markersize=3, label=label)
 
 
-def _save(path: Path, figure: Figure) -> None:
+def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as a PNG, whole or not at all."""
+    write_atomic(path, as_png(figure))
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _curve(labels: Any, logits: Any, weights: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,12 +1,13 @@
 """Stage 2, train, in plain epochs: from the global model, on a hospital's images, to an update (FedAvg, FedProx)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedward.errors import DataError
 from fedward.learning.model import Classifier
 from fedward.seeding import public_rng
 from fedward.settings import TrainingSettings
-from fedward.types import GlobalModel, ModelUpdate, Partition
+from fedward.types import GlobalModel, ModelUpdate, Partition, Vector
 
 
 def train(
@@ -36,6 +37,29 @@ def train(
     classifier.start_training(settings.learning_rate, settings.proximal_mu, settings.positive_weight)
     order = public_rng("train", settings.seed, partition.hospital, round_index)
     inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
+    loss = run_epochs(classifier, inputs, labels, settings, order)
+    return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(inputs), loss=loss)
+
+
+def run_epochs(
+    classifier: Classifier,
+    inputs: Vector,
+    labels: NDArray[np.float32],
+    settings: TrainingSettings,
+    order: np.random.Generator,
+) -> float:
+    """Take all steps of some epochs, after `start_training`.
+
+    Args:
+        classifier: What is trained.
+        inputs: What its `prepare` gave, one row an image.
+        labels: float32, shape (n, findings), each 0 or 1.
+        settings: How many local epochs, and the batch size.
+        order: Draws the order of the images in each epoch.
+
+    Returns:
+        The mean loss of the last epoch's steps; 0 without an epoch.
+    """
     loss = 0.0
     for _ in range(settings.local_epochs):
         shuffled = order.permutation(len(inputs))
@@ -44,4 +68,4 @@ def train(
             batch = shuffled[start : start + settings.batch_size]
             losses.append(classifier.train_batch(inputs[batch], labels[batch]))
         loss = float(np.mean(losses))
-    return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(inputs), loss=loss)
+    return loss

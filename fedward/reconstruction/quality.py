@@ -76,6 +76,22 @@ def ssim_global(images: Vector, others: Vector) -> NDArray[np.float64]:
     return np.asarray(light * structure, np.float64)
 
 
+def likeness(images: Vector, originals: Vector) -> dict[str, float | None]:
+    """Means and medians of PSNR in dB and of SSIM; PSNR leaves out images that are equal, whose number is said.
+
+    Shapes as in `psnr` and `ssim`; at least one image.
+    """
+    decibels, similar = psnr(images, originals), ssim(images, originals)
+    changed = decibels[np.isfinite(decibels)]
+    return {
+        "psnr_db": float(changed.mean()) if len(changed) else None,
+        "psnr_db_median": float(np.median(changed)) if len(changed) else None,
+        "ssim": float(similar.mean()),
+        "ssim_median": float(np.median(similar)),
+        "unchanged": int(len(decibels) - len(changed)),
+    }
+
+
 def _check(images: Vector, others: Vector) -> None:
     if images.shape != others.shape or images.ndim != 4:
         raise DataError(

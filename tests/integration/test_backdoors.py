@@ -253,7 +253,7 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # a process less to start, with its TensorFlow
-    asked = Asked("synthetic", False, "1", ("none", "random-update:boost=50"), "", TINY)
+    asked = Asked("synthetic", False, "1", TINY, ("none", "random-update:boost=50"))
     run_lab(tmp_path / "lab", asked, "json")
     found = json.loads(capsys.readouterr().out)
     null, noise = found["attacks"]
@@ -273,12 +273,12 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     assert again.keys() == units.keys()
     assert [path.name for path in units if again[path] != units[path]] == ["iid-1-none-defended.json"]
     with pytest.raises(UsageError, match="other data or settings"):
-        run_lab(tmp_path / "lab", Asked("synthetic", False, "1", (), "", (*TINY, "training.batch-size=8")), "json")
+        run_lab(tmp_path / "lab", Asked("synthetic", False, "1", (*TINY, "training.batch-size=8")), "json")
 
 
 def test_where_there_are_no_images_nothing_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
-        run_lab(tmp_path / "lab", Asked(str(tmp_path / "nowhere"), False, "", (), "", ()), "json")
+        run_lab(tmp_path / "lab", Asked(str(tmp_path / "nowhere"), False, "", ()), "json")
     assert not (tmp_path / "lab").exists()
 
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> LabFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_encryption, "QUICK", PLAN)
         patch.setattr(image_encryption, "run_units", in_this_process)
-        run_lab(path, Asked("synthetic", False, "", (), SMALL), "table")
+        run_lab(path, Asked("synthetic", False, "", SMALL), "table")
     return LabFolder(path)
 
 
@@ -104,13 +104,13 @@ def test_hop_skip_jump_takes_a_part_of_the_images(folder: LabFolder) -> None:
 
 def test_wrong_wishes_are_said(tmp_path: Path) -> None:
     for asked in (
-        Asked("synthetic", False, "one", (), ()),
-        Asked("synthetic", False, "", ("nothing",), ()),
-        Asked("synthetic", False, "", (), ("data.nothing=1",)),
+        Asked("synthetic", False, "one", ()),
+        Asked("synthetic", False, "", (), ("nothing",)),
+        Asked("synthetic", False, "", ("data.nothing=1",)),
     ):
         with pytest.raises(UsageError):
             run_lab(tmp_path / "lab", asked, "json")
     assert not (tmp_path / "lab").exists()
     with pytest.raises(DataError):
-        run_lab(tmp_path / "lab", Asked(str(tmp_path / "nowhere"), False, "", (), ()), "json")
+        run_lab(tmp_path / "lab", Asked(str(tmp_path / "nowhere"), False, "", ()), "json")
     assert not (tmp_path / "lab").exists()

@@ -116,8 +116,8 @@ def test_what_still_lies_in_the_clear_is_said(
 def test_labs_have_no_hospital_that_could_seal() -> None:
     sealing = ("image-encryption.method=fgsm",)
     for asked in (
-        backdoor.Asked("synthetic", False, "", (), "", sealing),
-        image_encryption.Asked("synthetic", False, "", (), sealing),
+        backdoor.Asked("synthetic", False, "", sealing),
+        image_encryption.Asked("synthetic", False, "", sealing),
     ):
         with pytest.raises(UsageError, match="keeps partitions in the clear"):
             asked.plan()

@@ -107,6 +107,16 @@ def test_hop_skip_jump_comes_near_the_shortest_way_across_the_border() -> None:
     assert np.median(gone) < np.median(np.sqrt(((begun - pixels) ** 2).sum(axis=(1, 2, 3)))), "it gets nearer"
 
 
+def test_hop_skip_jump_leaves_an_image_as_it_is_where_no_image_shows_the_wanted_decision() -> None:
+    @dataclass
+    class Stubborn(Linear):
+        def margins(self, pixels: Vector) -> Vector:
+            return np.ones((len(pixels), 1), np.float32)
+
+    pixels = images(3)
+    assert np.array_equal(run("hop-skip-jump", Stubborn(), pixels, Aim(np.ones((3, 1), np.float32))), pixels)
+
+
 def test_square_leaves_alone_what_has_reached_the_aim() -> None:
     pixels = images()
     asked = []

@@ -75,9 +75,10 @@ def test_figures_are_those_of_the_images(
     assert figures["accuracy"]["clean"] == pytest.approx(own.mean())
     assert figures["accuracy"]["always_the_same_answer"] == pytest.approx(max(labels.mean(), 1 - labels.mean()))
     assert own.mean() > 0.8, "a model that knows nothing has nothing to hide"
-    assert figures["images"]["hidden"] == shown.hidden.sum() == round(figures["hidden_share"] * count)
+    assert figures["images"]["decided_rightly"] == own.sum()
+    assert figures["images"]["hidden"] == shown.hidden.sum() == round(figures["hidden_share"] * own.sum())
     assert figures["hidden_share"] > 0.2
-    assert figures["accuracy"]["encrypted"] == pytest.approx(own.mean() - figures["hidden_share"], abs=0.1)
+    assert figures["accuracy"]["encrypted"] == pytest.approx(own.mean() * (1 - figures["hidden_share"]), abs=0.1)
     assert np.abs(shown.encrypted - shown.originals).max() <= 0.1 + 1e-6
     assert 20 <= figures["encrypted"]["psnr_db"] < 24, "0.1 a pixel is 20 dB, less where black or white stops it"
     assert figures["encrypted"]["unchanged"] == 0

@@ -1,6 +1,5 @@
 """Pictures of the lab: how an attack's success goes over rounds, and which detector finds which attack."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedward.figures.plots import BLUE, ORANGE
-from fedward.files import write_atomic
+from fedward.figures.plots import BLUE, ORANGE, save_figure
 from fedward.labs.backdoor.plan import Plan, attack_units
 from fedward.labs.backdoor.summary import Results
 from fedward.labs.backdoor.trial import ALL
@@ -45,7 +43,7 @@ def plot_success(path: Path, plan: Plan, results: Results) -> None:
     figure.supxlabel("Round under attack", fontsize=10)
     figure.supylabel("Success (share of recognized test images)", fontsize=10)
     grid.flat[0].legend(fontsize=8)
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def plot_detection(path: Path, summary: dict[str, Any]) -> None:
@@ -67,7 +65,7 @@ def plot_detection(path: Path, summary: dict[str, Any]) -> None:
     axes.set_xticks(range(len(names)), ["all together" if name == ALL else name for name in names], fontsize=9)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=9)
     axes.set_title("Rounds in which detectors reject the candidate", fontsize=10)
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def _runs(plan: Plan, results: Results, attack: str, defended: bool) -> list[Sequence[float]]:
@@ -75,9 +73,3 @@ def _runs(plan: Plan, results: Results, attack: str, defended: bool) -> list[Seq
     units = [unit for unit in attack_units(plan) if (unit.attack, unit.defended) == (attack, defended)]
     runs = [[entry["success"] for entry in results[unit]] for unit in units if unit in results]
     return [run for run in runs if None not in run]
-
-
-def _save(path: Path, figure: Figure) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomic(path, buffer.getvalue())

@@ -6,25 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from fedward.errors import DataError
 from fedward.figures.evaluation import evaluate
 from fedward.figures.intervals import groups_of, ratio_interval
-from fedward.reconstruction.quality import psnr, ssim
+from fedward.reconstruction.quality import likeness
 from fedward.types import ImageSet, Vector
 
 
-def quality(found: Vector, originals: Vector) -> dict[str, Any]:
-    """PSNR and SSIM of images against their originals, means and medians; PSNR leaves out equal images."""
-    if not len(found):
-        return {}
-    decibels, similar = psnr(found, originals), ssim(found, originals)
-    finite = decibels[np.isfinite(decibels)]
-    return {
-        "psnr": float(finite.mean()) if len(finite) else None,
-        "psnr_median": float(np.median(finite)) if len(finite) else None,
-        "ssim": float(similar.mean()),
-        "ssim_median": float(np.median(similar)),
-    }
+def quality(found: Vector, originals: Vector) -> dict[str, float | None]:
+    """How like images are to their originals; nothing of none."""
+    return likeness(found, originals) if len(found) else {}
 
 
 def decisions(images: ImageSet, margins: Vector) -> dict[str, Any]:
@@ -33,13 +23,13 @@ def decisions(images: ImageSet, margins: Vector) -> dict[str, Any]:
     Args:
         images: Those that were scored.
         margins: float32, shape (n, findings): above 0 a finding is called.
+
+    Raises:
+        DataError: a margin is not a number.
     """
     if not len(images):
         return {}
-    try:
-        metrics = evaluate(images, margins, 0.5)
-    except DataError:  # scores that are no numbers: nothing to say of them
-        return {}
+    metrics = evaluate(images, margins, 0.5)
     right = ((margins >= 0) == (images.labels > 0)).mean(axis=1)
     return {
         "images": len(images),

@@ -4,25 +4,27 @@ Elsewhere is the last hospital: it trains by itself, on its own patients, from o
 hospital is the first.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedward.figures.histograms import histogram
 from fedward.files import make_folder, write_atomic
 from fedward.folders.arrays import arrays_as_bytes, read_arrays
 from fedward.labs.federation import PlainFederation
 from fedward.learning.model import Classifier
+from fedward.learning.training import run_epochs
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.seeding import public_rng
-from fedward.settings import Settings
+from fedward.settings import Settings, TrainingSettings
 from fedward.types import ImageSet, Partition, Vector
 
 FEDERATION = "federation"
 ELSEWHERE = "elsewhere"
-_BATCH, _LEARNING_RATE = 32, 1e-3
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,19 @@ def train_models(
     own = partitions[-1]
     for called, architecture in ((ELSEWHERE, name), *((each, each) for each in elsewhere)):
         other = Classifier(ModelSpec(architecture, size, findings), seed + 1_000)
-        continue_training(other, own.train.pixels(), own.train.labels, epochs, seed)
+        continue_training(other, own.train.pixels(), own.train.labels, settings.training, epochs)
         models[called] = _finished(other, [own.val])
     return models
 
 
-def continue_training(classifier: Classifier, pixels: Vector, labels: Vector, epochs: int, seed: int) -> None:
-    """Train a classifier on images, from its present weights on."""
-    rng = public_rng("lab training", seed)
-    prepared = classifier.prepare(pixels)
-    classifier.start_training(_LEARNING_RATE)
-    for _ in range(epochs):
-        order = rng.permutation(len(labels))
-        for start in range(0, len(order), _BATCH):
-            some = order[start : start + _BATCH]
-            classifier.train_batch(prepared[some], labels[some])
+def continue_training(
+    classifier: Classifier, pixels: Vector, labels: NDArray[np.float32], training: TrainingSettings, epochs: int
+) -> None:
+    """Train a classifier on images, from its present weights on; the settings' number of epochs does not count."""
+    training = dataclasses.replace(training, local_epochs=epochs)
+    classifier.start_training(training.learning_rate, training.proximal_mu, training.positive_weight)
+    order = public_rng("lab training", training.seed)
+    run_epochs(classifier, classifier.prepare(pixels), labels, training, order)
 
 
 def save_models(path: Path, models: Models) -> None:

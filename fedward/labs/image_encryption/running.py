@@ -56,7 +56,7 @@ def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
     models = load_models(folder.models(unit.seed))
     compare = unit.part == plan.methods[0]
     found, picture = run_method(
-        unit.part, plan, chosen_sets(partitions, plan, unit.seed), models, unit.seed, compare=compare
+        unit.part, plan, chosen_sets(partitions, plan, unit.seed), models, settings.training, compare=compare
     )
     _save_picture(folder.picture(unit), picture)
     return found

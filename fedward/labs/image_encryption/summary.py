@@ -9,7 +9,7 @@ from fedward.labs.image_encryption.models import ELSEWHERE, FEDERATION
 from fedward.labs.image_encryption.plan import Plan, Unit, method_units
 from fedward.labs.image_encryption.trial import AUTHORIZED
 
-_READER_FIGURES = ("psnr", "psnr_median", "ssim", "ssim_median", "accuracy", "precision", "recall", "f1", "auc")
+_READER_FIGURES = ("psnr_db", "psnr_db_median", "ssim", "ssim_median", "accuracy", "precision", "recall", "f1", "auc")
 
 Found = Mapping[Unit, dict[str, Any]]
 
@@ -39,14 +39,14 @@ def _method(plan: Plan, found: Found, method: str) -> dict[str, Any]:
         "seeds": len(runs),
         "images": one("images"),
         "clean_accuracy": one("clean/accuracy"),
-        "psnr": one("encrypted/psnr"),
-        "psnr_in_eight_bits": one("encrypted/in_eight_bits/psnr"),
+        "psnr": one("encrypted/psnr_db"),
+        "psnr_in_eight_bits": one("encrypted/in_eight_bits/psnr_db"),
         "ssim": one("encrypted/ssim"),
         "l2": one("encrypted/l2"),
         "hidden": one("encrypted/hidden/share"),
         "hidden_in_eight_bits": one("encrypted/in_eight_bits/hidden/share"),
         "hidden_worst": one("encrypted/hidden/share", min),
-        "restored_psnr": one(f"{reader}/all/psnr"),
+        "restored_psnr": one(f"{reader}/all/psnr_db"),
         "restored_ssim": one(f"{reader}/all/ssim"),
         "recovered": one(f"{reader}/all/accuracy"),
         "recovered_hidden": one(f"{reader}/hidden/accuracy"),
@@ -70,7 +70,7 @@ def _readers(plan: Plan, found: Found) -> list[dict[str, Any]]:
                 for of in ("all", "hidden")
                 for figure in _READER_FIGURES
             },
-            "encrypted_psnr": one(f"readers/{name}/all/encrypted/psnr"),
+            "encrypted_psnr": one(f"readers/{name}/all/encrypted/psnr_db"),
             "encrypted_ssim": one(f"readers/{name}/all/encrypted/ssim"),
         }
         for name in names
@@ -79,10 +79,10 @@ def _readers(plan: Plan, found: Found) -> list[dict[str, Any]]:
 
 def _verdict(methods: Sequence[dict[str, Any]]) -> str:
     """The lab's answer in words."""
-    known = [each for each in methods if each["hidden"] is not None]
+    known = [each for each in methods if each["hidden_in_eight_bits"] is not None]
     if not known:
         return "Nothing was measured."
-    best = max(known, key=lambda each: each["hidden"])
+    best = max(known, key=lambda each: each["hidden_in_eight_bits"])
     attackers = {name: value for name, value in best["attackers"].items() if value is not None}
     told = ", ".join(
         f"{value:.2f} with {name} known pairs" if name != "0" else f"{value:.2f} with a classifier of his own"
@@ -93,7 +93,8 @@ def _verdict(methods: Sequence[dict[str, Any]]) -> str:
         f"{'the same architecture' if name == ELSEWHERE else name} {value:.2f}" for name, value in elsewhere.items()
     )
     return (
-        f"{best['method']} hides {best['hidden']:.2f} of the labels from the classifier it was made against."
+        f"In files of 8 bits {best['method']} hides {best['hidden_in_eight_bits']:.2f} of the labels from the"
+        " classifier that it was made against."
         f" Of other classifiers it misleads far fewer: {misled}. An attacker reads labels with an accuracy of {told}."
         " This is label cloaking, not cryptography: whoever looks at an image sees it."
     )

@@ -24,6 +24,7 @@ from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.reader import Reader
 from fedward.reconstruction.registry import READERS, train_reader
 from fedward.seeding import public_rng
+from fedward.settings import TrainingSettings
 from fedward.types import ImageSet, Vector
 
 AUTHORIZED = "joint"  # the reader that every method is measured with
@@ -54,7 +55,7 @@ class Picture:
 
 
 def run_method(
-    text: str, plan: Plan, sets: Sets, models: Models, seed: int, *, compare: bool
+    text: str, plan: Plan, sets: Sets, models: Models, training: TrainingSettings, *, compare: bool
 ) -> tuple[dict[str, Any], Picture]:
     """Measure one method.
 
@@ -63,13 +64,13 @@ def run_method(
         plan: How much.
         sets: Images.
         models: Classifiers of the seed.
-        seed: Decides all draws.
+        training: The consortium's, whose seed decides all draws; attackers train so, too.
         compare: Whether all readers are trained, or the authorized one only.
 
     Returns:
         Its figures, and a picture.
     """
-    attack = attack_from(text)
+    attack, seed = attack_from(text), training.seed
     size = sets.test.images.shape[1]
     model = models[FEDERATION]
     victim = Victim(model.classifier(size), model.thresholds)
@@ -93,7 +94,7 @@ def run_method(
         "clean": decisions(test, victim.margins(pixels)),
         "encrypted": _encrypted(victim, test, encrypted, flipped),
         "readers": {name: _read(reader, test, encrypted, flipped) for name, reader in readers.items()},
-        "attackers": _attackers(plan, models, own, learned, test, encrypted, seed),
+        "attackers": _attackers(plan, models, own, learned, test, encrypted, training),
         "transfer": _transfer(models, test, encrypted),
     }
     restored = readers[AUTHORIZED].images(encrypted[:SHOWN])
@@ -138,7 +139,13 @@ def _read(reader: Reader, test: ImageSet, encrypted: Vector, flipped: Any) -> di
 
 
 def _attackers(
-    plan: Plan, models: Models, own: ImageSet, learned: Vector, test: ImageSet, encrypted: Vector, seed: int
+    plan: Plan,
+    models: Models,
+    own: ImageSet,
+    learned: Vector,
+    test: ImageSet,
+    encrypted: Vector,
+    training: TrainingSettings,
 ) -> dict[str, Any]:
     """How well an attacker recovers labels with k known pairs; 0: his own classifier as it is."""
     size, found = test.images.shape[1], {}
@@ -147,9 +154,9 @@ def _attackers(
             continue
         model = models[ELSEWHERE]
         classifier = model.classifier(size)
-        chosen = public_rng("known pairs", seed, known).permutation(len(own))[:known]
+        chosen = public_rng("known pairs", training.seed, known).permutation(len(own))[:known]
         if known:
-            continue_training(classifier, learned[chosen], own.labels[chosen], _ATTACKER_EPOCHS, seed)
+            continue_training(classifier, learned[chosen], own.labels[chosen], training, _ATTACKER_EPOCHS)
         thresholds = (0.5,) if known else model.thresholds  # retrained, the old ones no longer fit
         found[str(known)] = decisions(test, margins_of(classifier.logits(encrypted), thresholds))
     return found
