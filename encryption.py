@@ -21,6 +21,7 @@ References: Shi, Chan, Rieffel, Chow and Song 2011, "Privacy-Preserving Aggregat
 sums of keys; Bell, Gascón, Lepoint, Li, Meiklejohn, Raykova and Yun 2023, "ACORN", the form over rings.
 """
 
+import ctypes
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,12 @@ from fedward.types import EncryptedUpdate, PrivateUpdate
 
 _BATCH = 8  # ciphertexts that are worked on together: NumPy is kept busy, and memory stays small
 _Thing = TypeVar("_Thing")
+
+# SEAL, as Pyfhel builds it, lets its memory pool go twice when a process ends, and the second time writes to memory
+# that was freed: about one process in forty ended with "free(): corrupted unsorted chunks", after all its work. An
+# object that is never destroyed holds the pool, so that neither is the last to let go.
+_HOLDS_POOL = PyPtxt()
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_HOLDS_POOL))
 
 
 class RoundKey:

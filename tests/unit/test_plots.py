@@ -79,7 +79,7 @@ def test_confusion_and_calibration_show_each_of_their_figures(tmp_path: Path) ->
 def test_the_title_says_which_calibration_error_it_is(findings: int, title: str, tmp_path: Path) -> None:
     """Of several findings the curve pools all pairs, and the figure is a mean."""
     images, logits = sample(90, findings)
-    with mock.patch("fedward.figures.plots._save") as save:
+    with mock.patch("fedward.figures.plots.save_figure") as save:
         plot_reliability(
             tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123, ("a", "b", "c")[:findings]
         )
