@@ -13,13 +13,16 @@ _BATCH = 64  # images whose gradients are taken at a time: more only takes more 
 class Victim:
     """A classifier with its thresholds.
 
+    Attributes:
+        classifier: What is attacked.
+
     Args:
         classifier: With the weights that are attacked; whoever changes them afterwards changes the victim.
         thresholds: Scores in (0, 1) from which on a finding is called, one a finding or one for all.
     """
 
     def __init__(self, classifier: Classifier, thresholds: float | tuple[float, ...] = 0.5) -> None:
-        self._classifier = classifier
+        self.classifier = classifier
         bounds = np.clip(
             np.broadcast_to(np.asarray(thresholds, np.float64), (classifier.spec.findings,)), 1e-9, 1 - 1e-9
         )
@@ -35,7 +38,7 @@ class Victim:
         Returns:
             float32, shape (n, findings).
         """
-        return np.asarray(self._classifier.logits(pixels) - self._offset, np.float32)
+        return np.asarray(self.classifier.logits(pixels) - self._offset, np.float32)
 
     def decisions(self, pixels: Vector) -> NDArray[np.bool_]:
         """Which findings are called: shape (n, findings)."""
@@ -60,7 +63,7 @@ class Victim:
     def _input_gradient(self, pixels: "tf.Tensor", labels: "tf.Tensor") -> "tf.Tensor":
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
-            logits = self._classifier.network(pixels, training=False) - self._offset
+            logits = self.classifier.network(pixels, training=False) - self._offset
             # Cross-entropy, written so that its slope does not round to 0 where the classifier is sure: at a logit of
             # 17 that of `sigmoid_cross_entropy_with_logits` does, and the attack would seem to fail.
             loss = tf.reduce_sum(tf.nn.softplus((1 - 2 * labels) * logits))

@@ -103,7 +103,7 @@ def measure_encryption(
         known = Pairs(pairs_made, train.pixels(), train.labels)
         restored = _denoiser(known, seed, rng).images(made)
         report(2, _STAGES)
-        recovery, pairs = _label_recovery(known, seed)
+        recovery, pairs = _label_recovery(known, seed, victim)
         logits = recovery.scores(made)
         report(3, _STAGES)
     figures, shown = _figures(test, made, restored, logits, victim)
@@ -159,11 +159,12 @@ def _denoiser(pairs: Pairs, seed: int, rng: np.random.Generator) -> Reader:
     return whole
 
 
-def _label_recovery(pairs: Pairs, seed: int) -> tuple[Reader, int]:
+def _label_recovery(pairs: Pairs, seed: int, victim: Victim) -> tuple[Reader, int]:
     """A reader of labels, and how many pairs it learned from: of large images fewer."""
     share = (_ORDINARY_SIDE / max(_ORDINARY_SIDE, pairs.encrypted.shape[1])) ** 2
     known = pairs.some(np.arange(max(1, round(share * len(pairs)))))
-    return train_reader("label-recovery", known, seed, epochs=_LABEL_EPOCHS), len(known)
+    reader = train_reader("label-recovery", known, seed, epochs=_LABEL_EPOCHS, classifier=victim.classifier)
+    return reader, len(known)
 
 
 def _figures(

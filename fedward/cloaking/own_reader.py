@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedward.adversarial.harness import in_eight_bits
+from fedward.adversarial.victim import Victim
 from fedward.cloaking.protecting import Judge, Perturb
 from fedward.errors import DataError
 from fedward.figures.histograms import UNDECIDED, called_positive, histogram, sigmoid
@@ -36,13 +37,13 @@ class OwnReader:
 
 
 def own_reader(
-    partition: Partition, judge: Judge, perturb: Perturb, seed: int, report: Progress, epochs: int = 0
+    partition: Partition, victim: Victim, perturb: Perturb, seed: int, report: Progress, epochs: int = 0
 ) -> OwnReader:
     """Train a reader, and choose its thresholds on validation images.
 
     Args:
         partition: The hospital's images.
-        judge: The classifier that is misled.
+        victim: The classifier that is misled; the reader's part that reads labels starts as it.
         perturb: The attack on it.
         seed: Decides the reader's first weights and what its training draws.
         report: Told how many steps of training are done.
@@ -53,12 +54,12 @@ def own_reader(
     """
     if not len(partition.train):
         raise DataError("The hospital has no training images to make a reader of.", "Enroll with images.")
-    pairs = Pairs(_cloaked(partition.train, judge, perturb), partition.train.pixels(), partition.train.labels)
-    reader = train_reader(METHOD, pairs, seed, report, epochs)
+    pairs = Pairs(_cloaked(partition.train, victim, perturb), partition.train.pixels(), partition.train.labels)
+    reader = train_reader(METHOD, pairs, seed, report, epochs, victim.classifier)
     validation = partition.val
     if not len(validation):
         return OwnReader(reader, (UNDECIDED,) * partition.train.labels.shape[1], 0, 0)
-    logits = reader.scores(_cloaked(validation, judge, perturb))
+    logits = reader.scores(_cloaked(validation, victim, perturb))
     if logits is None:
         raise DataError(f"The reader {METHOD} restores no labels.", "Use this version's own.")
     thresholds = histogram(logits, validation.labels).thresholds()

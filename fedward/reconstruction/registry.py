@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fedward.errors import DataError, UsageError
+from fedward.learning.model import Classifier
 from fedward.progress import Progress, silent
 from fedward.reconstruction.denoiser import Denoiser
 from fedward.reconstruction.fitting import fit
@@ -20,7 +21,14 @@ READERS: Mapping[str, type[Reader]] = MappingProxyType(
 )
 
 
-def train_reader(name: str, pairs: Pairs, seed: int, report: Progress = silent, epochs: int = 0) -> Reader:
+def train_reader(
+    name: str,
+    pairs: Pairs,
+    seed: int,
+    report: Progress = silent,
+    epochs: int = 0,
+    classifier: Classifier | None = None,
+) -> Reader:
     """Train a reader by the method of a name.
 
     Args:
@@ -29,16 +37,19 @@ def train_reader(name: str, pairs: Pairs, seed: int, report: Progress = silent, 
         seed: Decides the initial weights and all that training draws.
         report: Told how many steps of training are done.
         epochs: Passes over the pairs; 0: as many as the method's plan has.
+        classifier: What the part that reads labels starts as, see `Reader.start_at`; None: as new.
 
     Raises:
         UsageError: there is no such method, or `epochs` is below 0.
 
     Guarantees:
-        1. The same name, pairs, seed and epochs give the same reader bit for bit, on one machine.
+        1. The same name, pairs, seed, epochs and classifier give the same reader bit for bit, on one machine.
     """
     if name not in READERS:
         raise UsageError(f"There is no reader {name!r}.", f"Choose one of {', '.join(READERS)}.")
     reader = READERS[name](ReaderShape(pairs.encrypted.shape[1], pairs.labels.shape[1]), seed)
+    if classifier is not None:
+        reader.start_at(classifier)
     fit(reader, pairs, seed, report, epochs)
     return reader
 

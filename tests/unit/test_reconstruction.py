@@ -8,6 +8,8 @@ import pytest
 from fedward.dataset.phantoms import FINDING, list_phantoms
 from fedward.errors import DataError, UsageError
 from fedward.files import sha256
+from fedward.learning.model import Classifier
+from fedward.learning.weight_shapes import ModelSpec
 from fedward.reconstruction import fitting
 from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.quality import psnr, ssim
@@ -101,6 +103,43 @@ def test_training_takes_the_loss_of_each_method_down(name: str) -> None:
 
     start = READERS[name](ReaderShape(SIZE, 1), 3)
     assert loss(train_reader(name, few, seed=3, epochs=20)) < 0.9 * loss(start)
+
+
+@pytest.mark.parametrize("name", ["joint", "label-recovery"])
+def test_a_part_that_reads_labels_starts_as_the_classifier_that_is_given(name: str) -> None:
+    classifier = Classifier(ModelSpec("cnn", SIZE, 1), seed=9)
+    reader = untrained(name)
+    reader.start_at(classifier)
+    scores = reader.scores(UNSEEN.encrypted)
+    assert np.allclose(scores, classifier.logits(UNSEEN.encrypted), atol=1e-5)
+    assert not np.allclose(scores, untrained(name).scores(UNSEEN.encrypted), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("denoiser", ModelSpec("cnn", SIZE, 1)),
+        ("vae", ModelSpec("cnn", SIZE, 1)),
+        ("joint", ModelSpec("cnn", 48, 1)),
+        ("joint", ModelSpec("cnn", SIZE, 2)),
+        ("joint", ModelSpec("scatter", SIZE, 1)),
+    ],
+)
+def test_other_readers_stay_as_they_are(name: str, spec: ModelSpec) -> None:
+    reader = untrained(name)
+    reader.start_at(Classifier(spec, seed=9))
+    assert np.array_equal(reader.get_weights(), untrained(name).get_weights())
+
+
+def test_training_starts_at_the_classifier() -> None:
+    classifier = Classifier(ModelSpec("cnn", SIZE, 1), seed=9)
+    few = SEEN.some(np.arange(32))
+    start = train_reader("label-recovery", few, seed=3, epochs=1, classifier=classifier).get_weights()
+    moved = [
+        float(np.linalg.norm(start - each))
+        for each in (classifier.get_weights(), untrained("label-recovery").get_weights())
+    ]
+    assert moved[0] < 0.5 * moved[1]
 
 
 def batch_of(pairs: Pairs) -> Batch:

@@ -11,7 +11,7 @@ Changes = tuple[tuple[str, Scalar], ...]
 MODELS = "models"  # the unit that trains all classifiers of a seed
 
 # As `attack_from` reads them. The readers are compared on images of the first.
-BOUNDED = ("fgsm:eps=0.02", "fgsm:eps=0.05", "fgsm:eps=0.015", "i-fgsm", "pgd", "mi-fgsm", "square:iterations=1000")
+BOUNDED = ("fgsm:eps=0.02", "fgsm:eps=0.05", "fgsm:eps=0.015", "i-fgsm", "pgd", "mi-fgsm", "square:eps=0.05,iterations=100")
 BY_DECISIONS = "hop-skip-jump"
 
 
@@ -63,9 +63,9 @@ FULL = Plan(
     seeds=(1, 2, 3),
     methods=(*BOUNDED, BY_DECISIONS),
     rounds=30,
-    pairs=480,
+    pairs=600,
     measured=400,
-    known=(10, 50, 200, 480),
+    known=(10, 50, 200, 600),
     elsewhere=("scatter", "densenet121"),
     epochs=12,
     slow_share=0.1,

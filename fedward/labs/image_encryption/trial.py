@@ -2,7 +2,8 @@
 
 Who knows what:
 - the protecting hospital: the federation's model, its own images and labels;
-- an authorized reader: a network trained on the protecting hospital's pairs;
+- an authorized reader: a network trained on the protecting hospital's pairs, whose part that reads labels starts as
+  the federation's model;
 - an attacker: encrypted images, and a classifier trained elsewhere; he retrains it on k encrypted images with labels,
   which is all that k known pairs, or public labels, are worth to him.
 """
@@ -82,7 +83,7 @@ def run_method(
     learned = craft(attack, victim, own.pixels(), Aim(own.labels), rng)
     pairs = Pairs(learned, own.pixels(), own.labels)
     readers = {
-        name: train_reader(name, pairs, seed, epochs=plan.reader_epochs)
+        name: train_reader(name, pairs, seed, epochs=plan.reader_epochs, classifier=victim.classifier)
         for name in (READERS if compare else (AUTHORIZED,))
     }
     flipped = hidden(victim, pixels, encrypted, test.labels)
