@@ -11,7 +11,15 @@ Changes = tuple[tuple[str, Scalar], ...]
 MODELS = "models"  # the unit that trains all classifiers of a seed
 
 # As `attack_from` reads them. The readers are compared on images of the first.
-BOUNDED = ("fgsm:eps=0.02", "fgsm:eps=0.05", "fgsm:eps=0.015", "i-fgsm", "pgd", "mi-fgsm", "square:eps=0.05,iterations=100")
+BOUNDED = (
+    "fgsm:eps=0.02",
+    "fgsm:eps=0.05",
+    "fgsm:eps=0.015",
+    "i-fgsm",
+    "pgd",
+    "mi-fgsm",
+    "square:eps=0.05,iterations=100",
+)
 BY_DECISIONS = "hop-skip-jump"
 
 
