@@ -19,6 +19,7 @@ from commands.info.command import info
 from commands.keys.command import keys
 from commands.lab.command import lab
 from commands.node import node
+from commands.predict.command import predict
 from commands.protect.command import protect
 from commands.provision.command import provision
 from commands.prune import prune
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, audit, export, info, budget, node, prune, unseal):
+for command in (simulate, evaluate, predict, audit, export, info, budget, node, prune, unseal):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)

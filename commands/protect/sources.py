@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands.image_files import image_files
 from fedward.cloaking.protecting import Source
-from fedward.dataset.kinds import claims_to_be_image
-from fedward.dataset.walking import list_files
-from fedward.errors import DataError
 from fedward.files import resolved
 from fedward.learning.stored_model import ModelCard
 
@@ -23,19 +21,7 @@ def sources_of(images: Sequence[Path], card: ModelCard) -> list[Source]:
     Raises:
         DataError: a path is missing, a folder cannot be read, or there is no image.
     """
-    found: dict[Path, Source] = {}
-    for path in images:
-        if path.is_dir():
-            files = [file for file in list_files(path, path, []) if claims_to_be_image(file)]
-        elif path.is_file():
-            files = [path]
-        else:
-            raise DataError(f"There is no file or folder {path}.", "Name images, or folders of them.")
-        for file in files:
-            found.setdefault(resolved(file), Source(file, _labels(resolved(file), card)))
-    if not found:
-        raise DataError(f"There are no images in {', '.join(map(str, images))}.", "Name images, or folders of them.")
-    return list(found.values())
+    return [Source(file, _labels(resolved(file), card)) for file in image_files(images)[0]]
 
 
 def _labels(path: Path, card: ModelCard) -> tuple[int, ...] | None:

@@ -154,6 +154,11 @@ _SINGLE = THRESHOLDS.astype(np.float32)
 _FIRST_ALIKE = np.searchsorted(_SINGLE, _SINGLE, "left")
 
 
+def bin_logits() -> NDArray[np.float64]:
+    """The logit in the middle of each bin: float64, shape (BINS,); of the outermost bins the middle of their width."""
+    return np.asarray((_EDGES[1:] + _EDGES[:-1]) / 2)
+
+
 def losses(logits: Vector | NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Cross-entropy of each image, mean over the findings: float64, shape (n,)."""
     wide = logits.astype(np.float64)

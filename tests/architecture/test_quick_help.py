@@ -114,6 +114,7 @@ def test_all_commands_are_probed() -> None:
         "keys",
         "lab",
         "node",
+        "predict",
         "protect",
         "prune",
         "restore",

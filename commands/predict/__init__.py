@@ -1,0 +1,1 @@
+"""`main.py predict`: what a trained model says of images, one line an image."""

@@ -1,0 +1,202 @@
+"""`main.py predict` from end to end, on files of every kind, with a model file and with a run's folder."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Done, run_here
+from sample_images import CR, dicom, encoded, picture, write
+
+from fedward import settings as setting
+from fedward.dataset.reading import decode
+from fedward.figures.calibration import calibrations
+from fedward.figures.histograms import histogram, sigmoid
+from fedward.folders.round_counts import CountsFolder, PlainCounts, RoundCounts
+from fedward.folders.server import RunRecord, ServerFolder
+from fedward.learning.model import Classifier
+from fedward.learning.model_file import load_logits, save_model
+from fedward.learning.stored_model import ModelCard
+from fedward.types import Address, HospitalId, Member
+
+SIZE = 32
+CLASSES = ("CLEAR", "BLURRED")
+FINDING = CLASSES[1]
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of several kinds in folders, some of them bad; a model that calls half of them; and a run's folder."""
+    root = tmp_path_factory.mktemp("place")
+    images = root / "images"
+    for number in range(4):
+        write(images / "plain" / f"{number}.png", encoded(picture(number)))
+    write(images / "photo.jpg", encoded(picture(10), "JPEG"))
+    write(images / "scan.tif", encoded(picture(11), "TIFF"))
+    write(images / "deeper" / "film", dicom((picture(12).astype(np.uint16) << 4), CR, BitsStored=12, HighBit=11))
+    write(images / "broken.png", encoded(picture(13))[:60])
+    write(images / "volume.nii", b"n+1")
+    write(images / "notes.txt", b"no image, and not named like one")
+    write(images / ".hidden.png", encoded(picture(14)))
+    settings = setting.load(None, ("data.image-size", SIZE), ("model.name", "cnn"))
+    spec = ModelCard.of(settings, (FINDING,), CLASSES, (0.5,)).spec
+    classifier = Classifier(spec, 3)
+    pixels = np.stack([decode(path.read_bytes(), SIZE).image for path in readable(root)])[..., None] / np.float32(255)
+    logits = classifier.logits(pixels.astype(np.float32))
+    rng = np.random.default_rng(1)
+    scattered = np.concatenate([logits, rng.normal(logits.mean(), logits.std(), (40, 1))]).astype(np.float32)
+    labels = (scattered + rng.normal(0, scattered.std(), scattered.shape) > np.median(scattered)).astype(np.float32)
+    counts = histogram(scattered, labels)
+    save_model(root / "model.keras", classifier, ModelCard.of(settings, (FINDING,), CLASSES, counts.thresholds()))
+    founded(root / "run", root / "model.keras", settings, counts)
+    return root
+
+
+def founded(run: Path, model: Path, settings: setting.Settings, counts: Any) -> None:
+    """A run's folder, as far as `predict` reads it."""
+    server, address = ServerFolder(run / "server"), Address("0x" + "1" * 40)
+    server.path.mkdir(parents=True)
+    shutil.copy(model, run / "model.keras")
+    server.save_record(
+        RunRecord(
+            "run",
+            "",
+            {},
+            setting.to_tables(settings),
+            "",
+            "",
+            (FINDING,),
+            CLASSES,
+            1,
+            Address("0x" + "2" * 40),
+            (Member(HospitalId("hospital-1"), address, counts.n),),
+            (),
+            "",
+        )
+    )
+    for index, phase in ((1, "accepted"), (2, "rejected")):
+        server.log_round({"round": index, "phase": phase})
+    CountsFolder(server.path / "counts").save(1, RoundCounts({address: PlainCounts.of(counts)}, {}, ()))
+
+
+def readable(root: Path) -> list[Path]:
+    found = (path for path in (root / "images").rglob("*") if path.is_file() and not path.name.startswith("."))
+    return [path for path in sorted(found) if path.name not in ("broken.png", "volume.nii", "notes.txt")]
+
+
+def told(*arguments: "str | Path") -> tuple[Done, Told]:
+    done = run_here("predict", *arguments, "--json")
+    assert "Traceback" not in done.stderr
+    return done, json.loads(done.stdout)
+
+
+def test_every_image_has_the_models_score_and_bad_files_are_named(place: Path) -> None:
+    done, found = told(place / "model.keras", place / "images")
+    assert done.returncode == 3
+    assert {Path(each["image"]).name for each in found["unreadable"]} == {"broken.png", "volume.nii"}
+    assert "2 of 9 files could not be read" in done.stderr
+    assert "its format is not read here (.nii)" in done.stderr
+    assert {each["image"] for each in found["images"]} == {str(path) for path in readable(place)}
+    limit = found["thresholds"][FINDING]
+    for each in found["images"]:
+        square = decode(Path(each["image"]).read_bytes(), SIZE).image[None, ..., None] / np.float32(255)
+        score = float(sigmoid(load_logits(place / "model.keras", square.astype(np.float32)))[0, 0])
+        said = each["findings"][FINDING]
+        assert said["score"] == pytest.approx(score, abs=1e-6)
+        assert said["probability"] == pytest.approx(score, abs=1e-6), "a model file alone calibrates nothing"
+        assert said["called"] == (np.float32(said["score"]) >= np.float32(limit))
+    assert len({each["findings"][FINDING]["called"] for each in found["images"]}) == 2
+    assert found["calibration"].startswith("Not calibrated")
+
+
+def test_a_run_folder_calibrates_on_the_validation_counts_of_its_last_accepted_round(place: Path) -> None:
+    done, found = told(place / "run", place / "images" / "plain")
+    assert done.returncode == 0
+    assert "Platt scaling on 47 validation images" in found["calibration"]
+    kept = CountsFolder(place / "run" / "server" / "counts").load(1)
+    assert kept is not None
+    pooled = kept.pooled(dict.fromkeys(kept.plain, 47))
+    assert pooled is not None
+    (line,) = calibrations(pooled)
+    assert line is not None
+    for each in found["images"]:
+        said = each["findings"][FINDING]
+        logit = np.log(said["score"] / (1 - said["score"]))
+        assert said["probability"] == pytest.approx(
+            float(line.probabilities(np.array([logit], np.float32))[0]), abs=1e-4
+        )
+    _, plain = told(place / "model.keras", place / "images" / "plain")
+    decisions = [[each["findings"][FINDING]["called"] for each in one["images"]] for one in (found, plain)]
+    assert decisions[0] == decisions[1], "calibration changes no decision"
+
+
+def test_a_folder_with_a_model_and_no_counts_calibrates_nothing(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "model.keras", tmp_path)
+    _, found = told(tmp_path, place / "images" / "plain")
+    assert found["calibration"].startswith("Not calibrated")
+    assert all(each["findings"][FINDING]["probability"] < 1 for each in found["images"])
+
+
+def test_counts_that_are_not_this_models_are_refused(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    kept = CountsFolder(tmp_path / "run" / "server" / "counts")
+    rng = np.random.default_rng(5)
+    others = histogram(rng.normal(50, 1, (47, 1)).astype(np.float32), (rng.random((47, 1)) < 0.5).astype(np.float32))
+    kept.save(1, RoundCounts({Address("0x" + "1" * 40): PlainCounts.of(others)}, {}, ()))
+    done = run_here("predict", tmp_path / "run", place / "images" / "plain")
+    assert done.returncode == 8
+    assert "are not those that this model's thresholds were chosen by" in done.stderr
+
+
+def test_a_line_an_image_and_nothing_that_moves_the_cursor(place: Path, tmp_path: Path) -> None:
+    odd = "=HYPERLINK\x1b[31m[bold]\u202e.png"
+    write(tmp_path / odd, encoded(picture(1)))
+    write(tmp_path / os.fsdecode(b"\xff.png"), encoded(picture(2)))
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        done = run_here("predict", place / "model.keras", *sorted(Path().iterdir()), "--csv", "out.csv")
+    finally:
+        os.chdir(before)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split() == ["image", "probability", "decision"]
+    assert "[bold]" in done.stdout
+    assert not {"\x1b", "\u202e"} & set(done.stdout)
+    assert "Not for diagnosis" in done.stderr
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["image"][:3] for row in rows] == ["./=", "\N{REPLACEMENT CHARACTER}.p"]
+    assert all(0 < float(row[f"probability of {FINDING}"]) < 1 and not row["unreadable"] for row in rows)
+    assert (tmp_path / "out.csv").stat().st_mode & 0o077 == 0
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence(place: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    there = write(tmp_path / "there.csv", b"")
+    cases: tuple[tuple[tuple[object, ...], int, str], ...] = (
+        ((tmp_path / "none.keras", place / "images"), 3, "none.keras"),
+        ((empty, place / "images"), 3, "model.keras"),
+        ((place / "model.keras", empty), 3, "There are no images"),
+        ((place / "model.keras", tmp_path / "gone.png"), 3, "There is no file or folder"),
+        ((place / "model.keras", place / "images", "--csv", there), 2, "is there already"),
+    )
+    for arguments, code, sentence in cases:
+        done = run_here("predict", *map(str, arguments))
+        assert (done.returncode, done.stdout) == (code, "")
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+    assert there.read_bytes() == b""
+
+
+def test_only_bad_files_still_tell_which(place: Path) -> None:
+    done, found = told(place / "model.keras", place / "images" / "notes.txt", place / "images" / "broken.png")
+    assert done.returncode == 3
+    assert found["images"] == []
+    assert len(found["unreadable"]) == 2
