@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from fedward.adversarial.training import attacked_images
 from fedward.learning.model import Classifier
 from fedward.learning.training import train
 from fedward.privacy.private_training import train_privately
+from fedward.seeding import public_rng
 from fedward.settings import Settings
 from fedward.types import GlobalModel, ModelUpdate, Partition, SampledUpdate
 
@@ -61,8 +63,10 @@ def local_update(
 def _in_epochs(
     partition: Partition, model: GlobalModel, classifier: Classifier, settings: Settings, round_index: int
 ) -> ModelUpdate:
-    """Plain local epochs, with or without noise added to their result afterwards."""
-    return train(partition, model, classifier, settings.training, round_index)
+    """Plain local epochs, with or without noise added to their result afterwards; on attacked images too, if set."""
+    draw = public_rng("adversarial training", settings.training.seed, partition.hospital, round_index)
+    attacked = attacked_images(classifier, settings.training, draw)
+    return train(partition, model, classifier, settings.training, round_index, attacked)
 
 
 def _in_noisy_steps(

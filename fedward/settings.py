@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
 
+from fedward.conflicts import check_adversarial_training
 from fedward.errors import UsageError
 from fedward.plugins import (
     DETECTORS,
@@ -95,6 +96,9 @@ class TrainingSettings:
     learning_rate: Annotated[float, Between(0, 10, above=True)]
     proximal_mu: Annotated[float, Between(0, 1_000)]
     positive_weight: Annotated[float, Between(0.01, 100)]
+    adversarial: Annotated[str, OneOf(("none", "fgsm", "pgd", "mixed"))]
+    adversarial_eps: Annotated[float, Between(0, 1)]
+    adversarial_share: Annotated[float, Between(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,9 @@ class Settings:
     metrics: MetricsSettings
     speed: SpeedSettings
     run: RunSettings
+
+    def __post_init__(self) -> None:
+        check_adversarial_training(self.training.adversarial, self.model.name, self.privacy.mode)
 
     def digest(self) -> bytes:
         """32 bytes that change with any setting that carries a guarantee or changes a result."""
@@ -390,5 +397,4 @@ def _set(tables: Tables, dotted: str, value: Scalar) -> None:
 
 def _wanted_type(table: str, key: str) -> type:
     """The type that a setting has, whatever it is set to so far."""
-    wanted: type = get_type_hints(table_types()[table])[key.replace("-", "_")]
-    return wanted
+    return get_type_hints(table_types()[table])[key.replace("-", "_")]  # type: ignore[no-any-return]

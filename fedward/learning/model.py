@@ -151,23 +151,41 @@ class Classifier:
             variable.assign(keras.ops.zeros_like(variable))
         self._optimizer.learning_rate = learning_rate
 
-    def train_batch(self, prepared: Vector, labels: NDArray[np.float32]) -> float:
+    def train_batch(
+        self, prepared: Vector, labels: NDArray[np.float32], attacked: Vector | None = None, share: float = 0.0
+    ) -> float:
         """One Adam step on the weighted mean binary cross-entropy (and the pull, where set).
 
-        Returns the plain mean before the step, without weight and pull, so that runs compare.
+        Returns the plain mean before the step, of the images as they are, without weight and pull, so that runs
+        compare.
 
         Args:
             prepared: Some rows of what `prepare` gave.
             labels: float32, shape (rows, findings), each 0 or 1.
+            attacked: Other images in place of these, of the same labels, whose loss counts too; None: none.
+            share: How much it counts; that of the images as they are counts the rest.
         """
         anchors, mu = self._pull
-        numbers = tf.constant(mu, tf.float32), tf.constant(self._positive_weight, tf.float32)
-        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, *numbers))
+        others = [] if attacked is None else [tf.constant(attacked)]
+        numbers = (tf.constant(number, tf.float32) for number in (mu, self._positive_weight, share))
+        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, others, *numbers))
 
-    def _train_step(self, prepared: Any, labels: Any, anchors: list[Any], mu: Any, positive_weight: Any) -> Any:
+    def _train_step(
+        self,
+        prepared: Any,
+        labels: Any,
+        anchors: list[Any],
+        others: list[Any],
+        mu: Any,
+        positive_weight: Any,
+        share: Any,
+    ) -> Any:
         with tf.GradientTape() as tape:
             logits = self.trainable(prepared, training=True)
             weighted = weighted_cross_entropy(labels, logits, positive_weight)
+            for attacked in others:
+                misread = weighted_cross_entropy(labels, self.trainable(attacked, training=True), positive_weight)
+                weighted = (1 - share) * weighted + share * misread
         loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
         weights = self.network.trainable_weights
         gradients = tape.gradient(weighted, weights)

@@ -1,5 +1,7 @@
 """Stage 2, train, in plain epochs: from the global model, on a hospital's images, to an update (FedAvg, FedProx)."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,17 @@ from fedward.seeding import public_rng
 from fedward.settings import TrainingSettings
 from fedward.types import GlobalModel, ModelUpdate, Partition, Vector
 
+# Images that a classifier, as it now is, misreads, near those that are given: what adversarial training trains on too.
+Attacked = Callable[[Vector], Vector]
+
 
 def train(
-    partition: Partition, model: GlobalModel, classifier: Classifier, settings: TrainingSettings, round_index: int
+    partition: Partition,
+    model: GlobalModel,
+    classifier: Classifier,
+    settings: TrainingSettings,
+    round_index: int,
+    attacked: Attacked | None = None,
 ) -> ModelUpdate:
     """Train from the global weights for some local epochs (McMahan et al. 2017, "FedAvg").
 
@@ -27,6 +37,7 @@ def train(
         classifier: Any classifier of the right shape; what it held before is overwritten.
         settings: Epochs, batch size, learning rate, proximal term, weight of positive labels and seed.
         round_index: The round, from 1.
+        attacked: Gives the attacked images that training counts too, see `run_epochs`.
 
     Raises:
         DataError: the hospital has nothing to train on.
@@ -37,7 +48,7 @@ def train(
     classifier.start_training(settings.learning_rate, settings.proximal_mu, settings.positive_weight)
     order = public_rng("train", settings.seed, partition.hospital, round_index)
     inputs, labels = classifier.prepare(partition.train.pixels()), partition.train.labels
-    loss = run_epochs(classifier, inputs, labels, settings, order)
+    loss = run_epochs(classifier, inputs, labels, settings, order, attacked)
     return ModelUpdate(delta=classifier.get_weights() - model.weights, examples=len(inputs), loss=loss)
 
 
@@ -47,6 +58,7 @@ def run_epochs(
     labels: NDArray[np.float32],
     settings: TrainingSettings,
     order: np.random.Generator,
+    attacked: Attacked | None = None,
 ) -> float:
     """Take all steps of some epochs, after `start_training`.
 
@@ -56,6 +68,8 @@ def run_epochs(
         labels: float32, shape (n, findings), each 0 or 1.
         settings: How many local epochs, and the batch size.
         order: Draws the order of the images in each epoch.
+        attacked: Makes attacked images of each batch, which count `adversarial_share` of the loss (Kurakin et al. 2017,
+            "Adversarial Machine Learning at Scale"); None: the images alone are trained on.
 
     Returns:
         The mean loss of the last epoch's steps; 0 without an epoch.
@@ -66,6 +80,10 @@ def run_epochs(
         losses = []
         for start in range(0, len(shuffled), settings.batch_size):
             batch = shuffled[start : start + settings.batch_size]
-            losses.append(classifier.train_batch(inputs[batch], labels[batch]))
+            if attacked is None:
+                losses.append(classifier.train_batch(inputs[batch], labels[batch]))
+            else:
+                others = attacked(inputs[batch])
+                losses.append(classifier.train_batch(inputs[batch], labels[batch], others, settings.adversarial_share))
         loss = float(np.mean(losses))
     return loss

@@ -38,6 +38,7 @@ ORDER = {
             "archive",
             "checked_json",
             "chosen",
+            "conflicts",
             "entry",
             "errors",
             "files",
