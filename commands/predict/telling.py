@@ -1,53 +1,18 @@
 """What `main.py predict` says of each image: as lines, as JSON, and as CSV."""
 
 import csv
-from dataclasses import dataclass
+import dataclasses
 from io import StringIO
 from typing import Any
 
 from commands import console
+from commands.predict.report import Prediction, Report
 from fedward.learning.stored_model import ModelCard
 
 NOT_FOR_DIAGNOSIS = "Not for diagnosis: this is research software, and no medical device."
 _NOTHING = "nothing"
 # A spreadsheet takes what begins like this for a formula; names of files come from outside.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is said of one image.
-
-    Attributes:
-        image: The file as it was named.
-        scores: Of each finding, what the model gives, in [0, 1]; empty where the file could not be read.
-        probabilities: The same, calibrated where there is a calibration.
-        called: Whether the score is at or above the finding's threshold.
-        problem: Why the file could not be read; "" where it was.
-    """
-
-    image: str
-    scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
-    called: tuple[bool, ...]
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that is told.
-
-    Attributes:
-        model: The model's file.
-        card: The model's card.
-        calibration: How probabilities are calibrated, or why not: a sentence.
-        predictions: One an image, in the order of the files.
-    """
-
-    model: str
-    card: ModelCard
-    calibration: str
-    predictions: tuple[Prediction, ...]
 
 
 def tell(report: Report) -> None:
@@ -64,16 +29,26 @@ def tell(report: Report) -> None:
             told = f"unreadable: {each.problem}"
         elif single:
             decision = _named(card.findings[0]) if each.called[0] else _not_called(card)
-            told = f"{_probability(each.probabilities[0]):11}  {decision:{words}}"
+            told = f"{shown(each.probabilities[0]):11}  {decision:{words}}"
         else:
             told = _called(card, each)
+        told += _pictured(each)
         console.out.print(console.plain(f"{name:{width}}  {told}".rstrip()), soft_wrap=True)
     thresholds = ", ".join(
         f"{_named(name)} {limit:.4f}" for name, limit in zip(card.findings, card.thresholds, strict=True)
     )
     console.note(report.calibration)
     console.note(f"Called is what the model scores at its threshold or above, before calibration: {thresholds}.")
+    if report.pictures:
+        console.note(f"Pictures: {report.pictures}. They show patients.")
     console.note(NOT_FOR_DIAGNOSIS)
+
+
+def _pictured(each: Prediction) -> str:
+    """The end of an image's line, where a picture was asked for."""
+    if each.explanation is None:
+        return ""
+    return f"  {each.explanation.picture or f'no picture: {each.explanation.problem}'}"
 
 
 def _named(name: str) -> str:
@@ -90,14 +65,14 @@ def _not_called(card: ModelCard) -> str:
 def _called(card: ModelCard, prediction: Prediction) -> str:
     """The findings that are called, with their probabilities."""
     named = [
-        f"{_named(name)} {_probability(probability)}"
+        f"{_named(name)} {shown(probability)}"
         for name, probability, called in zip(card.findings, prediction.probabilities, prediction.called, strict=True)
         if called
     ]
     return ", ".join(named) or _NOTHING
 
 
-def _probability(value: float) -> str:
+def shown(value: float) -> str:
     """Three digits, and no certainty."""
     return "<0.001" if value < 0.0005 else ">0.999" if value > 0.9995 else f"{value:.3f}"
 
@@ -105,6 +80,7 @@ def _probability(value: float) -> str:
 def as_json_value(report: Report) -> dict[str, Any]:
     """All of it for programs; every image has every finding."""
     card = report.card
+    pictures = {"pictures": report.pictures} if report.pictures else {}
     return {
         "model": report.model,
         "calibration": report.calibration,
@@ -112,6 +88,7 @@ def as_json_value(report: Report) -> dict[str, Any]:
         "thresholds": dict(zip(card.findings, card.thresholds, strict=True)),
         "images": [_image_as_json(card, each) for each in report.predictions if not each.problem],
         "unreadable": [{"image": each.image, "reason": each.problem} for each in report.predictions if each.problem],
+        **pictures,
     }
 
 
@@ -122,7 +99,10 @@ def _image_as_json(card: ModelCard, each: Prediction) -> dict[str, Any]:
             card.findings, each.probabilities, each.scores, each.called, strict=True
         )
     }
-    return {"image": each.image, "findings": findings}
+    told: dict[str, Any] = {"image": each.image, "findings": findings}
+    if each.explanation is not None:
+        told["explanation"] = dataclasses.asdict(each.explanation)
+    return told
 
 
 def as_csv(report: Report) -> str:
@@ -130,13 +110,15 @@ def as_csv(report: Report) -> str:
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     kinds = ("probability", "score", "called")
-    writer.writerow(["image", *(f"{kind} of {name}" for name in report.card.findings for kind in kinds), "unreadable"])
+    writer.writerow(
+        ["image", *(f"{kind} of {name}" for name in report.card.findings for kind in kinds), "unreadable", "picture"]
+    )
     for each in report.predictions:
         cells: list[object] = []
         for k in range(len(report.card.findings)):
             numbers = (each.probabilities[k], each.scores[k], int(each.called[k])) if not each.problem else ("",) * 3
             cells += numbers
-        writer.writerow([_cell(each.image), *cells, each.problem])
+        writer.writerow([_cell(each.image), *cells, each.problem, each.explanation.picture if each.explanation else ""])
     return buffer.getvalue()
 
 

@@ -1,7 +1,5 @@
 """DICOM files of 8 to 16 bits: anonymous derived objects in the form of pictures that were grey DICOM files."""
 
-import hashlib
-import uuid
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ClassVar
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from fedward.cloaking.dicom_header import SECONDARY_CAPTURE, add_empty, kept_header, without_places
+from fedward.cloaking.dicom_header import SECONDARY_CAPTURE, add_empty, derived_uid, kept_header, without_places
 from fedward.cloaking.pictures import Form, Picture, Role, picture_of
 from fedward.dataset.dicom import DAMAGE, decode_dicom, stored_values
 from fedward.dataset.problems import UnreadableImageError
@@ -83,8 +81,7 @@ class Dicom(Form):
 
     def _uid(self, what: str, role: Role) -> UID:
         """A unique identifier under 2.25, of a random number that only `identity` decides."""
-        digest = hashlib.blake2b(f"{what} {role}".encode(), key=self.identity, digest_size=16).digest()
-        return UID(f"2.25.{uuid.UUID(bytes=digest, version=4).int}")
+        return derived_uid(f"{what} {role}", self.identity)
 
 
 def dicom_picture(content: bytes, identity: bytes) -> Picture:

@@ -8,7 +8,9 @@ References:
     DICOM PS3.15, annex E (de-identification); PS3.3, C.7.6.1 (derived images), C.7.6.3, C.11.
 """
 
+import hashlib
 import re
+import uuid
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -95,6 +97,17 @@ def without_places(kept: Dataset) -> Dataset:
         if element.keyword not in (*_SHUTTER, *_PADDING):
             bare.add(element)
     return bare
+
+
+def derived_uid(what: str, identity: bytes) -> UID:
+    """A unique identifier under 2.25, of a number that only `identity` and the word decide.
+
+    Args:
+        what: What it identifies: another word gives another identifier.
+        identity: Random bytes of the object's own, so that the number tells nothing of its source.
+    """
+    digest = hashlib.blake2b(what.encode(), key=identity, digest_size=16).digest()
+    return UID(f"2.25.{uuid.UUID(bytes=digest, version=4).int}")
 
 
 def add_empty(header: Dataset) -> None:

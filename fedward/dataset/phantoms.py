@@ -46,10 +46,7 @@ def list_phantoms(count: int, image_size: int, seed: int) -> Listing:
         seed: The same seed, count and size give the same bytes.
     """
     rng = np.random.default_rng([seed, _STREAM])
-    patient_of = np.repeat(np.arange(count), rng.integers(1, 4, size=count))[:count]
-    positive = (rng.random(count) < _POSITIVE_SHARE)[patient_of]
-    geometry = rng.random((count, 24), dtype=np.float32)[patient_of]
-    views = rng.random((count, 16), dtype=np.float32)
+    patient_of, positive, geometry, views = _draw(count, rng)
     images = np.empty((count, image_size, image_size), dtype=np.uint8)
     for start in range(0, count, _BATCH):
         rows = slice(start, start + _BATCH)
@@ -67,14 +64,48 @@ def list_phantoms(count: int, image_size: int, seed: int) -> Listing:
     return Listing("synthetic", entries, (NEGATIVE, FINDING), NEGATIVE, exclusive=True, pixels=images)
 
 
-def _render(
-    body: _Patients, view: _Patients, positive: NDArray[np.bool_], size: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """One batch of images: anatomy, finding, texture, then exposure and noise."""
+def finding_places(count: int, image_size: int, seed: int) -> NDArray[np.bool_]:
+    """Where the finding of each phantom of `list_phantoms` is drawn, to the radius at which 1/e of its middle is left.
+
+    Args:
+        count: Number of images.
+        image_size: Side, in pixels.
+        seed: As for `list_phantoms`.
+
+    Returns:
+        bool, shape (count, image_size, image_size); nowhere in phantoms without the finding.
+    """
+    _, positive, geometry, views = _draw(count, np.random.default_rng([seed, _STREAM]))
+    view = _Patients(views)
+    x, y = _grid(view, image_size)
+    return positive[:, None, None] & (_outline(_Patients(geometry), view, x, y) <= 1)
+
+
+def _draw(
+    count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """Each image's patient, whether that has the finding, and what is random about the patient and about the image."""
+    patient_of = np.repeat(np.arange(count), rng.integers(1, 4, size=count))[:count]
+    positive = (rng.random(count) < _POSITIVE_SHARE)[patient_of]
+    geometry = rng.random((count, 24), dtype=np.float32)[patient_of]
+    views = rng.random((count, 16), dtype=np.float32)
+    return patient_of, positive, geometry, views
+
+
+def _grid(view: _Patients, size: int) -> tuple[Plane, Plane]:
+    """The places of the pixels in the body's coordinates, as each image's zoom and shift have them."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     zoom = view.pick(0, 0.93, 1.07)
     x = axis[None, None, :] * zoom + view.pick(1, -0.06, 0.06)
     y = axis[None, :, None] * zoom + view.pick(2, -0.06, 0.06)
+    return x, y
+
+
+def _render(
+    body: _Patients, view: _Patients, positive: NDArray[np.bool_], size: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """One batch of images: anatomy, finding, texture, then exposure and noise."""
+    x, y = _grid(view, size)
     lungs = _lungs(body, x, y)
     tissue = _anatomy(body, x, y, lungs)
     mottle = 1.0 + 0.7 * _texture(len(positive), size, _MOTTLE_CELLS, rng)
@@ -131,13 +162,17 @@ def _anatomy(body: _Patients, x: Plane, y: Plane, lungs: Plane) -> Plane:
 
 def _opacity(body: _Patients, view: _Patients, x: Plane, y: Plane) -> Plane:
     """The finding: a soft blob in one lung, at one place for all images of a patient."""
+    blob: Plane = view.pick(10, 0.26, 0.58) * np.exp(-_outline(body, view, x, y))
+    return blob
+
+
+def _outline(body: _Patients, view: _Patients, x: Plane, y: Plane) -> Plane:
+    """Squared elliptic distance from the middle of the finding."""
     side = np.sign(body.pick(21, -1.0, 1.0))
     center = (side * (0.42 + view.pick(7, -0.02, 0.02)), body.pick(22, -0.4, 0.25))
     offset = body.pick(23, -0.1, 0.1)
     radius = view.pick(8, 0.2, 0.32)
-    squared = _ellipse(x, y, (center[0] + offset, center[1]), (radius, radius * view.pick(9, 0.75, 1.3)), offset)
-    blob: Plane = view.pick(10, 0.26, 0.58) * np.exp(-squared)
-    return blob
+    return _ellipse(x, y, (center[0] + offset, center[1]), (radius, radius * view.pick(9, 0.75, 1.3)), offset)
 
 
 def _texture(count: int, size: int, cells: int, rng: np.random.Generator) -> Plane:

@@ -15,6 +15,8 @@ KNOWN = {
     "fedward.cloaking.own_picture": "a hospital's own images: bytes, which blockchain.run_end seals",
     "fedward.cloaking.dicom": "what `protect` writes for another hospital: cloaked",
     "fedward.cloaking.png": "the same",
+    "fedward.explaining.picture": "what `predict --explain` draws for its user alone, of files named by hand",
+    "fedward.explaining.secondary_capture": "the same, where the image was DICOM",
     "fedward.cloaking.carrying": "in memory, the matrix by which an image changes its size",
     "fedward.dataset.decoding": "in memory, to bring an image to its size",
     "fedward.dataset.dicom_frame": "reads the pixels of a DICOM file",
@@ -36,6 +38,17 @@ def test_every_place_that_makes_a_picture_is_known() -> None:
 )
 def test_a_new_one_would_be_seen(text: str) -> None:
     assert makes_pictures(parse("commands.x", text))
+
+
+def test_explanations_are_drawn_for_the_one_command_whose_user_asks_for_them() -> None:
+    drawing = {"fedward.explaining.picture", "fedward.explaining.secondary_capture"}
+    users = {
+        source.name
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and node.module in drawing
+    }
+    assert users == {"commands.predict.explaining"}
 
 
 def test_the_picture_of_a_hospitals_images_is_drawn_for_the_one_place_that_seals_it() -> None:

@@ -57,6 +57,7 @@ ORDER = {
         ("learning",),
         ("adversarial", "reconstruction"),
         ("cloaking",),
+        ("explaining",),
         ("privacy",),
         ("local_update",),
         ("messages",),
@@ -200,6 +201,7 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
         f"{learning}.scattering",
         f"{privacy}.clipped_gradients",
         "fedward.adversarial.victim",
+        "fedward.explaining.activation_maps",
     }
     networks = {source.name for source in product() if source.name.startswith("fedward.reconstruction.")}
     assert users_of(TENSORFLOW_DOOR, product()) <= users | networks

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from command_line import Done, run_here
+from PIL import Image
 from sample_images import CR, dicom, encoded, picture, write
 
 from fedward import settings as setting
 from fedward.dataset.reading import decode
+from fedward.explaining.picture import GAP
 from fedward.figures.calibration import calibrations
 from fedward.figures.histograms import histogram, sigmoid
 from fedward.folders.round_counts import CountsFolder, PlainCounts, RoundCounts
@@ -140,6 +143,94 @@ def test_a_folder_with_a_model_and_no_counts_calibrates_nothing(place: Path, tmp
     _, found = told(tmp_path, place / "images" / "plain")
     assert found["calibration"].startswith("Not calibrated")
     assert all(each["findings"][FINDING]["probability"] < 1 for each in found["images"])
+
+
+def test_pictures_lie_in_a_new_folder_and_show_what_speaks_for_the_finding(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    done, found = told(place / "model.keras", place / "images", "--explain", out)
+    assert done.returncode == 3
+    named = {Path(each["image"]): each["explanation"] for each in found["images"]}
+    assert {path.name for path in out.iterdir()} == {each["picture"] for each in named.values()}
+    assert out.stat().st_mode & 0o077 == 0
+    for path, each in named.items():
+        assert (each["finding"], each["problem"]) == (FINDING, "")
+        assert not (out / each["picture"]).stat().st_mode & 0o077
+        assert path.stem not in each["picture"] or path.stem.isdigit(), "names of files may name patients"
+    png = Image.open(out / named[place / "images" / "photo.jpg"]["picture"])
+    assert "Not for diagnosis" in png.info["Description"]
+    left, right = shown_panels(np.asarray(png))
+    assert np.ptp(left, axis=2).max() == 0, "the image itself is gray"
+    assert np.ptp(right, axis=2).max() > 30
+    square = decode((place / "images" / "photo.jpg").read_bytes(), SIZE).image
+    small = np.asarray(Image.fromarray(left[..., 0]).resize((SIZE, SIZE), Image.Resampling.LANCZOS), np.float64)
+    assert np.abs(small - square).mean() < 3
+
+
+def shown_panels(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image and its heat, without the text below: the images here are three quarters as high as wide."""
+    width = (picture.shape[1] - GAP) // 2
+    height = round(width * 24 / 32)
+    return picture[:height, :width], picture[:height, width + GAP :]
+
+
+def test_for_dicom_a_picture_is_a_secondary_capture_without_patient_data(place: Path, tmp_path: Path) -> None:
+    pixels = picture(12).astype(np.uint16) << 4
+    fields = {
+        "PatientName": "Doe^Jane",
+        "PatientID": "MRN-77",
+        "StudyDate": "20260102",
+        "InstitutionName": "St. Elsewhere",
+    }
+    source = write(tmp_path / "MRN-77.dcm", dicom(pixels, CR, BitsStored=12, HighBit=11, **fields))
+    burned = write(tmp_path / "burned.dcm", dicom(pixels + 16, CR, BitsStored=12, HighBit=11, BurnedInAnnotation="YES"))
+    uids = set()
+    for turn in ("first", "second"):
+        done, found = told(place / "model.keras", source, burned, "--explain", tmp_path / turn)
+        assert done.returncode == 0
+        assert "burned into its pixels" in found["images"][1]["explanation"]["problem"]
+        assert [path.name for path in (tmp_path / turn).iterdir()] == ["0001.dcm"]
+        content = (tmp_path / turn / "0001.dcm").read_bytes()
+        for word in (b"Doe", b"MRN-77", b"20260102", b"Elsewhere", b"1.2.3.4"):
+            assert word not in content
+        made = pydicom.dcmread(tmp_path / turn / "0001.dcm")
+        assert made.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+        assert list(made.ImageType) == ["DERIVED", "SECONDARY"]
+        assert "Not for diagnosis" in made.DerivationDescription
+        assert (made.PhotometricInterpretation, made.PatientName, made.StudyDate) == ("RGB", "", "")
+        shown = made.pixel_array
+        assert np.ptp(shown_panels(shown)[1], axis=2).max() > 30
+        uids |= {
+            made.SOPInstanceUID,
+            made.StudyInstanceUID,
+            made.SeriesInstanceUID,
+            made.file_meta.MediaStorageSOPInstanceUID,
+        }
+    assert len(uids) == 6
+    assert all(uid.startswith("2.25.") and uid.is_valid for uid in uids)
+
+
+def test_pictures_are_all_there_or_none(place: Path, tmp_path: Path) -> None:
+    used = tmp_path / "used"
+    write(used / "there.txt", b"")
+    done = run_here("predict", place / "model.keras", place / "images" / "plain", "--explain", used)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is in use. Choose a new folder with --explain" in done.stderr
+    closed = tmp_path / "file"
+    closed.write_bytes(b"")
+    done = run_here("predict", place / "model.keras", place / "images" / "plain", "--explain", closed / "inner")
+    assert done.returncode == 10
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["file", "used"]
+
+
+def test_a_run_that_seals_images_warns_that_pictures_lie_open(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    for method, warned in (("none", False), ("fgsm", True)):
+        record = ServerFolder(tmp_path / "run" / "server").load_record()
+        record.settings["image-encryption"] = {"method": method}
+        ServerFolder(tmp_path / "run" / "server").save_record(record)
+        done = run_here("predict", tmp_path / "run", place / "images" / "photo.jpg", "--explain", tmp_path / method)
+        assert done.returncode == 0
+        assert ("these pictures lie open" in " ".join(done.stderr.split())) is warned
 
 
 def test_counts_that_are_not_this_models_are_refused(place: Path, tmp_path: Path) -> None:
