@@ -67,6 +67,22 @@ def image_encryption(
     run_lab(out, asked, _form(as_json, markdown))
 
 
+@lab.command("neural-crypto", cls=entry.DescribedCommand)
+def neural_crypto(
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-neural-crypto"),
+    full: Annotated[bool, typer.Option("--full", help="All networks trained longer, on three seeds: an hour.")] = False,
+    seeds: Seeds = "",
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
+) -> None:
+    """Measure ciphers that networks learn: what Bob reads, what Eve reads, what breaks them, beside AES-256-GCM."""
+    from commands.lab.neural_crypto import Asked, run_lab
+
+    run_lab(out, Asked(data, full, seeds, tuple(assignments or ())), _form(as_json, markdown))
+
+
 def _form(as_json: bool, markdown: bool) -> str:
     """The one way to print that was asked for."""
     if as_json and markdown:

@@ -12,6 +12,7 @@ KNOWN = {
     "fedward.figures.plots": "counts of decisions: a confusion matrix",
     "fedward.labs.backdoor.pictures": "rates of success",
     "fedward.labs.image_encryption.pictures": "a lab's images, original beside encrypted: of data that may be shown",
+    "fedward.labs.neural_crypto.pictures": "the same",
     "fedward.cloaking.own_picture": "a hospital's own images: bytes, which blockchain.run_end seals",
     "fedward.cloaking.dicom": "what `protect` writes for another hospital: cloaked",
     "fedward.cloaking.png": "the same",
