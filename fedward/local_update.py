@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+import numpy as np
+
 from fedward.adversarial.training import attacked_images
 from fedward.learning.model import Classifier
 from fedward.learning.training import train
@@ -77,8 +79,11 @@ def _in_noisy_steps(
     round_index: int,  # noqa: ARG001 - whom a step draws comes from the operating system, whatever the round
 ) -> SampledUpdate:
     """DP-SGD: no single patient or image shows in the result."""
-    weight = settings.training.positive_weight
-    return train_privately(partition, model, classifier, settings.privacy, positive_weight=weight)
+    training = settings.training
+    attacked = attacked_images(classifier, training, np.random.default_rng())  # drawn from the operating system, as all
+    return train_privately(
+        partition, model, classifier, settings.privacy, positive_weight=training.positive_weight, attacked=attacked
+    )
 
 
 # How each privacy mode trains.

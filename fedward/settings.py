@@ -229,7 +229,7 @@ class Settings:
     run: RunSettings
 
     def __post_init__(self) -> None:
-        check_adversarial_training(self.training.adversarial, self.model.name, self.privacy.mode)
+        check_adversarial_training(self.training.adversarial, self.model.name)
 
     def digest(self) -> bytes:
         """32 bytes that change with any setting that carries a guarantee or changes a result."""

@@ -83,6 +83,27 @@ def neural_crypto(
     run_lab(out, Asked(data, full, seeds, tuple(assignments or ())), _form(as_json, markdown))
 
 
+@lab.command(cls=entry.DescribedCommand)
+def robustness(
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-robustness"),
+    full: Annotated[bool, typer.Option("--full", help="All attacks and defenses on three seeds: hours.")] = False,
+    seeds: Seeds = "",
+    attacks: Annotated[
+        list[str] | None, typer.Option("--attack", metavar=NAMED, help="In place of the plan's; without eps.")
+    ] = None,
+    defenses: Annotated[str, typer.Option(help="Such as jpeg,train-pgd, in place of the plan's.")] = "",
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
+) -> None:
+    """Measure attacks on images that are to be diagnosed, and defenses: transferred attacks, and white-box ones."""
+    from commands.lab.robustness import Asked, run_lab
+
+    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(attacks or ()), defenses)
+    run_lab(out, asked, _form(as_json, markdown))
+
+
 def _form(as_json: bool, markdown: bool) -> str:
     """The one way to print that was asked for."""
     if as_json and markdown:

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from fedward.adversarial.apgd import AdaptiveSteps, Auto
 from fedward.adversarial.attack import Attack
 from fedward.adversarial.gradient_steps import Fgsm, IteratedFgsm, MomentumFgsm, Pgd
 from fedward.adversarial.hop_skip_jump import HopSkipJump
+from fedward.adversarial.pixels import Pixels
 from fedward.adversarial.square import Square
 from fedward.chosen import chosen
 
 ATTACKS: Mapping[str, type[Attack]] = MappingProxyType(
-    {made.name: made for made in (Fgsm, IteratedFgsm, Pgd, MomentumFgsm, Square, HopSkipJump)}
+    {
+        made.name: made
+        for made in (Fgsm, IteratedFgsm, Pgd, MomentumFgsm, AdaptiveSteps, Square, Auto, Pixels, HopSkipJump)
+    }
 )
 
 

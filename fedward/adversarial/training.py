@@ -21,34 +21,43 @@ from fedward.settings import TrainingSettings
 from fedward.types import Vector
 
 _STEPS, _STEP = 7, 0.25  # of PGD, and how far each goes, in shares of the bound (Madry et al. 2018)
-# The kinds of attack that each choice takes in turns.
+# The kinds of attack that each choice draws from.
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"none": (), "fgsm": ("fgsm",), "pgd": ("pgd",), "mixed": ("fgsm", "pgd")}
 )
 
 
 def attacked_images(classifier: Classifier, settings: TrainingSettings, draw: np.random.Generator) -> Attacked | None:
-    """What `fedward.learning.training.train` takes as `attacked`.
+    """What training takes as `attacked`: a batch of images, of which each is attacked by chance.
 
     Args:
         classifier: What is trained; it is attacked as it is whenever images are asked for.
-        settings: Which attack, and how far it may go.
-        draw: Where an attack draws.
+        settings: Which attack, how far it may go, and how often it comes.
+        draw: Where attacks and chance draw. Under DP-SGD nobody may know it: see Guarantees.
 
     Returns:
         Images in place of those that are given, each pixel at most `adversarial_eps` away and in [0, 1]; None where
         training is on images alone.
+
+    Guarantees:
+        1. What becomes of an image depends on itself, the classifier and what is drawn for it alone, not on which other
+           images are there. So DP-SGD's bound on what one patient changes holds, if draws are secret: adding a patient
+           shifts the draws of others, which then have the same distribution and not the same values.
     """
     attacks = [_attack(kind, settings.adversarial_eps) for kind in KINDS[settings.adversarial]]
     if not attacks:
         return None
-    victim, asked = _victim_of(classifier), 0
+    victim = _victim_of(classifier)
 
     def attacked(pixels: Vector) -> Vector:
-        nonlocal asked
-        asked += 1
-        own = victim.decisions(pixels).astype(np.float32)
-        return craft(attacks[asked % len(attacks)], victim, pixels, Aim(own), draw)
+        found, turn = pixels.copy(), draw.integers(len(attacks), size=len(pixels))
+        chosen = draw.random(len(pixels)) < settings.adversarial_share
+        for place, attack in enumerate(attacks):
+            some = np.flatnonzero(chosen & (turn == place))
+            if len(some):
+                own = victim.decisions(pixels[some]).astype(np.float32)
+                found[some] = craft(attack, victim, pixels[some], Aim(own), draw)
+        return found
 
     return attacked
 

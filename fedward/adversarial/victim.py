@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.learning.model import Classifier
+from fedward.learning.model import Scored
 from fedward.learning.quiet_tensorflow import tf
 from fedward.types import Vector
 
@@ -21,7 +21,7 @@ class Victim:
         thresholds: Scores in (0, 1) from which on a finding is called, one a finding or one for all.
     """
 
-    def __init__(self, classifier: Classifier, thresholds: float | tuple[float, ...] = 0.5) -> None:
+    def __init__(self, classifier: Scored, thresholds: float | tuple[float, ...] = 0.5) -> None:
         self.classifier = classifier
         bounds = np.clip(
             np.broadcast_to(np.asarray(thresholds, np.float64), (classifier.spec.findings,)), 1e-9, 1 - 1e-9

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,21 @@ GROUPS = 8  # of the CNN's normalizations; its narrowest layer has 16 channels
 DENSENET_GROUPS = 32  # divides every width of DenseNet121
 PREDICT_BATCH = 256  # images that are scored at a time, unless they are large
 PREDICT_PIXELS = 2**18  # in all of them, which bounds the memory that a pass takes
+
+
+class Scored(Protocol):
+    """What gives logits, and has a network that gradients go through: a classifier, or one behind a defense.
+
+    Attributes:
+        spec: The shape of its images and logits.
+        network: Tensors of pixels, shape (n, height, width, 1), to logits; called with `training=False`.
+    """
+
+    spec: ModelSpec
+    network: Any
+
+    def logits(self, pixels: Vector) -> Vector:
+        """See `Classifier.logits`."""
 
 
 class Classifier:
@@ -151,41 +166,23 @@ class Classifier:
             variable.assign(keras.ops.zeros_like(variable))
         self._optimizer.learning_rate = learning_rate
 
-    def train_batch(
-        self, prepared: Vector, labels: NDArray[np.float32], attacked: Vector | None = None, share: float = 0.0
-    ) -> float:
+    def train_batch(self, prepared: Vector, labels: NDArray[np.float32]) -> float:
         """One Adam step on the weighted mean binary cross-entropy (and the pull, where set).
 
-        Returns the plain mean before the step, of the images as they are, without weight and pull, so that runs
-        compare.
+        Returns the plain mean before the step, without weight and pull, so that runs compare.
 
         Args:
             prepared: Some rows of what `prepare` gave.
             labels: float32, shape (rows, findings), each 0 or 1.
-            attacked: Other images in place of these, of the same labels, whose loss counts too; None: none.
-            share: How much it counts; that of the images as they are counts the rest.
         """
         anchors, mu = self._pull
-        others = [] if attacked is None else [tf.constant(attacked)]
-        numbers = (tf.constant(number, tf.float32) for number in (mu, self._positive_weight, share))
-        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, others, *numbers))
+        numbers = tf.constant(mu, tf.float32), tf.constant(self._positive_weight, tf.float32)
+        return float(self._step(tf.constant(prepared), tf.constant(labels), anchors, *numbers))
 
-    def _train_step(
-        self,
-        prepared: Any,
-        labels: Any,
-        anchors: list[Any],
-        others: list[Any],
-        mu: Any,
-        positive_weight: Any,
-        share: Any,
-    ) -> Any:
+    def _train_step(self, prepared: Any, labels: Any, anchors: list[Any], mu: Any, positive_weight: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = self.trainable(prepared, training=True)
             weighted = weighted_cross_entropy(labels, logits, positive_weight)
-            for attacked in others:
-                misread = weighted_cross_entropy(labels, self.trainable(attacked, training=True), positive_weight)
-                weighted = (1 - share) * weighted + share * misread
         loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
         weights = self.network.trainable_weights
         gradients = tape.gradient(weighted, weights)

@@ -11,7 +11,7 @@ from fedward.seeding import public_rng
 from fedward.settings import TrainingSettings
 from fedward.types import GlobalModel, ModelUpdate, Partition, Vector
 
-# Images that a classifier, as it now is, misreads, near those that are given: what adversarial training trains on too.
+# Gives images to train on in place of those of a batch: some of them attacked, so that the classifier misreads them.
 Attacked = Callable[[Vector], Vector]
 
 
@@ -37,7 +37,7 @@ def train(
         classifier: Any classifier of the right shape; what it held before is overwritten.
         settings: Epochs, batch size, learning rate, proximal term, weight of positive labels and seed.
         round_index: The round, from 1.
-        attacked: Gives the attacked images that training counts too, see `run_epochs`.
+        attacked: Attacks some images of each batch, see `run_epochs`.
 
     Raises:
         DataError: the hospital has nothing to train on.
@@ -68,8 +68,8 @@ def run_epochs(
         labels: float32, shape (n, findings), each 0 or 1.
         settings: How many local epochs, and the batch size.
         order: Draws the order of the images in each epoch.
-        attacked: Makes attacked images of each batch, which count `adversarial_share` of the loss (Kurakin et al. 2017,
-            "Adversarial Machine Learning at Scale"); None: the images alone are trained on.
+        attacked: Gives what is trained on in place of each batch (Kurakin et al. 2017, "Adversarial Machine Learning at
+            Scale"); None: the batch itself.
 
     Returns:
         The mean loss of the last epoch's steps; 0 without an epoch.
@@ -80,10 +80,7 @@ def run_epochs(
         losses = []
         for start in range(0, len(shuffled), settings.batch_size):
             batch = shuffled[start : start + settings.batch_size]
-            if attacked is None:
-                losses.append(classifier.train_batch(inputs[batch], labels[batch]))
-            else:
-                others = attacked(inputs[batch])
-                losses.append(classifier.train_batch(inputs[batch], labels[batch], others, settings.adversarial_share))
+            shown = inputs[batch] if attacked is None else attacked(inputs[batch])
+            losses.append(classifier.train_batch(shown, labels[batch]))
         loss = float(np.mean(losses))
     return loss

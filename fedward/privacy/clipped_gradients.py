@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedward.learning.model import Classifier, weighted_cross_entropy
 from fedward.learning.quiet_tensorflow import tf
+from fedward.learning.training import Attacked
 from fedward.types import Vector
 
 BATCH_IMAGES = 32  # images of a unit that count at a time, and of a batch at least
@@ -108,7 +109,13 @@ class ClippedGradients:
         return int(np.clip(_BATCH_BYTES // (4 * self.parameters), BATCH_IMAGES, _LARGEST_BATCH))
 
     def __call__(
-        self, prepared: Vector, labels: Vector, batch: Batch, bound: float, positive_weight: float = 1.0
+        self,
+        prepared: Vector,
+        labels: Vector,
+        batch: Batch,
+        bound: float,
+        positive_weight: float = 1.0,
+        attacked: Attacked | None = None,
     ) -> NDArray[np.float64]:
         """One batch's sum.
 
@@ -118,12 +125,13 @@ class ClippedGradients:
             batch: Which of them.
             bound: Largest L2 norm of what a unit adds.
             positive_weight: How often a positive label counts in the loss.
+            attacked: Gives images in place of those, each by itself; None: those themselves.
 
         Returns:
             float64, shape (parameters,).
         """
         total = self._sum(
-            tf.constant(prepared[batch.rows]),
+            tf.constant(prepared[batch.rows] if attacked is None else attacked(prepared[batch.rows])),
             tf.constant(labels[batch.rows]),
             tf.constant(batch.slots),
             tf.constant(batch.shares),

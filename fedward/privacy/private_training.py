@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedward.errors import DataError
 from fedward.learning.model import Classifier
+from fedward.learning.training import Attacked
 from fedward.privacy.clipped_gradients import BATCH_IMAGES, ClippedGradients, batches
 from fedward.privacy.mechanism import expected_event
 from fedward.privacy.secret_noise import RandomBytes, Wide, noised, room_for_rounding, sample
@@ -29,6 +30,7 @@ def train_privately(
     settings: PrivacySettings,
     source: RandomBytes = os.urandom,
     positive_weight: float = 1.0,
+    attacked: Attacked | None = None,
 ) -> SampledUpdate:
     """Train for `settings.steps` steps of DP-SGD with momentum, from the global weights.
 
@@ -41,6 +43,8 @@ def train_privately(
         settings: Unit, sampling rate, steps, clip norm, noise multiplier, learning rate and momentum.
         source: Where random bytes come from: the operating system. Only tests give another.
         positive_weight: How often a positive label counts in the loss: a public setting, the same everywhere.
+        attacked: Attacks some of the images before their gradients are taken, each by itself, with draws that nobody
+            knows; None: none.
 
     Guarantees:
         1. Each step is one Poisson-sampled Gaussian mechanism with the event's sampling rate and noise multiplier:
@@ -73,7 +77,7 @@ def train_privately(
     for _ in range(settings.steps):
         classifier.set_weights(weights.astype(np.float32))
         drawn = [units[index] for index in sample(len(units), settings.sampling_rate, source)]
-        total = noisy_sum(gradients, prepared, labels, drawn, settings, source, positive_weight)
+        total = noisy_sum(gradients, prepared, labels, drawn, settings, source, positive_weight, attacked)
         velocity = settings.momentum * velocity + total / expected
         weights = weights - settings.learning_rate * velocity
     return SampledUpdate((weights - model.weights).astype(np.float32), expected_event(settings))
@@ -87,6 +91,7 @@ def noisy_sum(
     settings: PrivacySettings,
     source: RandomBytes = os.urandom,
     positive_weight: float = 1.0,
+    attacked: Attacked | None = None,
 ) -> Wide:
     """Sum the clipped gradients of the drawn units, and add noise: the only step of training that reads the images.
 
@@ -98,6 +103,7 @@ def noisy_sum(
         settings: Clip norm and noise multiplier.
         source: Where random bytes come from.
         positive_weight: How often a positive label counts in the loss; what a unit adds is clipped all the same.
+        attacked: Attacks some of the images; what a unit adds is clipped all the same.
 
     Returns:
         float64, shape (parameters,).
@@ -106,7 +112,7 @@ def noisy_sum(
     room = room_for_rounding(settings.clip_norm, settings.noise_multiplier, count)
     total = np.zeros(count, np.float64)
     for batch in batches([_some_of(unit, source) for unit in drawn], gradients.batch_images):
-        total += gradients(prepared, labels, batch, room, positive_weight)
+        total += gradients(prepared, labels, batch, room, positive_weight, attacked)
     return noised(total, settings.clip_norm, settings.noise_multiplier, source)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.errors import DataError
-from fedward.learning.model import Classifier
+from fedward.learning.model import Scored
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.reconstruction.shape import ReaderShape
 from fedward.reconstruction.stored_reader import StoredReader, write_reader
@@ -131,7 +131,7 @@ class Reader(ABC):
             variable.assign(weights[start:end].reshape(variable.shape))
             start = end
 
-    def start_at(self, classifier: Classifier) -> None:
+    def start_at(self, classifier: Scored) -> None:
         """Let the part that reads labels start as a classifier that was trained on other images of the same kind.
 
         A hospital that makes a reader has the model that its images are cloaked against, and hundreds of pairs are few

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fedward.errors import DataError, UsageError
-from fedward.learning.model import Classifier
+from fedward.learning.model import Scored
 from fedward.progress import Progress, silent
 from fedward.reconstruction.denoiser import Denoiser
 from fedward.reconstruction.fitting import fit
@@ -27,7 +27,7 @@ def train_reader(
     seed: int,
     report: Progress = silent,
     epochs: int = 0,
-    classifier: Classifier | None = None,
+    classifier: Scored | None = None,
 ) -> Reader:
     """Train a reader by the method of a name.
 

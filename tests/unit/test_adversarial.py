@@ -17,7 +17,8 @@ from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import Vector
 
 SIZE = 16
-BOUNDED = [name for name in ATTACKS if name != "hop-skip-jump"]
+UNBOUNDED = ("hop-skip-jump", "pixels")
+BOUNDED = [name for name in ATTACKS if name not in UNBOUNDED]
 FOLLOW_GRADIENTS = [name for name, attack in ATTACKS.items() if attack.needs == "gradients"]
 
 
@@ -82,10 +83,10 @@ def test_no_pixel_leaves_the_bound_or_what_a_pixel_may_be(name: str, eps: float)
 def test_decisions_are_turned_and_the_images_given_are_not_written_to(name: str) -> None:
     victim, pixels = Linear(), images()
     kept, labels = pixels.copy(), right(Linear(), pixels)
-    found = run(name if name == "hop-skip-jump" else f"{name}:eps=0.1", victim, pixels, Aim(labels))
+    found = run(name if name in UNBOUNDED else f"{name}:eps=0.1", victim, pixels, Aim(labels))
     assert hidden(victim, pixels, found, labels).all()  # type: ignore[arg-type]
     assert np.array_equal(pixels, kept)
-    again = run(name if name == "hop-skip-jump" else f"{name}:eps=0.1", Linear(), pixels, Aim(labels))
+    again = run(name if name in UNBOUNDED else f"{name}:eps=0.1", Linear(), pixels, Aim(labels))
     assert np.array_equal(found, again), "the same draws give the same images"
 
 
@@ -115,6 +116,57 @@ def test_hop_skip_jump_leaves_an_image_as_it_is_where_no_image_shows_the_wanted_
 
     pixels = images(3)
     assert np.array_equal(run("hop-skip-jump", Stubborn(), pixels, Aim(np.ones((3, 1), np.float32))), pixels)
+
+
+def test_pixels_sets_no_more_pixels_than_asked_for_and_leaves_alone_what_has_reached_the_aim() -> None:
+    victim, pixels = Linear(), images()
+    labels = right(victim, pixels)
+    labels[0] = 1 - labels[0]
+    found = run("pixels:count=5,generations=3", victim, pixels, Aim(labels))
+    changed = (found != pixels).sum(axis=(1, 2, 3))
+    assert changed[0] == 0
+    assert (changed[1:] > 0).all()
+    assert changed.max() <= 5
+    assert found.min() >= 0
+    assert found.max() <= 1
+    before, after = (Aim(labels).missing(victim.margins(each)) for each in (pixels, found))
+    assert (after < before)[1:].all()
+
+
+def test_adaptive_steps_find_what_steps_of_one_length_jump_over() -> None:
+    """A loss with a narrow best place: long steps of one length go to and fro over it."""
+
+    @dataclass
+    class Narrow(Linear):
+        def margins(self, pixels: Vector) -> Vector:
+            off = np.abs(pixels - 0.513).sum(axis=(1, 2, 3))
+            return (off - 1.0)[:, None].astype(np.float32)
+
+        def gradient(self, pixels: Vector, labels: Vector) -> Vector:
+            return -np.sign(pixels - np.float32(0.513)) * (2 * labels[:, :, None, None] - 1)
+
+    victim, pixels = Narrow(), np.full((3, SIZE, SIZE, 1), 0.5, np.float32)
+    aim = Aim(np.ones((3, 1), np.float32))
+    fixed = run("pgd:eps=0.1,iterations=40,step=0.4", victim, pixels, aim)
+    adaptive = run("apgd:eps=0.1,iterations=40", victim, pixels, aim)
+    assert not aim.reached(victim.decisions(fixed)).any()
+    assert aim.reached(victim.decisions(adaptive)).all()
+
+
+def test_auto_turns_whatever_one_of_its_attacks_turns() -> None:
+    @dataclass
+    class Blind(Linear):
+        """Its gradient says nothing, as where a defense hides it."""
+
+        def gradient(self, pixels: Vector, labels: Vector) -> Vector:  # noqa: ARG002
+            return np.zeros_like(pixels)
+
+    victim, pixels = Blind(), images()
+    labels = right(victim, pixels)
+    eps = "eps=0.2,iterations=5"
+    left = hidden(victim, pixels, run(f"apgd:{eps}", victim, pixels, Aim(labels)), labels)  # type: ignore[arg-type]
+    both = hidden(victim, pixels, run(f"auto:{eps}", victim, pixels, Aim(labels)), labels)  # type: ignore[arg-type]
+    assert both.mean() > left.mean() + 0.3
 
 
 def test_square_leaves_alone_what_has_reached_the_aim() -> None:
@@ -174,7 +226,7 @@ def test_every_attack_says_what_it_is_and_takes() -> None:
         assert attack.name == name == made.name
         assert made.about
         assert made.needs in ("gradients", "scores", "decisions")
-        assert (attack.bound is None) == (name == "hop-skip-jump")
+        assert (attack.bound is None) == (name in UNBOUNDED)
 
 
 def test_a_sure_classifier_has_a_gradient_too() -> None:

@@ -14,8 +14,11 @@ from fedward.adversarial.victim import Victim
 from fedward.dataset.phantoms import FINDING, list_phantoms
 from fedward.errors import UsageError
 from fedward.learning.model import Classifier
+from fedward.learning.training import Attacked
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.local_update import local_update
+from fedward.privacy.clipped_gradients import ClippedGradients
+from fedward.privacy.private_training import noisy_sum
 from fedward.types import GlobalModel, HospitalId, ImageSet, Partition, Vector
 
 pytestmark = pytest.mark.slow
@@ -66,51 +69,80 @@ def test_images_are_moved_away_from_what_the_classifier_itself_decides(
     kind: str, classifier: Classifier, start: GlobalModel, partition: Partition
 ) -> None:
     classifier.set_weights(start.weights)
-    attacked = attacked_images(classifier, with_training(adversarial=kind).training, np.random.default_rng(1))
+    training = with_training(adversarial=kind, adversarial_share=1.0).training
+    attacked = attacked_images(classifier, training, np.random.default_rng(1))
     assert attacked is not None
     victim, pixels = Victim(classifier), partition.train.pixels()
     own = Aim(victim.decisions(pixels).astype(np.float32))
-    for _ in range(2):
-        found = attacked(pixels)
-        assert 0 < np.abs(found - pixels).max() <= EPS + 1e-6
-        assert (own.missing(victim.margins(found)) < own.missing(victim.margins(pixels))).all()
-
-
-def test_mixed_takes_turns(classifier: Classifier, start: GlobalModel, partition: Partition) -> None:
-    classifier.set_weights(start.weights)
-    attacked = attacked_images(classifier, with_training(adversarial="mixed").training, np.random.default_rng(1))
-    assert attacked is not None
-    victim, pixels = Victim(classifier), partition.train.pixels()
-    own = Aim(victim.decisions(pixels).astype(np.float32))
+    found = attacked(pixels)
+    assert 0 < np.abs(found - pixels).max() <= EPS + 1e-6
+    assert (own.missing(victim.margins(found)) < own.missing(victim.margins(pixels))).all()
     one_step = craft(attack_from(f"fgsm:eps={EPS}"), victim, pixels, own, np.random.default_rng(1))
-    same = [np.array_equal(attacked(pixels), one_step) for _ in range(4)]
-    assert same in ([True, False, True, False], [False, True, False, True])
+    same = np.array([np.array_equal(*each) for each in zip(found, one_step, strict=True)])
+    assert {"fgsm": same.all(), "pgd": not same.any(), "mixed": 0.3 < same.mean() < 0.7}[kind]
 
 
-def test_attacked_images_count_as_much_as_their_share(
+def test_as_many_images_are_attacked_as_the_share_says(
+    classifier: Classifier, start: GlobalModel, partition: Partition
+) -> None:
+    classifier.set_weights(start.weights)
+    training = with_training(adversarial="fgsm", adversarial_share=0.3).training
+    attacked = attacked_images(classifier, training, np.random.default_rng(1))
+    assert attacked is not None
+    pixels = partition.train.pixels()
+    changed = np.concatenate([(attacked(pixels) != pixels).any(axis=(1, 2, 3)) for _ in range(5)])
+    assert 0.25 < changed.mean() < 0.35  # of 1,000: 3.4 deviations
+    assert set(changed[:200]) == {True, False}
+
+
+def test_an_attack_that_changes_nothing_leaves_training_as_it_was_to_the_bit(
     classifier: Classifier, start: GlobalModel, partition: Partition
 ) -> None:
     plain = trained(partition, start, classifier, adversarial="none")
-    nothing = trained(partition, start, classifier, adversarial="fgsm", adversarial_share=0.0)
-    null = trained(partition, start, classifier, adversarial="fgsm", adversarial_eps=0.0, adversarial_share=0.5)
-    some = trained(partition, start, classifier, adversarial="fgsm", adversarial_share=0.5)
-    close = 0.02 * float(np.linalg.norm(plain))
-    assert np.linalg.norm(nothing - plain) < close
-    assert np.linalg.norm(null - plain) < close, "attacked images that are the images themselves"
-    assert np.linalg.norm(some - plain) > 10 * close
+    nowhere = trained(partition, start, classifier, adversarial="pgd", adversarial_eps=0.0)
+    nobody = trained(partition, start, classifier, adversarial="pgd", adversarial_share=0.0)
+    some = trained(partition, start, classifier, adversarial="fgsm")
+    assert np.array_equal(plain, nowhere)
+    assert np.array_equal(plain, nobody)
+    assert not np.array_equal(plain, some)
 
 
-def test_the_step_is_that_of_the_mixed_loss(classifier: Classifier, start: GlobalModel, partition: Partition) -> None:
-    """With a share of 1, the step is the one that attacked images alone would make."""
-    pixels, labels = partition.train.pixels()[:16], partition.train.labels[:16]
-    other = np.clip(pixels + np.float32(0.1), 0, 1)
-    found = []
-    for images, attacked in ((pixels, other), (other, None)):
-        classifier.set_weights(start.weights)
-        classifier.start_training(0.01)
-        classifier.train_batch(images, labels, attacked, 1.0)
-        found.append(classifier.get_weights() - start.weights)
-    assert np.allclose(found[0], found[1], atol=1e-5)
+def test_under_dp_sgd_a_patient_moves_the_sum_by_the_clip_norm_at_most(
+    classifier: Classifier, start: GlobalModel, partition: Partition
+) -> None:
+    privacy = dataclasses.replace(SETTINGS.privacy, mode="sample", clip_norm=0.5, noise_multiplier=1e-6)
+    images, units = partition.train.some(slice(0, 12)), [np.arange(3 * each, 3 * each + 3) for each in range(4)]
+    classifier.set_weights(start.weights)
+    gradients = ClippedGradients(classifier)
+    brighter = {"asked": 0}
+
+    def attacked(pixels: Vector) -> Vector:
+        brighter["asked"] += len(pixels)
+        return np.clip(pixels + np.float32(0.2), 0, 1)
+
+    def total(some: list[np.ndarray], change: Attacked | None) -> np.ndarray:
+        return noisy_sum(gradients, images.pixels(), images.labels, some, privacy, attacked=change)
+
+    with_one, without, plain = total(units, attacked), total(units[:-1], attacked), total(units, None)
+    assert brighter["asked"] >= 21
+    assert 0 < np.linalg.norm(with_one - without) <= 0.5 + 1e-3
+    assert np.linalg.norm(with_one - plain) > 0.01, "gradients are those of attacked images"
+
+
+def test_dp_sgd_trains_on_attacked_images_too(partition: Partition, start: GlobalModel, classifier: Classifier) -> None:
+    seen = []
+
+    def notes(made: Classifier, training: object, draw: np.random.Generator) -> Attacked:
+        seen.append(draw.bytes(16))
+        return lambda pixels: pixels
+
+    private = setting.replace(with_training(adversarial="pgd"), "privacy.mode", "sample")
+    private = setting.replace(private, "privacy.steps", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedward.local_update.attacked_images", notes)
+        for _ in range(2):
+            local_update(partition, start, classifier, private, 1)
+    assert len(set(seen)) == 2, "draws that nobody can repeat"
 
 
 def test_training_repeats_to_the_bit(classifier: Classifier, start: GlobalModel, partition: Partition) -> None:
@@ -132,14 +164,8 @@ def test_a_classifier_so_trained_is_harder_to_mislead(
     assert wrong["fgsm"] < wrong["none"] - 0.2, wrong
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ((("model.name", "scatter"),), "does not go with model scatter"),
-        ((("privacy.mode", "sample"),), "does not go with privacy.mode sample"),
-    ],
-)
-def test_settings_that_do_not_go_with_it_are_refused(changes: tuple[tuple[str, str], ...], sentence: str) -> None:
-    setting.load(None, *changes)
-    with pytest.raises(UsageError, match=sentence):
-        setting.load(None, ("training.adversarial", "pgd"), *changes)
+def test_it_does_not_go_with_scatter() -> None:
+    scatter = ("model.name", "scatter")
+    setting.load(None, scatter)
+    with pytest.raises(UsageError, match="does not go with model scatter"):
+        setting.load(None, ("training.adversarial", "pgd"), scatter)

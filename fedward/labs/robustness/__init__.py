@@ -1,0 +1,1 @@
+"""The lab of robustness: attacks on the diagnosis model, and what defends it."""

@@ -1,0 +1,103 @@
+"""Defenses that change an image before the classifier sees it, and what an attacker who knows them does.
+
+Each defense is told twice: as it works, and as TensorFlow can take gradients through it. An attack in the column
+"white-box" follows the second, and what it made is judged by the first.
+"""
+
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedward.learning.model import Classifier
+from fedward.learning.quiet_tensorflow import tf
+from fedward.reconstruction.reader import Reader
+from fedward.types import Vector
+
+
+class InputDefense(ABC):
+    """Changes images before they are classified."""
+
+    @abstractmethod
+    def cleaned(self, pixels: Vector) -> Vector:
+        """Images as the classifier gets them: float32, shape of `pixels`, values in [0, 1]."""
+
+    @abstractmethod
+    def differentiable(self, pixels: Any) -> Any:
+        """The same, from tensor to tensor, with gradients that an attacker can follow."""
+
+
+@dataclass(frozen=True)
+class Jpeg(InputDefense):
+    """Images pass through a JPEG file, which keeps no fine detail.
+
+    Rounding has no gradient. An attacker takes that of the image itself in its place (Athalye, Carlini and Wagner 2018,
+    "Obfuscated Gradients Give a False Sense of Security").
+
+    Attributes:
+        quality: Of the file, 1 to 95.
+    """
+
+    quality: int = 20
+
+    def cleaned(self, pixels: Vector) -> Vector:
+        """See `InputDefense`."""
+        return np.stack([self._through_file(image) for image in pixels]) if len(pixels) else pixels
+
+    def differentiable(self, pixels: Any) -> Any:
+        """See `InputDefense`."""
+        cleaned = tf.ensure_shape(tf.numpy_function(self.cleaned, [pixels], tf.float32), pixels.shape)
+        return pixels + tf.stop_gradient(cleaned - pixels)
+
+    def _through_file(self, image: Vector) -> Vector:
+        content = io.BytesIO()
+        grey = np.round(np.clip(image[..., 0], 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(grey).save(content, "JPEG", quality=self.quality)
+        with Image.open(content) as kept:
+            return (np.asarray(kept, np.float32) / np.float32(255))[..., None]
+
+
+class Restored(InputDefense):
+    """Images pass through a network that gives back what it takes the unattacked image to be.
+
+    Args:
+        reader: It, which restores images.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def cleaned(self, pixels: Vector) -> Vector:
+        """See `InputDefense`."""
+        images = self._reader.images(pixels)
+        if images is None:
+            raise TypeError(f"The reader {self._reader.name} restores no images.")
+        return images
+
+    def differentiable(self, pixels: Any) -> Any:
+        """See `InputDefense`."""
+        return tf.clip_by_value(self._reader.network(pixels, training=False)["image"], 0.0, 1.0)
+
+
+class Defended:
+    """A classifier behind a defense: see `fedward.learning.model.Scored`.
+
+    Args:
+        classifier: What classifies.
+        defense: What images pass first.
+    """
+
+    def __init__(self, classifier: Classifier, defense: InputDefense) -> None:
+        self.spec = classifier.spec
+        self.network: Any = self._scores
+        self._classifier, self._defense = classifier, defense
+
+    def logits(self, pixels: Vector) -> Vector:
+        """See `Classifier.logits`."""
+        return self._classifier.logits(self._defense.cleaned(pixels))
+
+    def _scores(self, pixels: Any, training: bool) -> Any:
+        return self._classifier.network(self._defense.differentiable(pixels), training=training)

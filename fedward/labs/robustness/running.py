@@ -1,0 +1,141 @@
+"""Runs one unit of the lab: trains a classifier, or attacks one defense."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedward.adversarial.attack import Aim
+from fedward.adversarial.harness import craft
+from fedward.adversarial.registry import attack_from
+from fedward.adversarial.victim import Victim
+from fedward.files import make_folder, write_atomic
+from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs.hospitals_data import load_hospitals, load_settings
+from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
+from fedward.labs.robustness.plan import NONE, TRAINED, Plan, Unit
+from fedward.labs.robustness.training import TrainedClassifier, train_classifier
+from fedward.labs.robustness.trial import Made, attack_all, run_defense
+from fedward.labs.units import Results
+from fedward.learning.model import Classifier, Scored
+from fedward.learning.weight_shapes import ModelSpec
+from fedward.reconstruction.pairs import Pairs
+from fedward.reconstruction.registry import train_reader
+from fedward.seeding import public_rng
+from fedward.settings import Settings
+from fedward.types import ImageSet, Partition
+
+_REMEDY = "Delete the lab's folder and start it anew."
+_LEARNED = "pgd:eps=0.0157,iterations=7,step=0.25"  # attacked images that defending networks learn from: 4/255
+_READERS = {"vae": "vae-without-kl", "denoiser": "denoiser"}  # which reader each defense is
+SHOWN = 4  # images in the picture
+
+
+@dataclass(frozen=True)
+class LabFolder:
+    """The lab's folder: partitions and settings of each seed, classifiers, attacked images, results.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    path: Path
+
+    def data(self, seed: int) -> Path:
+        """Where the partitions and settings of a seed lie."""
+        return self.path / "data" / str(seed)
+
+    def classifier(self, seed: int, what: str) -> Path:
+        """Where a classifier of a seed lies."""
+        return self.path / "classifiers" / f"{seed}-{what}.npz"
+
+    def made(self, seed: int) -> Path:
+        """Where images lie that were made against a seed's undefended classifier."""
+        return self.path / "attacked" / f"{seed}.npz"
+
+    def picture(self, unit: Unit) -> Path:
+        """Where a few images of a defense lie."""
+        return self.path / "pictures" / f"{unit.name}.npz"
+
+    @property
+    def results(self) -> Results:
+        """What units found."""
+        return Results(self.path / "units")
+
+
+def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
+    """Run one unit; what it starts from is there."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many classifiers in one process are no mistake here
+    settings, partitions = load_settings(folder.data(unit.seed)), load_hospitals(folder.data(unit.seed))
+    if unit.kind == "train":
+        trained = train_classifier(partitions, settings, unit.what, plan.rounds)
+        _save(folder.classifier(unit.seed, unit.what), weights=trained.weights, threshold=np.array(trained.threshold))
+        return {"threshold": trained.threshold}
+    test = chosen_test(partitions, plan, unit.seed)
+    scored, threshold = _defended(folder, plan, unit, settings, partitions)
+    own = attack_all(plan, unit.seed, test, scored, threshold)
+    if unit.what == NONE:
+        _save(folder.made(unit.seed), **dict(own.images))
+        transferred = own
+    else:
+        transferred = Made(read_arrays(folder.made(unit.seed), remedy=_REMEDY))
+    strongest = list(own.images)[len(plan.eps) * len(plan.attacks) - 1]
+    _save(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[strongest][:SHOWN])
+    return run_defense(_all_test(partitions), test, scored, threshold, transferred, own)
+
+
+def chosen_test(partitions: Sequence[Partition], plan: Plan, seed: int) -> ImageSet:
+    """Test images of a seed, from all hospitals alike."""
+    test = _all_test(partitions)
+    return test.some(public_rng("lab images", seed).permutation(len(test))[: plan.measured])
+
+
+def _all_test(partitions: Sequence[Partition]) -> ImageSet:
+    return ImageSet.joined([partition.test for partition in partitions])
+
+
+def load_picture(folder: LabFolder, unit: Unit) -> dict[str, Any]:
+    """A few images as they are and attacked, by `originals` and `attacked`."""
+    return dict(read_arrays(folder.picture(unit), remedy=_REMEDY))
+
+
+def _defended(
+    folder: LabFolder, plan: Plan, unit: Unit, settings: Settings, partitions: Sequence[Partition]
+) -> tuple[Scored, float]:
+    """A defense's classifier, and its threshold."""
+    trained = _load(folder.classifier(unit.seed, unit.what if unit.what in TRAINED else NONE))
+    spec = ModelSpec(settings.model.name, settings.data.image_size, len(partitions[0].findings))
+    classifier = Classifier(spec)
+    classifier.set_weights(trained.weights)
+    if unit.what in TRAINED:
+        return classifier, trained.threshold
+    defense = _before(unit, plan, partitions, classifier, trained)
+    return Defended(classifier, defense), trained.threshold
+
+
+def _before(
+    unit: Unit, plan: Plan, partitions: Sequence[Partition], classifier: Classifier, trained: TrainedClassifier
+) -> InputDefense:
+    """A defense that stands before the undefended classifier; networks learn from training images, attacked and not."""
+    if unit.what == "jpeg":
+        return Jpeg()
+    images = ImageSet.joined([partition.train for partition in partitions])
+    images = images.some(public_rng("lab pairs", unit.seed).permutation(len(images))[: plan.pairs])
+    victim, pixels = Victim(classifier, trained.threshold), images.pixels()
+    attacked = craft(attack_from(_LEARNED), victim, pixels, Aim(images.labels), public_rng("lab pairs made", unit.seed))
+    half = np.arange(len(images)) % 2 == 0
+    shown = np.where(half[:, None, None, None], pixels, attacked)
+    return Restored(train_reader(_READERS[unit.what], Pairs(shown, pixels, images.labels), unit.seed))
+
+
+def _load(path: Path) -> TrainedClassifier:
+    arrays = read_arrays(path, remedy=_REMEDY)
+    return TrainedClassifier(arrays["weights"], float(arrays["threshold"]))
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    make_folder(path.parent)
+    write_atomic(path, arrays_as_bytes(**arrays))
