@@ -1,0 +1,147 @@
+"""Defenses that stand before a classifier, signs of hidden gradients, and figures of attacked images."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedward.adversarial.victim import Victim
+from fedward.errors import UsageError
+from fedward.labs.robustness.checks import masking
+from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
+from fedward.labs.robustness.measuring import measured
+from fedward.labs.robustness.plan import FULL, NONE, QUICK, Plan, narrowed, training_units, with_eps
+from fedward.learning.model import Classifier
+from fedward.learning.quiet_tensorflow import tf
+from fedward.learning.weight_shapes import ModelSpec
+from fedward.reconstruction.registry import READERS
+from fedward.reconstruction.shape import ReaderShape
+from fedward.types import ImageSet, Vector
+
+pytestmark = pytest.mark.slow
+
+SIZE = 16
+
+
+def images(count: int = 5) -> Vector:
+    return np.random.default_rng(3).random((count, SIZE, SIZE, 1), np.float32)
+
+
+def moved_denoiser() -> Restored:
+    reader = READERS["denoiser"](ReaderShape(SIZE, 1), seed=1)
+    reader.set_weights(np.random.default_rng(2).normal(0, 0.1, len(reader.get_weights())).astype(np.float32))
+    return Restored(reader)
+
+
+@pytest.fixture(scope="module", params=["jpeg", "denoiser"])
+def defense(request: pytest.FixtureRequest) -> InputDefense:
+    return Jpeg() if request.param == "jpeg" else moved_denoiser()
+
+
+def test_what_an_attacker_follows_gives_what_the_defense_gives(defense: InputDefense) -> None:
+    pixels = images()
+    cleaned = defense.cleaned(pixels)
+    assert np.allclose(defense.differentiable(tf.constant(pixels)), cleaned, atol=1e-6)
+    assert np.abs(cleaned - pixels).max() > 0.01, "it does something"
+    assert cleaned.min() >= 0
+    assert cleaned.max() <= 1
+
+
+def test_jpeg_is_the_file_of_that_quality_and_its_gradient_is_the_images_own() -> None:
+    pixels = images(2)
+    content = io.BytesIO()
+    Image.fromarray(np.round(pixels[1, ..., 0] * 255).astype(np.uint8)).save(content, "JPEG", quality=20)
+    expected = np.asarray(Image.open(content), np.float32) / 255
+    assert np.allclose(Jpeg().cleaned(pixels)[1, ..., 0], expected, atol=1e-6)
+    with tf.GradientTape() as tape:
+        tensor = tf.constant(pixels)
+        tape.watch(tensor)
+        total = tf.reduce_sum(Jpeg().differentiable(tensor) * 3)
+    assert np.array_equal(tape.gradient(total, tensor), np.full_like(pixels, 3))
+
+
+def test_a_defended_classifier_scores_what_the_defense_gives_and_has_its_slope(defense: InputDefense) -> None:
+    classifier, pixels = Classifier(ModelSpec("cnn", SIZE, 1), seed=3), images()
+    victim = Victim(Defended(classifier, defense), 0.4)
+    assert np.allclose(
+        victim.margins(pixels), classifier.logits(defense.cleaned(pixels)) - np.log(0.4 / 0.6), atol=1e-5
+    )
+    labels = np.ones((len(pixels), 1), np.float32)
+    gradient = victim.gradient(pixels, labels)
+    if isinstance(defense, Jpeg):
+        assert np.allclose(gradient, Victim(classifier, 0.4).gradient(defense.cleaned(pixels), labels), atol=1e-6)
+    else:
+        step = np.float32(1e-3) * np.sign(gradient)
+        slope = np.logaddexp(0, -victim.margins(pixels + step)) - np.logaddexp(0, -victim.margins(pixels - step))
+        assert slope[:, 0] / 2 == pytest.approx((step * gradient).sum(axis=(1, 2, 3)), rel=0.15)
+
+
+# ---- signs of hidden gradients ----------------------------------------------------------------------------------
+
+PLAN = narrowed(QUICK, (), ("fgsm", "pgd", "square"), ("jpeg",), ())
+
+
+def figures(white_box: dict[str, tuple[float, float]], transfer: float = 0.9) -> dict[str, Any]:
+    """Areas by attack at the two bounds of the plan."""
+    found: dict[str, Any] = {"white-box": {}, "transfer": {}}
+    for attack, areas in white_box.items():
+        for eps, area in zip(PLAN.eps, areas, strict=True):
+            found["white-box"][with_eps(attack, eps)] = {"auc": area}
+            found["transfer"][with_eps(attack, eps)] = {"auc": transfer}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("white_box", "transfer", "sign"),
+    [
+        ({"fgsm": (0.8, 0.5), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}, 0.9, ""),
+        ({"fgsm": (0.81, 0.5), "pgd": (0.82, 0.3), "square": (0.9, 0.8)}, 0.9, ""),
+        ({"fgsm": (0.8, 0.5), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}, 0.5, "transferred ones 0.500"),
+        (
+            {"fgsm": (0.8, 0.9), "pgd": (0.7, 0.85), "square": (0.9, 0.95)},
+            0.9,
+            "at 4/255 attacks leave an AUC of 0.850",
+        ),
+        ({"fgsm": (0.5, 0.3), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}, 0.9, "fgsm alone 0.500"),
+        ({"fgsm": (0.9, 0.9), "pgd": (0.9, 0.9), "square": (0.6, 0.2)}, 0.9, "square alone 0.600"),
+    ],
+)
+def test_signs_of_hidden_gradients_are_told(
+    white_box: dict[str, tuple[float, float]], transfer: float, sign: str
+) -> None:
+    told = masking(PLAN, figures(white_box, transfer))
+    assert any(sign in each for each in told) if sign else told == []
+
+
+# ---- the plan, and figures --------------------------------------------------------------------------------------
+
+
+def test_only_classifiers_that_are_needed_are_trained() -> None:
+    assert [unit.what for unit in training_units(PLAN)] == [NONE]
+    assert [unit.what for unit in training_units(narrowed(QUICK, (), (), ("central-pgd",), ()))] == [
+        NONE,
+        "central-pgd",
+    ]
+    assert {unit.what for unit in training_units(FULL)} >= {"train-fgsm", "train-pgd", "train-mixed", "private-pgd"}
+
+
+@pytest.mark.parametrize("plan", [QUICK, FULL])
+def test_every_attack_of_the_plans_takes_a_bound(plan: Plan) -> None:
+    narrowed(plan, (), plan.attacks, (), ())
+    with pytest.raises(UsageError, match="pixels"):
+        narrowed(plan, (), ("pixels",), (), ())
+
+
+def test_figures_of_a_faultless_and_of_a_turned_classifier() -> None:
+    labels = np.array([[1], [0], [1], [0], [1]], np.float32)
+    some = ImageSet(np.zeros((5, 4, 4), np.uint8), labels, np.array(list("abcde")))
+    margins = (labels * 2 - 1) * np.float32(3)
+    best, worst = measured(some, margins), measured(some, -margins)
+    assert (best["auc"], best["auprc"], best["accuracy"], best["f1"]) == (1, 1, 1, 1)
+    assert (worst["auc"], worst["accuracy"], worst["f1"]) == (0, 0, 0)
+    assert worst["accuracy_interval"][0] == 0
+    half = measured(some, np.array([[3], [-1], [2], [2.5], [-3]], np.float32))
+    assert half["auc"] == pytest.approx(3 / 6)
+    assert half["auc_interval"][0] < half["auc"] < half["auc_interval"][1]
