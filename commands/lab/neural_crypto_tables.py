@@ -9,31 +9,37 @@ from commands.lab.sheets import Sheet
 def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
     """What Bob and Eve read, other keys and statistics, known and chosen plaintexts, the affine break, the verdict."""
     return (
-        _readers(summary),
+        _decibels_read(summary),
+        _similarity_read(summary),
         _eves(summary),
         _bytes(summary),
         _known(summary),
+        _chosen(summary),
         *_affine(summary),
         _broken(summary),
     )
 
 
-def _readers(summary: dict[str, Any]) -> Sheet:
+def _decibels_read(summary: dict[str, Any]) -> Sheet:
     rows = tuple(
         (
             each["cipher"],
             str(each["seeds"]),
             *(_decibels(each[who]) for who in ("bob", "strongest_eve")),
-            _number(each["gap_db"]),
+            *(_number(each[gap]) for gap in ("gap_db", "gap_db_least")),
             *(_decibels(each[who]) for who in ("prior", "ceiling")),
-            *(_similarity(each[who]) for who in ("bob", "strongest_eve", "prior", "ceiling")),
         )
         for each in summary["ciphers"]
     )
-    who = ("Bob", "Eve", "gap", "prior", "ceiling", "Bob, SSIM", "Eve", "prior", "ceiling")
-    return Sheet(
-        "PSNR in dB, and SSIM: Bob, and the strongest Eve trained from scratch", ("cipher", "seeds", *who), rows
-    )
+    headings = ("cipher", "seeds", "Bob", "Eve", "gap", "least gap", "prior", "ceiling")
+    return Sheet("PSNR in dB: Bob, and the strongest Eve trained from scratch", headings, rows)
+
+
+def _similarity_read(summary: dict[str, Any]) -> Sheet:
+    who = ("bob", "strongest_eve", "prior", "ceiling", "wrong_key", "near_key")
+    rows = tuple((each["cipher"], *(_similarity(each[name]) for name in who)) for each in summary["ciphers"])
+    headings = ("cipher", "Bob", "Eve", "prior", "ceiling", "wrong key", "one pixel off")
+    return Sheet("SSIM of the same, and under other keys", headings, rows)
 
 
 def _eves(summary: dict[str, Any]) -> Sheet:
@@ -65,15 +71,23 @@ def _known(summary: dict[str, Any]) -> Sheet:
         (
             each["cipher"],
             *(_decibels(each["known_plaintexts"].get(count)) for count in counts),
-            f"{each['chosen_plaintexts']['share']:.3f}",
-            f"{each['chosen_plaintexts']['p']:.2g}",
             _decibels(each["same_nonce"]),
         )
         for each in summary["ciphers"]
     )
-    known = (f"{count} known" for count in counts)
-    headings = ("cipher", *known, "chosen, told apart", "by chance", "nonce used twice, 1 known")
-    return Sheet("Under one key: PSNR in dB of other images by known pairs; chosen messages told apart", headings, rows)
+    headings = ("cipher", *counts, "1, nonce used twice")
+    return Sheet("Under one key: PSNR in dB of other images by known pairs", headings, rows)
+
+
+def _chosen(summary: dict[str, Any]) -> Sheet:
+    rows = []
+    for each in summary["ciphers"]:
+        told = each["chosen_plaintexts"]
+        low, high = told["interval"]
+        share = f"{told['share']:.3f} ({low:.3f} to {high:.3f})"
+        rows.append((each["cipher"], str(told["asked"]), share, f"{told['p']:.2g}"))
+    headings = ("cipher", "messages", "told apart", "by guessing, least")
+    return Sheet("Two chosen messages under one key, new nonces: which was sent", headings, tuple(rows))
 
 
 def _affine(summary: dict[str, Any]) -> tuple[Sheet, ...]:
@@ -94,11 +108,15 @@ def _broken(summary: dict[str, Any]) -> Sheet:
         (
             each["cipher"],
             "BROKEN" if each["broken_by"] else "not broken by these",
-            ", ".join(f"{one['attack']} ({one['seeds']} of {each['seeds']} seeds)" for one in each["broken_by"]) or "-",
+            ", ".join(_attack(one, each["seeds"]) for one in each["broken_by"]) or "-",
         )
         for each in summary["ciphers"]
     )
     return Sheet("Verdict", ("cipher", "verdict", "by"), rows)
+
+
+def _attack(one: Mapping[str, Any], seeds: int) -> str:
+    return one["attack"] if one["seeds"] == seeds else f"{one['attack']} ({one['seeds']} of {seeds} seeds)"
 
 
 def _decibels(reads: Mapping[str, float] | None) -> str:

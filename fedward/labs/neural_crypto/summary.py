@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fedward.figures.intervals import ratio_interval
 from fedward.labs.neural_crypto.plan import AES, MIXER, PUBLISHED, Plan, Unit, cipher_units
 
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 1.0, 0.1
@@ -125,10 +126,13 @@ def _known(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _chosen(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The share of chosen messages that the better distinguisher told, mean over seeds, and the least chance of it."""
+def _chosen(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How many chosen messages the better distinguisher told, of all seeds, and the least chance of it by guessing."""
     each = [max(run["chosen_plaintexts"].values(), key=lambda told: told["share"]) for run in runs]
-    return {"share": float(np.mean([one["share"] for one in each])), "p": min(one["p"] for one in each)}
+    right, asked = (sum(one[name] for one in each) for name in ("right", "asked"))
+    hits = np.repeat([1.0, 0.0], [right, asked - right])
+    interval = ratio_interval(hits, np.ones(asked), np.arange(asked))
+    return {"asked": asked, "share": right / asked, "interval": interval, "p": min(one["p"] for one in each)}
 
 
 def _affine(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
