@@ -91,16 +91,25 @@ def _chosen(summary: dict[str, Any]) -> Sheet:
 
 
 def _affine(summary: dict[str, Any]) -> tuple[Sheet, ...]:
-    attack = summary["affine_attack"]
     titles = {
-        "sent_by_triples": "The published cipher from known triples: largest error of what is sent",
-        "code_by_pairs": "The published cipher from known pairs under one key: largest error of the code",
+        "sent_by_triples": "The published cipher by least squares: error of what is sent, by known triples",
+        "code_by_pairs": "The published cipher by least squares: error of the code, by known pairs under one key",
     }
-    return tuple(
-        Sheet(title, tuple(attack[name]), (tuple(f"{error:.1e}" for error in attack[name].values()),))
-        for name, title in titles.items()
-        if attack[name]
-    )
+    attack, found = summary["affine_attack"], []
+    for by, title in titles.items():
+        kinds = {name: attack[name][by] for name in ("random", "images") if name in attack}
+        if kinds:
+            rows = [
+                (f"{name}, {figure}", *(_error(errors[figure], figure) for errors in counts.values()))
+                for name, counts in kinds.items()
+                for figure in ("largest", "median", "exact")
+            ]
+            found.append(Sheet(title, ("codes", *kinds["random"]), tuple(rows)))
+    return tuple(found)
+
+
+def _error(value: float, figure: str) -> str:
+    return f"{value:.3f}" if figure == "exact" else f"{value:.0e}"
 
 
 def _broken(summary: dict[str, Any]) -> Sheet:

@@ -14,7 +14,7 @@ from commands.lab.neural_crypto_tables import sheets
 from fedward.errors import DataError, UsageError
 from fedward.labs.hospitals_data import load_hospitals
 from fedward.labs.neural_crypto.ciphers import AesGcm, Cipher, Plain, Wide
-from fedward.labs.neural_crypto.eves import Messages
+from fedward.labs.neural_crypto.eves import messages
 from fedward.labs.neural_crypto.mixer import flat, new_mixer
 from fedward.labs.neural_crypto.models import load_models, save_models
 from fedward.labs.neural_crypto.plan import AES, LINEAR, MIXER, PLAIN, PUBLISHED, QUICK, Unit
@@ -126,37 +126,38 @@ def test_what_counts_as_broken() -> None:
     assert broken_by(calm | {"eves": {"dense": {"psnr_db": 10.0, "ssim": 0.61}}}) == ["Eve"]
     told = {"linear": {"p": 1e-4, "share": 0.6}}
     assert broken_by(calm | {"chosen_plaintexts": told}) == ["chosen plaintexts told apart"]
-    attack = {"sent_by_triples": {"10": 1.0, "20": 1e-9}}
-    assert broken_by(calm | {"affine_attack": attack}) == ["least squares from 20 known triples"]
+    attack = {"random": {"sent_by_triples": {"10": {"exact": 0.99}, "20": {"exact": 1.0}}}}
+    assert broken_by(calm | {"affine_attack": attack}) == ["least squares from 20 known triples (random codes)"]
 
 
-def test_the_published_cipher_is_recovered_from_513_triples_and_not_from_fewer(folder: LabFolder) -> None:
-    """Codes and keys here are random, and span all dimensions, as those of few drawn images do not."""
-    cipher: Any = dataclasses.replace(load_models(folder.models(1)).published, autoencoder=Blocks())
-    rng = np.random.default_rng(1)
-    known, unseen = (
-        Messages(images, rng.random((len(images), 256)), images[::-1])
-        for images in (rng.integers(0, 256, (600, 32, 32), np.uint8), rng.integers(0, 256, (20, 32, 32), np.uint8))
-    )
+def test_the_published_cipher_is_recovered_from_513_triples_and_not_from_fewer(folder: LabFolder, sets: Sets) -> None:
+    """Codes of few drawn images do not span all dimensions; random ones do."""
+    models = load_models(folder.models(1))
+    train, test = (messages(images, models.narrow) for images in (sets.train, sets.test))
     plan = dataclasses.replace(PLAN, triples=(256, 512, 513, 600), pairs=(256, 257, 300))
-    found = break_affine(cipher, known, unseen, plan)
-    assert max(found["sent_by_triples"][count] for count in ("513", "600")) < 1e-6
-    assert min(found["sent_by_triples"][count] for count in ("256", "512")) > 1e-4
-    assert max(found["code_by_pairs"][count] for count in ("257", "300")) < 1e-6
-    assert found["code_by_pairs"]["256"] > 1e-4
+    found = break_affine(models.published, train, test, plan, 1)["random"]
+    for count in ("513", "600"):
+        assert found["sent_by_triples"][count]["largest"] < 1e-6
+        assert found["sent_by_triples"][count]["exact"] == 1
+    for count in ("256", "512"):
+        assert found["sent_by_triples"][count]["median"] > 1e-4
+        assert found["sent_by_triples"][count]["exact"] == 0
+    assert max(found["code_by_pairs"][count]["largest"] for count in ("257", "300")) < 1e-6
+    assert found["code_by_pairs"]["256"]["largest"] > 1e-4
 
 
 def test_the_command_breaks_the_published_cipher_and_writes_all(folder: LabFolder) -> None:
     summary: dict[str, Any] = json.loads((folder.path / "summary.json").read_bytes())
     published, mixer = summary["ciphers"]
     assert published["broken_by"]
-    assert list(summary["affine_attack"]["sent_by_triples"]) == ["128", "600"]
+    assert list(summary["affine_attack"]["images"]["sent_by_triples"]) == ["128", "600"]
+    assert any("600 known triples (random codes)" in one["attack"] for one in published["broken_by"])
     assert mixer["bob"]["psnr_db"] == pytest.approx(mixer["ceiling"]["psnr_db"], abs=0.1)
     assert "published: BROKEN" in summary["verdict"]
     assert "never protection" in summary["verdict"]
     assert "public" in summary["threat_model"]
     tables = sheets(summary)
-    assert [len(table.rows) for table in tables] == [2, 2, 2, 2, 2, 2, 1, 1, 2]
+    assert [len(table.rows) for table in tables] == [2, 2, 2, 2, 2, 2, 6, 6, 2]
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
     names = {path.name for path in folder.path.iterdir()}
     assert {"summary.json", "affine-attack.png", "known-plaintexts.png", "table-9.csv"} <= names

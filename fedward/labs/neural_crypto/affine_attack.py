@@ -12,6 +12,7 @@ from scipy.linalg import lstsq
 from fedward.labs.neural_crypto.autoencoder import Wide
 from fedward.labs.neural_crypto.published import with_one
 
+EXACT = 1e-6  # what is sent, and codes, are of the order of 1
 _SMALLEST = 1e-12  # of the largest: directions below it are rounding
 
 
@@ -38,18 +39,28 @@ def apply_affine(fitted: Wide, inputs: Wide) -> Wide:
     return with_one(inputs) @ fitted
 
 
-def errors_by_known(known: tuple[Wide, Wide], unseen: tuple[Wide, Wide], counts: Sequence[int]) -> dict[str, float]:
-    """Largest error on unseen inputs of the map that the first of the known give, by how many they are.
+def errors_by_known(
+    known: tuple[Wide, Wide], unseen: tuple[Wide, Wide], counts: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """How far the map that the first of the known give is off on unseen inputs, by how many they are.
 
     Args:
         known: Inputs and outputs.
         unseen: Others.
         counts: How many of the known to take; those that are too many are left out.
+
+    Returns:
+        By count, of each unseen row's largest error: `largest` and `median`, and the share of rows that are `exact`,
+        with no error of `EXACT` or more.
     """
-    return {
-        str(count): float(
-            np.abs(apply_affine(fit_affine(known[0][:count], known[1][:count]), unseen[0]) - unseen[1]).max()
-        )
-        for count in counts
-        if count <= len(known[0])
-    }
+    found = {}
+    for count in counts:
+        if count <= len(known[0]):
+            fitted = fit_affine(known[0][:count], known[1][:count])
+            errors = np.abs(apply_affine(fitted, unseen[0]) - unseen[1]).max(axis=1)
+            found[str(count)] = {
+                "largest": float(errors.max()),
+                "median": float(np.median(errors)),
+                "exact": float((errors < EXACT).mean()),
+            }
+    return found

@@ -27,18 +27,22 @@ def plot_images(path: Path, picture: Picture, title: str) -> None:
 
 
 def plot_break(path: Path, attack: dict[str, Any]) -> None:
-    """Draw the largest error of the recovered cipher by known triples, and of codes by pairs under one key."""
+    """Draw the error of the recovered cipher by known triples, and of codes by pairs under one key."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for name, label, color, marker in (
-        ("sent_by_triples", "what is sent, from triples under many keys", BLUE, "o"),
-        ("code_by_pairs", "the code, from pairs under one key", ORANGE, "s"),
-    ):
-        points = {int(count): max(error, _LEAST) for count, error in attack[name].items()}
-        axes.plot(list(points), list(points.values()), marker=marker, color=color, label=label)
+    for name, of, figures in (("random", "random codes, largest", "largest"), ("images", "images, median", "median")):
+        for by, label, color, marker in (
+            ("sent_by_triples", "what is sent, from triples", BLUE, "o"),
+            ("code_by_pairs", "the code, from pairs under one key", ORANGE, "s"),
+        ):
+            points = {
+                int(count): max(errors[figures], _LEAST) for count, errors in attack.get(name, {}).get(by, {}).items()
+            }
+            style = "-" if name == "random" else "--"
+            axes.plot(list(points), list(points.values()), style, marker=marker, color=color, label=f"{label}: {of}")
     axes.set_yscale("log")
     axes.set_xlabel("Known messages")
-    axes.set_ylabel("Largest error on unseen messages")
+    axes.set_ylabel("Error on unseen messages")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     save_figure(path, figure)

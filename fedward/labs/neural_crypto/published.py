@@ -45,7 +45,11 @@ class Affine:
 
     def encrypt(self, codes: Wide, keys: Bytes, nonces: Bytes) -> Wide:  # noqa: ARG002 - there were none
         """See `Cipher`."""
-        return with_one(codes, self.key_codes(keys)) @ self.alice
+        return self.send(codes, self.key_codes(keys))
+
+    def send(self, codes: Wide, key_codes: Wide) -> Wide:
+        """What is sent of codes under keys' codes, (n, 256) each, whether there are such images or not."""
+        return with_one(codes, key_codes) @ self.alice
 
     def decrypt(self, sent: Wide, keys: Bytes, nonces: Bytes) -> Wide:  # noqa: ARG002
         """See `Cipher`."""

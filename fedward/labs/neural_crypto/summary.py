@@ -16,7 +16,7 @@ from fedward.labs.neural_crypto.plan import AES, MIXER, PUBLISHED, Plan, Unit, c
 
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 1.0, 0.1
 LUCK = 0.001  # the chance of guessing as well, below which messages are told apart
-EXACT = 1e-6
+MOST = 0.9  # of messages of images, recovered exactly
 GOAL_DB = 10.0
 
 Found = Mapping[Unit, dict[str, Any]]
@@ -77,9 +77,17 @@ def broken_by(run: Mapping[str, Any]) -> list[str]:
             break
     if any(each["p"] < LUCK for each in run["chosen_plaintexts"].values()):
         found.append("chosen plaintexts told apart")
-    triples = run.get("affine_attack", {}).get("sent_by_triples", {})
-    exact = [count for count, error in triples.items() if error < EXACT]
-    return [*found, *([f"least squares from {exact[0]} known triples"] if exact else [])]
+    return [*found, *_recovered(run.get("affine_attack", {}))]
+
+
+def _recovered(attack: Mapping[str, Any]) -> list[str]:
+    """What least squares recovered, in words: all of random codes, and most messages of images."""
+    found = []
+    for name, words, share in (("random", "random codes", 1.0), ("images", "images, most messages", MOST)):
+        for what, by in (("known triples", "sent_by_triples"), ("known pairs under one key", "code_by_pairs")):
+            exact = [count for count, errors in attack.get(name, {}).get(by, {}).items() if errors["exact"] >= share]
+            found += [f"least squares from {exact[0]} {what} ({words})"] if exact else []
+    return found
 
 
 def _reads(reads: Mapping[str, float], prior: Mapping[str, float]) -> bool:
@@ -136,11 +144,20 @@ def _chosen(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _affine(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The largest error over seeds."""
-    names = ("sent_by_triples", "code_by_pairs")
+    """Over seeds the largest errors, and the least shares that are exact."""
     found: dict[str, Any] = {
-        name: {count: max(run[name][count] for run in runs) for count in runs[0][name]} if runs else {}
-        for name in names
+        name: {
+            by: {
+                count: {
+                    figure: worst(run[name][by][count][figure] for run in runs)
+                    for figure, worst in (("largest", max), ("median", max), ("exact", min))
+                }
+                for count in runs[0][name][by]
+            }
+            for by in ("sent_by_triples", "code_by_pairs")
+        }
+        for name in ("random", "images")
+        if runs
     }
     return {**found, "seconds": max((run["seconds"] for run in runs), default=None)}
 

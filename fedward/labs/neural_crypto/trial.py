@@ -20,7 +20,7 @@ from fedward.labs.neural_crypto.attacks import (
     read_with,
     same_nonce,
 )
-from fedward.labs.neural_crypto.autoencoder import Coder
+from fedward.labs.neural_crypto.autoencoder import CODE, Coder, Wide
 from fedward.labs.neural_crypto.ciphers import Bytes, Cipher, draw_nonces, in_bytes
 from fedward.labs.neural_crypto.eves import Eve, Messages, messages, train_eve
 from fedward.labs.neural_crypto.measures import entropy, neighbor_correlation, npcr, uaci
@@ -93,34 +93,49 @@ def measure(cipher: Cipher, coder: Coder, sets: Sets, plan: Plan, seed: int) -> 
     found["chosen_plaintexts"] = chosen_plaintexts(cipher, test.keys[:1], plan.chosen, seed)
     found["same_nonce"] = same_nonce(cipher, coder, train, test)
     if isinstance(cipher, Affine):
-        found["affine_attack"] = break_affine(cipher, train, test, plan)
+        found["affine_attack"] = break_affine(cipher, train, test, plan, seed)
     return found, _picture(cipher, coder, test, best, rng)
 
 
-def break_affine(cipher: Affine, train: Messages, test: Messages, plan: Plan) -> dict[str, Any]:
-    """How exactly least squares recover the published cipher, from triples, and from pairs under one key."""
-    started = time.perf_counter()
-    none = np.zeros((0, 0), np.uint8)
-    triples, pairs = max(plan.triples), max(plan.pairs)
-    known, unseen = (
-        (np.concatenate([each.codes, cipher.key_codes(each.keys)], axis=1), cipher.encrypt(each.codes, each.keys, none))
-        for each in (_repeated(train, triples), test)
-    )
-    by_triples = errors_by_known(known, unseen, plan.triples)
-    key = test.keys[:1]
-    known, unseen = (
-        (cipher.encrypt(each.codes, np.repeat(key, len(each), axis=0), none), each.codes)
-        for each in (_repeated(train, pairs), test)
-    )
-    by_pairs = errors_by_known(known, unseen, plan.pairs)
-    return {"sent_by_triples": by_triples, "code_by_pairs": by_pairs, "seconds": time.perf_counter() - started}
+def break_affine(cipher: Affine, train: Messages, test: Messages, plan: Plan, seed: int) -> dict[str, Any]:
+    """How exactly least squares recover the published cipher.
+
+    From triples (code, key's code, what was sent) they recover what is sent, and from pairs under one key the code.
+    Codes of images do not span all dimensions: what no known image has, nothing is known of. Random codes do.
+
+    Returns:
+        Of random codes, and of images: see `errors_by_known`; and the seconds that all of it took.
+    """
+    started, rng = time.perf_counter(), public_rng("affine attack", seed)
+    count = max(*plan.triples, *plan.pairs)
+    rows = np.arange(count)  # where images are too few, some again, under other keys
+    image, key = rows % len(train), (rows + 3 * (rows // len(train))) % len(train)
+    by_images = [
+        (train.codes[image], cipher.key_codes(train.keys[key])),
+        (test.codes, cipher.key_codes(test.keys)),
+    ]
+    at_random = [(rng.random((size, CODE)), rng.random((size, CODE))) for size in (count, len(test))]
+    found = {
+        name: _recovered(cipher, known, unseen, plan)
+        for name, (known, unseen) in (("random", at_random), ("images", by_images))
+    }
+    return {**found, "seconds": time.perf_counter() - started}
 
 
-def _repeated(given: Messages, count: int) -> Messages:
-    """As many messages, where images are too few with some of them again under other keys."""
-    rows = np.arange(count)
-    image, key = rows % len(given), (rows + 3 * (rows // len(given))) % len(given)
-    return Messages(given.images[image], given.codes[image], given.keys[key])
+def _recovered(cipher: Affine, known: tuple[Wide, Wide], unseen: tuple[Wide, Wide], plan: Plan) -> dict[str, Any]:
+    """See `break_affine`; known and unseen are codes and keys' codes."""
+    key = unseen[1][:1]
+
+    def triples(codes: Wide, keys: Wide) -> tuple[Wide, Wide]:
+        return np.concatenate([codes, keys], axis=1), cipher.send(codes, keys)
+
+    def pairs(codes: Wide) -> tuple[Wide, Wide]:
+        return cipher.send(codes, np.repeat(key, len(codes), axis=0)), codes
+
+    return {
+        "sent_by_triples": errors_by_known(triples(*known), triples(*unseen), plan.triples),
+        "code_by_pairs": errors_by_known(pairs(known[0]), pairs(unseen[0]), plan.pairs),
+    }
 
 
 def _by_other_keys(
