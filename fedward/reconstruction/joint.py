@@ -1,8 +1,8 @@
 """The method `joint`: a denoiser with a classifier behind it, trained together.
 
-Where this is taken from, the classifier stayed at random weights; here both train. The labels' cross-entropy counts a
-tenth: in full it is some ten times the loss of images, and bends images to what the classifier wants to see, until they
-are further from their originals than the perturbed ones were.
+Where this is taken from, the classifier stayed at random weights; here both train. The labels' cross-entropy moves the
+classifier alone: it is some ten times the loss of images, and would bend these to what the classifier wants to see, until
+they are further from their originals than the perturbed ones were. That held even where it counted a tenth.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from fedward.learning.quiet_tensorflow import keras
 from fedward.reconstruction.denoiser import denoised, denoising_weights
 from fedward.reconstruction.label_recovery import classifying, classifying_weights
-from fedward.reconstruction.losses import LABEL_SHARE, image_loss, label_loss
+from fedward.reconstruction.losses import image_loss, label_loss
 from fedward.reconstruction.reader import Batch, Plan, Reader
 from fedward.reconstruction.shape import ReaderShape
 
@@ -27,7 +27,7 @@ class Joint(Reader):
         """See `Reader`."""
         inputs = keras.Input((shape.image_size, shape.image_size, 1))
         restored = denoised(inputs)
-        return keras.Model(inputs, {"image": restored, "logits": classifying(shape)(restored)})
+        return keras.Model(inputs, {"image": restored, "logits": classifying(shape)(keras.ops.stop_gradient(restored))})
 
     @staticmethod
     def weight_count(shape: ReaderShape) -> int:
@@ -35,6 +35,6 @@ class Joint(Reader):
         return denoising_weights() + classifying_weights(shape)
 
     def loss(self, batch: Batch) -> Any:
-        """The denoiser's loss, and a tenth of the labels' cross-entropy."""
+        """The denoiser's loss, and the labels' cross-entropy, which the denoiser does not see."""
         found = self.network(batch.encrypted, training=True)
-        return image_loss(found["image"], batch.originals) + LABEL_SHARE * label_loss(found["logits"], batch.labels)
+        return image_loss(found["image"], batch.originals) + label_loss(found["logits"], batch.labels)
