@@ -1,8 +1,8 @@
 """The method `joint`: a denoiser with a classifier behind it, trained together.
 
 Where this is taken from, the classifier stayed at random weights; here both train. The labels' cross-entropy moves the
-classifier alone: it is some ten times the loss of images, and would bend these to what the classifier wants to see, until
-they are further from their originals than the perturbed ones were. That held even where it counted a tenth.
+classifier alone. It is some ten times the loss of images, and would bend these to what the classifier wants to see,
+until they are further from their originals than the perturbed ones were; even where it counted a tenth, it did so.
 """
 
 from typing import Any
