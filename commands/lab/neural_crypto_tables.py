@@ -85,9 +85,13 @@ def _chosen(summary: dict[str, Any]) -> Sheet:
         told = each["chosen_plaintexts"]
         low, high = told["interval"]
         share = f"{told['share']:.3f} ({low:.3f} to {high:.3f})"
-        rows.append((each["cipher"], str(told["asked"]), share, f"{told['p']:.2g}"))
+        rows.append((each["cipher"], str(told["asked"]), share, _chance(told["p"])))
     headings = ("cipher", "messages", "told apart", "by guessing, least")
     return Sheet("Two chosen messages under one key, new nonces: which was sent", headings, tuple(rows))
+
+
+def _chance(value: float) -> str:
+    return f"{value:.2g}" if value else "below 1e-300"
 
 
 def _affine(summary: dict[str, Any]) -> tuple[Sheet, ...]:
