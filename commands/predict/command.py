@@ -19,7 +19,7 @@ def predict(
 
     Not for diagnosis: this is research software. With a run's folder, probabilities are calibrated on the validation
     images that the run counted; with a model file alone they are the model's own. Files that cannot be read are named,
-    the others go on, and the exit code is 3.
+    the others go on, and the exit code is 3. Images that do not look like an upright chest X-ray are marked.
 
     Pictures show what speaks for the most likely finding of each image: PNG, and for DICOM a secondary capture without
     patient data. They show patients, and only you can read them.

@@ -96,7 +96,9 @@ def _write(subject: Subject, heat: Vector, output: int, card: ModelCard, into: P
         f"{finding}: probability {shown(probability)}, {'called' if called else 'not called'} by the model's threshold."
     )
     colors = f"Orange speaks for {finding}{', blue against it' if method.against else ''}: {method.told}."
-    lines = (said, f"{colors} Colors are relative to this image's strongest place.", NOT_FOR_DIAGNOSIS)
+    odd = subject.prediction.unlike
+    warning = (f"Unlike an upright chest X-ray: {odd}. What is said of it means little.",) if odd else ()
+    lines = (said, *warning, f"{colors} Colors are relative to this image's strongest place.", NOT_FOR_DIAGNOSIS)
     pixels, told = explained(source.grey, heat, lines), " ".join(lines)
     number = f"{subject.place + 1:04d}"
     if is_dicom(content):

@@ -20,6 +20,7 @@ from fedward.dataset.records import Entry, Listing
 from fedward.dataset.walking import printable
 from fedward.entry import private_files
 from fedward.errors import DataError, UsageError
+from fedward.explaining.unlike import unlike
 from fedward.figures.histograms import called_positive, sigmoid
 from fedward.files import making_folder, resolved, write_atomic
 from fedward.folders.arrays import PRIVATE
@@ -41,21 +42,25 @@ class _Read:
 
     Attributes:
         files: All of them.
-        pixels: The model's input: float32, shape (n, size, size, 1); of the files that were read.
+        images: uint8, shape (n, size, size); of the files that were read.
         rows: The row of each file that was read.
         reasons: Why each other file was not.
     """
 
     files: Sequence[Path]
-    pixels: Vector
+    images: NDArray[np.uint8]
     rows: dict[int, int]
     reasons: dict[int, str]
+
+    def pixels(self) -> Vector:
+        """The model's input: float32, shape (n, size, size, 1)."""
+        return (self.images[..., None] / np.float32(255)).astype(np.float32)
 
 
 def predict_images(
     model: Path, images: Sequence[Path], as_json: bool, csv: Path | None, explain: Path | None = None
 ) -> None:
-    """Print, of each image, probability and decision of every finding.
+    """Print, of each image, probability and decision of every finding, and how it is unlike a chest X-ray where it is.
 
     Args:
         model: A run's folder, or a model file.
@@ -81,7 +86,7 @@ def predict_images(
     for item in left_out:
         console.warn(f"Not looked at: {item.name} ({item.reason}).")
     read = _read(files, card)
-    logits = network_logits(classifier.network, read.pixels)
+    logits = network_logits(classifier.network, read.pixels())
     if not np.isfinite(logits).all():
         raise DataError(f"{path} gives scores that are no numbers.", "Use another model.")
     report = Report(str(path), card, calibrated.told, _predictions(read, logits, card, calibrated))
@@ -95,6 +100,11 @@ def predict_images(
         console.data(as_json_value(report))
     else:
         tell(report)
+    odd = sum(bool(each.unlike) for each in report.predictions)
+    if odd:
+        console.warn(
+            f"{odd} of {len(files)} images are unlike an upright chest X-ray; what is said of them means little."
+        )
     if read.reasons:
         raise _unread(report)
 
@@ -107,13 +117,13 @@ def _read(files: Sequence[Path], card: ModelCard) -> _Read:
         table = read_files(listing, card.image_size, report, workers=0, cache_folder=None)
     rows = {int(entry.name): row for row, entry in enumerate(table.entries)}
     reasons = {int(item.name): item.reason for item in (*table.unreadable, *table.not_images)}
-    return _Read(files, (table.images[..., None] / np.float32(255)).astype(np.float32), rows, reasons)
+    return _Read(files, table.images, rows, reasons)
 
 
 def _predictions(read: _Read, logits: Vector, card: ModelCard, calibrated: Calibrated) -> tuple[Prediction, ...]:
     """What is said of each file, in their order."""
     scores, probabilities = sigmoid(logits), calibrated.probabilities(logits)
-    called = called_positive(scores, card.thresholds)
+    called, odd = called_positive(scores, card.thresholds), unlike(read.images)
     found = []
     for place, path in enumerate(read.files):
         name = printable(str(path))
@@ -122,7 +132,11 @@ def _predictions(read: _Read, logits: Vector, card: ModelCard, calibrated: Calib
             continue
         row = read.rows[place]
         told = Prediction(
-            name, tuple(scores[row].tolist()), tuple(probabilities[row].tolist()), tuple(called[row].tolist())
+            name,
+            tuple(scores[row].tolist()),
+            tuple(probabilities[row].tolist()),
+            tuple(called[row].tolist()),
+            unlike=odd[row],
         )
         found.append(told)
     return tuple(found)
@@ -141,7 +155,7 @@ def _with_pictures(
     folder = resolved(explain)
     subjects = [Subject(place, read.files[place], report.predictions[place]) for place in read.rows]
     with private_files(), making_folder(folder) as unfinished, console.bar("Drawing pictures") as progress:
-        made = write_explanations(subjects, read.pixels, findings, classifier, report.card, unfinished, progress)
+        made = write_explanations(subjects, read.pixels(), findings, classifier, report.card, unfinished, progress)
     predictions = tuple(
         dataclasses.replace(each, explanation=made.get(place)) for place, each in enumerate(report.predictions)
     )

@@ -30,6 +30,7 @@ class Prediction:
         probabilities: The same, calibrated where there is a calibration.
         called: Whether the score is at or above the finding's threshold.
         problem: Why the file could not be read; "" where it was.
+        unlike: How the image is unlike an upright chest X-ray; "" where it is not.
         explanation: The picture; None where none was asked for.
     """
 
@@ -38,6 +39,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     called: tuple[bool, ...]
     problem: str = ""
+    unlike: str = ""
     explanation: Explanation | None = None
 
 

@@ -32,6 +32,7 @@ def tell(report: Report) -> None:
             told = f"{shown(each.probabilities[0]):11}  {decision:{words}}"
         else:
             told = _called(card, each)
+        told += f"  unlike: {each.unlike}" if each.unlike else ""
         told += _pictured(each)
         console.out.print(console.plain(f"{name:{width}}  {told}".rstrip()), soft_wrap=True)
     thresholds = ", ".join(
@@ -99,7 +100,7 @@ def _image_as_json(card: ModelCard, each: Prediction) -> dict[str, Any]:
             card.findings, each.probabilities, each.scores, each.called, strict=True
         )
     }
-    told: dict[str, Any] = {"image": each.image, "findings": findings}
+    told: dict[str, Any] = {"image": each.image, "findings": findings, "unlike": each.unlike}
     if each.explanation is not None:
         told["explanation"] = dataclasses.asdict(each.explanation)
     return told
@@ -111,14 +112,22 @@ def as_csv(report: Report) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     kinds = ("probability", "score", "called")
     writer.writerow(
-        ["image", *(f"{kind} of {name}" for name in report.card.findings for kind in kinds), "unreadable", "picture"]
+        [
+            "image",
+            *(f"{kind} of {name}" for name in report.card.findings for kind in kinds),
+            "unlike",
+            "unreadable",
+            "picture",
+        ]
     )
     for each in report.predictions:
         cells: list[object] = []
         for k in range(len(report.card.findings)):
             numbers = (each.probabilities[k], each.scores[k], int(each.called[k])) if not each.problem else ("",) * 3
             cells += numbers
-        writer.writerow([_cell(each.image), *cells, each.problem, each.explanation.picture if each.explanation else ""])
+        writer.writerow(
+            [_cell(each.image), *cells, each.unlike, each.problem, each.explanation.picture if each.explanation else ""]
+        )
     return buffer.getvalue()
 
 

@@ -20,6 +20,7 @@ KNOWN = {
     "fedward.cloaking.png": "the same",
     "fedward.explaining.picture": "what `predict --explain` draws for its user alone, of files named by hand",
     "fedward.explaining.secondary_capture": "the same, where the image was DICOM",
+    "fedward.explaining.unlike": "in memory, to bring an image to its size",
     "fedward.cloaking.carrying": "in memory, the matrix by which an image changes its size",
     "fedward.dataset.decoding": "in memory, to bring an image to its size",
     "fedward.dataset.dicom_frame": "reads the pixels of a DICOM file",

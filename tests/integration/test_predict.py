@@ -15,8 +15,10 @@ from PIL import Image
 from sample_images import CR, dicom, encoded, picture, write
 
 from fedward import settings as setting
+from fedward.dataset.phantoms import list_phantoms
 from fedward.dataset.reading import decode
 from fedward.explaining.picture import GAP
+from fedward.explaining.unlike import INVERTED, UPSIDE_DOWN
 from fedward.figures.calibration import calibrations
 from fedward.figures.histograms import histogram, sigmoid
 from fedward.folders.round_counts import CountsFolder, PlainCounts, RoundCounts
@@ -231,6 +233,22 @@ def test_a_run_that_seals_images_warns_that_pictures_lie_open(place: Path, tmp_p
         done = run_here("predict", tmp_path / "run", place / "images" / "photo.jpg", "--explain", tmp_path / method)
         assert done.returncode == 0
         assert ("these pictures lie open" in " ".join(done.stderr.split())) is warned
+
+
+def test_images_that_are_no_upright_chest_x_rays_are_marked(place: Path, tmp_path: Path) -> None:
+    chest = np.asarray(list_phantoms(1, 64, 3).pixels)[0]
+    turned = {"upright": chest, "down": chest[::-1, ::-1], "negative": 255 - chest}
+    for name, pixels in turned.items():
+        write(tmp_path / "x" / f"{name}.png", encoded(np.ascontiguousarray(pixels)))
+    done, found = told(place / "model.keras", tmp_path / "x", "--csv", tmp_path / "out.csv")
+    assert done.returncode == 0, "a warning, no error"
+    marked = {Path(each["image"]).stem: each["unlike"] for each in found["images"]}
+    assert marked == {"upright": "", "down": UPSIDE_DOWN, "negative": INVERTED}
+    assert "2 of 3 images are unlike an upright chest X-ray" in " ".join(done.stderr.split())
+    rows = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert {Path(row["image"]).stem: row["unlike"] for row in rows} == marked
+    lines = run_here("predict", place / "model.keras", tmp_path / "x").stdout.splitlines()
+    assert [line.partition("  unlike: ")[2] for line in lines[1:]] == [marked[name] for name in sorted(marked)]
 
 
 def test_counts_that_are_not_this_models_are_refused(place: Path, tmp_path: Path) -> None:
