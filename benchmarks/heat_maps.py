@@ -7,10 +7,18 @@ phantoms that the maps' blocks and smoothing were chosen on, `others` are drawn 
 `grad-cam` is the plain method at the last convolution of the CNN, `random` a map of 8 by 8 random numbers. A finding
 covers about 5 of 100 parts of an image; a place counts as inside as far out as 1/e of the finding's middle is left.
 DenseNet121 takes five minutes to train.
+
+    .venv/bin/python benchmarks/heat_maps.py --run RUN_OR_MODEL
+
+looks at real X-rays instead, where nobody knows the place: test images of chest_xray (FEDWARD_DATA, default
+../shared/data) that the model calls. By how much does the logit fall when the hottest tenth of an image is blurred, and
+by how much when the hottest tenth of another image's map is? How often is the hottest place near the border?
 """
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +28,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from data_preprocessing import read_split
+from fedward import settings as setting
 from fedward.dataset.phantoms import FINDING, finding_places, list_phantoms
 from fedward.explaining.heat_maps import METHODS
-from fedward.explaining.spreading import Places, spread
+from fedward.explaining.spreading import Places, smooth, spread
 from fedward.learning.model import Classifier
+from fedward.learning.model_file import load_classifier
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.types import Vector
@@ -32,6 +43,7 @@ SIZE, BATCH, COUNT = 64, 32, 400
 DRAWN = {"chosen on": 77, "others": 78}  # seeds of phantoms
 # Phantoms, epochs and learning rate.
 TRAINING = {"cnn": (1_500, 8, 0.002), "scatter": (1_000, 30, 0.003), "densenet121": (700, 8, 0.001)}
+REAL, BLURRED, MARGIN = 200, 6 / 64, 10 / 64  # real images; deviation of the blur and width of the border, in sides
 Maps = Callable[[Classifier, Vector], Vector]
 
 
@@ -98,13 +110,47 @@ def measured(name: str, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def on_real_images(model: Path) -> dict[str, float]:
+    """What blurring the hottest tenth of real X-rays does to a model's logit, and where the hottest places are."""
+    classifier, card = load_classifier(model / "model.keras" if model.is_dir() else model)
+    source = (
+        Path(os.environ.get("FEDWARD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "chest_xray"
+    )
+    settings = dataclasses.replace(setting.load().data, source=str(source), image_size=card.image_size)
+    images, _ = read_split(settings, card.seed, "test", lambda _done, _total: None, expected=card.findings)
+    pixels = images.pixels()
+    pixels = pixels[classifier.logits(pixels)[:, 0] > 0][:REAL]
+    logits, maps, size = classifier.logits(pixels)[:, 0], ours(classifier, pixels), card.image_size
+    blurred = smooth(pixels[..., 0], size * BLURRED)[..., None]
+    hot = maps >= np.quantile(maps.reshape(len(maps), -1), 0.9, axis=1)[:, None, None]
+
+    def fall(where: NDArray[np.bool_]) -> float:
+        changed = np.where(where[..., None], blurred, pixels)
+        return float((logits - classifier.logits(changed)[:, 0]).mean())
+
+    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), size)
+    margin = size * MARGIN
+    near = np.minimum.reduce([row, column, size - 1 - row, size - 1 - column]) < margin
+    return {
+        "images": len(pixels),
+        "mean logit": float(logits.mean()),
+        "falls by, hottest tenth blurred": fall(hot),
+        "falls by, another image's hottest tenth": fall(np.roll(hot, 1, axis=0)),
+        "hottest near the border": float(near.mean()),
+    }
+
+
 def main() -> None:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="cnn,scatter", help=f"of {','.join(TRAINING)} (default cnn,scatter)")
     parser.add_argument("--seeds", default="1,2,3", help="starts of training (default 1,2,3)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--run", type=Path, help="a run or model file, to be looked at on real X-rays")
     options = parser.parse_args()
+    if options.run:
+        print(json.dumps(on_real_images(options.run), indent=2))
+        return
     found = {
         f"{name}, seed {seed}": measured(name, int(seed))
         for name in options.models.split(",")

@@ -5,12 +5,14 @@
 The images are test X-rays of FEDWARD_DATA (default ../shared/data) in folders of classes. Without a model a CNN with
 random weights stands for one: scores do not change how long they take. `evaluate` decodes images the first time and
 takes them from its cache afterwards; `predict` keeps none, and decodes always. So there are two ratios: over the first
-`evaluate`, and over one that has a cache. Seconds are medians.
+`evaluate`, and over one that has a cache. Seconds are medians: of the clock, and of processor time, which other work on
+the machine hardly changes.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -47,18 +49,19 @@ def random_model(path: Path) -> Path:
     return path
 
 
-def seconds(*arguments: str | Path, cache: Path) -> float:
-    """Wall time of a whole process."""
-    started = time.perf_counter()
+def seconds(*arguments: str | Path, cache: Path) -> tuple[float, float]:
+    """Wall time and processor time of a whole process."""
     command = [sys.executable, str(ROOT / "main.py"), *map(str, arguments)]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 - our own program, no shell
-    return time.perf_counter() - started
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measured(model: Path, images: Path, scratch: Path, repeats: int) -> dict[str, list[float]]:
+def measured(model: Path, images: Path, scratch: Path, repeats: int) -> dict[str, list[tuple[float, float]]]:
     """Times of each way, in turns."""
-    found: dict[str, list[float]] = {"evaluate": [], "evaluate, cached": [], "predict": []}
+    found: dict[str, list[tuple[float, float]]] = {"evaluate": [], "evaluate, cached": [], "predict": []}
     for turn in range(repeats):
         cache = scratch / f"cache-{turn}"
         found["evaluate"].append(seconds("evaluate", model, "--data", images, "--json", cache=cache))
@@ -79,14 +82,21 @@ def main() -> None:
         scratch = Path(folder)
         model = options.model or random_model(scratch / "model.keras")
         times = measured(model, some_images(scratch / "images", options.images), scratch, options.repeats)
-    medians = {way: statistics.median(each) for way, each in times.items()}
-    ratios = {way: medians["predict"] / medians[way] for way in ("evaluate", "evaluate, cached")}
+    medians = {way: tuple(map(statistics.median, zip(*each, strict=True))) for way, each in times.items()}
+    ratios = {
+        way: [ours / theirs for ours, theirs in zip(medians["predict"], medians[way], strict=True)]
+        for way in ("evaluate", "evaluate, cached")
+    }
     if options.json:
         print(json.dumps({"images": options.images, "seconds": times, "ratios": ratios}, indent=2))
         return
-    for way, median in medians.items():
-        ratio = f"  predict takes {ratios[way]:.2f} times as long" if way in ratios else ""
-        print(f"{way:18} {median:6.2f} s{ratio}")
+    for way, (wall, processor) in medians.items():
+        ratio = (
+            "  predict takes {:.2f} times as long, {:.2f} of processor time".format(*ratios[way])
+            if way in ratios
+            else ""
+        )
+        print(f"{way:17} {wall:6.2f} s, {processor:6.2f} s of processor time{ratio}")
 
 
 if __name__ == "__main__":

@@ -75,10 +75,7 @@ def predict_images(
         EvidenceError: the run's folder is damaged.
         ResourceError: the disk is full or a folder cannot be written.
     """
-    if csv is not None and csv.exists():
-        raise UsageError(f"{csv} is there already.", "Name a new file, or remove it.")
-    if explain is not None:
-        check_new(resolved(explain), "--explain")
+    _check_outputs(csv, explain)
     path = model / "model.keras" if model.is_dir() else model
     classifier, card = load_classifier(path)
     calibrated = calibration_of(model, card)
@@ -103,10 +100,20 @@ def predict_images(
     odd = sum(bool(each.unlike) for each in report.predictions)
     if odd:
         console.warn(
-            f"{odd} of {len(files)} images are unlike an upright chest X-ray; what is said of them means little."
+            f"{odd} of {len(read.rows)} images are unlike an upright chest X-ray; what is said of them means little."
         )
     if read.reasons:
         raise _unread(report)
+
+
+def _check_outputs(csv: Path | None, explain: Path | None) -> None:
+    """Find out before any work that what is to be written has a place, and replaces nothing."""
+    if csv is not None and csv.exists():
+        raise UsageError(f"{csv} is there already.", "Name a new file, or remove it.")
+    if csv is not None and not resolved(csv).parent.is_dir():
+        raise UsageError(f"There is no folder {resolved(csv).parent} for {csv.name}.", "Make it, or name another file.")
+    if explain is not None:
+        check_new(resolved(explain), "--explain")
 
 
 def _read(files: Sequence[Path], card: ModelCard) -> _Read:
@@ -115,6 +122,8 @@ def _read(files: Sequence[Path], card: ModelCard) -> _Read:
     listing = Listing("files", entries, card.class_names, "", exclusive=False)
     with console.bar("Reading images") as report:
         table = read_files(listing, card.image_size, report, workers=0, cache_folder=None)
+    for item in table.partly:
+        console.warn(f"Not all of {printable(str(files[int(item.name)]))} is used: {item.reason}.")
     rows = {int(entry.name): row for row, entry in enumerate(table.entries)}
     reasons = {int(item.name): item.reason for item in (*table.unreadable, *table.not_images)}
     return _Read(files, table.images, rows, reasons)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from command_line import Done, run_here
+from documents import block, shape
 from PIL import Image
 from sample_images import CR, dicom, encoded, picture, write
 
@@ -295,6 +297,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(place: Path, tmp_path: Path
         ((place / "model.keras", empty), 3, "There are no images"),
         ((place / "model.keras", tmp_path / "gone.png"), 3, "There is no file or folder"),
         ((place / "model.keras", place / "images", "--csv", there), 2, "is there already"),
+        ((place / "model.keras", place / "images", "--csv", tmp_path / "no" / "a.csv"), 2, "There is no folder"),
     )
     for arguments, code, sentence in cases:
         done = run_here("predict", *map(str, arguments))
@@ -309,3 +312,31 @@ def test_only_bad_files_still_tell_which(place: Path) -> None:
     assert done.returncode == 3
     assert found["images"] == []
     assert len(found["unreadable"]) == 2
+
+
+def test_what_of_a_file_is_not_used_is_told(place: Path, tmp_path: Path) -> None:
+    frames = np.stack([picture(30), picture(31)])
+    write(tmp_path / "two.dcm", dicom(frames, CR, NumberOfFrames=2))
+    done = run_here("predict", place / "model.keras", tmp_path / "two.dcm")
+    assert done.returncode == 0
+    assert "two.dcm is used: " in " ".join(done.stderr.split())
+
+
+def test_readme_shows_what_is_printed(place: Path) -> None:
+    """Its lines, but for figures and names; that of images is compared up to the image's name."""
+    files = [place / "images" / name for name in ("photo.jpg", "broken.png")]
+    done = run_here("predict", place / "run", *files)
+    sample = [line.replace("PNEUMONIA", FINDING) for line in block("image                                probability")]
+    shapes = {shape(line) for line in sample}
+    told = [line for line in done.stderr.splitlines() if not line.startswith(("Error", "Warning", "Reading"))]
+    assert len(told) == 3
+    assert {shape(line) for line in told} <= shapes
+    heading, _, broken = done.stdout.splitlines()
+    assert shape(heading) in shapes
+    assert broken.partition("  ")[2].strip() == "unreadable: it is damaged or truncated"
+    assert any(line.endswith("unreadable: it is damaged or truncated") for line in sample)
+    assert any(
+        re.match(r"Error: \d+ of \d+ files could not be read: .*; the others were scored\. Replace", line)
+        for line in sample
+    )
+    assert "the others were scored. Replace these files, or leave them out." in " ".join(done.stderr.split())
