@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from commands import console
+from commands.beside_a_model import hospital_folders, keeps_sealed
 from commands.evaluate.command import Split
 from data_preprocessing import has_own_splits, load_partition, read_split
 from fedward import settings as setting
@@ -20,9 +21,7 @@ from fedward.errors import DataError
 from fedward.figures.score_rows import DECIDED, decided, figure, threshold_text
 from fedward.figures.scores import score, score_findings
 from fedward.files import resolved
-from fedward.folders.hospital import HospitalFolder
 from fedward.folders.simulation import SimulationFolder
-from fedward.hosts.hospital_kit import HospitalKit
 from fedward.learning.model_file import load_card, load_logits
 from fedward.learning.stored_model import ModelCard
 from fedward.settings import DataSettings
@@ -61,7 +60,7 @@ def score_model(
     if finding is not None:
         source = dataclasses.replace(source, finding=finding)
     chosen = split or _default_split(source, own)
-    cached = not _is_sealed(path.parent, hospital)
+    cached = not keeps_sealed(path.parent, hospital)
     with console.bar("Reading images") as report:
         images, understood = read_split(source, card.seed, chosen, report, expected=card.findings, cached=cached)
     for sentence in filter(None, (understood.left_out_line(), *understood.warnings)):
@@ -98,24 +97,9 @@ def _trained_on(beside: Path, images: ImageSet, hospital: Path | None = None) ->
         raise DataError(
             f"{hospital} does not tell which images a model was trained on.", "Name a hospital's folder, or none."
         )
-    told = [_trained_at(folder, images) for folder in _told_by(beside, hospital)]
+    told = [_trained_at(folder, images) for folder in hospital_folders(beside, hospital)]
     known = [each for each in told if each is not None]
     return sum(any(each) for each in zip(*known, strict=True)) if known else None
-
-
-def _told_by(beside: Path, hospital: Path | None) -> list[Path]:
-    """Folders that may be hospitals': the one that the user named, the model's, and a simulation's."""
-    named = [hospital] if hospital is not None else []
-    return [*named, beside, *sorted(path for path in beside.glob("hospitals/*") if path.is_dir())]
-
-
-def _is_sealed(beside: Path, hospital: Path | None) -> bool:
-    """Whether a hospital's folder, or the one in the kit that the model lies in, has its images sealed.
-
-    Then no decoded image of its own is to lie in the cache either.
-    """
-    folders = (*_told_by(beside, hospital), HospitalKit(beside).hospital.path)
-    return any(HospitalFolder(folder).sealed_partition.exists() for folder in folders)
 
 
 def _trained_at(folder: Path, images: ImageSet) -> list[bool] | None:

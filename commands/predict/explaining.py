@@ -18,7 +18,6 @@ from fedward.explaining.heat_maps import METHODS
 from fedward.explaining.picture import as_png, explained
 from fedward.explaining.secondary_capture import secondary_capture
 from fedward.files import write_atomic
-from fedward.folders.simulation import SimulationFolder
 from fedward.learning.model import Classifier
 from fedward.learning.stored_model import ModelCard
 from fedward.progress import Progress
@@ -107,11 +106,3 @@ def _write(subject: Subject, heat: Vector, output: int, card: ModelCard, into: P
         name, written = f"{number}.png", as_png(pixels, told)
     write_atomic(into / name, written)
     return Explanation(finding, name)
-
-
-def seals_images(model: Path) -> bool:
-    """Whether a run's settings say that hospitals keep images sealed on their disks."""
-    server = SimulationFolder(model).server
-    if not (server.path / "run.json").exists():
-        return False
-    return bool(server.load_record().settings.get("image-encryption", {}).get("method", "none") != "none")

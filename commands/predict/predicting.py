@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commands import console
+from commands.beside_a_model import keeps_sealed
 from commands.image_files import image_files
 from commands.new_folder import check_new
 from commands.predict.calibrating import Calibrated, calibration_of
-from commands.predict.explaining import Subject, seals_images, write_explanations
+from commands.predict.explaining import Subject, write_explanations
 from commands.predict.report import Prediction, Report
 from commands.predict.telling import as_csv, as_json_value, tell
 from fedward.dataset.reading import read_files
@@ -31,7 +32,7 @@ from fedward.types import Vector
 
 _SHOWN = 40  # files that an error names
 _UNSEALED = (
-    "Hospitals of this run keep their images sealed on their disks (image-encryption.method), these pictures lie open: "
+    "Beside this model, images are kept sealed on the disk (image-encryption.method), and these pictures lie open: "
     "remove them when you have looked at them."
 )
 
@@ -88,7 +89,7 @@ def predict_images(
         raise DataError(f"{path} gives scores that are no numbers.", "Use another model.")
     report = Report(str(path), card, calibrated.told, _predictions(read, logits, card, calibrated))
     if explain is not None:
-        if seals_images(model):
+        if keeps_sealed(path.parent):
             console.warn(_UNSEALED)
         report = _with_pictures(report, read, _likeliest(logits, card), classifier, explain)
     if csv is not None:

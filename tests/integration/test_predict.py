@@ -23,6 +23,7 @@ from fedward.explaining.picture import GAP
 from fedward.explaining.unlike import INVERTED, UPSIDE_DOWN
 from fedward.figures.calibration import calibrations
 from fedward.figures.histograms import histogram, sigmoid
+from fedward.folders.hospital import HospitalFolder
 from fedward.folders.round_counts import CountsFolder, PlainCounts, RoundCounts
 from fedward.folders.server import RunRecord, ServerFolder
 from fedward.learning.model import Classifier
@@ -226,15 +227,13 @@ def test_pictures_are_all_there_or_none(place: Path, tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["file", "used"]
 
 
-def test_a_run_that_seals_images_warns_that_pictures_lie_open(place: Path, tmp_path: Path) -> None:
+def test_where_images_are_kept_sealed_a_warning_says_that_pictures_lie_open(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "run", tmp_path / "run")
-    for method, warned in (("none", False), ("fgsm", True)):
-        record = ServerFolder(tmp_path / "run" / "server").load_record()
-        record.settings["image-encryption"] = {"method": method}
-        ServerFolder(tmp_path / "run" / "server").save_record(record)
-        done = run_here("predict", tmp_path / "run", place / "images" / "photo.jpg", "--explain", tmp_path / method)
+    for turn, warned in (("open", False), ("sealed", True)):
+        done = run_here("predict", tmp_path / "run", place / "images" / "photo.jpg", "--explain", tmp_path / turn)
         assert done.returncode == 0
         assert ("these pictures lie open" in " ".join(done.stderr.split())) is warned
+        write(HospitalFolder(tmp_path / "run" / "hospitals" / "hospital-1").sealed_partition, b"sealed")
 
 
 def test_images_that_are_no_upright_chest_x_rays_are_marked(place: Path, tmp_path: Path) -> None:
