@@ -28,6 +28,7 @@ from commands.serve.command import serve
 from commands.simulate.command import simulate
 from commands.study.commands import conclude, start_study, status, stop
 from commands.unseal import unseal
+from commands.view.command import view
 from commands.witness.command import enroll_witness, join_witness
 from fedward import entry
 
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, predict, audit, export, info, budget, node, prune, unseal):
+for command in (simulate, evaluate, predict, audit, export, info, budget, node, prune, unseal, view):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)

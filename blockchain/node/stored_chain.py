@@ -29,7 +29,7 @@ GENESIS_KEY = b"fedward:genesis"  # the state trie holds only hashes of addresse
 MAX_ITEMS = 10_000  # transactions or withdrawals of a block; the gas limit leaves room for 1,428 transactions
 
 _HASH_BYTES = 32
-_UNCLES, _TRANSACTIONS, _NUMBER, _WITHDRAWALS = 1, 4, 8, 16  # places in a header
+_UNCLES, _TRANSACTIONS, _RECEIPTS, _NUMBER, _WITHDRAWALS = 1, 4, 5, 8, 16  # places in a header
 _MALFORMED = (
     sqlite3.Error,
     rlp.exceptions.RLPException,
@@ -134,6 +134,11 @@ class StoredChain:
                     ]
                 )
             )
+
+    def receipts(self, number: int) -> tuple[bytes, ...]:
+        """The encoded receipts of a block's transactions, as its header commits to them; nobody has run them again."""
+        with self._guarded(f"The receipts of block {number}"):
+            return tuple(self._items(rlp.decode(self._header(number))[_RECEIPTS]))
 
     def check_entries(self) -> int:
         """Compare every entry that is kept under its hash with that hash; returns how many there are.

@@ -54,6 +54,11 @@ def plot_all(
 
 
 def plot_learning_curves(path: Path, rounds: list[dict[str, Any]], findings: tuple[str, ...]) -> None:
+    """Write the learning curves as a PNG."""
+    save_figure(path, learning_curves(rounds, findings))
+
+
+def learning_curves(rounds: list[dict[str, Any]], findings: tuple[str, ...]) -> Figure:
     """Draw training and validation loss, and validation AUC, by round; rejected candidates are marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(_positive(findings), fontsize=9)
@@ -77,7 +82,7 @@ def plot_learning_curves(path: Path, rounds: list[dict[str, Any]], findings: tup
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
-    save_figure(path, figure)
+    return figure
 
 
 def plot_confusion(path: Path, confusion: Confusion, threshold: float | None, findings: tuple[str, ...]) -> None:

@@ -120,6 +120,7 @@ def test_all_commands_are_probed() -> None:
         "restore",
         "simulate",
         "unseal",
+        "view",
     }
     names |= {"admit", "agree", "approve", "conclude", "doctor", "enroll", "hosts-demo", "provision", "revoke", "serve"}
     names |= {"enroll-witness", "join-witness", "start-study", "status", "stop"}

@@ -1,0 +1,150 @@
+"""The pages' addresses, and who answers each."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from commands.view import pages
+from commands.view.chain import Chain, Chains
+from commands.view.guard import Guard
+from commands.view.shelf import Run, Shelf
+from fedward.errors import FedwardError
+from fedward.figures.plots import as_png, learning_curves
+
+_INLINE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_PNG = "image/png"
+
+
+def application(shelf: Shelf, token: str, port: int) -> Starlette:
+    """The application that serves the pages.
+
+    Args:
+        shelf: The runs.
+        token: Without it nothing is shown.
+        port: Where it is served.
+    """
+    site = _Site(shelf)
+    routes = [
+        Route("/", site.shelf),
+        Route("/style.css", site.style),
+        Route("/runs/{key}", site.run),
+        Route("/runs/{key}/curves.png", site.curves),
+        Route("/runs/{key}/pictures/{name}", site.picture),
+        Route("/runs/{key}/rounds/{index:int}", site.round),
+        Route("/runs/{key}/rounds/{index:int}/ciphertexts/{name}", site.ciphertext),
+        Route("/runs/{key}/ledger", site.ledger),
+        Route("/runs/{key}/blocks/{number:int}", site.block),
+        Route("/runs/{key}/transactions/{hash}", site.transaction),
+        Route("/runs/{key}/search", site.search),
+        Route("/runs/{key}/audit", site.audit),
+    ]
+    handlers = {HTTPException: _missing, FedwardError: _failed}
+    guard = Middleware(BaseHTTPMiddleware, dispatch=Guard(token, port))
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
+
+
+class _Site:
+    """Answers requests; Starlette runs each in a thread of its own."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._chains = shelf, Chains()
+        self._reading = threading.Lock()  # one reader of stores at a time
+        self._audits: dict[Path, tuple[int, str]] = {}
+
+    def shelf(self, request: Request) -> Response:  # noqa: ARG002
+        runs, damaged = self._shelf.runs()
+        if len(runs) == 1 and not damaged:
+            return RedirectResponse(f"/runs/{runs[0].key}", 303)
+        return HTMLResponse(pages.shelf_page(runs, damaged))
+
+    def style(self, request: Request) -> Response:  # noqa: ARG002
+        return Response((pages.TEMPLATES / "style.css").read_text(), media_type="text/css")
+
+    def run(self, request: Request) -> Response:
+        run = self._found(request)
+        there = tuple(name for name in pages.PICTURES if (run.path / name).is_file())
+        return HTMLResponse(pages.run_page(run, there))
+
+    def curves(self, request: Request) -> Response:
+        run = self._found(request)
+        return Response(as_png(learning_curves(list(run.rounds), run.record.findings)), media_type=_PNG)
+
+    def picture(self, request: Request) -> Response:
+        path = self._found(request).path / request.path_params["name"]
+        if path.name not in pages.PICTURES or not path.is_file() or path.is_symlink():
+            raise HTTPException(404)
+        return Response(path.read_bytes(), media_type=_PNG)
+
+    def round(self, request: Request) -> Response:
+        return self._of_ledger(request, lambda run, chain: pages.round_page(run, chain, request.path_params["index"]))
+
+    def ledger(self, request: Request) -> Response:
+        return self._of_ledger(request, pages.ledger_page)
+
+    def block(self, request: Request) -> Response:
+        return self._of_ledger(request, lambda run, chain: pages.block_page(run, chain, request.path_params["number"]))
+
+    def transaction(self, request: Request) -> Response:
+        wanted = request.path_params["hash"]
+        return self._of_ledger(request, lambda run, chain: pages.transaction_page(run, chain, wanted))
+
+    def search(self, request: Request) -> Response:
+        text = request.query_params.get("q", "")
+        return self._of_ledger(request, lambda run, chain: pages.search_page(run, chain, text))
+
+    def ciphertext(self, request: Request) -> Response:
+        place = request.path_params
+        return _page(pages.ciphertext_page(self._found(request), place["index"], place["name"]))
+
+    def audit(self, request: Request) -> Response:
+        """The page of a whole audit of a run that has ended or stopped; made once for each state of its ledger."""
+        from commands.audit.examination import audited
+        from commands.audit.page import render_page
+        from commands.audit.trust_source import TrustSource
+
+        run = self._found(request)
+        if run.state == "runs":
+            sentence = "Its ledger is in use. Run: main.py audit RUN --follow, which audits round by round."
+            return HTMLResponse(pages.problem_page("The run has not ended", sentence), 409)
+        with self._reading:
+            height = len(self._chains.of(run).blocks)
+            kept = self._audits.get(run.path)
+            if kept is None or kept[0] != height:
+                shown = render_page(audited(run.path, None), TrustSource.of((), run.path))
+                kept = self._audits[run.path] = height, shown
+        return HTMLResponse(kept[1], headers={"Content-Security-Policy": _INLINE})
+
+    def _of_ledger(self, request: Request, page: Callable[[Run, Chain], str | None]) -> Response:
+        run = self._found(request)
+        with self._reading:
+            chain = self._chains.of(run)
+        return _page(page(run, chain))
+
+    def _found(self, request: Request) -> Run:
+        run = self._shelf.run(request.path_params["key"])
+        if run is None:
+            raise HTTPException(404)
+        return run
+
+
+def _page(content: str | None) -> Response:
+    if content is None:
+        raise HTTPException(404)
+    return HTMLResponse(content)
+
+
+def _missing(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return HTMLResponse(pages.problem_page("Not here", "There is no such page. Begin with the list of runs."), status)
+
+
+def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return HTMLResponse(pages.problem_page("This cannot be shown", str(error)), 500)
