@@ -67,6 +67,22 @@ def image_encryption(
     run_lab(out, asked, _form(as_json, markdown))
 
 
+@lab.command(cls=entry.DescribedCommand)
+def leakage(
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-leakage"),
+    full: Annotated[bool, typer.Option("--full", help="All obfuscations and models on three seeds: hours.")] = False,
+    seeds: Seeds = "",
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
+) -> None:
+    """Measure what an update gives away of its images: as it is, obfuscated, with noise, in a sum, encrypted."""
+    from commands.lab.leakage import Asked, run_lab
+
+    run_lab(out, Asked(data, full, seeds, tuple(assignments or ())), _form(as_json, markdown))
+
+
 @lab.command("neural-crypto", cls=entry.DescribedCommand)
 def neural_crypto(
     data: Data = "synthetic",

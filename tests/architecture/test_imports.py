@@ -204,7 +204,11 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
         "fedward.explaining.activation_maps",
         "fedward.labs.robustness.defenses",  # gradients through what stands before a classifier
     }
-    apart = ("fedward.reconstruction.", "fedward.labs.neural_crypto.")  # networks that are no hospital's classifier
+    apart = (
+        "fedward.reconstruction.",
+        "fedward.labs.neural_crypto.",
+        "fedward.labs.leakage.",
+    )  # networks that are no hospital's classifier
     networks = {source.name for source in product() if source.name.startswith(apart)}
     assert users_of(TENSORFLOW_DOOR, product()) <= users | networks
 

@@ -1,0 +1,133 @@
+"""Runs one unit of the lab: attacks one case, or cleans what all attacks of a seed found."""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedward.files import make_folder, write_atomic
+from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs.hospitals_data import load_hospitals
+from fedward.labs.leakage.inversion import Inverter, ceiling
+from fedward.labs.leakage.measures import figures, means
+from fedward.labs.leakage.networks import LocalTraining, new_network, trained
+from fedward.labs.leakage.obfuscations import Encryption, obfuscations
+from fedward.labs.leakage.plan import TRAINED, Plan, Unit, all_cases
+from fedward.labs.leakage.trial import Picture, Trial
+from fedward.labs.leakage.victims import Scene, scene_of
+from fedward.labs.units import Results
+from fedward.reconstruction.pairs import Pairs
+from fedward.reconstruction.reader import Reader
+from fedward.reconstruction.registry import train_reader
+from fedward.seeding import public_rng
+
+_REMEDY = "Delete the lab's folder and start it anew."
+_BLUR = 0.05  # deviation of the noise on what the denoiser learns from, as attempts have some
+
+
+@dataclass(frozen=True)
+class LabFolder:
+    """The lab's folder: partitions of each seed, results, what was found of each case.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    path: Path
+
+    def data(self, seed: int) -> Path:
+        """Where the partitions of a seed lie."""
+        return self.path / "data" / str(seed)
+
+    def picture(self, unit: Unit) -> Path:
+        """Where the images of a case lie."""
+        return self.path / "pictures" / f"{unit.name}.npz"
+
+    @property
+    def results(self) -> Results:
+        """What units found."""
+        return Results(self.path / "units")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the lab is given from outside of this package.
+
+    Attributes:
+        encryption: The federation's.
+        presets: By the names of private presets, clip norm and noise multiplier of one step.
+    """
+
+    encryption: Encryption
+    presets: Mapping[str, tuple[float, float]]
+
+
+def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[str, Any]:
+    """Run one unit; what it starts from is there.
+
+    Raises:
+        DataError: there are too few images.
+    """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many networks in one process are no mistake here
+    scene = _scene(folder, unit.seed)
+    if unit.case is None:
+        return clean(folder, plan, scene, unit.seed)
+    case = unit.case
+    local = LocalTraining(case.local_steps, plan.local_rate)
+    network, inverter = _attacked(folder, plan, unit.seed, case.model, case.start, local)
+    obfuscation = obfuscations(given.encryption, given.presets)[case.obfuscation]
+    trial = Trial(network, inverter, local, obfuscation, case, plan)
+    found, picture = trial.run(scene, unit.seed)
+    make_folder(folder.picture(unit).parent)
+    write_atomic(folder.picture(unit), arrays_as_bytes(**dataclasses.asdict(picture)))
+    return found
+
+
+def clean(folder: LabFolder, plan: Plan, scene: Scene, seed: int) -> dict[str, Any]:
+    """Pass all that was found through a denoiser: what it is then like, by the names of the cases' units."""
+    reader, cleaned = train_denoiser(scene, plan, seed), {}
+    for unit in (Unit(seed, case) for case in all_cases(plan)):
+        picture = load_picture(folder, unit)
+        images = reader.images(picture.found)
+        if images is not None:
+            cleaned[unit.name] = means(figures(images, picture.originals))
+    return cleaned
+
+
+def train_denoiser(scene: Scene, plan: Plan, seed: int) -> Reader:
+    """A network that brings attempts nearer to X-rays: it learns from what the latent makes of other patients'."""
+    rng = public_rng("lab denoiser", seed)
+    images = scene.others[rng.permutation(len(scene.others))[: plan.pairs]]
+    noisy = ceiling(images) + _BLUR * rng.random((len(images), 1, 1, 1)) * rng.standard_normal(images.shape)
+    labels = np.zeros((len(images), 1), np.float32)
+    return train_reader("denoiser", Pairs(np.clip(noisy, 0, 1).astype(np.float32), images, labels), seed)
+
+
+def load_picture(folder: LabFolder, unit: Unit) -> Picture:
+    """The images of a case."""
+    arrays: dict[str, Any] = read_arrays(folder.picture(unit), remedy=_REMEDY)
+    return Picture(**{field.name: np.asarray(arrays[field.name]) for field in dataclasses.fields(Picture)})
+
+
+@functools.lru_cache(maxsize=1)
+def _scene(folder: LabFolder, seed: int) -> Scene:
+    return scene_of(load_hospitals(folder.data(seed)), public_rng("lab scene", seed))
+
+
+@functools.lru_cache(maxsize=3)
+def _attacked(
+    folder: LabFolder, plan: Plan, seed: int, model: str, start: str, local: LocalTraining
+) -> tuple[Any, Inverter]:
+    """The model of a round and its attacker, made once a process: tracing takes seconds."""
+    scene = _scene(folder, seed)
+    size = scene.others.shape[1]
+    network = new_network(model, size, seed)
+    if start == TRAINED:
+        images = scene.victims
+        trained(network, images.pixels(), images.labels[:, :1], plan.training_steps, public_rng("lab training", seed))
+    return network, Inverter(network, size, local)
