@@ -73,6 +73,7 @@ def leakage(
     out: Out = Path("runs/lab-leakage"),
     full: Annotated[bool, typer.Option("--full", help="All obfuscations and models on three seeds: hours.")] = False,
     seeds: Seeds = "",
+    cases: Annotated[str, typer.Option(help="Such as none,ckks: of the plan's, these alone.")] = "",
     assignments: Assignments = None,
     as_json: AsJson = False,
     markdown: AsMarkdown = False,
@@ -80,7 +81,7 @@ def leakage(
     """Measure what an update gives away of its images: as it is, obfuscated, with noise, in a sum, encrypted."""
     from commands.lab.leakage import Asked, run_lab
 
-    run_lab(out, Asked(data, full, seeds, tuple(assignments or ())), _form(as_json, markdown))
+    run_lab(out, Asked(data, full, seeds, tuple(assignments or ()), cases), _form(as_json, markdown))
 
 
 @lab.command("neural-crypto", cls=entry.DescribedCommand)

@@ -22,19 +22,31 @@ from fedward.labs.units import results_of, run_units
 from fedward.privacy.accounting import calibrated
 from fedward.reconstruction.shape import STEP
 from fedward.settings import Settings
+from fedward.tables import listed
 
 
 @dataclass(frozen=True)
 class Asked(Wishes):
-    """What was asked for on the command line, as it was given."""
+    """What was asked for on the command line, as it was given.
+
+    Attributes:
+        cases: A list of those that alone are run, or nothing.
+    """
+
+    cases: str = ""
 
     def plan(self) -> Plan:
         """What to run.
 
         Raises:
-            UsageError: a seed or setting is wrong, or images would have a size that cannot be attacked.
+            UsageError: a seed, case or setting is wrong, or images would have a size that cannot be attacked.
         """
-        plan = narrowed(FULL if self.full else QUICK, self.seed_numbers(), self.changes())
+        whole, wanted = FULL if self.full else QUICK, listed(self.cases)
+        known = [case.name for case in whole.cases]
+        for each in wanted:
+            if each not in known:
+                raise UsageError(f"The plan has no case {each!r}.", f"Choose from {', '.join(known)}.")
+        plan = narrowed(whole, self.seed_numbers(), wanted, self.changes())
         settings = self.settings(plan, plan.seeds[0])
         if settings.privacy.mode != "none":
             raise UsageError("The lab adds noise itself, to single rows.", "Leave privacy.mode away.")

@@ -111,6 +111,13 @@ def test_settings_that_the_lab_cannot_take_are_refused(tmp_path: Path, changes: 
     assert not (tmp_path / "out").exists()
 
 
+def test_cases_are_chosen_by_name(tmp_path: Path) -> None:
+    assert Asked("synthetic", False, "", (), "ckks,none").plan().cases == (Case(PLAIN), Case("ckks"))
+    assert Asked("synthetic", True, "2", ()).plan().seeds == (2,)
+    with pytest.raises(UsageError, match="no case 'ckk'"):
+        run_lab(tmp_path / "out", Asked("synthetic", False, "", (), "ckk"), "table")
+
+
 def test_too_few_patients_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = dataclasses.replace(PLAN, cases=(Case(PLAIN, batch=200),))
     monkeypatch.setattr(leakage, "QUICK", few)

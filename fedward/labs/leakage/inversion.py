@@ -1,7 +1,8 @@
 """Gradient inversion: find images whose update would be the one that was seen.
 
-Images are searched as a free picture of a quarter of their side, brought up by bicubic interpolation: few unknowns, and
-smooth. The attacker differentiates the hospital's whole local training. One attempt is one start and one `Matching`.
+Images are searched as a free picture of a quarter or half of their side, brought up by bicubic interpolation: few
+unknowns, and smooth. The attacker differentiates the hospital's whole local training. One attempt is one start and one
+`Matching`.
 
 References:
     Zhu, Liu and Han 2019, "Deep Leakage from Gradients".
@@ -21,7 +22,7 @@ from fedward.labs.leakage.networks import LocalTraining, Tensors, update
 from fedward.learning.quiet_tensorflow import tf
 from fedward.types import Vector
 
-SHRUNK = 4  # how much smaller the latent's side is
+SHRUNK = 4  # how much smaller the latent's side is, unless a `Matching` says otherwise
 _FIRST_RATE, _LAST_RATE = 0.05, 0.005  # of Adam, along half a cosine
 _DECAYS = 0.9, 0.999
 _SMALL = 1e-12
@@ -52,17 +53,20 @@ class Matching:
         name: For tables.
         cosine: Whether it is one minus the cosine; else the squared distance over the squared norm of what was seen.
         variation: Weight of the mean total variation a pixel.
+        shrunk: How much smaller the latent's side is.
     """
 
     name: str
     cosine: bool
     variation: float
+    shrunk: int = SHRUNK
 
 
 MATCHINGS = (
     Matching("L2", False, 0.0),
     Matching("cosine + TV", True, 0.01),
     Matching("cosine + strong TV", True, 0.3),
+    Matching("cosine + TV, half", True, 0.01, 2),
 )
 
 
@@ -76,8 +80,8 @@ class Inverter:
     """
 
     def __init__(self, network: Any, size: int, local: LocalTraining) -> None:
-        self._network, self._local, self._side = network, local, size // SHRUNK
-        self._up = tf.constant(enlarging(size))
+        self._network, self._local, self._size = network, local, size
+        self._up = {matching: tf.constant(enlarging(size, matching.shrunk)) for matching in MATCHINGS}
         self._slopes = {matching: tf.function(self._slope_of(matching)) for matching in MATCHINGS}
 
     def __call__(self, seen: Seen, matching: Matching, steps: int, rng: np.random.Generator) -> tuple[Vector, float]:
@@ -98,7 +102,8 @@ class Inverter:
             for value in seen.values
         ]
         given = tf.constant(seen.labels), weights, values, masks
-        latent = np.clip(0.5 + 0.1 * rng.standard_normal((len(seen.labels), self._side, self._side, 1)), 0, 1)
+        side = self._size // matching.shrunk
+        latent = np.clip(0.5 + 0.1 * rng.standard_normal((len(seen.labels), side, side, 1)), 0, 1)
         mean, square, left = np.zeros_like(latent), np.zeros_like(latent), math.inf
         for step in range(steps):
             loss, slope = self._slopes[matching](tf.constant(latent, tf.float32), *given)
@@ -109,7 +114,7 @@ class Inverter:
             move = mean / (1 - _DECAYS[0] ** (step + 1))
             move /= np.sqrt(square / (1 - _DECAYS[1] ** (step + 1))) + _SMALL
             latent = np.clip(latent - rate * move, 0, 1)
-        return np.clip(self._enlarged(tf.constant(latent, tf.float32)).numpy(), 0, 1), left
+        return np.clip(self._enlarged(tf.constant(latent, tf.float32), matching).numpy(), 0, 1), left
 
     def _slope_of(self, matching: Matching) -> Any:
         """The mismatch and its gradient for the latent, as a function of tensors."""
@@ -117,7 +122,7 @@ class Inverter:
         def slope(latent: Any, labels: Any, weights: Sequence[Any], values: Sequence[Any], masks: Sequence[Any]) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(latent)
-                images = self._enlarged(latent)
+                images = self._enlarged(latent, matching)
                 own = update(self._network, weights, images, labels, self._local)
                 own = [tensor * mask for tensor, mask in zip(own, masks, strict=True)]
                 loss = _mismatch(own, values, matching.cosine)
@@ -130,19 +135,19 @@ class Inverter:
 
         return slope
 
-    def _enlarged(self, latent: Any) -> Any:
-        return tf.einsum("ai,bijc,dj->badc", self._up, latent, self._up)
+    def _enlarged(self, latent: Any, matching: Matching) -> Any:
+        return tf.einsum("ai,bijc,dj->badc", self._up[matching], latent, self._up[matching])
 
 
-def enlarging(size: int) -> Vector:
-    """The matrix of bicubic interpolation from a quarter of a side to the side: float32, shape (size, size / 4)."""
-    rows = np.eye(size // SHRUNK, dtype=np.float32)[:, :, None]
-    large: Vector = tf.image.resize(rows, (size, size // SHRUNK), method="bicubic")[:, :, 0].numpy()
-    return large
+def enlarging(size: int, shrunk: int = SHRUNK) -> Vector:
+    """The matrix of bicubic interpolation from a smaller side to the side: float32, shape (size, size / shrunk)."""
+    rows = np.eye(size // shrunk, dtype=np.float32)[:, :, None]
+    large: Any = tf.image.resize(rows, (size, size // shrunk), method="bicubic")
+    return np.array(large[:, :, 0].numpy(), np.float32)
 
 
 def ceiling(images: Vector) -> Vector:
-    """The nearest images that the latent can make, clipped to [0, 1]: no attempt gives better ones. Shapes as given."""
+    """The nearest images that a latent of a quarter of the side can make, clipped to [0, 1]. Shapes as given."""
     up = enlarging(images.shape[1]).astype(np.float64)
     there = up @ np.linalg.pinv(up)
     return np.clip(np.einsum("ai,bijc,dj->badc", there, images, there), 0, 1).astype(np.float32)

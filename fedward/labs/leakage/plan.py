@@ -1,7 +1,7 @@
 """What the lab runs: seeds, cases (a model, a batch, local steps, an obfuscation), and how hard attackers try."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedward.labs.leakage.networks import CNN, LENET, LENET_SIGMOID, ROWS
@@ -47,6 +47,13 @@ class Case:
     start: str = NEW
     batch: int = 1
     local_steps: int = 1
+
+    @property
+    def name(self) -> str:
+        """The obfuscation's name, with what differs from a new LeNet, one image and one step before it."""
+        if self == Case(self.obfuscation):
+            return self.obfuscation
+        return f"{self.model}-{self.start}-batch-{self.batch}-steps-{self.local_steps}-{self.obfuscation}"
 
 
 PLANTED = Case(PLAIN, ROWS)  # leaks by construction: the lab must find it
@@ -116,8 +123,8 @@ FULL = dataclasses.replace(
         Case(PLAIN, batch=4, local_steps=5),
         Case("ckks-opened-5", batch=4),
     ),
-    victims=4,
-    steps=150,
+    victims=3,
+    attempts=4,
     candidates=100,
     training_steps=400,
     pairs=300,
@@ -141,8 +148,7 @@ class Unit:
         """Names the unit's file."""
         if self.case is None:
             return f"{self.seed}-cleaned"
-        hiding = self.case.obfuscation.replace("%", "-percent")
-        return f"{self.seed}-{self.case.model}-{self.case.start}-b{self.case.batch}-t{self.case.local_steps}-{hiding}"
+        return f"{self.seed}-{self.case.name.replace('%', '-percent')}"
 
 
 def cleaning_units(plan: Plan) -> Iterator[Unit]:
@@ -160,6 +166,14 @@ def case_units(plan: Plan) -> Iterator[Unit]:
     return (Unit(seed, case) for seed in plan.seeds for case in all_cases(plan))
 
 
-def narrowed(plan: Plan, seeds: tuple[int, ...], changes: Changes) -> Plan:
-    """The plan with seeds that were asked for in place of its own, and settings added to its own."""
-    return dataclasses.replace(plan, seeds=seeds or plan.seeds, changes=(*plan.changes, *changes))
+def narrowed(plan: Plan, seeds: tuple[int, ...], wanted: Sequence[str], changes: Changes) -> Plan:
+    """The plan with what was asked for.
+
+    Args:
+        plan: Quick or full.
+        seeds: In place of its own; none: its own.
+        wanted: Names of cases that alone stay; none: all.
+        changes: Settings that are added to its own.
+    """
+    cases = tuple(case for case in plan.cases if not wanted or case.name in wanted)
+    return dataclasses.replace(plan, seeds=seeds or plan.seeds, cases=cases, changes=(*plan.changes, *changes))
