@@ -150,7 +150,8 @@ def ceiling(images: Vector) -> Vector:
     """The nearest images that a latent of a quarter of the side can make, clipped to [0, 1]. Shapes as given."""
     up = enlarging(images.shape[1]).astype(np.float64)
     there = up @ np.linalg.pinv(up)
-    return np.clip(np.einsum("ai,bijc,dj->badc", there, images, there), 0, 1).astype(np.float32)
+    near = np.clip(np.einsum("ai,bijc,dj->badc", there, images, there), 0, 1)
+    return np.asarray(near, np.float32)
 
 
 def read_rows(seen: Seen, size: int) -> Vector | None:
