@@ -15,7 +15,18 @@ from fedward.errors import UsageError, VerificationError
 from fedward.files import resolved
 from fedward.labs.leakage.inversion import SHRUNK
 from fedward.labs.leakage.pictures import chunks, plot_found, plot_rows
-from fedward.labs.leakage.plan import FULL, PRESETS, QUICK, Case, Plan, Unit, case_units, cleaning_units, narrowed
+from fedward.labs.leakage.plan import (
+    FULL,
+    PRESETS,
+    QUICK,
+    Case,
+    Plan,
+    Unit,
+    case_units,
+    cleaning_units,
+    denoiser_units,
+    narrowed,
+)
 from fedward.labs.leakage.running import Given, LabFolder, load_picture, run_unit
 from fedward.labs.leakage.summary import THREAT_MODEL, row_name, summarize
 from fedward.labs.units import results_of, run_units
@@ -86,7 +97,11 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     run = functools.partial(run_unit, folder, plan, given)
     units = list(case_units(plan))
     cleaning = list(cleaning_units(plan))
-    for title, wanted in (("Attacking updates", units), ("Cleaning what was found", cleaning)):
+    for title, wanted in (
+        ("Attacking updates", units),
+        ("Training denoisers", list(denoiser_units(plan))),
+        ("Cleaning what was found", cleaning),
+    ):
         if wanted:
             with console.bar(title) as report:
                 run_units(folder.results, wanted, run, report)

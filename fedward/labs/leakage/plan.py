@@ -137,23 +137,30 @@ class Unit:
 
     Attributes:
         seed: See `Plan`.
-        case: What is attacked; None: cleaning of what was found, which the cases come before.
+        case: What is attacked; None: training of the denoiser.
+        cleaned: Whether what was found is passed through the denoiser, and nothing is attacked.
     """
 
     seed: int
     case: Case | None = None
+    cleaned: bool = False
 
     @property
     def name(self) -> str:
         """Names the unit's file."""
         if self.case is None:
-            return f"{self.seed}-cleaned"
-        return f"{self.seed}-{self.case.name.replace('%', '-percent')}"
+            return f"{self.seed}-denoiser"
+        return f"{self.seed}-{self.case.name.replace('%', '-percent')}{'-cleaned' if self.cleaned else ''}"
+
+
+def denoiser_units(plan: Plan) -> Iterator[Unit]:
+    """Training of a denoiser, once a seed; none where the plan has none."""
+    return (Unit(seed) for seed in plan.seeds if plan.pairs)
 
 
 def cleaning_units(plan: Plan) -> Iterator[Unit]:
-    """Cleaning, once a seed; none where the plan has no denoiser."""
-    return (Unit(seed) for seed in plan.seeds if plan.pairs)
+    """What was found of every case, cleaned; none where the plan has no denoiser."""
+    return (Unit(seed, case, cleaned=True) for seed in plan.seeds for case in all_cases(plan) if plan.pairs)
 
 
 def all_cases(plan: Plan) -> tuple[Case, ...]:

@@ -1,4 +1,4 @@
-"""Runs one unit of the lab: attacks one case, or cleans what all attacks of a seed found."""
+"""Runs one unit of the lab: trains a denoiser, attacks one case, or cleans what was found of it."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ from fedward.labs.leakage.inversion import Inverter, ceiling
 from fedward.labs.leakage.measures import figures, means
 from fedward.labs.leakage.networks import LocalTraining, new_network, trained
 from fedward.labs.leakage.obfuscations import Encryption, obfuscations
-from fedward.labs.leakage.plan import TRAINED, Plan, Unit, all_cases
+from fedward.labs.leakage.plan import TRAINED, Plan, Unit
 from fedward.labs.leakage.trial import Picture, Trial
 from fedward.labs.leakage.victims import Scene, scene_of
 from fedward.labs.units import Results
 from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.reader import Reader
-from fedward.reconstruction.registry import train_reader
+from fedward.reconstruction.registry import reader_from, train_reader
 from fedward.seeding import public_rng
 
 _REMEDY = "Delete the lab's folder and start it anew."
@@ -43,6 +43,10 @@ class LabFolder:
     def data(self, seed: int) -> Path:
         """Where the partitions of a seed lie."""
         return self.path / "data" / str(seed)
+
+    def denoiser(self, seed: int) -> Path:
+        """Where the denoiser of a seed lies."""
+        return self.path / "denoisers" / f"{seed}.bin"
 
     def picture(self, unit: Unit) -> Path:
         """Where the images of a case lie."""
@@ -76,7 +80,12 @@ def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[st
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many networks in one process are no mistake here
     scene = _scene(folder, unit.seed)
     if unit.case is None:
-        return clean(folder, plan, scene, unit.seed)
+        learned = train_denoiser(scene, plan, unit.seed)
+        make_folder(folder.denoiser(unit.seed).parent)
+        write_atomic(folder.denoiser(unit.seed), learned.as_bytes())
+        return {"pairs": min(plan.pairs, len(scene.others))}
+    if unit.cleaned:
+        return clean(folder, unit)
     case = unit.case
     local = LocalTraining(case.local_steps, plan.local_rate)
     network, inverter = _attacked(folder, plan, unit.seed, case.model, case.start, local)
@@ -88,15 +97,11 @@ def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[st
     return found
 
 
-def clean(folder: LabFolder, plan: Plan, scene: Scene, seed: int) -> dict[str, Any]:
-    """Pass all that was found through a denoiser: what it is then like, by the names of the cases' units."""
-    reader, cleaned = train_denoiser(scene, plan, seed), {}
-    for unit in (Unit(seed, case) for case in all_cases(plan)):
-        picture = load_picture(folder, unit)
-        images = reader.images(picture.found)
-        if images is not None:
-            cleaned[unit.name] = means(figures(images, picture.originals))
-    return cleaned
+def clean(folder: LabFolder, unit: Unit) -> dict[str, float]:
+    """Pass what was found of a case through the denoiser: what it is then like, means over images."""
+    picture = load_picture(folder, Unit(unit.seed, unit.case))
+    images = _denoiser(folder, unit.seed).images(picture.found)
+    return {} if images is None else means(figures(images, picture.originals))
 
 
 def train_denoiser(scene: Scene, plan: Plan, seed: int) -> Reader:
@@ -117,6 +122,11 @@ def load_picture(folder: LabFolder, unit: Unit) -> Picture:
 @functools.lru_cache(maxsize=1)
 def _scene(folder: LabFolder, seed: int) -> Scene:
     return scene_of(load_hospitals(folder.data(seed)), public_rng("lab scene", seed))
+
+
+@functools.lru_cache(maxsize=1)
+def _denoiser(folder: LabFolder, seed: int) -> Reader:
+    return reader_from(folder.denoiser(seed).read_bytes())
 
 
 @functools.lru_cache(maxsize=3)

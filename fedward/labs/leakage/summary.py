@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from fedward.labs.leakage.plan import NULL, PLANTED, Case, Plan, Unit, all_cases
+from fedward.labs.leakage.plan import NULL, PLANTED, Case, Plan, Unit, all_cases, cleaning_units
 
 LEAK, PARTIAL, PASS = "LEAK", "PARTIAL", "PASS"
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 3.0, 0.1
@@ -39,7 +39,7 @@ def summarize(plan: Plan, found: Found) -> dict[str, Any]:
     for case in all_cases(plan):
         runs = [found[unit] for unit in (Unit(seed, case) for seed in plan.seeds) if unit in found]
         if runs:
-            cleaned = [found[Unit(seed)][Unit(seed, case).name] for seed in plan.seeds if Unit(seed) in found]
+            cleaned = [found[unit] for unit in cleaning_units(plan) if unit.case == case and unit in found]
             rows.append(_row(case, runs, cleaned))
     return {
         "seeds": list(plan.seeds),
