@@ -115,7 +115,7 @@ class Trial:
         found = {}
         for number in range(self._plan.attempts):
             matching = MATCHINGS[number % len(MATCHINGS)]
-            images, _ = self._inverter(seen, matching, self._plan.steps, rng)
+            images, _ = self._inverter(seen, matching, self._plan.steps_for(len(drawn.images)), rng)
             found[f"{number + 1}, {matching.name}"] = matched(images, drawn.images)
         if len(drawn.images) == 1 and (row := read_rows(seen, drawn.images.shape[1])) is not None:
             found[ROW_OF_GRADIENT] = row
