@@ -110,7 +110,8 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     summary = summarize(plan, results_of(folder.results, [*first, *others]))
     plot_curves(folder.path / "curves.png", summary)
     shown = Unit(plan.seeds[0], "attack", NONE)
-    plot_attacked(folder.path / "attacked.png", load_picture(folder, shown), f"at {plan.eps[-1]:g}/255")
+    attack = (folder.results.of(shown) or {}).get("shown", "")
+    plot_attacked(folder.path / "attacked.png", load_picture(folder, shown), f"{attack}: {max(plan.eps):g}/255")
     publish(folder.path, summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])

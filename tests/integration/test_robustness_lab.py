@@ -80,6 +80,9 @@ def test_attacks_do_harm_and_the_undefended_classifiers_columns_are_one(summary:
 
 def test_tables_pictures_and_verdict_are_there(folder: Path, summary: dict[str, Any]) -> None:
     assert {"summary.json", "curves.png", "attacked.png", "table-1.csv"} <= {path.name for path in folder.iterdir()}
+    kept = json.loads((folder / "units" / f"1-attack-{NONE}.json").read_bytes())
+    strongest = min(PLAN.attacks, key=lambda attack: kept["white-box"][with_eps(attack, 8.0)]["auc"])
+    assert kept["shown"] == with_eps(strongest, 8.0)
     tables = sheets(summary)
     assert [len(table.rows) for table in tables] == [2, 2, 2, 2 * 5]
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)

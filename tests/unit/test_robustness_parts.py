@@ -13,12 +13,13 @@ from fedward.labs.robustness.checks import masking
 from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
 from fedward.labs.robustness.measuring import measured
 from fedward.labs.robustness.plan import FULL, NONE, QUICK, Plan, narrowed, training_units, with_eps
+from fedward.labs.robustness.training import threshold_of
 from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import tf
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.reconstruction.registry import READERS
 from fedward.reconstruction.shape import ReaderShape
-from fedward.types import ImageSet, Vector
+from fedward.types import HospitalId, ImageSet, Partition, Vector
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,30 @@ def test_a_defended_classifier_scores_what_the_defense_gives_and_has_its_slope(d
         step = np.float32(1e-3) * np.sign(gradient)
         slope = np.logaddexp(0, -victim.margins(pixels + step)) - np.logaddexp(0, -victim.margins(pixels - step))
         assert slope[:, 0] / 2 == pytest.approx((step * gradient).sum(axis=(1, 2, 3)), rel=0.15)
+
+
+def test_the_threshold_is_chosen_behind_the_defense() -> None:
+    class Brighter(InputDefense):
+        def cleaned(self, pixels: Vector) -> Vector:
+            return pixels + np.float32(0.5)
+
+        def differentiable(self, pixels: Any) -> Any:
+            return pixels + 0.5
+
+    class Mean(Classifier):
+        def logits(self, pixels: Vector) -> Vector:
+            return 20 * (pixels.mean(axis=(1, 2, 3)) - 0.5)[:, None]
+
+    greys = np.linspace(0, 100, 12).astype(np.uint8)
+    labels = (np.arange(12) >= 6).astype(np.float32)[:, None]
+    held = ImageSet(np.tile(greys[:, None, None], (1, SIZE, SIZE)), labels, np.array([f"p{n}" for n in range(12)]))
+    partitions = [Partition(HospitalId("a"), ("f",), held, held, held)]
+    mean = Mean(ModelSpec("cnn", SIZE, 1))
+    defended = Defended(mean, Brighter())
+    for scored in (mean, defended):
+        called = Victim(scored, threshold_of(scored, partitions)).decisions(held.pixels())
+        assert (called == (labels > 0)).mean() > 0.9
+    assert threshold_of(defended, partitions) > threshold_of(mean, partitions)
 
 
 # ---- signs of hidden gradients ----------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from fedward.files import make_folder, write_atomic
 from fedward.folders.arrays import arrays_as_bytes, read_arrays
 from fedward.labs.hospitals_data import load_hospitals, load_settings
 from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
-from fedward.labs.robustness.plan import NONE, TRAINED, Plan, Unit
-from fedward.labs.robustness.training import TrainedClassifier, train_classifier
+from fedward.labs.robustness.plan import NONE, TRAINED, Plan, Unit, with_eps
+from fedward.labs.robustness.training import TrainedClassifier, threshold_of, train_classifier
 from fedward.labs.robustness.trial import Made, attack_all, run_defense
 from fedward.labs.units import Results
 from fedward.learning.model import Classifier, Scored
@@ -82,9 +82,16 @@ def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
         transferred = own
     else:
         transferred = Made(read_arrays(folder.made(unit.seed), remedy=_REMEDY))
-    strongest = list(own.images)[len(plan.eps) * len(plan.attacks) - 1]
-    _save(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[strongest][:SHOWN])
-    return run_defense(_all_test(partitions), test, scored, threshold, transferred, own)
+    found = run_defense(_all_test(partitions), test, scored, threshold, transferred, own)
+    shown = _strongest_and_furthest(plan, found)
+    _save(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[shown][:SHOWN])
+    return {**found, "shown": shown}
+
+
+def _strongest_and_furthest(plan: Plan, found: dict[str, Any]) -> str:
+    """Of the attacks with the largest bound, the one that leaves the lowest AUC."""
+    furthest = [with_eps(attack, max(plan.eps)) for attack in plan.attacks]
+    return min(furthest, key=lambda text: found["white-box"][text]["auc"] or 0.0)
 
 
 def chosen_test(partitions: Sequence[Partition], plan: Plan, seed: int) -> ImageSet:
@@ -112,8 +119,8 @@ def _defended(
     classifier.set_weights(trained.weights)
     if unit.what in TRAINED:
         return classifier, trained.threshold
-    defense = _before(unit, plan, partitions, classifier, trained)
-    return Defended(classifier, defense), trained.threshold
+    defended = Defended(classifier, _before(unit, plan, partitions, classifier, trained))
+    return defended, threshold_of(defended, partitions)
 
 
 def _before(

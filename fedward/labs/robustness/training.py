@@ -9,7 +9,7 @@ from fedward import settings as setting
 from fedward.figures.histograms import histogram
 from fedward.labs.federation import PlainFederation
 from fedward.labs.robustness.plan import CENTRAL, TRAINED
-from fedward.learning.model import Classifier
+from fedward.learning.model import Classifier, Scored
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings
@@ -49,8 +49,13 @@ def train_classifier(partitions: Sequence[Partition], settings: Settings, what: 
     for _ in range(rounds):
         standing = federation.accept(standing, federation.propose(standing, {}), ())
     classifier.set_weights(standing.model.weights)
-    counts = [histogram(classifier.logits(each.val.pixels()), each.val.labels) for each in partitions if len(each.val)]
-    return TrainedClassifier(np.asarray(standing.model.weights), sum(counts[1:], start=counts[0]).thresholds()[0])
+    return TrainedClassifier(np.asarray(standing.model.weights), threshold_of(classifier, partitions))
+
+
+def threshold_of(scored: Scored, partitions: Sequence[Partition]) -> float:
+    """The threshold that a classifier's scores of all hospitals' validation images give, behind its defense if any."""
+    counts = [histogram(scored.logits(each.val.pixels()), each.val.labels) for each in partitions if len(each.val)]
+    return sum(counts[1:], start=counts[0]).thresholds()[0]
 
 
 def _joined(partitions: Sequence[Partition]) -> Partition:
