@@ -1,12 +1,12 @@
 """`main.py lab image-encryption`: trains, encrypts and measures what is missing; prints and draws."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
 from commands.lab.image_encryption_tables import sheets
-from commands.lab.lab_folder import JSON, prepare, publish, settle
+from commands.lab.lab_folder import JSON, begin, publish
 from commands.lab.wishes import Wishes
 from fedward.files import resolved
 from fedward.labs.image_encryption.pictures import plot_attackers, plot_images
@@ -55,13 +55,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
         DataError: the images are missing, unreadable or too few, or have several findings.
     """
     plan, folder = asked.plan(), LabFolder(resolved(out))
-    # Which seeds and methods are wanted may change from one call to the next: what was run stays.
-    settle(
-        folder.path,
-        {"data": asked.data, **{key: value for key, value in asdict(plan).items() if key not in ("seeds", "methods")}},
-    )
-    places = [(folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds]
-    prepare(folder.path, places)
+    begin(folder, asked, plan, free=("seeds", "methods"))
     run = functools.partial(run_unit, folder, plan)
     units = list(method_units(plan))
     for title, wanted in (("Training classifiers", list(model_units(plan))), ("Encrypting", units)):

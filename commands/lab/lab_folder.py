@@ -1,11 +1,13 @@
 """What all labs do with their folder: note what it is for, read images into it, print and keep tables."""
 
+import dataclasses
+import functools
 import json
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from commands import console
 from commands.lab.sheets import Sheet, as_markdown, as_tables
@@ -13,6 +15,7 @@ from data_preprocessing import preprocess
 from fedward.errors import FedwardError, UsageError
 from fedward.files import make_folder, parse_json, write_atomic
 from fedward.labs.hospitals_data import has_hospitals, save_hospitals
+from fedward.labs.lab_folder import LabFolder
 from fedward.settings import Settings
 
 TABLE, MARKDOWN, JSON = "table", "markdown", "json"  # ways to print
@@ -37,6 +40,38 @@ def settle(path: Path, wanted: dict[str, Any]) -> None:
         write_atomic(note, json.dumps(plain, indent=1).encode())
     elif parse_json(note.read_bytes()) != plain:
         raise UsageError(f"{path} has a lab with other data or settings.", "Give --out another folder.")
+
+
+class AskedOfSeeds(Protocol):
+    """What was asked for of a lab whose folder has partitions by seed."""
+
+    @property
+    def data(self) -> str:
+        """Where images come from."""
+        ...
+
+    def settings(self, plan: Any, seed: int) -> Settings:
+        """The federation's settings of one seed."""
+        ...
+
+
+def begin(folder: LabFolder, asked: AskedOfSeeds, plan: Any, free: Sequence[str]) -> None:
+    """Note what a lab's folder is for, or check it, and read the images of each seed that are missing there.
+
+    Args:
+        folder: The lab's.
+        asked: What was asked for.
+        plan: What to run: a dataclass with `seeds`.
+        free: Its fields that may change from one call to the next: what was run stays.
+
+    Raises:
+        UsageError: the folder is for something else, or images have several findings.
+        DataError: the images are missing, unreadable or too few.
+    """
+    fixed = {key: value for key, value in dataclasses.asdict(plan).items() if key not in free}
+    settle(folder.path, {"data": asked.data, **fixed})
+    seeds = ((folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds)
+    prepare(folder.path, list(seeds))
 
 
 def prepare(path: Path, wanted: Sequence[tuple[Path, str, Callable[[], Settings]]]) -> None:

@@ -2,11 +2,11 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
-from commands.lab.lab_folder import JSON, prepare, publish, settle
+from commands.lab.lab_folder import JSON, begin, publish
 from commands.lab.leakage_encryption import RoundOfHospitals
 from commands.lab.leakage_tables import sheets
 from commands.lab.wishes import Wishes
@@ -87,11 +87,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     plan, folder = asked.plan(), LabFolder(resolved(out))
     if form != JSON:
         console.note(THREAT_MODEL)
-    # Which seeds and cases are wanted may change from one call to the next: what was run stays.
-    free = ("seeds", "cases")
-    settle(folder.path, {"data": asked.data, **{key: value for key, value in asdict(plan).items() if key not in free}})
-    places = [(folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds]
-    prepare(folder.path, places)
+    begin(folder, asked, plan, free=("seeds", "cases"))
     settings = asked.settings(plan, plan.seeds[0])
     given = Given(RoundOfHospitals(settings.encryption, settings.privacy), preset_noise())
     run = functools.partial(run_unit, folder, plan, given)

@@ -1,11 +1,11 @@
 """`main.py lab neural-crypto`: trains ciphers and those who attack them, prints what broke, and draws."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
-from commands.lab.lab_folder import JSON, prepare, publish, settle
+from commands.lab.lab_folder import JSON, begin, publish
 from commands.lab.neural_crypto_tables import sheets
 from commands.lab.wishes import Wishes
 from fedward.errors import UsageError
@@ -56,11 +56,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
         DataError: the images are missing, unreadable or too few, or have several findings.
     """
     plan, folder = asked.plan(), LabFolder(resolved(out))
-    # Which seeds are wanted may change from one call to the next: what was run stays.
-    fixed = {key: value for key, value in asdict(plan).items() if key != "seeds"}
-    settle(folder.path, {"data": asked.data, **fixed})
-    places = [(folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds]
-    prepare(folder.path, places)
+    begin(folder, asked, plan, free=("seeds",))
     if form != JSON:
         console.note(THREAT_MODEL)
     run = functools.partial(run_unit, folder, plan)

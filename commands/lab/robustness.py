@@ -1,11 +1,11 @@
 """`main.py lab robustness`: trains, attacks and measures what is missing; prints and draws."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from commands import console
-from commands.lab.lab_folder import JSON, prepare, publish, settle
+from commands.lab.lab_folder import JSON, begin, publish
 from commands.lab.robustness_tables import sheets
 from commands.lab.wishes import Wishes
 from fedward.errors import UsageError, VerificationError
@@ -94,11 +94,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     plan, folder = asked.plan(), LabFolder(resolved(out))
     if form != JSON:
         console.note(THREAT)
-    # Which seeds and defenses are wanted may change from one call to the next: what was run stays.
-    free = ("seeds", "defenses")
-    settle(folder.path, {"data": asked.data, **{key: value for key, value in asdict(plan).items() if key not in free}})
-    places = [(folder.data(seed), f"seed {seed}", functools.partial(asked.settings, plan, seed)) for seed in plan.seeds]
-    prepare(folder.path, places)
+    begin(folder, asked, plan, free=("seeds", "defenses"))
     first, others = list(first_units(plan)), list(other_units(plan))
     for title, wanted in (
         ("Training classifiers", list(training_units(plan))),

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.figures.histograms import histogram
-from fedward.files import make_folder, write_atomic
-from fedward.folders.arrays import arrays_as_bytes, read_arrays
 from fedward.labs.federation import PlainFederation
+from fedward.labs.lab_folder import keep_arrays, kept_arrays
 from fedward.learning.model import Classifier
 from fedward.learning.training import run_epochs
 from fedward.learning.weight_shapes import ModelSpec
@@ -100,8 +99,7 @@ def save_models(path: Path, models: Models) -> None:
     for name, model in models.items():
         arrays[f"{name}/{model.architecture}/weights"] = model.weights
         arrays[f"{name}/{model.architecture}/thresholds"] = np.array(model.thresholds)
-    make_folder(path.parent)
-    write_atomic(path, arrays_as_bytes(**arrays))
+    keep_arrays(path, **arrays)
 
 
 def load_models(path: Path) -> Models:
@@ -110,7 +108,7 @@ def load_models(path: Path) -> Models:
     Raises:
         EvidenceError: the file is missing or damaged.
     """
-    arrays = read_arrays(path, remedy="Delete the lab's folder and start it anew.")
+    arrays = kept_arrays(path)
     models = {}
     for key in arrays:
         name, architecture, what = key.split("/")

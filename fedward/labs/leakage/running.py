@@ -1,8 +1,6 @@
 """Runs one unit of the lab: trains a denoiser, attacks one case, or cleans what was found of it."""
 
-import dataclasses
 import functools
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fedward.files import make_folder, write_atomic
-from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs import lab_folder
 from fedward.labs.hospitals_data import load_hospitals
+from fedward.labs.lab_folder import keep, kept_as, many_networks
 from fedward.labs.leakage.inversion import Inverter, ceiling
 from fedward.labs.leakage.measures import figures, means
 from fedward.labs.leakage.networks import LocalTraining, new_network, trained
@@ -20,42 +19,22 @@ from fedward.labs.leakage.obfuscations import Encryption, obfuscations
 from fedward.labs.leakage.plan import TRAINED, Plan, Unit
 from fedward.labs.leakage.trial import Picture, Trial
 from fedward.labs.leakage.victims import Scene, scene_of
-from fedward.labs.units import Results
 from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.reader import Reader
 from fedward.reconstruction.registry import reader_from, train_reader
 from fedward.seeding import public_rng
 
-_REMEDY = "Delete the lab's folder and start it anew."
 _BLUR = 0.05  # deviation of the noise on what the denoiser learns from, as attempts have some
 
 
-@dataclass(frozen=True)
-class LabFolder:
-    """The lab's folder: partitions of each seed, results, what was found of each case.
-
-    Attributes:
-        path: Where it is.
-    """
+class LabFolder(lab_folder.LabFolder):
+    """The lab's folder: partitions of each seed, results, what was found of each case."""
 
     path: Path
-
-    def data(self, seed: int) -> Path:
-        """Where the partitions of a seed lie."""
-        return self.path / "data" / str(seed)
 
     def denoiser(self, seed: int) -> Path:
         """Where the denoiser of a seed lies."""
         return self.path / "denoisers" / f"{seed}.bin"
-
-    def picture(self, unit: Unit) -> Path:
-        """Where the images of a case lie."""
-        return self.path / "pictures" / f"{unit.name}.npz"
-
-    @property
-    def results(self) -> Results:
-        """What units found."""
-        return Results(self.path / "units")
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,7 @@ def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[st
     Raises:
         DataError: there are too few images.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many networks in one process are no mistake here
+    many_networks()
     scene = _scene(folder, unit.seed)
     if unit.case is None:
         learned = train_denoiser(scene, plan, unit.seed)
@@ -92,8 +71,7 @@ def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[st
     obfuscation = obfuscations(given.encryption, given.presets)[case.obfuscation]
     trial = Trial(network, inverter, local, obfuscation, case, plan)
     found, picture = trial.run(scene, unit.seed)
-    make_folder(folder.picture(unit).parent)
-    write_atomic(folder.picture(unit), arrays_as_bytes(**dataclasses.asdict(picture)))
+    keep(folder.picture(unit), picture)
     return found
 
 
@@ -115,8 +93,7 @@ def train_denoiser(scene: Scene, plan: Plan, seed: int) -> Reader:
 
 def load_picture(folder: LabFolder, unit: Unit) -> Picture:
     """The images of a case."""
-    arrays: dict[str, Any] = read_arrays(folder.picture(unit), remedy=_REMEDY)
-    return Picture(**{field.name: np.asarray(arrays[field.name]) for field in dataclasses.fields(Picture)})
+    return kept_as(Picture, folder.picture(unit))
 
 
 @functools.lru_cache(maxsize=1)

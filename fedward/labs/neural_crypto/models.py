@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedward.files import make_folder, write_atomic
-from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs.lab_folder import keep_arrays, kept_arrays
 from fedward.labs.neural_crypto.autoencoder import PUBLISHED, WIDE, Autoencoder, train_autoencoder
 from fedward.labs.neural_crypto.ciphers import AesGcm, Bytes, Cipher, Plain
 from fedward.labs.neural_crypto.mixer import Mixer, flat, from_flat, new_mixer
@@ -85,8 +84,7 @@ def save_models(path: Path, models: Models) -> None:
             arrays |= {f"{name}-{part}-{place:02d}": each for place, each in enumerate(weights)}
     for mixer in (models.untrained, models.mixer):
         arrays |= {f"{mixer.name}/{place:02d}": each for place, each in enumerate(flat(mixer))}
-    make_folder(path.parent)
-    write_atomic(path, arrays_as_bytes(**arrays))
+    keep_arrays(path, **arrays)
 
 
 def load_models(path: Path) -> Models:
@@ -95,7 +93,7 @@ def load_models(path: Path) -> Models:
     Raises:
         EvidenceError: the file is missing or damaged.
     """
-    arrays = read_arrays(path, remedy="Delete the lab's folder and start it anew.")
+    arrays = kept_arrays(path)
 
     def all_of(prefix: str) -> tuple[Any, ...]:
         return tuple(arrays[name] for name in sorted(arrays) if name.startswith(prefix))

@@ -1,54 +1,30 @@
 """Runs one unit of the lab: trains what a seed needs, or measures one cipher."""
 
-import dataclasses
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedward.errors import DataError
-from fedward.files import make_folder, write_atomic
-from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs import lab_folder
 from fedward.labs.hospitals_data import load_hospitals
+from fedward.labs.lab_folder import keep, kept_as, many_networks
 from fedward.labs.neural_crypto.models import load_models, save_models, train_models
 from fedward.labs.neural_crypto.plan import MODELS, Plan, Unit
 from fedward.labs.neural_crypto.trial import Picture, Sets, measure
-from fedward.labs.units import Results
 from fedward.seeding import public_rng
 from fedward.types import ImageSet, Partition
 
 FEWEST = 16  # images to learn from, and to measure
 
 
-@dataclass(frozen=True)
-class LabFolder:
-    """The lab's folder: partitions of each seed, what was trained, results, a few images of each cipher.
-
-    Attributes:
-        path: Where it is.
-    """
+class LabFolder(lab_folder.LabFolder):
+    """The lab's folder: partitions of each seed, what was trained, results, a few images of each cipher."""
 
     path: Path
-
-    def data(self, seed: int) -> Path:
-        """Where the partitions of a seed lie."""
-        return self.path / "data" / str(seed)
 
     def models(self, seed: int) -> Path:
         """Where what was trained of a seed lies."""
         return self.path / "models" / f"{seed}.npz"
-
-    def picture(self, unit: Unit) -> Path:
-        """Where a few images of a cipher lie."""
-        return self.path / "pictures" / f"{unit.name}.npz"
-
-    @property
-    def results(self) -> Results:
-        """What units found."""
-        return Results(self.path / "units")
 
 
 def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
@@ -57,7 +33,7 @@ def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
     Raises:
         DataError: there are too few images.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many networks in one process are no mistake here
+    many_networks()
     sets = chosen_sets(load_hospitals(folder.data(unit.seed)), plan, unit.seed)
     if unit.part == MODELS:
         models, told = train_models(sets.train, plan, unit.seed)
@@ -65,8 +41,7 @@ def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
         return told
     cipher, coder = load_models(folder.models(unit.seed)).cipher(unit.part)
     found, picture = measure(cipher, coder, sets, plan, unit.seed)
-    make_folder(folder.picture(unit).parent)
-    write_atomic(folder.picture(unit), arrays_as_bytes(**dataclasses.asdict(picture)))
+    keep(folder.picture(unit), picture)
     return found
 
 
@@ -93,5 +68,4 @@ def chosen_sets(partitions: Sequence[Partition], plan: Plan, seed: int) -> Sets:
 
 def load_picture(path: Path) -> Picture:
     """A few images of a cipher."""
-    arrays: dict[str, Any] = read_arrays(path, remedy="Delete the lab's folder and start it anew.")
-    return Picture(**{field.name: np.asarray(arrays[field.name]) for field in dataclasses.fields(Picture)})
+    return kept_as(Picture, path)

@@ -1,8 +1,6 @@
 """Runs one unit of the lab: trains a classifier, or attacks one defense."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,13 @@ from fedward.adversarial.attack import Aim
 from fedward.adversarial.harness import craft
 from fedward.adversarial.registry import attack_from
 from fedward.adversarial.victim import Victim
-from fedward.files import make_folder, write_atomic
-from fedward.folders.arrays import arrays_as_bytes, read_arrays
+from fedward.labs import lab_folder
 from fedward.labs.hospitals_data import load_hospitals, load_settings
+from fedward.labs.lab_folder import keep_arrays, kept_arrays, many_networks
 from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
 from fedward.labs.robustness.plan import NONE, TRAINED, Plan, Unit, with_eps
 from fedward.labs.robustness.training import TrainedClassifier, threshold_of, train_classifier
 from fedward.labs.robustness.trial import Made, attack_all, run_defense
-from fedward.labs.units import Results
 from fedward.learning.model import Classifier, Scored
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.reconstruction.pairs import Pairs
@@ -28,25 +25,15 @@ from fedward.seeding import public_rng
 from fedward.settings import Settings
 from fedward.types import ImageSet, Partition
 
-_REMEDY = "Delete the lab's folder and start it anew."
 _LEARNED = "pgd:eps=0.0157,iterations=7,step=0.25"  # attacked images that defending networks learn from: 4/255
 _READERS = {"vae": "vae-without-kl", "denoiser": "denoiser"}  # which reader each defense is
 SHOWN = 4  # images in the picture
 
 
-@dataclass(frozen=True)
-class LabFolder:
-    """The lab's folder: partitions and settings of each seed, classifiers, attacked images, results.
-
-    Attributes:
-        path: Where it is.
-    """
+class LabFolder(lab_folder.LabFolder):
+    """The lab's folder: partitions and settings of each seed, classifiers, attacked images, results."""
 
     path: Path
-
-    def data(self, seed: int) -> Path:
-        """Where the partitions and settings of a seed lie."""
-        return self.path / "data" / str(seed)
 
     def classifier(self, seed: int, what: str) -> Path:
         """Where a classifier of a seed lies."""
@@ -56,35 +43,28 @@ class LabFolder:
         """Where images lie that were made against a seed's undefended classifier."""
         return self.path / "attacked" / f"{seed}.npz"
 
-    def picture(self, unit: Unit) -> Path:
-        """Where a few images of a defense lie."""
-        return self.path / "pictures" / f"{unit.name}.npz"
-
-    @property
-    def results(self) -> Results:
-        """What units found."""
-        return Results(self.path / "units")
-
 
 def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
     """Run one unit; what it starts from is there."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many classifiers in one process are no mistake here
+    many_networks()
     settings, partitions = load_settings(folder.data(unit.seed)), load_hospitals(folder.data(unit.seed))
     if unit.kind == "train":
         trained = train_classifier(partitions, settings, unit.what, plan.rounds)
-        _save(folder.classifier(unit.seed, unit.what), weights=trained.weights, threshold=np.array(trained.threshold))
+        keep_arrays(
+            folder.classifier(unit.seed, unit.what), weights=trained.weights, threshold=np.array(trained.threshold)
+        )
         return {"threshold": trained.threshold}
     test = chosen_test(partitions, plan, unit.seed)
     scored, threshold = _defended(folder, plan, unit, settings, partitions)
     own = attack_all(plan, unit.seed, test, scored, threshold)
     if unit.what == NONE:
-        _save(folder.made(unit.seed), **dict(own.images))
+        keep_arrays(folder.made(unit.seed), **dict(own.images))
         transferred = own
     else:
-        transferred = Made(read_arrays(folder.made(unit.seed), remedy=_REMEDY))
+        transferred = Made(kept_arrays(folder.made(unit.seed)))
     found = run_defense(_all_test(partitions), test, scored, threshold, transferred, own)
     shown = _strongest_and_furthest(plan, found)
-    _save(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[shown][:SHOWN])
+    keep_arrays(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[shown][:SHOWN])
     return {**found, "shown": shown}
 
 
@@ -106,7 +86,7 @@ def _all_test(partitions: Sequence[Partition]) -> ImageSet:
 
 def load_picture(folder: LabFolder, unit: Unit) -> dict[str, Any]:
     """A few images as they are and attacked, by `originals` and `attacked`."""
-    return dict(read_arrays(folder.picture(unit), remedy=_REMEDY))
+    return kept_arrays(folder.picture(unit))
 
 
 def _defended(
@@ -139,10 +119,5 @@ def _before(
 
 
 def _load(path: Path) -> TrainedClassifier:
-    arrays = read_arrays(path, remedy=_REMEDY)
+    arrays = kept_arrays(path)
     return TrainedClassifier(arrays["weights"], float(arrays["threshold"]))
-
-
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    make_folder(path.parent)
-    write_atomic(path, arrays_as_bytes(**arrays))
