@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lab_units import in_this_process
 
 from commands.lab import image_encryption
 from commands.lab.image_encryption import Asked, run_lab
@@ -34,12 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> LabFolder:
         patch.setattr(image_encryption, "run_units", in_this_process)
         run_lab(path, Asked("synthetic", False, "", SMALL), "table")
     return LabFolder(path)
-
-
-def in_this_process(results: Any, units: Any, run: Any, report: Any) -> None:
-    for unit in units:
-        results.keep(unit, run(unit))
-    report(1, 1)
 
 
 @pytest.fixture(scope="module")

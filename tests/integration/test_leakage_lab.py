@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_units import in_this_process
 
 from commands.lab import leakage
 from commands.lab.leakage import Asked, run_lab
@@ -26,12 +27,6 @@ PLAN = dataclasses.replace(
     candidates=20,
     pairs=20,
 )
-
-
-def in_this_process(results: Any, units: Any, run: Any, report: Any) -> None:
-    for unit in units:
-        results.keep(unit, run(unit))
-    report(1, 1)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lab_units import in_this_process
 
 from commands.lab import robustness
 from commands.lab.robustness import Asked, run_lab
@@ -35,13 +36,6 @@ SMALL = (
     "training.learning-rate=0.003",
     "training.adversarial-eps=0.03",
 )
-
-
-def in_this_process(results: Any, units: Any, run: Any, report: Any) -> None:
-    for unit in units:
-        if results.of(unit) is None:
-            results.keep(unit, run(unit))
-    report(1, 1)
 
 
 @pytest.fixture(scope="module")
