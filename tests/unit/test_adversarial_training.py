@@ -82,6 +82,20 @@ def test_images_are_moved_away_from_what_the_classifier_itself_decides(
     assert {"fgsm": same.all(), "pgd": not same.any(), "mixed": 0.3 < same.mean() < 0.7}[kind]
 
 
+def test_what_becomes_of_an_image_does_not_depend_on_the_others(
+    classifier: Classifier, start: GlobalModel, partition: Partition
+) -> None:
+    classifier.set_weights(start.weights)
+    training = with_training(adversarial="fgsm", adversarial_share=1.0).training
+    attacked = attacked_images(classifier, training, np.random.default_rng(1))
+    assert attacked is not None
+    pixels = partition.train.pixels()
+    few = attacked(pixels[:5])
+    assert (np.abs(few - pixels[:5]).max(axis=(1, 2, 3)) > 0).all()
+    # Gradients of other batches round otherwise, which turns a sign where they are almost 0.
+    assert (attacked(pixels)[:5] != few).mean() < 0.01
+
+
 def test_as_many_images_are_attacked_as_the_share_says(
     classifier: Classifier, start: GlobalModel, partition: Partition
 ) -> None:
