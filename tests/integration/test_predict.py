@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -322,20 +321,15 @@ def test_what_of_a_file_is_not_used_is_told(place: Path, tmp_path: Path) -> None
 
 
 def test_readme_shows_what_is_printed(place: Path) -> None:
-    """Its lines, but for figures and names; that of images is compared up to the image's name."""
+    """Its lines, but for figures and names. The README's images are all readable; here one is not."""
     files = [place / "images" / name for name in ("photo.jpg", "broken.png")]
     done = run_here("predict", place / "run", *files)
-    sample = [line.replace("PNEUMONIA", FINDING) for line in block("image                                probability")]
-    shapes = {shape(line) for line in sample}
+    sample = block("Probabilities are calibrated by ")
+    shapes = {shape(line.replace("PNEUMONIA", FINDING)) for line in sample}
     told = [line for line in done.stderr.splitlines() if not line.startswith(("Error", "Warning", "Reading"))]
     assert len(told) == 3
     assert {shape(line) for line in told} <= shapes
     heading, _, broken = done.stdout.splitlines()
-    assert shape(heading) in shapes
+    assert shape(heading) == shape(sample[0])
     assert broken.partition("  ")[2].strip() == "unreadable: it is damaged or truncated"
-    assert any(line.endswith("unreadable: it is damaged or truncated") for line in sample)
-    assert any(
-        re.match(r"Error: \d+ of \d+ files could not be read: .*; the others were scored\. Replace", line)
-        for line in sample
-    )
     assert "the others were scored. Replace these files, or leave them out." in " ".join(done.stderr.split())
