@@ -10,6 +10,7 @@ from commands.agree.command import agree
 from commands.approve.command import approve
 from commands.audit.command import audit
 from commands.budget.command import budget
+from commands.compare.command import compare
 from commands.doctor.command import doctor
 from commands.enroll.command import enroll
 from commands.evaluate.command import evaluate
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, predict, audit, export, info, budget, node, prune, unseal, view):
+for command in (simulate, evaluate, compare, predict, audit, export, info, budget, node, prune, unseal, view):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)

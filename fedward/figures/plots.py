@@ -21,6 +21,7 @@ from fedward.seeding import public_rng
 from fedward.types import ImageSet, Vector
 
 mpl.use("Agg")
+mpl.rcParams["text.parse_math"] = False  # names from data stay as they are: "$" begins no formula
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 STYLES = ("-", "--", ":", "-.")

@@ -108,6 +108,7 @@ def test_all_commands_are_probed() -> None:
     names = {
         "audit",
         "budget",
+        "compare",
         "evaluate",
         "export",
         "info",
