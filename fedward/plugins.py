@@ -100,6 +100,51 @@ class PatchBankOptions:
 
 
 @dataclass(frozen=True)
+class FeedbackOptions:
+    """Options of the detector `feedback`.
+
+    Attributes:
+        window: How many changes of accepted rounds a candidate's is compared with.
+        margin: How many times the usual outlier factor a candidate's may be; 1 as published.
+    """
+
+    window: Annotated[int, Between(10, 20)]
+    margin: Annotated[float, Between(0, 1_000, above=True)]
+
+
+@dataclass(frozen=True)
+class GuidedPatchesOptions:
+    """Options of the detector `guided-patches`.
+
+    Attributes:
+        places: How many patches are laid for each finding and direction.
+        images: On how many images of each class.
+        change: Change of a patch's answer that is never called unusual.
+        ratio: How many times the largest change of the last accepted rounds a change may be.
+    """
+
+    places: Annotated[int, Between(1, 64)]
+    images: Annotated[int, Between(6, 256)]
+    change: Annotated[float, Between(0, 100, above=True)]
+    ratio: Annotated[float, Between(0, 1_000, above=True)]
+
+
+@dataclass(frozen=True)
+class TriggerInversionOptions:
+    """Options of the detector `trigger-inversion`.
+
+    Attributes:
+        images: On how many images of each class a pattern is searched.
+        steps: Of the search.
+        ratio: Share of the usual size below which a pattern is too small.
+    """
+
+    images: Annotated[int, Between(6, 256)]
+    steps: Annotated[int, Between(10, 10_000)]
+    ratio: Annotated[float, Between(0, 1, above=True)]
+
+
+@dataclass(frozen=True)
 class OneStepEncryption:
     """Options of the image encryption `fgsm`.
 
@@ -150,7 +195,14 @@ class Plugin:
 Registry = Mapping[str, Plugin]
 ServerOptimizerOptions = NoOptions | MomentumOptions | AdaptiveOptions
 ImageEncryptionOptions = NoOptions | OneStepEncryption | SteppedEncryption | BorderEncryption
-DetectorOptions = ValidationLossOptions | UpdateNormOptions | PatchBankOptions
+DetectorOptions = (
+    ValidationLossOptions
+    | UpdateNormOptions
+    | PatchBankOptions
+    | FeedbackOptions
+    | GuidedPatchesOptions
+    | TriggerInversionOptions
+)
 
 MODELS: Registry = MappingProxyType(
     {
@@ -179,6 +231,11 @@ DETECTORS: Registry = MappingProxyType(
         "validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions),
         "update-norm": Plugin("rejects mean updates much larger than the last accepted ones", UpdateNormOptions),
         "patch-bank": Plugin("rejects models whose scores answer to small patches otherwise", PatchBankOptions),
+        "feedback": Plugin("rejects changes of errors unlike those of accepted rounds (BaFFLe)", FeedbackOptions),
+        "guided-patches": Plugin("as patch-bank, where the model's gradient points", GuidedPatchesOptions),
+        "trigger-inversion": Plugin(
+            "rejects models that a small pattern turns (Neural Cleanse)", TriggerInversionOptions
+        ),
     }
 )
 IMAGE_ENCRYPTIONS: Registry = MappingProxyType(

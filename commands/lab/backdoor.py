@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from commands import console
+from commands.lab.backdoor_inquiry import LedgerInquiry
 from commands.lab.backdoor_tables import sheets
 from commands.lab.lab_folder import prepare, publish, settle
 from commands.lab.wishes import HOSPITALS, Wishes
@@ -90,7 +91,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
             for seed in plan.seeds
         ],
     )
-    run = functools.partial(run_unit, folder, plan)
+    run = functools.partial(run_unit, folder, plan, LedgerInquiry)
     for title, units in (("Clean rounds", list(clean_units(plan))), ("Attacks", list(attack_units(plan)))):
         with console.bar(title) as report:
             run_units(folder.results, units, run, report)

@@ -7,12 +7,11 @@ from fedward.labs.backdoor.trial import ALL
 
 
 def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
-    """What came of each attack, who detects what, and false alarms."""
-    return _outcomes(summary), _detection(summary), _false_alarms(summary)
+    """What came of each attack, who was suspended, which detector finds what, and false alarms."""
+    return _outcomes(summary), _suspensions(summary), _detection(summary), _false_alarms(summary)
 
 
 def _outcomes(summary: dict[str, Any]) -> Sheet:
-    rounds = summary["attack_rounds"]
     rows = tuple(
         (
             each["attack"],
@@ -33,7 +32,26 @@ def _outcomes(summary: dict[str, Any]) -> Sheet:
         "worst",
         "detected",
     )
-    return Sheet(f"After {rounds} rounds under attack, mean over seeds", headings, rows)
+    rounds, defended = summary["attack_rounds"], summary["defended_rounds"]
+    return Sheet(f"After {rounds} rounds under attack, {defended} with detectors; mean over seeds", headings, rows)
+
+
+def _suspensions(summary: dict[str, Any]) -> Sheet:
+    rows = []
+    for each in summary["attacks"]:
+        named, clean = each["named"], each["without_attacker"]
+        after = "-" if named["rounds"] is None else f"{named['rounds']:.1f}"
+        told = (f"{named[kind]} of {named['runs']}" for kind in ("suspended", "within_ten"))
+        rows.append((each["attack"], *told, after, str(named["honest"]), f"{clean['rejected']} of {clean['rounds']}"))
+    headings = (
+        "attack",
+        "attacker suspended",
+        "within ten rounds",
+        "after rounds",
+        "others suspended",
+        "rejected without the attacker",
+    )
+    return Sheet("Runs in which whoever ruins rounds is suspended", headings, tuple(rows))
 
 
 def _detection(summary: dict[str, Any]) -> Sheet:

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
+from fedward.backdoor.feedback import Feedback
+from fedward.backdoor.guided_patches import GuidedPatches
 from fedward.backdoor.inspection import Inspection
 from fedward.backdoor.patch_bank import PatchBank
+from fedward.backdoor.trigger_inversion import TriggerInversion
 from fedward.backdoor.update_norm import UpdateNorm
 from fedward.backdoor.validation_loss import ValidationLoss
 from fedward.settings import DetectorSettings
@@ -34,7 +37,7 @@ class Detector(Protocol):
 
 # Each is made from the options that `fedward.plugins` has under the same name.
 DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
-    {made.name: made for made in (ValidationLoss, UpdateNorm, PatchBank)}
+    {made.name: made for made in (ValidationLoss, UpdateNorm, PatchBank, Feedback, GuidedPatches, TriggerInversion)}
 )
 
 

@@ -35,6 +35,10 @@ class ScoringModel(Protocol):
         """Logits of pixels: float32, shapes (n, height, width, 1) -> (n, findings)."""
         ...
 
+    def gradient(self, pixels: Vector, labels: Vector, /) -> Vector:
+        """Gradient of each image's binary cross-entropy by its pixels: float32, shape of `pixels`."""
+        ...
+
 
 class ValidationScores(Protocol):
     """The hospital's validation images, and what both models make of them as they are."""
@@ -71,6 +75,15 @@ class Models(Protocol):
     @property
     def candidate(self) -> ScoringModel:
         """The model that would replace it."""
+        ...
+
+
+class JudgedBefore(ValidationScores, Protocol):
+    """The hospital's validation images, what both models make of them, and measures of earlier rounds."""
+
+    @property
+    def history(self) -> History:
+        """Measures of earlier rounds."""
         ...
 
 

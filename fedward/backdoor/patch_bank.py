@@ -55,12 +55,12 @@ class PatchBank:
         current = view.history.of_current(self.name, lambda: answers(view.current, images, stamps))
         changes = [float(each) for each in view.history.before(f"{self.name}.change")]
         then = _ten_rounds_ago(view, self.name)
-        change, changed = _largest(np.abs(candidate[0] - current[0]))
+        change, changed = largest(np.abs(candidate[0] - current[0]))
         view.history.of_candidate(self.name, candidate)
         view.history.of_candidate(f"{self.name}.change", np.array(change))
         if len(changes) < WINDOW:
             return DetectorReport(self.name, False, 0.0, f"Only {len(changes)} accepted rounds to compare with.")
-        flips, flipped = _largest(candidate[1] - current[1])
+        flips, flipped = largest(candidate[1] - current[1])
         drift, drifted = _drift(candidate[0], current[0], then[0] if then is not None else None)
         limit = max(self.options.change, self.options.ratio * max(changes[-WINDOW:]))
         found = (
@@ -92,7 +92,7 @@ def _drift(candidate: Wide, current: Wide, then: Wide | None) -> tuple[float, in
     if then is None:
         return 0.0, 0
     drifts = np.abs(candidate - then)
-    return _largest(np.where(drifts > np.abs(current - then), drifts, 0.0))
+    return largest(np.where(drifts > np.abs(current - then), drifts, 0.0))
 
 
 def chosen_images(validation: ImageSet, training: ImageSet, wanted: int, secret: bytes) -> ImageSet | None:
@@ -150,7 +150,7 @@ def _scored(model: ScoringModel, pixels: Vector, stamps: tuple[Stamp, ...]) -> W
 def _group(plain: Wide, stamped: Wide, labels: Vector, members: NDArray[np.bool_], size: Wide) -> Wide:
     """Shifts and flips of some of the images: shape (2, stamps, findings)."""
     shifts = (stamped[:, members] - plain[members]).mean(axis=1) / size
-    middle = _middle(plain, labels)
+    middle = class_middle(plain, labels)
     right = ((plain > middle) == (labels > 0))[members]
     turned = (stamped[:, members] > middle) != (plain[members] > middle)
     counted = right.sum(axis=0)
@@ -158,7 +158,7 @@ def _group(plain: Wide, stamped: Wide, labels: Vector, members: NDArray[np.bool_
     return np.stack([shifts, flips])
 
 
-def _middle(plain: Wide, labels: Vector) -> Wide:
+def class_middle(plain: Wide, labels: Vector) -> Wide:
     """Of each finding the logit halfway between the means of both classes; not a number where one is missing."""
     weights = labels.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -166,7 +166,7 @@ def _middle(plain: Wide, labels: Vector) -> Wide:
     return np.asarray((means[0] + means[1]) / 2)
 
 
-def _largest(values: Wide) -> tuple[float, int]:
+def largest(values: Wide) -> tuple[float, int]:
     """The largest of the numbers, and the index of its stamp; 0 where none is a number."""
     by_stamp = np.nan_to_num(values, nan=0.0).reshape(len(values), -1).max(axis=1)
     index = int(by_stamp.argmax())

@@ -1,5 +1,6 @@
 """What detectors are given, from a hospital's folder; and what they measured, back into it."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from fedward.folders.measure_book import MeasuredModel
 from fedward.types import GlobalModel, Partition, Vector
 
 if TYPE_CHECKING:
+    from fedward.adversarial.victim import Victim
     from fedward.learning.model import Classifier
 
 
@@ -29,9 +31,24 @@ class Scorer:
 
     def __call__(self, pixels: Vector) -> Vector:
         """Logits of pixels."""
+        return self._set().logits(pixels)
+
+    def gradient(self, pixels: Vector, labels: Vector) -> Vector:
+        """Gradient of each image's binary cross-entropy by its pixels, see `Victim.gradient`."""
+        return _victim(self._set()).gradient(pixels, labels)
+
+    def _set(self) -> "Classifier":
         classifier = self.classifier()
         classifier.set_weights(self.weights)
-        return classifier.logits(pixels)
+        return classifier
+
+
+@functools.lru_cache(maxsize=1)
+def _victim(classifier: "Classifier") -> "Victim":
+    """Takes gradients through a classifier, whatever weights are in it; made once, since tracing it takes a second."""
+    from fedward.adversarial.victim import Victim  # TensorFlow, which detectors without gradients do not wait for
+
+    return Victim(classifier)
 
 
 def prepare_inspection(

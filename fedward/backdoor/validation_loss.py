@@ -58,10 +58,10 @@ def loss_rises(current: Vector, candidate: Vector, labels: NDArray[np.float32]) 
     Returns:
         float64, shape (n,).
     """
-    return losses(_at_best_offset(candidate, labels), labels) - losses(_at_best_offset(current, labels), labels)
+    return losses(at_best_offset(candidate, labels), labels) - losses(at_best_offset(current, labels), labels)
 
 
-def _at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
+def at_best_offset(logits: Vector, labels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Logits plus, for each finding, the number at which the mean loss, balanced as `balanced_mean` does, is least.
 
     Computed in float64, in which the largest float32 logits plus that number do not overflow.

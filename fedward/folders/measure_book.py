@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedward.files import make_folder, remove_file, write_atomic
 from fedward.folders.arrays import PRIVATE, arrays_as_bytes, damaged, read_arrays, read_content
 
-KEPT = 16  # accepted models; detectors look back ten
+KEPT = 24  # accepted models; `feedback` compares with the changes of twenty
 SECRET_BYTES = 32
 
 _ROUND, _DIGEST = "round index", "digest"  # beside the measures, whose names have no spaces

@@ -1,11 +1,11 @@
 """Rounds without ledger and encryption, for labs that need hundreds: same training, detectors and count of votes.
 
-What is left out changes no figure but for rounding: `tests/integration/test_backdoor_lab.py` compares a round with one
+What is left out changes no figure but for rounding: `tests/integration/test_backdoors.py` compares a round with one
 that went through encryption and ledger.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,7 +96,11 @@ class PlainFederation:
         return Standing(0, GlobalModel(self._initial, b""), tuple(() for _ in self.partitions))
 
     def propose(self, standing: Standing, attacks: Mapping[int, Attack]) -> Proposal:
-        """Train at every hospital and average: the candidate of the next round.
+        """Train at every hospital and average: the candidate of the next round, see `updates` and `combine`."""
+        return self.combine(standing, self.updates(standing, attacks, range(len(self.partitions))))
+
+    def updates(self, standing: Standing, attacks: Mapping[int, Attack], places: Iterable[int]) -> dict[int, Wide]:
+        """Train at hospitals: their updates in the next round, by their index.
 
         Honest hospitals pass the privacy stage, attackers leave it out; all updates are cut to the range that
         encryption carries.
@@ -104,14 +108,24 @@ class PlainFederation:
         Args:
             standing: Where the round starts.
             attacks: What hospitals do in place of honest training, by their index.
+            places: Which hospitals train, by their index.
+
+        Returns:
+            float64, shape (parameters,) each.
         """
-        index, bound = standing.rounds + 1, self.settings.encryption.value_range
+        bound = self.settings.encryption.value_range
+        trained = {place: self._update(place, standing, attacks.get(place)) for place in places}
+        return {place: np.clip(delta.astype(np.float64), -bound, bound) for place, delta in trained.items()}
+
+    def combine(self, standing: Standing, updates: Mapping[int, Wide]) -> Proposal:
+        """Average updates, weighted by how many training images each of these hospitals has."""
         mean = np.zeros(standing.model.weights.shape)
-        for place, share in enumerate(self.shares):
-            delta = self._update(place, standing, attacks.get(place))
-            mean += share * np.clip(delta.astype(np.float64), -bound, bound)
+        for place, delta in updates.items():
+            mean += self.shares[place] * delta
+        if len(updates) < len(self.partitions):
+            mean /= sum(float(self.shares[place]) for place in updates)
         moved, moments = take_step(standing.model, mean, server_optimizer(self.settings.server_optimizer))
-        return Proposal(index, GlobalModel(moved, b"", moments), float(np.linalg.norm(mean)))
+        return Proposal(standing.rounds + 1, GlobalModel(moved, b"", moments), float(np.linalg.norm(mean)))
 
     def judge(self, standing: Standing, proposal: Proposal, detectors: Sequence[Detector]) -> tuple[Judgment, ...]:
         """Let every hospital's detectors look at a candidate."""

@@ -260,7 +260,14 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     found = json.loads(capsys.readouterr().out)
     null, noise = found["attacks"]
     assert (null["attack"], noise["attack"]) == ("none", "random-update:boost=50")
-    assert noise["detection"]["all"]["rejected"] == noise["detection"]["all"]["rounds"] == found["attack_rounds"]
+    poisoned, clean = noise["detection"]["all"], noise["without_attacker"]
+    assert poisoned["rejected"] == poisoned["rounds"]
+    assert poisoned["rounds"] + clean["rounds"] == found["defended_rounds"]
+    assert clean["rejected"] == noise["named"]["honest"] == null["named"]["honest"] == 0
+    # Each rejected round but the first clears one of five; the attacker is named once a round without it was accepted.
+    named = noise["named"]
+    assert named["suspended"] == (poisoned["rounds"] >= 5 and clean["rounds"] > 0)
+    assert (named["rounds"] is None) == (named["suspended"] == 0)
     assert noise["with"]["success"] is None, "there is no trigger"
     assert found["clean"][0]["false_alarms"]["all"]["rounds"] > 0
     for name in ("detection.png", "summary.json"):

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from fedward import plugins
 from fedward import settings as setting
@@ -223,6 +224,11 @@ class Brightness:
         self.asked += 1
         logits: Vector = (self.slope * (given.mean(axis=(1, 2)) * 2 - 1)).astype(np.float32)
         return logits
+
+    def gradient(self, given: Vector, labels: Vector) -> Vector:
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = (expit(self(given)) - labels) * self.slope * 2 / given[0].size
+        return np.broadcast_to(slope[:, None, None], given.shape).astype(np.float32)
 
 
 def images(labels: list[int]) -> ImageSet:

@@ -32,7 +32,8 @@ class Plan:
         attacks: As `attack_from` reads them, or `NULL`.
         warm_up: Clean rounds before an attack begins.
         clean_rounds: Clean rounds in all, from the first.
-        attack_rounds: Rounds under attack.
+        attack_rounds: Rounds under attack without detectors.
+        defended_rounds: With them: enough to find and suspend the attacker, and to see the model recover.
         changes: Settings of every trial.
     """
 
@@ -42,6 +43,7 @@ class Plan:
     warm_up: int
     clean_rounds: int
     attack_rounds: int
+    defended_rounds: int
     changes: Changes
 
 
@@ -52,6 +54,7 @@ QUICK = Plan(
     warm_up=8,
     clean_rounds=12,
     attack_rounds=4,
+    defended_rounds=8,
     changes=(("data.image-size", 32),),
 )
 FULL = Plan(
@@ -73,6 +76,7 @@ FULL = Plan(
     warm_up=12,
     clean_rounds=34,
     attack_rounds=7,
+    defended_rounds=14,
     changes=(("training.local-epochs", 1),),
 )
 

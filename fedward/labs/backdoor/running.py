@@ -7,6 +7,7 @@ from typing import Any
 
 from fedward.backdoor.detectors import configured_detectors
 from fedward.files import make_folder
+from fedward.labs.backdoor.inquiry import NewInquiry
 from fedward.labs.backdoor.plan import Plan, Unit
 from fedward.labs.backdoor.standing_files import load_standing, save_standing
 from fedward.labs.backdoor.trial import NULL, Trial
@@ -41,29 +42,36 @@ class LabFolder:
         return Results(self.path / "units")
 
 
-def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> list[dict[str, Any]]:
+def run_unit(folder: LabFolder, plan: Plan, new_inquiry: NewInquiry, unit: Unit) -> list[dict[str, Any]]:
     """Run one unit; what it starts from is there.
+
+    Args:
+        folder: The lab's.
+        plan: How many rounds there are.
+        new_inquiry: Says who is left out of rounds, once one was rejected.
+        unit: What to run.
 
     Returns:
         Its rounds, as `RoundResult.as_dict` gives them.
     """
-    trial = _trial(folder, unit.condition, unit.seed)
+    trial = _trial(folder, unit.condition, unit.seed, new_inquiry)
     path = folder.standing(unit.condition, unit.seed)
     if unit.attack is None:
         results, standings = trial.run(trial.start(), NULL, plan.clean_rounds, unit.defended)
         make_folder(path.parent)
         save_standing(path, standings[plan.warm_up - 1])
     else:
-        results, _ = trial.run(load_standing(path), unit.attack, plan.attack_rounds, unit.defended)
+        rounds = plan.defended_rounds if unit.defended else plan.attack_rounds
+        results, _ = trial.run(load_standing(path), unit.attack, rounds, unit.defended)
     return [result.as_dict() for result in results]
 
 
 @functools.lru_cache(maxsize=1)
-def _trial(folder: LabFolder, condition: str, seed: int) -> Trial:
+def _trial(folder: LabFolder, condition: str, seed: int, new_inquiry: NewInquiry) -> Trial:
     """The federation of a condition and seed, kept for the process's next unit."""
     place = folder.data(condition, seed)
     settings, partitions = load_settings(place), load_hospitals(place)
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(partitions[0].findings))
     classifier = Classifier(spec, settings.training.seed, settings.model.weights)
     federation = PlainFederation(partitions, classifier, settings)
-    return Trial(federation, classifier, configured_detectors(settings.detectors))
+    return Trial(federation, classifier, configured_detectors(settings.detectors), new_inquiry)

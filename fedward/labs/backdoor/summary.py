@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from fedward.backdoor.update_norm import WINDOW
 from fedward.labs.backdoor.plan import Plan, Unit, attack_units, clean_units
+from fedward.labs.backdoor.trial import attackers_of
 
 Results = Mapping[Unit, Sequence[dict[str, Any]]]
 
@@ -24,6 +25,7 @@ def summarize(plan: Plan, results: Results, quorum: int) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "warm_up": plan.warm_up,
         "attack_rounds": plan.attack_rounds,
+        "defended_rounds": plan.defended_rounds,
         "attacks": [_attack(plan, results, attack, quorum) for attack in plan.attacks],
         "clean": [_clean(plan, results, condition, quorum) for condition in plan.conditions],
         "seconds_a_check": _seconds(rounds for rounds in results.values()),
@@ -36,12 +38,40 @@ def _attack(plan: Plan, results: Results, attack: str, quorum: int) -> dict[str,
     without = [results[unit] for unit in units if not unit.defended]
     within = [results[unit] for unit in units if unit.defended]
     judged = [entry for rounds in within for entry in rounds]
+    poisoned = [entry for entry in judged if entry["poisoned"] or not attackers_of(attack)]
     return {
         "attack": attack,
         "without": _ends(without),
         "with": _ends(within),
-        "detection": {name: _rate(judged, name, quorum) for name in _names(judged)},
+        "detection": {name: _rate(poisoned, name, quorum) for name in _names(poisoned)},
+        "without_attacker": {
+            "rounds": len(judged) - len(poisoned),
+            "rejected": _rejected(judged) - _rejected(poisoned),
+        },
+        "named": _named(within, attackers_of(attack)),
     }
+
+
+def _named(runs: Sequence[Sequence[dict[str, Any]]], attackers: int) -> dict[str, Any]:
+    """In how many runs an attacker was suspended, after how many rounds on average; and how many others were."""
+    rounds = [
+        next(
+            (place for place, entry in enumerate(entries, 1) if any(each < attackers for each in entry["named"])), None
+        )
+        for entries in runs
+    ]
+    known = [count for count in rounds if count is not None]
+    return {
+        "runs": len(runs),
+        "suspended": len(known),
+        "within_ten": sum(count <= 10 for count in known),
+        "rounds": _mean(known),
+        "honest": sum(each >= attackers for entries in runs for each in entries[-1]["named"]),
+    }
+
+
+def _rejected(entries: Sequence[dict[str, Any]]) -> int:
+    return sum(entry["rejected"] for entry in entries)
 
 
 def _clean(plan: Plan, results: Results, condition: str, quorum: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 The harness measures success. An attack only proposes an update, and detectors only say whether they object.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +12,10 @@ from typing import Any
 from fedward.backdoor.attacks.attack import Attack, Part
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.backdoor.detectors import Detector
+from fedward.backdoor.history import Wide
 from fedward.backdoor.stamps import Stamp
 from fedward.figures.histograms import called_positive, histogram, sigmoid
+from fedward.labs.backdoor.inquiry import Inquiry, NewInquiry
 from fedward.labs.federation import Judgment, PlainFederation, Proposal, Standing, reject_quorum
 from fedward.learning.model import Classifier
 from fedward.types import ImageSet, Vector
@@ -28,9 +31,11 @@ class RoundResult:
 
     Attributes:
         round_index: The round, from 1.
+        poisoned: Whether an attacker's update was in it.
         judged: Whether detectors looked.
         objections: Of each detector, how many honest hospitals objected by it; by any of them under `ALL`.
         rejected: Whether the candidate was rejected.
+        named: Whom the inquiry has named and suspended so far, by index; attackers come first among the hospitals.
         success: Of test images with the finding that the model in force after this round recognizes, the share that it
             misses once they are stamped; None without a trigger, or where it recognizes none.
         accuracy: Of the model in force after this round, on the test images at the threshold from validation images.
@@ -38,9 +43,11 @@ class RoundResult:
     """
 
     round_index: int
+    poisoned: bool
     judged: bool
     objections: Mapping[str, int]
     rejected: bool
+    named: tuple[int, ...]
     success: float | None
     accuracy: float
     seconds: Mapping[str, float]
@@ -57,10 +64,18 @@ class Trial:
         federation: The hospitals.
         classifier: The federation's.
         detectors: Those that look where there is a defense.
+        new_inquiry: Says who is left out of rounds, once one was rejected.
     """
 
-    def __init__(self, federation: PlainFederation, classifier: Classifier, detectors: Sequence[Detector]) -> None:
+    def __init__(
+        self,
+        federation: PlainFederation,
+        classifier: Classifier,
+        detectors: Sequence[Detector],
+        new_inquiry: NewInquiry,
+    ) -> None:
         self._federation, self._classifier, self._detectors = federation, classifier, detectors
+        self._new_inquiry = new_inquiry
         parts = federation.partitions
         self._test = ImageSet.joined([partition.test for partition in parts])
 
@@ -73,7 +88,8 @@ class Trial:
             standing: Where to start.
             attack: `NULL`, or an attack with options, as `attack_from` reads it.
             rounds: How many.
-            defended: Whether detectors look, and candidates are rejected. Attackers never object.
+            defended: Whether detectors look, candidates are rejected, and whoever ruins rounds is looked for. Attackers
+                never object.
 
         Returns:
             Results and standings, one a round.
@@ -81,22 +97,44 @@ class Trial:
         attacks = self._attacks(attack)
         trigger = next((each.trigger(self._size) for each in attacks.values()), None)
         quorum = reject_quorum(self._federation.settings, len(self._federation.partitions))
+        inquiry = self._new_inquiry(self._federation.settings)
         results, standings = [], []
         for _ in range(rounds):
-            proposal = self._federation.propose(standing, attacks)
+            updates, committed = self._updates(standing, attacks, inquiry)
+            proposal = self._federation.combine(standing, updates)
             judged, seconds = self._judge(standing, proposal) if defended else ((), {})
             objections = self._objections(judged, set(attacks)) if defended else {}
             rejected = bool(judged) and objections[ALL] >= quorum
+            inquiry.ended(proposal.round_index, not rejected, updates, committed)
             if rejected:
                 standing = self._federation.reject(standing)
             else:
                 standing = self._federation.accept(standing, proposal, judged)
-            success, accuracy = self._scores(standing.model.weights, trigger)
             results.append(
-                RoundResult(proposal.round_index, bool(judged), objections, rejected, success, accuracy, seconds)
+                RoundResult(
+                    proposal.round_index,
+                    not attacks.keys().isdisjoint(updates),
+                    bool(judged),
+                    objections,
+                    rejected,
+                    inquiry.named,
+                    *self._scores(standing.model.weights, trigger),
+                    seconds,
+                )
             )
             standings.append(standing)
         return results, standings
+
+    def _updates(
+        self, standing: Standing, attacks: Mapping[int, Attack], inquiry: Inquiry
+    ) -> tuple[dict[int, Wide], dict[int, bytes]]:
+        """The updates that are added in the next round, and what all who trained had committed to."""
+        index = standing.rounds + 1
+        places = sorted(set(range(len(self._federation.partitions))) - inquiry.suspended(index))
+        updates = self._federation.updates(standing, attacks, places)
+        committed = {place: hashlib.sha256(delta.tobytes()).digest() for place, delta in updates.items()}
+        drawn = inquiry.drawn(index, committed)
+        return {place: delta for place, delta in updates.items() if place != drawn}, committed
 
     def start(self) -> Standing:
         """The standing before the first round."""
@@ -110,7 +148,7 @@ class Trial:
         """The first hospitals attack, as many as the attack takes."""
         if attack == NULL:
             return {}
-        count = _COLLUDING.get(attack.partition(":")[0], 1)
+        count = attackers_of(attack)
         shares = self._federation.shares
         return {place: attack_from(attack, Part(place, count, float(shares[place]))) for place in range(count)}
 
@@ -145,6 +183,11 @@ class Trial:
             return None, accuracy
         still = called_positive(sigmoid(self._classifier.logits(trigger.on(test.pixels()[recognized]))), thresholds)
         return float(1 - still.mean()), accuracy
+
+
+def attackers_of(attack: str) -> int:
+    """How many hospitals an attack takes: the first ones."""
+    return 0 if attack == NULL else _COLLUDING.get(attack.partition(":")[0], 1)
 
 
 def _both(judgments: Sequence[Judgment]) -> Judgment:
