@@ -19,7 +19,9 @@ from fedward.labs.backdoor.plan import CONDITIONS, FULL, QUICK, Plan, attack_uni
 from fedward.labs.backdoor.running import LabFolder, run_unit
 from fedward.labs.backdoor.summary import summarize
 from fedward.labs.backdoor.trial import NULL
+from fedward.labs.backdoor.triggers import Triggers, plot_triggers
 from fedward.labs.federation import reject_quorum
+from fedward.labs.lab_folder import kept_as
 from fedward.labs.units import results_of, run_units
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings
@@ -100,4 +102,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     summary = summarize(plan, results, reject_quorum(settings, settings.data.hospitals))
     plot_success(folder.path / "success.png", plan, results)
     plot_detection(folder.path / "detection.png", summary)
+    found = [unit for unit in attack_units(plan) if unit.seed == plan.seeds[0] and folder.triggers(unit).exists()]
+    drawn = [(str(unit.attack), kept_as(Triggers, folder.triggers(unit))) for unit in found]
+    plot_triggers(folder.path / "triggers.png", drawn)
     publish(folder.path, summary, sheets(summary), form)

@@ -89,7 +89,7 @@ class PlainFederation:
         weights = np.array([len(partition.train) for partition in partitions], np.float64)
         self.shares = weights / weights.sum()
         seeds = [public_rng("lab secret", settings.training.seed, index) for index in range(len(partitions))]
-        self._secrets = [rng.bytes(32) for rng in seeds]
+        self.secrets = [rng.bytes(32) for rng in seeds]
 
     def start(self) -> Standing:
         """The standing before the first round."""
@@ -146,7 +146,7 @@ class PlainFederation:
             current=Scorer(lambda: self._classifier, standing.model.weights),
             candidate=Scorer(lambda: self._classifier, proposal.model.weights),
             update_norm=proposal.update_norm,
-            history=History(self._secrets[place], measured, bool(measured)),
+            history=History(self.secrets[place], measured, bool(measured)),
         )
 
     def accept(self, standing: Standing, proposal: Proposal, judged: Sequence[Judgment]) -> Standing:

@@ -11,6 +11,7 @@ KNOWN = {
     "fedward.figures.image_grid": "draws what it is given: whoever calls it is found by its name",
     "fedward.figures.plots": "counts of decisions: a confusion matrix",
     "fedward.labs.backdoor.pictures": "rates of success",
+    "fedward.labs.backdoor.triggers": "patterns alone, without an image below them",
     "fedward.labs.robustness.pictures": "a lab's images, original beside attacked: of data that may be shown",
     "fedward.labs.robustness.defenses": "in memory: images pass through a JPEG file",
     "fedward.labs.image_encryption.pictures": "a lab's images, original beside encrypted: of data that may be shown",

@@ -1,5 +1,6 @@
 """A malicious hospital in whole rounds, with ledger and encryption: what it sends is opened, judged and voted down."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.leading.leaving_out import ledger_standing
 from blockchain.ledger.events import VoteCast
 from blockchain.ledger.records import LEFT_OUT, SUSPENDED
+from commands.lab import backdoor
 from commands.lab.backdoor import Asked, run_lab
 from commands.simulate.attacking import PlannedAttack, attackers, give_orders
 from commands.simulate.objections import attack_facts, attribution_facts, gather_objections
@@ -34,6 +36,7 @@ from fedward.files import sha256
 from fedward.flower import stage_app, stage_attacked_app
 from fedward.folders.hospital import HospitalFolder, model_bytes
 from fedward.labs import units as lab_units
+from fedward.labs.backdoor.plan import QUICK
 from fedward.labs.federation import PlainFederation
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
@@ -255,10 +258,13 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # a process less to start, with its TensorFlow
-    asked = Asked("synthetic", False, "1", TINY, ("none", "random-update:boost=50"))
+    short = dataclasses.replace(QUICK, warm_up=6, clean_rounds=7, attack_rounds=2, defended_rounds=7)
+    monkeypatch.setattr(backdoor, "QUICK", short)
+    asked = Asked("synthetic", False, "1", TINY, ("none", "random-update:boost=50", "badnets"))
     run_lab(tmp_path / "lab", asked, "json")
     found = json.loads(capsys.readouterr().out)
-    null, noise = found["attacks"]
+    null, noise, planted = found["attacks"]
+    assert planted["with"]["success"] is not None
     assert (null["attack"], noise["attack"]) == ("none", "random-update:boost=50")
     poisoned, clean = noise["detection"]["all"], noise["without_attacker"]
     assert poisoned["rejected"] == poisoned["rounds"]
@@ -270,7 +276,7 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     assert (named["rounds"] is None) == (named["suspended"] == 0)
     assert noise["with"]["success"] is None, "there is no trigger"
     assert found["clean"][0]["false_alarms"]["all"]["rounds"] > 0
-    for name in ("detection.png", "summary.json"):
+    for name in ("detection.png", "triggers.png", "success.png", "summary.json"):
         assert (tmp_path / "lab" / name).stat().st_size > 0
     units = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "units").iterdir()}
     next(path for path in units if "none-defended" in path.name).unlink()

@@ -13,6 +13,7 @@ from fedward.labs.backdoor.standing_files import load_standing, save_standing
 from fedward.labs.backdoor.trial import NULL, Trial
 from fedward.labs.federation import PlainFederation
 from fedward.labs.hospitals_data import load_hospitals, load_settings
+from fedward.labs.lab_folder import keep
 from fedward.labs.units import Results
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
@@ -35,6 +36,10 @@ class LabFolder:
     def standing(self, condition: str, seed: int) -> Path:
         """Where the standing lies from which attacks start."""
         return self.path / "standings" / f"{condition}-{seed}.npz"
+
+    def triggers(self, unit: Unit) -> Path:
+        """Where the planted trigger lies, with those that a search finds."""
+        return self.path / "triggers" / f"{unit.name}.npz"
 
     @property
     def results(self) -> Results:
@@ -62,7 +67,10 @@ def run_unit(folder: LabFolder, plan: Plan, new_inquiry: NewInquiry, unit: Unit)
         save_standing(path, standings[plan.warm_up - 1])
     else:
         rounds = plan.defended_rounds if unit.defended else plan.attack_rounds
-        results, _ = trial.run(load_standing(path), unit.attack, rounds, unit.defended)
+        start = load_standing(path)
+        results, standings = trial.run(start, unit.attack, rounds, unit.defended)
+        if not unit.defended and (triggers := trial.triggers(unit.attack, start, standings[-1])):
+            keep(folder.triggers(unit), triggers)
     return [result.as_dict() for result in results]
 
 

@@ -13,9 +13,11 @@ from fedward.backdoor.attacks.attack import Attack, Part
 from fedward.backdoor.attacks.registry import attack_from
 from fedward.backdoor.detectors import Detector
 from fedward.backdoor.history import Wide
+from fedward.backdoor.preparing import Scorer
 from fedward.backdoor.stamps import Stamp
 from fedward.figures.histograms import called_positive, histogram, sigmoid
 from fedward.labs.backdoor.inquiry import Inquiry, NewInquiry
+from fedward.labs.backdoor.triggers import Triggers, search_triggers
 from fedward.labs.federation import Judgment, PlainFederation, Proposal, Standing, reject_quorum
 from fedward.learning.model import Classifier
 from fedward.types import ImageSet, Vector
@@ -135,6 +137,14 @@ class Trial:
         committed = {place: hashlib.sha256(delta.tobytes()).digest() for place, delta in updates.items()}
         drawn = inquiry.drawn(index, committed)
         return {place: delta for place, delta in updates.items() if place != drawn}, committed
+
+    def triggers(self, attack: str, before: Standing, then: Standing) -> Triggers | None:
+        """What a search finds at the last hospital, which is honest; None without a trigger, or with too few images."""
+        planted = next((each.trigger(self._size) for each in self._attacks(attack).values()), None)
+        if planted is None:
+            return None
+        poisoned, clean = (Scorer(lambda: self._classifier, each.model.weights) for each in (then, before))
+        return search_triggers(planted, poisoned, clean, self._federation.partitions[-1], self._federation.secrets[-1])
 
     def start(self) -> Standing:
         """The standing before the first round."""
