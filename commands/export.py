@@ -2,12 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from commands import console
-from fedward.errors import EvidenceError
+from fedward.errors import EvidenceError, UsageError
 
 
 def export(
@@ -16,15 +16,26 @@ def export(
     with_ciphertexts: Annotated[
         bool, typer.Option("--with-ciphertexts", help="Put the encrypted updates in, so that they can be added again.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write the page that a run has at its end, report.html, and no evidence.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere."""
+    """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere.
+
+    With --report: its figures, model card and ledger entries as one page for people.
+    """
     from blockchain.audit.sources.bundle import write_bundle
     from blockchain.audit.sources.run_evidence import RunEvidence
     from fedward.folders.places import record_file
 
     if not record_file(run).exists():
         raise EvidenceError(f"{run} is not a run folder: it has no server/run.json.", "Name the folder of a run.")
+    if report:
+        if with_ciphertexts:
+            raise UsageError("A report has no ciphertexts.", "Give --report or --with-ciphertexts.")
+        _export_report(run, out, as_json)
+        return
     if with_ciphertexts:
         console.warn(
             "The bundle has every hospital's encrypted updates inside. Their keys are forgotten after each round; "
@@ -39,17 +50,32 @@ def export(
         )
     if facts.absent:
         console.warn(f"{facts.absent} ciphertexts are no longer in the run folder, so they are not in the bundle.")
-    with out.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     shown = {
         "bundle": str(out),
-        "bytes": out.stat().st_size,
-        "sha256": digest,
+        **_size_and_digest(out),
         "blocks": facts.blocks,
         "checkpoints": facts.checkpoints,
         "ciphertexts": facts.ciphertexts,
         "ciphertexts_absent": facts.absent,
     }
+    _tell(shown, as_json)
+
+
+def _export_report(run: Path, out: Path, as_json: bool) -> None:
+    """Write a finished run's report anew."""
+    from commands.report.writing import write_report
+
+    write_report(run, out)
+    _tell({"report": str(out), **_size_and_digest(out)}, as_json)
+
+
+def _size_and_digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _tell(shown: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.data(shown)
         return

@@ -13,6 +13,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.node.embedded import RunningNode, start_node
 from blockchain.witness import follow
 from commands import console
+from commands.report.writing import write_report
 from commands.simulate import baselines, study_budget
 from commands.simulate.attacking import PlannedAttack, attackers, give_orders
 from commands.simulate.conclusion import conclude
@@ -69,7 +70,9 @@ def simulate_new(
             give_orders(folder, attack)
         _federate(folder, settings, node)
         baselines.finish(folder, settings)
-        return conclude(folder, _ledger(folder, node), clock, started)
+        summary = conclude(folder, _ledger(folder, node), clock, started)
+    _report(folder)
+    return summary
 
 
 def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> dict[str, Any]:
@@ -94,7 +97,15 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
             baselines.ask_for(folder)
         _federate(folder, settings, node)
         baselines.finish(folder, settings)
-        return conclude(folder, _ledger(folder, node), clock, started)
+        summary = conclude(folder, _ledger(folder, node), clock, started)
+    _report(folder)
+    return summary
+
+
+def _report(folder: SimulationFolder) -> None:
+    """Write the report of a run that has ended and whose node has stopped."""
+    with private_files():
+        write_report(folder.path)
 
 
 def _warn_of_unnamed_patients(data: PreparedData, settings: Settings) -> None:

@@ -266,7 +266,7 @@ def test_a_run_is_complete(watched: Watched) -> None:
     assert summary["ledger"]["submissions"] == summary["ledger"]["votes"] == 6
     assert all(isinstance(value, float) and value > 0 for value in summary["timing_s"].values())
     pictures = ("learning_curves.png", "confusion_matrix.png", "roc.png", "reliability.png")
-    for name in ("server/metrics.jsonl", "model.keras", "server/run.json", "manifest.json", *pictures):
+    for name in ("server/metrics.jsonl", "report.html", "model.keras", "server/run.json", "manifest.json", *pictures):
         assert (watched.folder / name).stat().st_size > 0
     scored = run_here("evaluate", watched.folder, "--data", "synthetic", "--json")
     measured = json.loads(scored.stdout)

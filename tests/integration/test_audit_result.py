@@ -173,7 +173,15 @@ def test_each_value_of_the_summary_is_checked_or_listed(run: Path, honest: Hones
 
 @pytest.mark.parametrize(
     "name",
-    ["metrics.jsonl", "hospitals/hospital-1/new", "roc.png", "server/ciphertexts/" + "ab" * 32, "a\nb", "new/0001"],
+    [
+        "metrics.jsonl",
+        "hospitals/hospital-1/new",
+        "roc.png",
+        "report.html",
+        "server/ciphertexts/" + "ab" * 32,
+        "a\nb",
+        "new/0001",
+    ],
 )
 def test_a_file_that_no_step_reads_is_listed(run: Path, honest: Honest, name: str) -> None:
     (run / name).parent.mkdir(parents=True, exist_ok=True)
