@@ -23,6 +23,7 @@ from fedward.labs.backdoor.triggers import Triggers, plot_triggers
 from fedward.labs.federation import reject_quorum
 from fedward.labs.lab_folder import kept_as
 from fedward.labs.units import results_of, run_units
+from fedward.plugins import DETECTORS
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings
 from fedward.tables import listed
@@ -35,16 +36,18 @@ class Asked(Wishes):
     Attributes:
         attacks: In place of the plan's, or none.
         conditions: A list in place of the plan's, or nothing.
+        watching: A list of detectors that look beside those of the settings, and reject nothing.
     """
 
     attacks: tuple[str, ...] = ()
     conditions: str = ""
+    watching: str = ""
 
     def plan(self) -> Plan:
         """What to run.
 
         Raises:
-            UsageError: a seed, attack, condition or setting is wrong.
+            UsageError: a seed, attack, condition, detector or setting is wrong.
         """
         for attack in self.attacks:
             if attack != NULL:
@@ -52,8 +55,11 @@ class Asked(Wishes):
         for condition in listed(self.conditions):
             if condition not in CONDITIONS:
                 raise UsageError(f"There is no condition {condition!r}.", f"Choose of {', '.join(CONDITIONS)}.")
-        plan, conditions = FULL if self.full else QUICK, listed(self.conditions)
-        asked = narrowed(plan, self.seed_numbers(), self.attacks, conditions, self.changes())
+        for name in listed(self.watching):
+            if name not in DETECTORS:
+                raise UsageError(f"There is no detector {name!r}.", f"Choose of {', '.join(DETECTORS)}.")
+        lists = listed(self.conditions), listed(self.watching)
+        asked = narrowed(FULL if self.full else QUICK, self.seed_numbers(), self.attacks, *lists, self.changes())
         for condition in asked.conditions:
             self.settings(asked, condition, asked.seeds[0])
         return asked

@@ -36,6 +36,9 @@ def backdoor(
         list[str] | None, typer.Option("--attack", metavar=NAMED, help="In place of the plan's.")
     ] = None,
     conditions: Annotated[str, typer.Option(help="Such as iid,dirichlet, in place of the plan's.")] = "",
+    watching: Annotated[
+        str, typer.Option("--watch", metavar="DETECTORS", help="Detectors that look too, and reject nothing.")
+    ] = "",
     assignments: Assignments = None,
     as_json: AsJson = False,
     markdown: AsMarkdown = False,
@@ -43,7 +46,7 @@ def backdoor(
     """Measure attacks on the model: success, clean accuracy, which detectors find them, and false alarms."""
     from commands.lab.backdoor import Asked, run_lab
 
-    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(attacks or ()), conditions)
+    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(attacks or ()), conditions, watching)
     run_lab(out, asked, _form(as_json, markdown))
 
 

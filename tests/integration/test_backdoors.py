@@ -260,11 +260,16 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # a process less to start, with its TensorFlow
     short = dataclasses.replace(QUICK, warm_up=6, clean_rounds=7, attack_rounds=2, defended_rounds=7)
     monkeypatch.setattr(backdoor, "QUICK", short)
-    asked = Asked("synthetic", False, "1", TINY, ("none", "random-update:boost=50", "badnets"))
+    attacks = ("none", "random-update:boost=50", "badnets")
+    always = tuple(f"detectors.guided-patches.{limit}=0.000001" for limit in ("change", "ratio"))
+    asked = Asked("synthetic", False, "1", (*TINY, *always), attacks, watching="guided-patches")
     run_lab(tmp_path / "lab", asked, "json")
     found = json.loads(capsys.readouterr().out)
     null, noise, planted = found["attacks"]
     assert planted["with"]["success"] is not None
+    watched = null["detection"]["guided-patches"]
+    assert watched["rejected"] == watched["rounds"] > null["detection"]["all"]["rejected"], "it rejects nothing"
+    assert [*noise["detection"]] == ["validation-loss", "update-norm", "patch-bank", "guided-patches", "all"]
     assert (null["attack"], noise["attack"]) == ("none", "random-update:boost=50")
     poisoned, clean = noise["detection"]["all"], noise["without_attacker"]
     assert poisoned["rejected"] == poisoned["rounds"]
@@ -303,6 +308,7 @@ def test_where_there_are_no_images_nothing_is_left_behind(tmp_path: Path) -> Non
         ({"seeds": "1,x"}, "whole numbers"),
         ({"attacks": ("badnet",)}, "badnets"),
         ({"conditions": "iid,cold"}, "dirichlet"),
+        ({"watching": "feedbak"}, "feedback"),
         ({"assignments": ("training.round=3",)}, "training.rounds"),
     ],
 )

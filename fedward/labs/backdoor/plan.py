@@ -34,6 +34,7 @@ class Plan:
         clean_rounds: Clean rounds in all, from the first.
         attack_rounds: Rounds under attack without detectors.
         defended_rounds: With them: enough to find and suspend the attacker, and to see the model recover.
+        watching: Detectors that look beside those of the settings, and reject nothing.
         changes: Settings of every trial.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     clean_rounds: int
     attack_rounds: int
     defended_rounds: int
+    watching: tuple[str, ...]
     changes: Changes
 
 
@@ -55,6 +57,7 @@ QUICK = Plan(
     clean_rounds=12,
     attack_rounds=4,
     defended_rounds=8,
+    watching=(),
     changes=(("data.image-size", 32),),
 )
 FULL = Plan(
@@ -77,6 +80,7 @@ FULL = Plan(
     clean_rounds=34,
     attack_rounds=7,
     defended_rounds=14,
+    watching=(),
     changes=(("training.local-epochs", 1),),
 )
 
@@ -120,7 +124,12 @@ def attack_units(plan: Plan) -> Iterator[Unit]:
 
 
 def narrowed(
-    plan: Plan, seeds: tuple[int, ...], attacks: tuple[str, ...], conditions: tuple[str, ...], changes: Changes
+    plan: Plan,
+    seeds: tuple[int, ...],
+    attacks: tuple[str, ...],
+    conditions: tuple[str, ...],
+    watching: tuple[str, ...],
+    changes: Changes,
 ) -> Plan:
     """The plan with what was asked for in place of its own, where anything was; settings are added to its own."""
     return dataclasses.replace(
@@ -128,5 +137,6 @@ def narrowed(
         seeds=seeds or plan.seeds,
         attacks=attacks or plan.attacks,
         conditions=conditions or plan.conditions,
+        watching=watching or plan.watching,
         changes=(*plan.changes, *changes),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedward.backdoor.detectors import configured_detectors
+from fedward.backdoor.detectors import DETECTORS, configured_detectors
 from fedward.files import make_folder
 from fedward.labs.backdoor.inquiry import NewInquiry
 from fedward.labs.backdoor.plan import Plan, Unit
@@ -59,7 +59,7 @@ def run_unit(folder: LabFolder, plan: Plan, new_inquiry: NewInquiry, unit: Unit)
     Returns:
         Its rounds, as `RoundResult.as_dict` gives them.
     """
-    trial = _trial(folder, unit.condition, unit.seed, new_inquiry)
+    trial = _trial(folder, unit.condition, unit.seed, plan.watching, new_inquiry)
     path = folder.standing(unit.condition, unit.seed)
     if unit.attack is None:
         results, standings = trial.run(trial.start(), NULL, plan.clean_rounds, unit.defended)
@@ -75,11 +75,13 @@ def run_unit(folder: LabFolder, plan: Plan, new_inquiry: NewInquiry, unit: Unit)
 
 
 @functools.lru_cache(maxsize=1)
-def _trial(folder: LabFolder, condition: str, seed: int, new_inquiry: NewInquiry) -> Trial:
+def _trial(folder: LabFolder, condition: str, seed: int, watching: tuple[str, ...], new_inquiry: NewInquiry) -> Trial:
     """The federation of a condition and seed, kept for the process's next unit."""
     place = folder.data(condition, seed)
     settings, partitions = load_settings(place), load_hospitals(place)
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(partitions[0].findings))
     classifier = Classifier(spec, settings.training.seed, settings.model.weights)
     federation = PlainFederation(partitions, classifier, settings)
-    return Trial(federation, classifier, configured_detectors(settings.detectors), new_inquiry)
+    chosen = settings.detectors.chosen()
+    beside = [DETECTORS[name](settings.detectors.options[name]) for name in watching if name not in chosen]
+    return Trial(federation, classifier, configured_detectors(settings.detectors), beside, new_inquiry)

@@ -22,7 +22,7 @@ from fedward.labs.federation import Judgment, PlainFederation, Proposal, Standin
 from fedward.learning.model import Classifier
 from fedward.types import ImageSet, Vector
 
-ALL = "all"  # in place of a detector's name: whatever detector objects
+ALL = "all"  # in place of a detector's name: whatever detector objects that rejects
 NULL = "none"  # the null attack: a clean round
 _COLLUDING = {"distributed-trigger": 2}  # attackers; of all others one
 
@@ -35,7 +35,7 @@ class RoundResult:
         round_index: The round, from 1.
         poisoned: Whether an attacker's update was in it.
         judged: Whether detectors looked.
-        objections: Of each detector, how many honest hospitals objected by it; by any of them under `ALL`.
+        objections: Of each detector, how many honest hospitals objected by it; under `ALL` by any that rejects.
         rejected: Whether the candidate was rejected.
         named: Whom the inquiry has named and suspended so far, by index; attackers come first among the hospitals.
         success: Of test images with the finding that the model in force after this round recognizes, the share that it
@@ -65,7 +65,8 @@ class Trial:
     Args:
         federation: The hospitals.
         classifier: The federation's.
-        detectors: Those that look where there is a defense.
+        detectors: Those that look where there is a defense, and reject.
+        watching: Those that only look, beside them.
         new_inquiry: Says who is left out of rounds, once one was rejected.
     """
 
@@ -74,9 +75,11 @@ class Trial:
         federation: PlainFederation,
         classifier: Classifier,
         detectors: Sequence[Detector],
+        watching: Sequence[Detector],
         new_inquiry: NewInquiry,
     ) -> None:
-        self._federation, self._classifier, self._detectors = federation, classifier, detectors
+        self._federation, self._classifier = federation, classifier
+        self._detectors, self._deciding = (*detectors, *watching), [detector.name for detector in detectors]
         self._new_inquiry = new_inquiry
         parts = federation.partitions
         self._test = ImageSet.joined([partition.test for partition in parts])
@@ -176,7 +179,7 @@ class Trial:
         honest = [judgment for place, judgment in enumerate(judged) if place not in attackers]
         names = [detector.name for detector in self._detectors]
         counts = {name: sum(judgment.objects([name]) for judgment in honest) for name in names}
-        return counts | {ALL: sum(judgment.objects(names) for judgment in honest)}
+        return counts | {ALL: sum(judgment.objects(self._deciding) for judgment in honest)}
 
     def _scores(self, weights: Vector, trigger: Stamp | None) -> tuple[float | None, float]:
         """Success and accuracy of a model."""
