@@ -5,7 +5,7 @@ PY = .venv/bin/python
 # tests/conftest.py has put those that take longest first: else one process would end alone with them.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo hosts-demo quick test unit contract integration end-to-end lint format contracts slither soak bench quality modules lock clean
+.PHONY: help setup demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -14,6 +14,7 @@ help:
 	@echo "make quick       the tests that are not marked slow, in under a minute"
 	@echo "make test        all tests"
 	@echo "make unit | contract | integration | end-to-end   a part of them"
+	@echo "make browser-test  walk all pages in Chromium (needs Debian's chromium and chromium-driver)"
 	@echo "make lint        formatting, style and types"
 	@echo "make contracts   compile the contract (needs Node.js)"
 	@echo "make slither     look for known mistakes in the contract (needs Node.js; an environment of its own)"
@@ -53,6 +54,10 @@ integration: setup
 
 end-to-end: setup
 	$(PYTEST) tests/end_to_end
+
+# One process: it has one browser.
+browser-test: setup
+	$(PY) -m pytest tests/browser
 
 # The same tests as ever; FEDWARD_SOAK scales their counts and takes a new seed (tests/soak.py).
 SOAK = tests/integration/test_anvil_sending.py::test_a_lost_answer_does_not_record_twice \

@@ -44,7 +44,7 @@ def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SharedRun
 
 
 # Folders whose tests make federations or start the command; of the others, single tests are marked slow themselves.
-SLOW_FOLDERS = ("end_to_end", "integration")
+SLOW_FOLDERS = ("browser", "end_to_end", "integration")
 
 
 @pytest.hookimpl(tryfirst=True)

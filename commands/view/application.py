@@ -35,6 +35,8 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
     routes = [
         Route("/", site.shelf),
         Route("/style.css", site.style),
+        Route("/icon.svg", site.icon),
+        Route("/favicon.ico", site.icon),  # browsers ask for it where a page names none
         Route("/runs/{key}", site.run),
         Route("/runs/{key}/curves.png", site.curves),
         Route("/runs/{key}/pictures/{name}", site.picture),
@@ -67,6 +69,9 @@ class _Site:
 
     def style(self, request: Request) -> Response:  # noqa: ARG002
         return Response((pages.TEMPLATES / "style.css").read_text(), media_type="text/css")
+
+    def icon(self, request: Request) -> Response:  # noqa: ARG002
+        return Response((pages.TEMPLATES / "icon.svg").read_text(), media_type="image/svg+xml")
 
     def run(self, request: Request) -> Response:
         run = self._found(request)

@@ -167,7 +167,8 @@ def test_every_link_leads_somewhere(crawled: dict[str, requests.Response]) -> No
     } == {}
     kinds = {re.sub("[0-9a-f]{8,}|[0-9]+", "*", place.partition("?")[0]) for place in crawled}
     assert kinds >= {
-        "/", "/style.css", "/runs/*", "/runs/*/ledger", "/runs/*/audit", "/runs/*/search", "/runs/*/curves.png",
+        "/", "/style.css", "/icon.svg",
+        "/runs/*", "/runs/*/ledger", "/runs/*/audit", "/runs/*/search", "/runs/*/curves.png",
         "/runs/*/rounds/*", "/runs/*/blocks/*", "/runs/*/transactions/*", "/runs/*/rounds/*/ciphertexts/*",
     }  # fmt: skip
 
