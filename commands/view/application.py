@@ -14,13 +14,16 @@ from starlette.routing import Route
 
 from commands.view import pages
 from commands.view.chain import Chain, Chains
-from commands.view.guard import Guard
+from commands.view.guard import WITH_SCRIPTS, Guard
+from commands.view.model_page import Wish, model_page
 from commands.view.shelf import Run, Shelf
 from fedward.errors import FedwardError
 from fedward.figures.plots import as_png, learning_curves
 
 _INLINE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 _PNG = "image/png"
+_SCRIPTS = frozenset({"threshold.js"})
+_SCRIPTED = {"Content-Security-Policy": WITH_SCRIPTS}
 
 
 def application(shelf: Shelf, token: str, port: int) -> Starlette:
@@ -37,7 +40,9 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/style.css", site.style),
         Route("/icon.svg", site.icon),
         Route("/favicon.ico", site.icon),  # browsers ask for it where a page names none
+        Route("/scripts/{name}", site.script),
         Route("/runs/{key}", site.run),
+        Route("/runs/{key}/model", site.model),
         Route("/runs/{key}/curves.png", site.curves),
         Route("/runs/{key}/pictures/{name}", site.picture),
         Route("/runs/{key}/rounds/{index:int}", site.round),
@@ -73,10 +78,19 @@ class _Site:
     def icon(self, request: Request) -> Response:  # noqa: ARG002
         return Response((pages.TEMPLATES / "icon.svg").read_text(), media_type="image/svg+xml")
 
+    def script(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _SCRIPTS:
+            raise HTTPException(404)
+        return Response((pages.TEMPLATES / name).read_text(), media_type="text/javascript")
+
     def run(self, request: Request) -> Response:
+        return HTMLResponse(pages.run_page(self._found(request)))
+
+    def model(self, request: Request) -> Response:
         run = self._found(request)
         there = tuple(name for name in pages.PICTURES if (run.path / name).is_file())
-        return HTMLResponse(pages.run_page(run, there))
+        return HTMLResponse(model_page(run, Wish.of(request.query_params), there), headers=_SCRIPTED)
 
     def curves(self, request: Request) -> Response:
         run = self._found(request)

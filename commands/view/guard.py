@@ -1,7 +1,8 @@
 """Who may see a page: a browser on this machine that has the token; and what a page may do there: show itself.
 
 Every page shows texts from outside: names of hospitals, of classes, of files, reasons on a ledger. Templates escape
-them; the policy below keeps a mistake there from mattering, as no page has scripts or anything from elsewhere.
+them; the policy below keeps a mistake there from mattering, as no page has anything from elsewhere, and those that have
+scripts have files of ours: what stands in a page is never run.
 """
 
 import hmac
@@ -16,6 +17,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+WITH_SCRIPTS = POLICY + "; script-src 'self'; connect-src 'self'"  # of the pages that say so themselves
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -62,7 +62,7 @@ def shelf_page(runs: tuple[Run, ...], damaged: tuple[Damaged, ...]) -> str:
     return page("shelf", rows=rows, damaged=damaged, live=any(run.state == "runs" for run in runs))
 
 
-def run_page(run: Run, pictures: tuple[str, ...]) -> str:
+def run_page(run: Run) -> str:
     """One run: where it stands, its figures, its rounds and its settings."""
     scores = (run.summary or {}).get("scores")
     rows = [*test_rows(scores), *baseline_rows((run.summary or {}).get("baselines"))] if scores else []
@@ -74,7 +74,6 @@ def run_page(run: Run, pictures: tuple[str, ...]) -> str:
         figures=rows,
         hospitals=_hospitals(run),
         epsilon=_epsilon(run),
-        pictures=[(name, PICTURES[name]) for name in pictures],
         settings=run.record.settings,
     )
 

@@ -72,6 +72,15 @@ def ratio_interval(hits: Wide, cases: Wide, groups: Groups) -> Interval | None:
     return min(low, faultless), max(high, 1 - faultless)
 
 
+def share_interval(hits: int, cases: int) -> Interval | None:
+    """Wilson's interval of a share, where patients are not known and every case counts for itself.
+
+    Returns:
+        Both ends in [0, 1]; None with fewer than two cases.
+    """
+    return _wilson(hits / cases, cases) if cases > 1 else None
+
+
 def auc_parts(scores: Wide, truth: NDArray[np.bool_], groups: Groups) -> tuple[float, Wide]:
     """AUC, and what each patient adds to its error: their squares sum to its variance.
 

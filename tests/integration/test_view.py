@@ -3,91 +3,24 @@
 import json
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 import requests
-import uvicorn
 from shared_runs import SharedRuns
+from viewing import HOSTILE, TOKEN, Browser, Links, rewrite, served
 
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.events import EVENTS
-from commands.view.application import application
 from commands.view.chain import Chains
-from commands.view.guard import POLICY
+from commands.view.guard import POLICY, WITH_SCRIPTS
 from commands.view.serving import listening, serve
-from commands.view.shelf import Shelf, read_run
+from commands.view.shelf import read_run
 from fedward.errors import ResourceError, UsageError
 from fedward.folders.whereabouts import announced
-
-TOKEN = "a-token-that-nobody-guesses"
-HOSTILE = "<script>alert(1)</script>"
-
-
-class Links(HTMLParser):
-    """What a browser would load or could follow, and the texts that it shows."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.places: list[str] = []
-        self.inline: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.places += [value for name, value in attrs if name in ("href", "src", "action") and value]
-        self.inline += [name for name, _ in attrs if name == "style" or name.startswith("on")]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-class Browser:
-    """Asks one server, keeps its cookies, and follows no redirection.
-
-    Attributes:
-        port: Where the server listens.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.session = requests.Session()
-
-    def get(self, place: str, method: str = "GET", **options: Any) -> requests.Response:
-        address = f"http://127.0.0.1:{self.port}{place}"
-        return self.session.request(method, address, allow_redirects=False, timeout=120, **options)
-
-
-@contextmanager
-def served(*paths: Path, known: bool = True) -> Iterator[Browser]:
-    """The pages of some runs on a free port, and a browser that has the token, or not."""
-    with listening(0) as listener:
-        port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            application(Shelf(paths), TOKEN, port), log_level="error", access_log=False, ws="none", lifespan="off"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            browser = Browser(port)
-            if known:
-                assert browser.get(f"/?token={TOKEN}").status_code == 303
-            yield browser
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -169,23 +102,26 @@ def test_every_link_leads_somewhere(crawled: dict[str, requests.Response]) -> No
     assert kinds >= {
         "/", "/style.css", "/icon.svg",
         "/runs/*", "/runs/*/ledger", "/runs/*/audit", "/runs/*/search", "/runs/*/curves.png",
+        "/runs/*/model", "/scripts/threshold.js",
         "/runs/*/rounds/*", "/runs/*/blocks/*", "/runs/*/transactions/*", "/runs/*/rounds/*/ciphertexts/*",
     }  # fmt: skip
 
 
-def test_no_page_has_scripts_or_anything_from_elsewhere(crawled: dict[str, requests.Response]) -> None:
+def test_no_page_has_scripts_of_its_own_or_anything_from_elsewhere(crawled: dict[str, requests.Response]) -> None:
     for place, answer in crawled.items():
         policy = answer.headers["content-security-policy"]
         if place.endswith("/audit"):
             assert "script" not in policy
             assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
         else:
-            assert policy == POLICY
+            assert policy == (WITH_SCRIPTS if place.partition("?")[0].endswith("/model") else POLICY)
+        assert "unsafe" not in WITH_SCRIPTS + POLICY
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         if answer.headers.get("content-type", "").startswith("text/html"):
             page = Links(answer.text)
-            assert not {"script", "iframe", "object", "base"} & set(page.tags)
+            assert not {"iframe", "object", "base"} & set(page.tags)
+            assert all(script.startswith("/scripts/") for script in page.scripts), place
             assert page.inline == []
             assert all(link.startswith(("/", "#")) for link in page.places), place
 
@@ -257,12 +193,6 @@ def test_only_the_runs_pictures_are_given_out(client: Browser, key: str) -> None
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "runs" / "copy"))
-
-
-def rewrite(path: Path, change: Any) -> None:
-    fields = json.loads(path.read_bytes())
-    change(fields)
-    path.write_text(json.dumps(fields))
 
 
 def test_hostile_names_are_shown_as_text(copy: Path) -> None:
