@@ -13,6 +13,8 @@ from federation import PRIVATE_SCATTER
 from shared_runs import SharedRuns
 from sklearn.metrics import roc_auc_score
 
+from commands.compare.differing import Compared
+from commands.compare.scored import ScoredRun, paired, shared
 from commands.simulate.conclusion import conclude
 from commands.view.shelf import read_run
 from data_preprocessing import load_partition, save_partition
@@ -148,3 +150,28 @@ def test_wrong_input_gets_a_sentence(first: Path, copy: Path, tmp_path: Path) ->
         done = run_here("compare", *runs)
         assert (done.returncode, done.stdout) == (code, "")
         assert sentence in done.stderr
+
+
+def of_two_findings(seed: int, order: list[int]) -> ScoredRun:
+    """Six images, the last two of them alike, each of a patient of its own."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(6, 2)).astype(np.float32)
+    truth = np.array([[0, 1], [1, 0], [0, 1], [1, 1], [1, 0], [1, 0]], bool)
+    keys = (b"a", b"b", b"c", b"d", b"e", b"e")
+    return ScoredRun(logits, (logits > 0) == truth, truth, np.arange(6), keys).some(np.array(order, np.intp))
+
+
+def test_images_are_paired_one_by_one_and_findings_compared_each() -> None:
+    first, second = of_two_findings(1, [0, 1, 2, 3, 4, 5]), of_two_findings(2, [5, 3, 1, 0, 2, 4])
+    its = paired(first, second)
+    assert its is not None
+    assert its.keys == first.keys
+    assert (its.truth == first.truth).all()
+    found = Compared.paired("second", first, its, ("one", "[bold]two")).differences
+    assert list(found) == ["AUC", "accuracy", "AUC of one", "AUC of [bold]two"]
+    each = [found[name] for name in ("AUC of one", "AUC of [bold]two")]
+    assert found["AUC"] is not None
+    assert found["AUC"].value == pytest.approx(np.mean([one.value for one in each if one]))
+    fewer = second.some(np.array([0, 1, 2, 3, 4], np.intp))
+    assert paired(first, fewer) is None
+    assert shared(first, fewer) == 5

@@ -149,7 +149,7 @@ def test_small_counts_are_not_told(copy: Path) -> None:
     assert row is not None
     assert "fewer than 10" in row[0]
     assert ">7<" not in row[0]
-    assert row[0].endswith("<td>-</td><td>-</td></tr>")
+    assert row[0].endswith('<td class="wide">-</td><td class="wide">-</td></tr>')
 
 
 def test_what_is_missing_or_damaged_gets_a_sentence(copy: Path, tmp_path: Path) -> None:
