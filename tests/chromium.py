@@ -16,6 +16,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
@@ -75,6 +76,11 @@ class Chromium:
     def found(self, selector: str) -> list[WebElement]:
         """The elements of a CSS selector."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def wait_for(self, selector: str) -> None:
+        """Wait until there is an element of a CSS selector."""
+        WebDriverWait(self.driver, _SECONDS).until(lambda _driver: self.found(selector))
+        self.listen()
 
     def click(self, selector: str) -> None:
         """Click the first element of a CSS selector, and wait for the page that it leads to."""

@@ -52,6 +52,7 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/runs/{key}/transactions/{hash}", site.transaction),
         Route("/runs/{key}/search", site.search),
         Route("/runs/{key}/audit", site.audit),
+        Route("/runs/{key}/report", site.report),
     ]
     handlers = {HTTPException: _missing, FedwardError: _failed}
     guard = Middleware(BaseHTTPMiddleware, dispatch=Guard(token, port))
@@ -140,6 +141,17 @@ class _Site:
                 shown = render_page(audited(run.path, None), TrustSource.of((), run.path))
                 kept = self._audits[run.path] = height, shown
         return HTMLResponse(kept[1], headers={"Content-Security-Policy": _INLINE})
+
+    def report(self, request: Request) -> Response:
+        """What `report.html` of a run that has ended holds, made anew."""
+        from commands.report.writing import render_report
+
+        run = self._found(request)
+        if run.summary is None:
+            raise HTTPException(404)
+        with self._reading:
+            shown = render_report(run.path)
+        return HTMLResponse(shown, headers={"Content-Security-Policy": f"{_INLINE}; img-src data:"})
 
     def _of_ledger(self, request: Request, page: Callable[[Run, Chain], str | None]) -> Response:
         run = self._found(request)

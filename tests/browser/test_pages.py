@@ -127,13 +127,14 @@ def kind(place: str) -> str:
 
 def test_every_page_is_quiet_and_fits(browser: Chromium, runs: Path, address: str) -> None:
     start = f"{origin(address)}/"
-    live = f"/runs/{key(runs, 'running')}/audit"  # says that the run has not ended, with a status that consoles tell of
+    # These say why there is nothing to show, with a status that consoles tell of.
+    refused = {f"/runs/{key(runs, 'running')}/audit", f"/runs/{key(runs, 'hostile')}/report"}
     seen: dict[str, int] = {}
     waiting, done = [start], set[str]()
     while waiting:
         place = waiting.pop().partition("#")[0]
         path = place.removeprefix(start[:-1])
-        if place in done or seen.get(kind(path), 0) >= MOST_OF_A_KIND or path == live:
+        if place in done or seen.get(kind(path), 0) >= MOST_OF_A_KIND or path in refused:
             continue
         done.add(place)
         seen[kind(path)] = seen.get(kind(path), 0) + 1
@@ -189,6 +190,27 @@ def test_a_running_run_says_so_and_its_audit_waits(browser: Chromium, runs: Path
     assert "The run has not ended" in browser.words
     (complaint,) = browser.complaints
     assert "409" in complaint
+    browser.complaints.clear()
+
+
+def test_the_slider_moves_the_threshold_and_the_address(browser: Chromium, runs: Path, address: str) -> None:
+    browser.open(f"{origin(address)}/runs/{key(runs, 'finished')}/model")
+    before = browser.found("#at-threshold")[0].get_attribute("data-threshold")
+    status = browser.found("#at-threshold [role=status]")[0].text
+    browser.found("#edge")[0].send_keys(Keys.HOME)
+    changed = "#at-threshold:not([data-threshold='" + str(before) + "'])"
+    browser.wait_for(changed)
+    assert browser.found(f"{changed} [role=status]")[0].text != status
+    assert "edge=" in browser.driver.current_url
+    browser.driver.refresh()
+    assert browser.found(changed), "the address has the threshold"
+
+
+def test_a_report_of_a_run_with_a_hostile_hospital_is_refused(browser: Chromium, runs: Path, address: str) -> None:
+    browser.open(f"{origin(address)}/runs/{key(runs, 'hostile')}/report")
+    assert "must be a hospital's name" in browser.words
+    (complaint,) = browser.complaints
+    assert "500" in complaint
     browser.complaints.clear()
 
 
