@@ -36,6 +36,7 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = "<script>alert(1)</script>"
 CLASS = "<img src=x onerror=alert(1)>"  # the name of a folder, which has no slash
+PAGES = {"", "model", "ledger", "rounds/*", "blocks/*", "transactions/*", "rounds/*/ciphertexts/*", "search"}
 MOST_OF_A_KIND = 2  # pages that differ by a number or hash only
 
 
@@ -146,7 +147,8 @@ def test_every_page_is_quiet_and_fits(browser: Chromium, runs: Path, address: st
         waiting += [link for link in browser.links() if origin(link) == origin(address)]
     for name in ("finished", "stopped", "hostile", "running"):
         own = {each.partition("/")[2] for each in seen if each.startswith(key(runs, name))}
-        assert own >= {"", "ledger", "rounds/*", "blocks/*", "transactions/*", "rounds/*/ciphertexts/*", "search"}, name
+        assert own >= PAGES, name
+        assert ("report" in own) == (name == "finished"), "of the hostile one it is refused"
 
 
 def test_from_a_round_to_a_ciphertexts_hash_by_clicks(browser: Chromium, runs: Path) -> None:
