@@ -87,6 +87,23 @@ def leakage(
     run_lab(out, Asked(data, full, seeds, tuple(assignments or ()), cases), _form(as_json, markdown))
 
 
+@lab.command(cls=entry.DescribedCommand)
+def membership(
+    data: Data = "synthetic",
+    out: Out = Path("runs/lab-membership"),
+    full: Annotated[bool, typer.Option("--full", help="All presets on three seeds: half an hour.")] = False,
+    seeds: Seeds = "",
+    cases: Annotated[str, typer.Option(help="Such as scatter,privacy-eps8: of the plan's, these alone.")] = "",
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    markdown: AsMarkdown = False,
+) -> None:
+    """Measure who can tell that a patient was trained on, and the epsilon that this shows, beside the stated one."""
+    from commands.lab.membership import Asked, run_lab
+
+    run_lab(out, Asked(data, full, seeds, tuple(assignments or ()), cases), _form(as_json, markdown))
+
+
 @lab.command("neural-crypto", cls=entry.DescribedCommand)
 def neural_crypto(
     data: Data = "synthetic",
