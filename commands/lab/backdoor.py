@@ -111,4 +111,4 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     found = [unit for unit in attack_units(plan) if unit.seed == plan.seeds[0] and folder.triggers(unit).exists()]
     drawn = [(str(unit.attack), kept_as(Triggers, folder.triggers(unit))) for unit in found]
     plot_triggers(folder.path / "triggers.png", drawn)
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("backdoor", out), summary, sheets(summary), form)

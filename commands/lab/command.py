@@ -121,6 +121,37 @@ def neural_crypto(
 
 
 @lab.command(cls=entry.DescribedCommand)
+def report(
+    run: Annotated[Path | None, typer.Option(help="The finished run's folder.")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A folder that a lab filled with --out; repeatable.")
+    ] = None,
+    trust: Annotated[
+        list[Path] | None, typer.Option(help="A hospital's trust file; repeatable. Default: the run's own.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page and the JSON.")] = Path("runs/lab-report"),
+    sign: Annotated[
+        Path | None, typer.Option(metavar="HOSPITAL", help="Kit or folder of the hospital that signs.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Check a signed report instead; with --run, whose it is.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Join what was measured of a run into one page for a security officer, signed if asked; or verify one."""
+    from commands.lab.report.reporting import make_report, verify_report
+
+    if verify is not None:
+        if results or trust or sign:
+            raise UsageError("--verify makes no report.", "Leave --results, --trust and --sign away.")
+        verify_report(verify, run, as_json)
+        return
+    if run is None:
+        raise UsageError("Nothing was named to report on.", "Give --run, or --verify.")
+    raise typer.Exit(make_report(run, results or [], trust or [], out, sign, as_json))
+
+
+@lab.command(cls=entry.DescribedCommand)
 def robustness(
     data: Data = "synthetic",
     out: Out = Path("runs/lab-robustness"),

@@ -66,6 +66,6 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
         first = Unit(plan.seeds[0], method)
         plot_images(folder.path / f"{first.name}.png", load_picture(folder.picture(first)), method)
     plot_attackers(folder.path / "attackers.png", summary)
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("image-encryption", out), summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])

@@ -5,7 +5,7 @@ import functools
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,16 +105,17 @@ def _read(place: Path, title: str, settings: Settings) -> None:
     save_hospitals(place, settings, data.partitions)
 
 
-def publish(path: Path, summary: dict[str, Any], sheets: Sequence[Sheet], form: str) -> None:
+def publish(path: Path, made: Mapping[str, str], summary: dict[str, Any], sheets: Sequence[Sheet], form: str) -> None:
     """Keep a summary and its tables in the lab's folder, and print them.
 
     Args:
         path: The lab's folder.
+        made: How the figures came to be, see `Wishes.made`; kept with them, for reports.
         summary: All figures.
         sheets: The tables of them.
         form: `TABLE`, `MARKDOWN` or `JSON`.
     """
-    write_atomic(path / "summary.json", json.dumps(summary, indent=1).encode())
+    write_atomic(path / "summary.json", json.dumps({"made": made, **summary}, indent=1).encode())
     for number, sheet in enumerate(sheets, 1):
         write_atomic(path / f"table-{number}.csv", sheet.as_csv().encode())
     if form == JSON:

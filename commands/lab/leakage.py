@@ -103,7 +103,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
                 run_units(folder.results, wanted, run, report)
     summary = summarize(plan, results_of(folder.results, [*units, *cleaning]))
     _draw(folder, plan, summary["rows"])
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("leakage", out), summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])
     if summary["faults"]:

@@ -86,7 +86,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     summary = summarize(plan, found, {unit: load_scored(folder, unit) for unit in found})
     plot_curves(folder.path / "curves.png", summary["rows"])
     plot_epsilons(folder.path / "epsilons.png", summary["rows"])
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("membership", out), summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])
     if summary["faults"]:

@@ -70,6 +70,6 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
         plot_images(folder.path / f"{first.name}.png", load_picture(folder.picture(first)), cipher)
     plot_break(folder.path / "affine-attack.png", summary["affine_attack"])
     plot_known(folder.path / "known-plaintexts.png", summary)
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("neural-crypto", out), summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])

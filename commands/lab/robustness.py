@@ -108,7 +108,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     shown = Unit(plan.seeds[0], "attack", NONE)
     attack = (folder.results.of(shown) or {}).get("shown", "")
     plot_attacked(folder.path / "attacked.png", load_picture(folder, shown), f"{attack}: {max(plan.eps):g}/255")
-    publish(folder.path, summary, sheets(summary), form)
+    publish(folder.path, asked.made("robustness", out), summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])
     if summary["masking"]:

@@ -1,5 +1,7 @@
 """What every lab is asked for on the command line: images, seeds and settings."""
 
+import dataclasses
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from fedward.settings import Settings
 from fedward.tables import Scalar, listed, parse_assignment
 
 HOSPITALS = 5
+_FLAGS = {"assignments": "--set", "attacks": "--attack", "methods": "--method"}  # flags with another name
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,21 @@ class Wishes:
     def changes(self) -> tuple[tuple[str, str], ...]:
         """The settings that were given, by their keys."""
         return tuple(parse_assignment(text) for text in self.assignments)
+
+    def made(self, lab: str, out: Path) -> dict[str, str]:
+        """How a lab's figures come to be, for reports: which lab, the command, whose images, of which model.
+
+        Args:
+            lab: The lab's name.
+            out: Its folder.
+        """
+        words = ["main.py", "lab", lab, "--data", self.data, "--out", str(out), *(["--full"] if self.full else [])]
+        for each in dataclasses.fields(self):
+            value, flag = getattr(self, each.name), _FLAGS.get(each.name, f"--{each.name}")
+            if each.name not in ("data", "full") and value:
+                many = value if isinstance(value, tuple) else (value,)
+                words += [word for one in many for word in (flag, str(one))]
+        return {"lab": lab, "command": shlex.join(words), "data": self.data, "model_digest": ""}
 
     def load_settings(self, preset: Path | None, changes: Iterable[tuple[str, Scalar]], seed: int) -> Settings:
         """Settings of one seed.
