@@ -27,8 +27,6 @@ from fedward import entry
 from fedward import settings as settings_module
 from fedward.dataset import cache
 from fedward.dataset.anonymization import lasting_pseudonyms, pseudonymize, write_report
-from fedward.dataset.apart import Helpers
-from fedward.dataset.decoding import quiet_decoders, read_bytes
 from fedward.dataset.exclusion import label_table, refuse_bad_files, refuse_lost_classes
 from fedward.dataset.labeling import Choice, choose_findings, require_two_classes
 from fedward.dataset.layouts import SYNTHETIC, list_images
@@ -36,9 +34,9 @@ from fedward.dataset.manifest import write_manifest
 from fedward.dataset.naming import asked_finding
 from fedward.dataset.partitioning import share_out
 from fedward.dataset.patients import settle_patients
-from fedward.dataset.problems import UnreadableImageError
-from fedward.dataset.reading import decode_apart, read_array, read_files
+from fedward.dataset.reading import read_array, read_files
 from fedward.dataset.records import SPLITS, LeftOut, Listing
+from fedward.dataset.single_image import read_image
 from fedward.dataset.splitting import TEST, TRAIN, SplitTable, split_by_patient
 from fedward.dataset.storage import load_partition, partition_digest, save_partition
 from fedward.dataset.understanding import Understood, understand, understood_table
@@ -56,6 +54,7 @@ __all__ = [
     "partition_digest",
     "preprocess",
     "read_image",
+    "read_named",
     "read_split",
     "save_partition",
     "select_split",
@@ -222,24 +221,21 @@ def has_own_splits(settings: DataSettings) -> bool:
     return settings.source != SYNTHETIC and bool(list_images(settings, seed=0).splits)
 
 
-def read_image(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """One image file of any supported format as the model takes it.
-
-    Args:
-        path: JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM or DICOM; the content decides, not the name.
-        image_size: Side of the square, in pixels.
+def read_named(
+    settings: DataSettings, seed: int, progress: Progress = silent, cached: bool = True
+) -> tuple[tuple[str, ...], ImageSet, Choice]:
+    """All images of a source with their names, for whoever has to look some of them up: nothing for others.
 
     Returns:
-        uint8, shape (image_size, image_size).
+        Names as the source has them, the images in the same order, and what the labels' columns mean.
 
     Raises:
-        DataError: the file is missing, or gives no image.
+        DataError: as `preprocess`.
     """
-    try:
-        with quiet_decoders(), Helpers() as helpers:
-            return decode_apart(read_bytes(path), image_size, helpers, lambda _pixels: None).image
-    except UnreadableImageError as error:
-        raise DataError(f"The image {path} could not be read: {error}.", "Check or replace the file.") from error
+    _, data, choice, _, _ = _split(settings, seed, progress, None, 0, _cache(None, cached))
+    patients = pseudonymize(data.table, secrets.token_bytes(32))
+    names = tuple(entry.name for entry in data.table.entries)
+    return names, ImageSet(data.table.images, data.labels, patients), choice
 
 
 def _split(

@@ -25,6 +25,7 @@ from commands.protect.command import protect
 from commands.provision.command import provision
 from commands.prune import prune
 from commands.restore.command import restore
+from commands.screen.command import screen
 from commands.serve.command import serve
 from commands.simulate.command import simulate
 from commands.study.commands import conclude, start_study, status, stop
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, evaluate, compare, predict, audit, export, info, budget, node, prune, unseal, view):
+for command in (simulate, evaluate, compare, predict, screen, audit, export, info, budget, node, prune, unseal, view):
     app.command(cls=entry.DescribedCommand)(command)
 ADMINISTRATION = (provision, admit, start_study, stop, revoke)
 HOSPITALS = (enroll, agree, approve, conclude)

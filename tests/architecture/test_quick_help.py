@@ -119,6 +119,7 @@ def test_all_commands_are_probed() -> None:
         "protect",
         "prune",
         "restore",
+        "screen",
         "simulate",
         "unseal",
         "view",
