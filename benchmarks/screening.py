@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data_preprocessing import preprocess
 from fedward import settings as setting
-from fedward.backdoor.screening import screen
 from fedward.backdoor.stamps import square
+from fedward.screening import screen
 from fedward.types import ImageSet
 
 DATA = Path(os.environ.get("FEDWARD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

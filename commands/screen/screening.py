@@ -7,8 +7,8 @@ import numpy as np
 from commands import console
 from data_preprocessing import read_named
 from fedward import settings as setting
-from fedward.backdoor.screening import APART, FEWEST, SMALL, Screened, screen
 from fedward.dataset.labeling import Choice
+from fedward.screening import APART, FEWEST, SMALL, Screened, screen
 
 
 def screen_images(data: str, finding: str | None, count: int, seed: int, as_json: bool) -> None:

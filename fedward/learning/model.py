@@ -239,6 +239,21 @@ def network_logits(network: Any, pixels: Vector) -> Vector:
     return _in_batches(forward, pixels, int(network.output_shape[-1]))
 
 
+def last_inputs(classifier: Classifier, pixels: Vector) -> Vector:
+    """What the last layer of a classifier is given: how it represents images.
+
+    Args:
+        classifier: With its weights.
+        pixels: As for `Classifier.logits`.
+
+    Returns:
+        float32, shape (n, width of the last layer's input).
+    """
+    body = keras.Model(classifier.network.inputs[0], classifier.network.layers[-1].input)
+    forward = tf.function(lambda images: body(images, training=False), reduce_retracing=True)
+    return _in_batches(forward, pixels, int(body.output_shape[-1]))
+
+
 def _in_batches(forward: Callable[[Any], Any], inputs: Vector, columns: int) -> Vector:
     """Apply a function to batches of images or of their features, so that memory stays bounded."""
     batch = max(1, min(PREDICT_BATCH, PREDICT_PIXELS // max(1, inputs[0].size))) if len(inputs) else 1

@@ -63,7 +63,7 @@ ORDER = {
         ("messages",),
         ("folders",),
         ("voting", "backdoor"),
-        ("labs",),
+        ("labs", "screening"),
         ("flower", "flower_home", "flower_process", "in_process"),
         ("hosts",),
     ),

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from sample_images import picture
 
 from commands.screen.screening import screen_images
-from fedward.backdoor import screening
-from fedward.backdoor.screening import FEWEST, SMALL, activation_clusters, screen, spectral_scores
+from fedward import screening
+from fedward.screening import FEWEST, SMALL, activation_clusters, screen, spectral_scores
 from fedward.settings import load
 from fedward.types import ImageSet, Vector
 

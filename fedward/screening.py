@@ -22,8 +22,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from fedward.learning.model import Classifier
-from fedward.learning.quiet_tensorflow import keras
+from fedward.learning.model import Classifier, last_inputs
 from fedward.learning.training import run_epochs
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import TrainingSettings
@@ -33,9 +32,8 @@ FEWEST = 20  # images with one label; of fewer nothing is said
 EPOCHS = (
     20  # of training the classifier whose representations are looked at; with ten it has often not learned a mark yet
 )
-SMALL, APART = 0.25, 0.45  # clusters of clean images are larger, or lie less far apart (docs/labs/backdoor.md)
+SMALL, APART = 0.3, 0.45  # clusters of clean images are larger, or lie less far apart (docs/labs/backdoor.md)
 _DIMENSIONS = 10  # of representations before they are clustered, as published
-_TOGETHER = 256  # images whose representations are computed at a time
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def screen(images: ImageSet, training: TrainingSettings, seed: int) -> list[Scre
     classifier.start_training(training.learning_rate)
     order = np.random.default_rng(seed)
     run_epochs(classifier, pixels, images.labels, dataclasses.replace(training, local_epochs=EPOCHS), order)
-    features, found = representations(classifier, pixels), []
+    features, found = last_inputs(classifier, pixels), []
     for finding in range(findings):
         for label in (0, 1):
             rows = np.flatnonzero(images.labels[:, finding] == label)
@@ -98,13 +96,6 @@ def screen(images: ImageSet, training: TrainingSettings, seed: int) -> list[Scre
             scores = spectral_scores(features[rows]) if len(rows) >= FEWEST else np.zeros(len(rows))
             found.append(Screened(finding, label, rows, clusters, scores))
     return found
-
-
-def representations(classifier: Classifier, pixels: Vector) -> Vector:
-    """The inputs of the classifier's last layer: float32, shape (n, dimensions)."""
-    body = keras.Model(classifier.network.inputs[0], classifier.network.layers[-1].input)
-    parts = (pixels[start : start + _TOGETHER] for start in range(0, len(pixels), _TOGETHER))
-    return np.concatenate([np.asarray(body(part, training=False), np.float32) for part in parts])
 
 
 def activation_clusters(features: Vector, seed: int = 0) -> Clusters:
