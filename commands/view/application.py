@@ -15,6 +15,7 @@ from starlette.routing import Route
 from commands.view import pages
 from commands.view.chain import Chain, Chains
 from commands.view.guard import WITH_SCRIPTS, Guard
+from commands.view.hospitals_page import hospitals_page
 from commands.view.model_page import Wish, model_page
 from commands.view.shelf import Run, Shelf
 from fedward.errors import FedwardError
@@ -43,6 +44,7 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/scripts/{name}", site.script),
         Route("/runs/{key}", site.run),
         Route("/runs/{key}/model", site.model),
+        Route("/runs/{key}/hospitals", site.hospitals),
         Route("/runs/{key}/curves.png", site.curves),
         Route("/runs/{key}/pictures/{name}", site.picture),
         Route("/runs/{key}/rounds/{index:int}", site.round),
@@ -92,6 +94,9 @@ class _Site:
         run = self._found(request)
         there = tuple(name for name in pages.PICTURES if (run.path / name).is_file())
         return HTMLResponse(model_page(run, Wish.of(request.query_params), there), headers=_SCRIPTED)
+
+    def hospitals(self, request: Request) -> Response:
+        return self._of_ledger(request, hospitals_page)
 
     def curves(self, request: Request) -> Response:
         run = self._found(request)

@@ -77,7 +77,9 @@ def rows(shares: Sequence[tuple[str, float | None, Interval | None, str, str]]) 
     Returns:
         The rows, and the share at which the axis begins, in tenths.
     """
-    least = min((min(value, *(interval or ())) for _, value, interval, _, _ in shares if value is not None), default=0)
+    least = min(
+        (min((value, *(interval or ()))) for _, value, interval, _, _ in shares if value is not None), default=0
+    )
     begin = int(min(max(least, 0), 0.9) * 10) / 10
 
     def place(share: float) -> float:

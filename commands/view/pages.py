@@ -53,7 +53,7 @@ def shelf_page(runs: tuple[Run, ...], damaged: tuple[Damaged, ...]) -> str:
             "run": run,
             "created": _local(run.record.created),
             "rounds": f"{len(run.rounds)} of {run.wanted}",
-            "auc": _figure(_at(run.summary, "test", "auc") if run.summary else _latest(run, "val_auc")),
+            "auc": _figure(at(run.summary, "test", "auc") if run.summary else _latest(run, "val_auc")),
             "of": "test" if run.summary else "validation",
             "epsilon": _epsilon(run),
         }
@@ -268,14 +268,14 @@ def _end(events: tuple[RoundEvent, ...]) -> dict[str, Any]:
 
 def _hospitals(run: Run) -> list[dict[str, Any]]:
     """Each hospital beside the others: weight, and its own test figures, where it is known."""
-    known = _at(run.summary, "scores", "hospitals") or {}
+    known = at(run.summary, "scores", "hospitals") or {}
     return [
         {
             "name": member.hospital,
             "weight": f"{member.weight:,}",
-            "auc": _figure(_at(known, member.hospital, "auc")),
-            "accuracy": _figure(_at(known, member.hospital, "accuracy")),
-            "images": _at(known, member.hospital, "n"),
+            "auc": _figure(at(known, member.hospital, "auc")),
+            "accuracy": _figure(at(known, member.hospital, "accuracy")),
+            "images": at(known, member.hospital, "n"),
         }
         for member in run.record.roster
     ]
@@ -287,7 +287,7 @@ def _latest(run: Run, name: str) -> Any:
 
 def _epsilon(run: Run) -> str:
     """What a run has spent of each patient's privacy, as far as it says."""
-    spent = _at(run.summary, "privacy", "epsilon")
+    spent = at(run.summary, "privacy", "epsilon")
     if spent is not None:
         return f"{spent:.2f}"
     mode = run.record.settings["privacy"]["mode"]
@@ -298,7 +298,8 @@ def _figure(value: Any) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _at(values: Any, *path: str) -> Any:
+def at(values: Any, *path: str) -> Any:
+    """A value of JSON by its path; None where there is none."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values

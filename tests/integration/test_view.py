@@ -104,7 +104,7 @@ def test_every_link_leads_somewhere(crawled: dict[str, requests.Response]) -> No
     assert kinds >= {
         "/", "/style.css", "/icon.svg",
         "/runs/*", "/runs/*/ledger", "/runs/*/audit", "/runs/*/report", "/runs/*/search", "/runs/*/curves.png",
-        "/runs/*/model", "/scripts/threshold.js",
+        "/runs/*/model", "/runs/*/hospitals", "/scripts/threshold.js",
         "/runs/*/rounds/*", "/runs/*/blocks/*", "/runs/*/transactions/*", "/runs/*/rounds/*/ciphertexts/*",
     }  # fmt: skip
 
