@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 # Tests run in two processes, each file in one of them: shared runs are made once a file. Files keep their order, for
-# tests/conftest.py has put those that take longest first: else one process would end alone with them.
-PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# tests/conftest.py has put those that take longest first: else one process would end alone with them. What takes longest
+# is printed, so that whoever adds to it sees it.
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
 .PHONY: help setup demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules lock clean
 
