@@ -1,10 +1,13 @@
 """The pages' addresses, and who answers each."""
 
+import hmac
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -14,6 +17,7 @@ from starlette.routing import Route
 
 from commands.view import pages
 from commands.view.chain import Chain, Chains
+from commands.view.dropped import MOST_BYTES, told_of
 from commands.view.guard import WITH_SCRIPTS, Guard
 from commands.view.hospitals_page import hospitals_page
 from commands.view.model_page import Wish, model_page
@@ -23,7 +27,7 @@ from fedward.figures.plots import as_png, learning_curves
 
 _INLINE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 _PNG = "image/png"
-_SCRIPTS = frozenset({"threshold.js"})
+_SCRIPTS = frozenset({"threshold.js", "drop.js"})
 _SCRIPTED = {"Content-Security-Policy": WITH_SCRIPTS}
 
 
@@ -44,6 +48,8 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/scripts/{name}", site.script),
         Route("/runs/{key}", site.run),
         Route("/runs/{key}/model", site.model),
+        Route("/runs/{key}/model/image", site.dropped, methods=["POST"]),
+        Route("/runs/{key}/model/images/{name}", site.heat_map),
         Route("/runs/{key}/hospitals", site.hospitals),
         Route("/runs/{key}/curves.png", site.curves),
         Route("/runs/{key}/pictures/{name}", site.picture),
@@ -68,6 +74,8 @@ class _Site:
         self._shelf, self._chains = shelf, Chains()
         self._reading = threading.Lock()  # one reader of stores at a time
         self._audits: dict[Path, tuple[int, str]] = {}
+        self._looking = threading.Lock()  # at one image at a time
+        self._heat_map = "", b""  # of the last image alone: its name in addresses, which nobody guesses, and PNG
 
     def shelf(self, request: Request) -> Response:  # noqa: ARG002
         runs, damaged = self._shelf.runs()
@@ -94,6 +102,32 @@ class _Site:
         run = self._found(request)
         there = tuple(name for name in pages.PICTURES if (run.path / name).is_file())
         return HTMLResponse(model_page(run, Wish.of(request.query_params), there), headers=_SCRIPTED)
+
+    async def dropped(self, request: Request) -> Response:
+        """What the model says of the image that is the request's body."""
+        run, body = self._found(request), bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_BYTES:
+                sentence = f"An image's file may have {MOST_BYTES // 2**20} MiB."
+                return HTMLResponse(pages.problem_page("This file is too large", sentence), 413)
+        if not self._looking.acquire(blocking=False):
+            sentence = "Give it another once it has told of the one before."
+            return HTMLResponse(pages.problem_page("The model looks at an image", sentence), 409)
+        try:
+            told = await run_in_threadpool(told_of, run.path, bytes(body))
+        finally:
+            self._looking.release()
+        name = secrets.token_urlsafe(16)
+        self._heat_map = name, told.picture or b""
+        picture = f"/runs/{run.key}/model/images/{name}" if told.picture else ""
+        return HTMLResponse(pages.page("told", run=run, live=False, told=told, picture=picture))
+
+    def heat_map(self, request: Request) -> Response:
+        name, picture = self._heat_map
+        if not hmac.compare_digest(request.path_params["name"].encode(), name.encode()) or not picture:
+            raise HTTPException(404)
+        return Response(picture, media_type=_PNG)
 
     def hospitals(self, request: Request) -> Response:
         return self._of_ledger(request, hospitals_page)

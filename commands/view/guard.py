@@ -28,6 +28,9 @@ HEADERS = {
 }
 
 
+_READING = ("GET", "HEAD")  # methods that change nothing
+
+
 class Guard:
     """Middleware: lets through who has the token and asks for this machine, and sets every answer's headers.
 
@@ -39,6 +42,7 @@ class Guard:
     def __init__(self, token: str, port: int) -> None:
         self._token = token
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        self._origins = {f"http://{host}" for host in self._hosts}
         self._cookie = f"fedward-view-{port}"  # cookies are shared by all ports of a host
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
@@ -52,6 +56,8 @@ class Guard:
         """The answer to whoever may not see the page; None to others."""
         if request.headers.get("host") not in self._hosts:  # a page elsewhere whose name was made to mean this machine
             return PlainTextResponse("This server answers to its own address only.\n", 421)
+        if request.method not in _READING and request.headers.get("origin") not in self._origins:
+            return PlainTextResponse("Only pages of this server may send something here.\n", 403)
         shown = request.query_params.get("token") or request.cookies.get(self._cookie, "")
         if not hmac.compare_digest(shown.encode(), self._token.encode()):
             return PlainTextResponse("Open the whole address that `main.py view` printed.\n", 403)

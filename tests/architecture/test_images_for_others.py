@@ -24,6 +24,7 @@ KNOWN = {
     "fedward.explaining.secondary_capture": "the same, where the image was DICOM",
     "fedward.explaining.unlike": "in memory, to bring an image to its size",
     "fedward.cloaking.carrying": "in memory, the matrix by which an image changes its size",
+    "commands.view.dropped": "what `predict --explain` drew of an image, for the one who gave it",
     "fedward.dataset.decoding": "in memory, to bring an image to its size",
     "fedward.dataset.dicom_frame": "reads the pixels of a DICOM file",
     "fedward.dataset.reading": "in memory, to bring an array of colors to gray",

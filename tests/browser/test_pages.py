@@ -21,7 +21,9 @@ import pytest
 from chromium import Chromium, chromium
 from federation import PRIVATE_SCATTER, founded, going_on
 from PIL import Image
+from sample_images import encoded, picture
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 from source_tree import ROOT
 
 from blockchain.audit.sources.run_evidence import RunEvidence
@@ -206,6 +208,19 @@ def test_the_slider_moves_the_threshold_and_the_address(browser: Chromium, runs:
     assert "edge=" in browser.driver.current_url
     browser.driver.refresh()
     assert browser.found(changed), "the address has the threshold"
+
+
+def test_an_image_that_is_chosen_is_scored_and_drawn(
+    browser: Chromium, runs: Path, address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "film.png").write_bytes(encoded(picture(50)))
+    browser.open(f"{origin(address)}/runs/{key(runs, 'finished')}/model")
+    browser.found("#image")[0].send_keys(str(tmp_path / "film.png"))
+    WebDriverWait(browser.driver, 120).until(lambda _: browser.found("#told img"))
+    assert "film.png" in browser.found("#said")[0].text
+    assert "called" in browser.found("#told tbody")[0].text
+    drawn = browser.found("#told img")[0]
+    WebDriverWait(browser.driver, 10).until(lambda _: drawn.get_property("naturalWidth"))
 
 
 def test_a_report_of_a_run_with_a_hostile_hospital_is_refused(browser: Chromium, runs: Path, address: str) -> None:
