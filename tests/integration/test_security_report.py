@@ -96,6 +96,9 @@ def test_a_labs_result_is_of_the_method_unless_it_names_this_model(run: Path, tm
     assert any("its guarantee does not hold" in risk for risk in found["risks"])
     (privacy,) = (area for area in found["areas"] if area["name"] == "Privacy")
     assert "0.610 (0.550 to 0.670)" in privacy["tables"][0]["rows"][0]
+    weak = report(run, tmp_path / "out", lab(tmp_path / "weak", noise=0.1))
+    assert "Planted mistake: Epsilon of privacy-eps8" in lines(weak, "Privacy")
+    assert not any("its guarantee does not hold" in risk for risk in weak["risks"])
     told = lines(report(run, tmp_path / "out", own), "Privacy")
     assert told["Epsilon of privacy-eps8"]["basis"] == "this run"
 

@@ -196,7 +196,8 @@ def _bounds(known: Known) -> tuple[Line, ...]:
         for row in result.summary["rows"]:
             if row["preset"] and row["stated"] is not None:
                 told = f"at least {row['bound']['epsilon']:.2f}, stated at most {row['stated']:.2f}: {row['verdict']}"
-                lines.append(Line(f"Epsilon of {row['name']}", told, known.basis(result), result.command))
+                planted = "" if row["noise"] == 1 else "Planted mistake: "
+                lines.append(Line(f"{planted}Epsilon of {row['name']}", told, known.basis(result), result.command))
     command = "main.py lab membership --full --data DATA --out DIR"
     return tuple(lines) or (Line("Epsilon from below", "not measured", NOT_MEASURED, command),)
 

@@ -1,6 +1,7 @@
 """What remains, in plain words: sentences that follow from what was measured, and from what was not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from commands.audit.trust_source import Origin, TrustSource
 from commands.lab.report.findings import NOT_MEASURED, OF_METHOD, Area, Known, last_accepted, model_step_fails
@@ -44,9 +45,16 @@ def _of_privacy(known: Known) -> Iterator[str]:
         )
     for result in known.results.get("membership", ()):
         for row in result.summary["rows"]:
+            if row["preset"] and row["stated"] is None and row["verdict"] == "LEAK" and privacy.epsilon is None:
+                yield f"In a lab, attackers told who was trained on without noise ({row['name']}, AUC {_best(row):.3f})."
             if row["preset"] and row["verdict"] == "BROKEN" and row["noise"] == 1:
                 yield f"More than the stated epsilon was found of {row['name']}: its guarantee does not hold."
     yield "A server and all hospitals but one, together, see the update of that one as if it were not encrypted."
+
+
+def _best(row: Mapping[str, Any]) -> float:
+    """The larger AUC of a row's attackers."""
+    return max(row[name]["auc"] for name in ("by_scores", "by_weights") if row[name])
 
 
 def _of_attacks(known: Known) -> Iterator[str]:
