@@ -46,7 +46,8 @@ def _of_privacy(known: Known) -> Iterator[str]:
     for result in known.results.get("membership", ()):
         for row in result.summary["rows"]:
             if row["preset"] and row["stated"] is None and row["verdict"] == "LEAK" and privacy.epsilon is None:
-                yield f"In a lab, attackers told who was trained on without noise ({row['name']}, AUC {_best(row):.3f})."
+                case = f"{row['name']}, AUC {_best(row):.3f}"
+                yield f"In a lab, attackers told who was trained on without noise ({case})."
             if row["preset"] and row["verdict"] == "BROKEN" and row["noise"] == 1:
                 yield f"More than the stated epsilon was found of {row['name']}: its guarantee does not hold."
     yield "A server and all hospitals but one, together, see the update of that one as if it were not encrypted."
@@ -54,7 +55,7 @@ def _of_privacy(known: Known) -> Iterator[str]:
 
 def _best(row: Mapping[str, Any]) -> float:
     """The larger AUC of a row's attackers."""
-    return max(row[name]["auc"] for name in ("by_scores", "by_weights") if row[name])
+    return max(float(row[name]["auc"]) for name in ("by_scores", "by_weights") if row[name])
 
 
 def _of_attacks(known: Known) -> Iterator[str]:
