@@ -1,11 +1,12 @@
 """One audit for the command line: opens the evidence, prints lines or JSON, writes the page, gives the exit code."""
 
 import re
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
-from blockchain.audit.auditor import AuditResult
+from blockchain.audit.auditor import AuditResult, RoundCheck
 from blockchain.audit.auditor import audit as check
+from blockchain.audit.checks.ciphertexts import check_round
 from blockchain.audit.following import RememberedRounds
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.bundle import BundleEvidence, open_evidence
@@ -25,6 +26,7 @@ from fedward.files import resolved, write_atomic
 from fedward.folders.places import chain_file
 from fedward.folders.simulation import SimulationFolder
 from fedward.folders.whereabouts import announced_url
+from fedward.progress import Progress
 from fedward.types import Address
 
 
@@ -106,12 +108,19 @@ def _examine_node(rpc: str, contract: Address | None, path: Path | None, trust: 
     return result
 
 
-def audited(path: Path, trust: TrustFile | None) -> AuditResult:
+def audited(
+    path: Path,
+    trust: TrustFile | None,
+    check_ciphertexts: RoundCheck = check_round,
+    progress: Progress | None = None,
+) -> AuditResult:
     """Audit a run folder or bundle; if it cannot be opened, a line of step 1 says so.
 
     Args:
         path: The folder or file.
         trust: What hospitals vouch for; None: a run folder's own trust file is taken, where it has one.
+        check_ciphertexts: Checks a round's ciphertexts.
+        progress: Told how far it is; None: a bar on the terminal is.
     """
     report, opened = Report(), list[RunEvidence | BundleEvidence]()
     with report.guarding(Step.EVIDENCE):
@@ -121,8 +130,9 @@ def audited(path: Path, trust: TrustFile | None) -> AuditResult:
     if trust is None and path.is_dir():
         with report.guarding(Step.CHECKPOINTS):
             trust = _own_trust(path)
-    with closing(opened[0]) as evidence, console.bar("Auditing") as progress:
-        result = check(evidence, trust, progress)
+    told = nullcontext(progress) if progress else console.bar("Auditing")
+    with closing(opened[0]) as evidence, told as report_progress:
+        result = check(evidence, trust, report_progress, check_ciphertexts)
     result.report.lines.extend(report.lines)
     return result
 

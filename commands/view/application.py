@@ -22,11 +22,13 @@ from commands.view.guard import WITH_SCRIPTS, Guard
 from commands.view.hospitals_page import hospitals_page
 from commands.view.model_page import Wish, model_page
 from commands.view.shelf import Run, Shelf
+from commands.view.verifying import Verifier, verification_page
 from fedward.errors import FedwardError
 from fedward.figures.plots import as_png, learning_curves
 
 _INLINE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 _PNG = "image/png"
+_IN_USE = "Its ledger is in use. Run: main.py audit RUN --follow, which audits round by round."
 _SCRIPTS = frozenset({"threshold.js", "drop.js"})
 _SCRIPTED = {"Content-Security-Policy": WITH_SCRIPTS}
 
@@ -54,6 +56,7 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/runs/{key}/curves.png", site.curves),
         Route("/runs/{key}/pictures/{name}", site.picture),
         Route("/runs/{key}/rounds/{index:int}", site.round),
+        Route("/runs/{key}/rounds/{index:int}/verification", site.verification, methods=["GET", "POST"]),
         Route("/runs/{key}/rounds/{index:int}/ciphertexts/{name}", site.ciphertext),
         Route("/runs/{key}/ledger", site.ledger),
         Route("/runs/{key}/blocks/{number:int}", site.block),
@@ -74,6 +77,7 @@ class _Site:
         self._shelf, self._chains = shelf, Chains()
         self._reading = threading.Lock()  # one reader of stores at a time
         self._audits: dict[Path, tuple[int, str]] = {}
+        self._verifier = Verifier(self._reading)
         self._looking = threading.Lock()  # at one image at a time
         self._heat_map = "", b""  # of the last image alone: its name in addresses, which nobody guesses, and PNG
 
@@ -145,6 +149,21 @@ class _Site:
     def round(self, request: Request) -> Response:
         return self._of_ledger(request, lambda run, chain: pages.round_page(run, chain, request.path_params["index"]))
 
+    def verification(self, request: Request) -> Response:
+        """The audit's steps for one round of a run that has ended or stopped: begun by a POST, shown by a GET."""
+        run, index = self._found(request), request.path_params["index"]
+        if run.state == "runs":
+            return HTMLResponse(pages.problem_page("The run has not ended", _IN_USE), 409)
+        if request.method == "POST":
+            with self._reading:
+                if not self._chains.of(run).round(index):
+                    raise HTTPException(404)
+            if not self._verifier.start(run, index):
+                sentence = "Wait until it has ended, and ask again."
+                return HTMLResponse(pages.problem_page("Another round is being verified", sentence), 409)
+            return RedirectResponse(request.url.path, 303)
+        return HTMLResponse(verification_page(run, index, self._verifier.of(run, index)))
+
     def ledger(self, request: Request) -> Response:
         return self._of_ledger(request, pages.ledger_page)
 
@@ -171,8 +190,7 @@ class _Site:
 
         run = self._found(request)
         if run.state == "runs":
-            sentence = "Its ledger is in use. Run: main.py audit RUN --follow, which audits round by round."
-            return HTMLResponse(pages.problem_page("The run has not ended", sentence), 409)
+            return HTMLResponse(pages.problem_page("The run has not ended", _IN_USE), 409)
         with self._reading:
             height = len(self._chains.of(run).blocks)
             kept = self._audits.get(run.path)

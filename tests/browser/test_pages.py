@@ -210,6 +210,14 @@ def test_the_slider_moves_the_threshold_and_the_address(browser: Chromium, runs:
     assert browser.found(changed), "the address has the threshold"
 
 
+def test_a_round_is_verified_by_a_click(browser: Chromium, runs: Path, address: str) -> None:
+    browser.open(f"{origin(address)}/runs/{key(runs, 'finished')}/rounds/1")
+    browser.click("form[action$='/verification'] button")
+    browser.wait_for(".verdict.good")
+    assert "of this round, and of the history that it rests on, hold." in browser.found(".verdict.good")[0].text
+    assert browser.found("details.card .tag.good")
+
+
 def test_an_image_that_is_chosen_is_scored_and_drawn(
     browser: Chromium, runs: Path, address: str, tmp_path: Path
 ) -> None:
