@@ -12,6 +12,7 @@ from blockchain.audit.report import Line, Report, Status, Step
 from blockchain.audit.sources.evidence import Evidence
 from commands.view.pages import page
 from commands.view.shelf import Run
+from fedward.errors import FedwardError
 from fedward.types import Address, HospitalId
 
 # What is asked of the history as a whole: a round stands in it.
@@ -94,8 +95,11 @@ class Verifier:
         try:
             with self._reading:
                 made.result = audited(path, None, OneRound(made.round_index), made.progress)
-        except Exception as error:
+        except (FedwardError, OSError) as error:
             made.problem = f"The audit broke off: {error}"
+        finally:  # whatever else went wrong is told in the terminal, and the page must not wait for ever
+            if not made.ended:
+                made.problem = "The audit broke off: the terminal says why."
 
 
 def verification_page(run: Run, index: int, found: Verification | None) -> str:
