@@ -66,8 +66,10 @@ def test_another_name_for_this_machine_is_refused(client: Browser, host: str) ->
 
 
 def test_pages_are_only_read(client: Browser, key: str) -> None:
+    own = {"Origin": f"http://127.0.0.1:{client.port}"}
     for method in ("POST", "PUT", "DELETE", "PATCH"):
-        assert client.get(f"/runs/{key}", method).status_code == 405
+        assert client.get(f"/runs/{key}", method, headers=own).status_code == 405
+        assert client.get(f"/runs/{key}", method).status_code == 403, "it comes from nowhere"
 
 
 # ---- all pages --------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_hostile_names_are_text_on_it(copy: Path) -> None:
     with served(copy) as client:
         answer = client.get(place(copy))
     assert answer.status_code == 200
-    assert Links(answer.text).scripts == ["/scripts/threshold.js"]
+    assert Links(answer.text).scripts == ["/scripts/threshold.js", "/scripts/drop.js"]
     assert HOSTILE in Links(answer.text).words
 
 
