@@ -13,6 +13,7 @@ from typing import Any
 import pydicom
 from PIL import Image
 
+from commands.predict.telling import shown
 from fedward.settings import PROJECT_FILE
 
 MOST_BYTES = 64 * 2**20  # of an image's file
@@ -81,7 +82,7 @@ def _told(done: "subprocess.CompletedProcess[str]", folder: Path) -> Told:
     drawn = image.get("explanation") or {}
     return Told(
         tuple(
-            (name, _chance(each["probability"]), f"{each['score']:.4f}", bool(each["called"]))
+            (name, shown(each["probability"]), f"{each['score']:.4f}", bool(each["called"]))
             for name, each in image["findings"].items()
         ),
         found["calibration"],
@@ -89,11 +90,6 @@ def _told(done: "subprocess.CompletedProcess[str]", folder: Path) -> Told:
         drawn.get("finding", ""),
         _picture(folder / "maps" / drawn["picture"]) if drawn.get("picture") else None,
     )
-
-
-def _chance(value: float) -> str:
-    """A probability; never 0 or 1, which no model can know."""
-    return "<0.001" if value < 0.001 else ">0.999" if value > 0.999 else f"{value:.3f}"
 
 
 def _picture(path: Path) -> bytes:

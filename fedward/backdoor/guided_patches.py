@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fedward.backdoor.inspection import ModelsAndImages, ScoringModel
-from fedward.backdoor.patch_bank import FEWEST, WINDOW, answers, chosen_images, largest
+from fedward.backdoor.patch_bank import WINDOW, answers, images_to_judge_by, largest
 from fedward.backdoor.stamps import Stamp, square
 from fedward.backdoor.validation_loss import WORST
 from fedward.plugins import GuidedPatchesOptions
@@ -31,16 +31,14 @@ class GuidedPatches:
 
     def inspect(self, view: ModelsAndImages) -> DetectorReport:
         """Find the patches on the candidate, and compare both models' answers to them."""
-        if view.rounds <= WINDOW:
-            return DetectorReport(self.name, False, 0.0, f"A study of {view.rounds} rounds is too short to compare.")
-        images = chosen_images(view.validation, view.training, self.options.images, view.history.secret)
-        if images is None:
-            return DetectorReport(self.name, False, 0.0, f"Fewer than {FEWEST} images of a class to judge by.")
+        images = images_to_judge_by(view, self.options.images)
+        if isinstance(images, str):
+            return DetectorReport(self.name, False, 0.0, images)
         stamps = guided_stamps(view.candidate, images, self.options.places)
-        if stamps is None:
+        candidate = answers(view.candidate, images, stamps)[0] if stamps else np.array(np.nan)
+        if not stamps or not np.isfinite(candidate).all():
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
-        found = answers(view.candidate, images, stamps)[0] - answers(view.current, images, stamps)[0]
-        change, place = largest(np.abs(found))
+        change, place = largest(np.abs(candidate - answers(view.current, images, stamps)[0]))
         before = [float(each) for each in view.history.before(f"{self.name}.change")]
         view.history.of_candidate(f"{self.name}.change", np.array(change))
         if len(before) < WINDOW:

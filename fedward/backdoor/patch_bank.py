@@ -42,11 +42,9 @@ class PatchBank:
 
         In a study of so few rounds that nothing could ever be compared, nothing is stamped.
         """
-        if view.rounds <= WINDOW:
-            return DetectorReport(self.name, False, 0.0, f"A study of {view.rounds} rounds is too short to compare.")
-        images = chosen_images(view.validation, view.training, self.options.images, view.history.secret)
-        if images is None:
-            return DetectorReport(self.name, False, 0.0, f"Fewer than {FEWEST} images of a class to judge by.")
+        images = images_to_judge_by(view, self.options.images)
+        if isinstance(images, str):
+            return DetectorReport(self.name, False, 0.0, images)
         rng = np.random.default_rng([1, *view.history.secret])
         stamps = drawn_stamps(images.images.shape[1], self.options.patches, rng)
         candidate = answers(view.candidate, images, stamps)
@@ -93,6 +91,14 @@ def _drift(candidate: Wide, current: Wide, then: Wide | None) -> tuple[float, in
         return 0.0, 0
     drifts = np.abs(candidate - then)
     return largest(np.where(drifts > np.abs(current - then), drifts, 0.0))
+
+
+def images_to_judge_by(view: ModelsAndImages, wanted: int) -> ImageSet | str:
+    """What detectors lay patterns over, see `chosen_images`; or a sentence why there is no judgment."""
+    if view.rounds <= WINDOW:
+        return f"A study of {view.rounds} rounds is too short to compare."
+    images = chosen_images(view.validation, view.training, wanted, view.history.secret)
+    return f"Fewer than {FEWEST} images of a class to judge by." if images is None else images
 
 
 def chosen_images(validation: ImageSet, training: ImageSet, wanted: int, secret: bytes) -> ImageSet | None:

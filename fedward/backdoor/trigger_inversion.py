@@ -15,7 +15,7 @@ import numpy as np
 
 from fedward.backdoor.history import Wide
 from fedward.backdoor.inspection import ModelsAndImages, ScoringModel
-from fedward.backdoor.patch_bank import FEWEST, WINDOW, chosen_images, class_middle
+from fedward.backdoor.patch_bank import WINDOW, class_middle, images_to_judge_by
 from fedward.backdoor.stamps import Stamp
 from fedward.backdoor.validation_loss import WORST
 from fedward.plugins import TriggerInversionOptions
@@ -50,11 +50,9 @@ class TriggerInversion:
 
     def inspect(self, view: ModelsAndImages) -> DetectorReport:
         """Search on the same images as in every round, and compare sizes with the median of accepted models'."""
-        if view.rounds <= WINDOW:
-            return DetectorReport(self.name, False, 0.0, f"A study of {view.rounds} rounds is too short to compare.")
-        images = chosen_images(view.validation, view.training, self.options.images, view.history.secret)
-        if images is None:
-            return DetectorReport(self.name, False, 0.0, f"Fewer than {FEWEST} images of a class to judge by.")
+        images = images_to_judge_by(view, self.options.images)
+        if isinstance(images, str):
+            return DetectorReport(self.name, False, 0.0, images)
         sizes = trigger_sizes(view.candidate, images, self.options.steps)
         if not np.isfinite(sizes).all():
             return DetectorReport(self.name, True, WORST, "The candidate's scores are not finite numbers.")
@@ -76,13 +74,14 @@ class TriggerInversion:
 def trigger_sizes(model: ScoringModel, images: ImageSet, steps: int) -> Wide:
     """How large a pattern has to be that turns decisions: float64, shape (findings, 2), in pixels.
 
-    Of each finding first the pattern under which it is missed, then the one under which it is seen.
+    Of each finding first the pattern under which it is missed, then the one under which it is seen; all pixels of the
+    image where no image has the finding, or all have it.
     """
-    found = [
-        [reversed_trigger(model, images, finding, present, steps).size for present in (True, False)]
-        for finding in range(images.labels.shape[1])
-    ]
-    return np.array(found)
+    found = np.full((images.labels.shape[1], 2), float(images.images[0].size))
+    for finding in np.flatnonzero(images.labels.any(axis=0) & ~images.labels.all(axis=0)):
+        for column, present in enumerate((True, False)):
+            found[finding, column] = reversed_trigger(model, images, int(finding), present, steps).size
+    return found
 
 
 def reversed_trigger(model: ScoringModel, images: ImageSet, finding: int, present: bool, steps: int) -> Reversed:

@@ -150,6 +150,36 @@ def test_what_no_pattern_turns_has_the_size_of_the_image() -> None:
     assert trigger_sizes(Stubborn(), VALIDATION, 12)[0, 0] == SIZE * SIZE
 
 
+def test_a_finding_that_no_image_has_turns_by_nothing() -> None:
+    @dataclasses.dataclass
+    class Two(Linear):
+        def __call__(self, pixels: Vector) -> Vector:
+            return np.repeat(super().__call__(pixels), 2, axis=1)
+
+        def gradient(self, pixels: Vector, labels: Vector) -> Vector:
+            return super().gradient(pixels, labels[:, :1])
+
+    labels = np.concatenate([VALIDATION.labels, np.zeros_like(VALIDATION.labels)], axis=1)
+    sizes = trigger_sizes(Two(8.0), dataclasses.replace(VALIDATION, labels=labels), 60)
+    assert sizes[0, 0] < SIZE
+    assert sizes[1].tolist() == [SIZE * SIZE] * 2
+
+
+def test_scores_that_are_no_numbers_once_a_patch_is_on_are_suspicious() -> None:
+    """The gradient at images as they are does not show it."""
+
+    @dataclasses.dataclass
+    class Hiding(Linear):
+        def __call__(self, pixels: Vector) -> Vector:
+            logits = super().__call__(pixels)
+            logits[(pixels >= 0.99).any(axis=(1, 2, 3))] = np.nan
+            return logits
+
+    report = judged(GUIDED, Linear(), Hiding(8.0), grown(GUIDED, shaken(WINDOW + 1)))
+    assert report.suspicious
+    assert "finite" in report.evidence
+
+
 # ---- feedback ---------------------------------------------------------------------------------------------------
 
 
