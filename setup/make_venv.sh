@@ -10,7 +10,7 @@ stop() { echo "make setup: $1" >&2; exit 2; }
 "$python" -c '' 2>/dev/null || stop "'$python' does not run; install Python 3.11, 3.12 or 3.13, or name one: make setup PYTHON=/path/to/python3.13"
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' ||
   stop "$("$python" --version) is too old or too new; name a Python 3.11, 3.12 or 3.13: make setup PYTHON=/path/to/python3.13"
-want=$(cat requirements.lock setup/requirements-build.lock | cksum; "$python" --version)
+want=$(cat requirements.lock setup/requirements-build.lock setup/make_venv.sh setup/pyfhel_toolchain.cmake | cksum; "$python" --version)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "this Python has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)"
@@ -23,7 +23,16 @@ rm -rf .venv
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r setup/requirements-build.lock
 # Pyfhel's build calls cmake and cython by name: the venv's must be found first.
-PATH="$PWD/.venv/bin:$PATH" CMAKE_TOOLCHAIN_FILE="$PWD/setup/pyfhel_toolchain.cmake" \
-  CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(getconf _NPROCESSORS_ONLN)}" \
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+PATH="$PWD/.venv/bin:$PATH"
+export CMAKE_TOOLCHAIN_FILE="$PWD/setup/pyfhel_toolchain.cmake"
+export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(getconf _NPROCESSORS_ONLN)}"
+install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation "$@"; }
+# Pyfhel's build links its libraries in the order of a Python set, which differs from process to process. In one order
+# each of its modules gets a copy of SEAL of its own, and what `encryption` does against SEAL's memory pool being let go
+# twice does not reach the other copies. This hash seed gives the other order, on Python 3.11 to 3.13; a wheel that pip
+# kept from an earlier build may have either, so none is taken.
+awk '/^pyfhel==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.lock > .venv/pyfhel.lock
+PYTHONHASHSEED=7 install --no-deps --no-cache-dir -r .venv/pyfhel.lock
+.venv/bin/python setup/one_seal.py
+install -r requirements.lock
 printf '%s\n' "$want" > "$stamp"
