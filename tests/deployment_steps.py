@@ -69,12 +69,13 @@ class People:
         if arguments[0] == "enroll":
             arguments = [str(self._images[host]) if part == IMAGES else part for part in arguments]
         if arguments[0] in ("enroll", "join-witness"):  # the administrator has sent the file
-            arguments = ["server/project.toml" if part == "project.toml" else part for part in arguments]
+            sent = str(self.hosts.sent("server", "project.toml"))
+            arguments = [sent if part == "project.toml" else part for part in arguments]
         done = self.hosts.run(host, *arguments, typed=self._telephone(arguments))
         self.said.append((command, done.stdout))
         for verb, file in (("enroll", "request.json"), ("enroll-witness", "request.json"), ("conclude", "trust.json")):
             if arguments[0] == verb:
-                shutil.copy(self.hosts.path / host / file, self.hosts.path / f"{host}.json")
+                shutil.copyfile(self.hosts.path / host / file, self.hosts.path / f"{host}.json")
 
     def _telephone(self, arguments: Sequence[str]) -> str:
         """What the other side reads out when a command asks for a number."""

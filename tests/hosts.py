@@ -1,4 +1,4 @@
-"""A study on separate hosts for tests: kits, processes, and where root may, a network namespace for each host."""
+"""A study on separate hosts for tests: kits, processes, and where root may, each host's own network and user."""
 
 import contextlib
 import json
@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import tomli_w
+from host_users import HostUsers, may_be_others
 
 from fedward.hosts.loopback import free_port
 from fedward.hosts.spoken import spoken
@@ -39,6 +40,18 @@ deployed = kit.load_project().require_deployed()
 with closing(Ledger.attach(announced_url(kit.ledger), deployed.contract, None, deployed.chain_id)) as ledger:
     for topics, data in ledger.raw_events():
         print((b"".join(topics) + data).hex())
+"""
+# How many of each host's folders this user can list.
+READ = """
+import contextlib, json, os, sys
+found = {}
+for name, places in json.loads(sys.argv[1]).items():
+    found[name] = 0
+    for place in places:
+        with contextlib.suppress(PermissionError):
+            os.listdir(place)
+            found[name] += 1
+print(json.dumps(found))
 """
 IMAGES_OF_A_CLASS, IMAGE_SIZE = 160, 32
 
@@ -106,10 +119,12 @@ class Hosts:
     Attributes:
         path: Where the kits lie: `server`, and one named as each hospital.
         network: None where all hosts are this machine's loopback.
+        users: None where all hosts' processes are this process's user's.
     """
 
     path: Path
     network: Network | None
+    users: HostUsers | None = None
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -135,6 +150,7 @@ class Hosts:
         """Start a host's processes as its start.sh does, and wait until it says that a part of it is ready."""
         kit = self.path / host
         (kit / "logs").mkdir(exist_ok=True)
+        self.give(host, kit / "logs")
         log = kit / "logs" / "serve.log"
         with log.open("wb") as output:
             command = [*self._on(host), "bash", str(kit / "start.sh")]
@@ -181,7 +197,42 @@ class Hosts:
 
     def environment(self, host: str) -> dict[str, str]:
         """What a process of a host finds in its environment."""
-        return {**os.environ, "FEDWARD_PASSWORD_FILE": str(self.path / f"{host}.password")}
+        places = {"FEDWARD_PASSWORD_FILE": str(self.path / f"{host}.password")}
+        if self.users:
+            home = self.users.home(host)
+            places |= {name: str(home / name) for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME")}
+            places |= {"HOME": str(home), "TMPDIR": str(home)}
+        return {**os.environ, **places}
+
+    def give(self, host: str, path: Path) -> None:
+        """Hand a host a file or folder that its user may not yet read, where it has a user of its own."""
+        if self.users:
+            self.users.give(host, path)
+
+    def sent(self, host: str, name: str) -> Path:
+        """A file of a host's kit as it sends it to others, who do not read the kit: a copy that all can read."""
+        copy = self.path / "sent" / host / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.path / host / name, copy)
+        return copy
+
+    def trust(self, names: Sequence[str]) -> list[object]:
+        """What an audit is told of the hospitals, each of which has concluded."""
+        return [part for name in names for part in ("--trust", self.sent(name, "trust.json"))]
+
+    def read_by_others(self) -> list[tuple[str, str]]:
+        """Which hosts' users can enter another's kit or home: reader and read. Every host reads its own."""
+        assert self.users
+        names = self.users.hosts
+        places = {name: [str(self.path / name), str(self.users.home(name))] for name in names}
+        found = []
+        for reader in names:
+            command = [*self._on(reader), sys.executable, "-c", READ, json.dumps(places)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+            read = json.loads(done.stdout)
+            assert read.pop(reader) == len(places[reader])
+            found += [(reader, name) for name, count in read.items() if count]
+        return found
 
     def logs(self) -> str:
         """The ends of all logs, for a failure."""
@@ -190,7 +241,8 @@ class Hosts:
         )
 
     def _on(self, host: str) -> list[str]:
-        return self.network.command(host) if self.network else []
+        where = self.network.command(host) if self.network else []
+        return [*where, *(self.users.command(host) if self.users else [])]
 
 
 def few_images(real_data: Path, target: Path) -> Path:
@@ -245,14 +297,15 @@ def found(hosts: Hosts, images: Path, settings: dict[str, dict[str, object]], na
 
 def enroll(hosts: Hosts, name: str, partition: Path) -> None:
     """Enroll a hospital from the server's project file."""
-    project = hosts.server / "project.toml"
+    project = hosts.sent("server", "project.toml")
+    hosts.give(name, partition)
     given = ("--partition", partition, "--password-file", hosts.path / f"{name}.password", "--number", number(project))
     hosts.run(name, "enroll", project, "--name", name, "--out", hosts.path / name, *given)
 
 
 def admit(hosts: Hosts, names: Sequence[str]) -> None:
     """Admit hospitals."""
-    requests = [hosts.path / name / "request.json" for name in names]
+    requests = [hosts.sent(name, "request.json") for name in names]
     numbers = [part for request in requests for part in ("--number", number(request))]
     hosts.run("server", "admit", hosts.server, *requests, *numbers)
 
@@ -265,14 +318,26 @@ def agree(hosts: Hosts, names: Sequence[str]) -> None:
 
 
 @contextmanager
-def hosts_in(path: Path, namespaces: bool, names: Sequence[str] = HOSPITALS) -> Iterator[Hosts]:
-    """Hosts whose kits lie in a folder; everything is stopped and removed at the end."""
+def hosts_in(
+    path: Path, namespaces: bool, names: Sequence[str] = HOSPITALS, readable: Sequence[Path] = ()
+) -> Iterator[Hosts]:
+    """Hosts whose kits lie in a folder; everything is stopped and removed at the end.
+
+    Args:
+        path: The folder.
+        namespaces: Whether each has a network and, where this process may, a user of its own.
+        names: The hosts beside the server.
+        readable: What every user may read, wherever it lies.
+    """
     with ExitStack() as stack:
-        network = None
+        network = users = None
         if namespaces:
             network = Network(f"fw{os.getpid()}")
             stack.callback(network.remove)
             network.make(["server", *names])
-        hosts = Hosts(path, network)
+        if network and may_be_others():
+            users = HostUsers(["server", *names], path, readable)
+            users.make()
+        hosts = Hosts(path, network, users)
         stack.callback(hosts.stop_all)
         yield hosts

@@ -1,6 +1,7 @@
 """Write the files with which a kit's processes are started on its host: a script, and a unit for systemd."""
 
-import getpass
+import os
+import pwd
 import shlex
 import sys
 from dataclasses import dataclass
@@ -97,12 +98,20 @@ def write_start_files(kit: Path, started: Started) -> tuple[Path, Path]:
         unit=started.unit,
         what=started.what,
         kit=_escaped(str(kit.resolve())),
-        user=getpass.getuser(),
+        user=_own_user(),
         command=" ".join(f'"{_escaped(part)}"' for part in command),
         restart=started.restart_s,
     )
     write_atomic(unit, text.encode())
     return script, unit
+
+
+def _own_user() -> str:
+    """The user that runs this: by name, or by number where the machine has no name for it (systemd takes either)."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _escaped(text: str) -> str:

@@ -66,8 +66,7 @@ def test_a_hospital_joins_and_another_is_revoked(tmp_path: Path, real_data: Path
         assert len({end["weights_sha256"] for end in ends}) == 1
         for host in (*FIRST, LATER, "server"):
             hosts.stop(host)
-        trust = [part for name in (*FIRST, LATER) for part in ("--trust", hosts.path / name / "trust.json")]
-        audited = hosts.json("server", "audit", hosts.server, *trust)
+        audited = hosts.json("server", "audit", hosts.server, *hosts.trust((*FIRST, LATER)))
         failed = [line for step in audited["steps"] for line in step["lines"] if line["status"] == "FAIL"]
         assert failed == []
         assert audited["verified"] is True

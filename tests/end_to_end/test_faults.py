@@ -56,8 +56,7 @@ def test_a_study_survives_faults_at_random_moments(tmp_path: Path, real_data: Pa
         assert len({(end["rounds"]["accepted"], end["weights_sha256"]) for end in ends}) == 1
         models = [read_model(hosts.path / name / "model.keras") for name in NAMES]
         assert {weights_digest(model.weights).hex() for model in models} == {ends[0]["weights_sha256"]}
-        trust = [part for name in NAMES for part in ("--trust", hosts.path / name / "trust.json")]
-        audited = hosts.json("server", "audit", hosts.server, *trust)
+        audited = hosts.json("server", "audit", hosts.server, *hosts.trust(NAMES))
         assert audited["verified"] is True, audited
 
 

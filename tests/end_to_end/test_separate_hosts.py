@@ -6,9 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 from deployment_steps import People, steps
-from hosts import HOSPITALS, IMAGES_OF_A_CLASS, hosts_in, may_make_namespaces, quick_study
+from hosts import HOSPITALS, IMAGES_OF_A_CLASS, Hosts, hosts_in, may_make_namespaces, quick_study
 from loopback_study import wait_for
 from soak import scaled
 
@@ -37,6 +38,15 @@ def x_rays(real_data: Path, target: Path) -> dict[str, Path]:
     return {hospital: target / hospital for hospital in HOSPITALS}
 
 
+def users_of_processes(hosts: Hosts) -> dict[str, set[int]]:
+    """Whose a host's processes are, by host; the process that was started, and all that it started."""
+    found = {}
+    for host, started in hosts.running.items():
+        first = psutil.Process(started.pid)
+        found[host] = {process.uids().real for process in (first, *first.children(recursive=True))}
+    return found
+
+
 def sign_another_fork(kits: Path, hospital: str) -> None:
     """As a hospital that was shown another fork: sign its last block with another hash, and leave that there."""
     folder = HospitalFolder(kits / hospital / "hospital")
@@ -51,10 +61,11 @@ def sign_another_fork(kits: Path, hospital: str) -> None:
 def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit(
     tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = x_rays(real_data, tmp_path / "x-rays")
+    images_at = tmp_path / "x-rays"
+    images = x_rays(real_data, images_at)
     kits = tmp_path / "kits"
     kits.mkdir()
-    with hosts_in(kits, may_make_namespaces(), (*HOSPITALS, "witness")) as hosts:
+    with hosts_in(kits, may_make_namespaces(), (*HOSPITALS, "witness"), [images_at]) as hosts:
         place = (
             {"host": hosts.network.addresses["server"]} if hosts.network else {"host": "localhost", "port": free_port()}
         )
@@ -65,6 +76,11 @@ def test_the_document_followed_word_by_word_gives_equal_models_and_a_clean_audit
                 standing = hosts.json("server", "status", hosts.server)
                 assert standing["rounds"] == {"decided": ROUNDS, "wanted": ROUNDS}
                 assert {one["status"] for one in standing["hospitals"]} == {"online"}
+                if hosts.users:
+                    assert hosts.read_by_others() == []
+                    assert users_of_processes(hosts) == {
+                        host: {hosts.users.number(host)} for host in ("server", "witness", *HOSPITALS)
+                    }
         monkeypatch.setenv("FEDWARD_PASSWORD_FILE", str(kits / "east.password"))
         sign_another_fork(kits, "east")
         wait_for((kits / "north" / "hospital" / "fork.json").exists, "the fork to be noticed")

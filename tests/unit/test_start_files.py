@@ -5,6 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
+import pytest
+
 from fedward.hosts.hospital_kit import HospitalKit
 from fedward.hosts.start_files import HOSPITAL, write_start_files
 
@@ -21,3 +23,12 @@ def test_script_and_unit_name_this_kit(tmp_path: Path) -> None:
     text = unit.read_text()
     assert f"RestartSec={HOSPITAL.restart_s}" in text
     assert "100%% $$ave" in text
+
+
+def test_the_unit_names_the_user_by_number_where_the_machine_has_no_name_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 61_001)
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    _, unit = write_start_files(tmp_path / "kit", HOSPITAL)
+    assert "\nUser=61001\n" in unit.read_text()
