@@ -5,22 +5,23 @@ libAfhel.so is never made.
 """
 
 import ctypes
-import os
 import sys
+from pathlib import Path
 
 import Pyfhel
 
 _POOL = "_ZN4seal4util16global_variables18global_memory_poolE"
+_SEVERAL = """\
+make setup: Pyfhel was built with several copies of SEAL, and processes that encrypt could crash when they end;
+remove .venv, run make setup again, and if it says this once more, tell us which Python you use.
+"""
 
 
 def main() -> None:
-    library = ctypes.CDLL(os.path.join(os.path.dirname(Pyfhel.__file__), "libAfhel.so"))
+    """Check the Pyfhel that is installed."""
+    library = ctypes.CDLL(str(Path(Pyfhel.__file__).parent / "libAfhel.so"))
     if not (ctypes.c_void_p * 2).in_dll(library, _POOL)[1]:
-        print(
-            "make setup: Pyfhel was built with several copies of SEAL, and processes that encrypted could crash when "
-            "they end; remove .venv and run make setup again, and tell us which Python you use",
-            file=sys.stderr,
-        )
+        sys.stderr.write(_SEVERAL)
         sys.exit(2)
 
 
