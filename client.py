@@ -273,6 +273,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     with clock.measure("privatize"):
         spending.charge(round_index, event, opening.ledger_head)
         private = privatize(update, settings.privacy)
+    hospital.folder.measures.save_own_update(round_index, private.delta)
     with clock.measure("encrypt"):
         weight = hospital.membership.weight
         dealing = deal_keys(hospital.folder, hospital.ledger, opening, hospital.identity, settings.metrics.encrypted)

@@ -79,8 +79,9 @@ def candidate_model(
     opened = opener.open(closed, plan)
     mean_update = dequantize(opened.sums, plan, record.included_weight, opening.enrolled_total)
     moved = take_step(model, mean_update, server_optimizer(settings.server_optimizer))
-    norm = float(np.linalg.norm(mean_update))
-    return Candidate(round_index, record.aggregate_hash, *moved, update_norm=norm), opened.wrong
+    weights = np.array([entry.weight for entry in opening.roster if entry.index in record.included], np.float64)
+    sizes = float(np.linalg.norm(mean_update)), float(((weights / record.included_weight) ** 2).sum())
+    return Candidate(round_index, record.aggregate_hash, *moved, *sizes), opened.wrong
 
 
 def catch_up(

@@ -72,7 +72,7 @@ class UpdateNormOptions:
     """Options of the detector `update-norm`.
 
     Attributes:
-        ratio: How many times the median of the last accepted mean updates a norm may be.
+        ratio: How many times what is usual the norm of the mean update may be, over that of the hospital's own.
     """
 
     ratio: Annotated[float, Between(0, 1_000, above=True)]

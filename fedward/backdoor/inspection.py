@@ -88,11 +88,21 @@ class JudgedBefore(ValidationScores, Protocol):
 
 
 class UpdateSizes(Protocol):
-    """How large the mean update of the round is, and those of the rounds before it were."""
+    """How large the mean update of the round is beside the hospital's own, and how large those before it were."""
 
     @property
     def update_norm(self) -> float:
         """L2 norm of the mean update behind the candidate; not a number where it is not known."""
+        ...
+
+    @property
+    def own_update_norm(self) -> float:
+        """L2 norm of the update that the hospital made in this round; not a number where it made none."""
+        ...
+
+    @property
+    def concentration(self) -> float:
+        """Sum of squares of the weights in the mean, which add up to 1: 1 / n for n equal ones."""
         ...
 
     @property
@@ -142,6 +152,8 @@ class Inspection:
         update_norm: L2 norm of the mean update behind the candidate; not a number where it is not known.
         history: Measures of earlier rounds; takes those of this one.
         rounds: How many rounds the study has.
+        own_update_norm: L2 norm of the hospital's own update in this round; not a number where it made none.
+        concentration: Sum of squares of the weights in the mean; not a number where it is not known.
     """
 
     round_index: int
@@ -152,6 +164,8 @@ class Inspection:
     update_norm: float = math.nan
     history: History = field(default_factory=History)
     rounds: int = sys.maxsize
+    own_update_norm: float = math.nan
+    concentration: float = math.nan
 
     @cached_property
     def training(self) -> ImageSet:

@@ -81,6 +81,8 @@ def prepare_inspection(
         current=Scorer(classifier, model.weights),
         candidate=Scorer(classifier, candidate.weights),
         update_norm=candidate.update_norm,
+        own_update_norm=folder.measures.own_norm(candidate.round_index),
+        concentration=candidate.concentration,
         history=History(folder.measures.secret(), accepted, ends_with_current),
         rounds=rounds,
     )

@@ -84,6 +84,7 @@ class Candidate:
         weights: float32, shape (parameters,).
         moments: float32; the server optimizer's, which come into force with the weights.
         update_norm: L2 norm of the mean update that it was made from; not a number where that is not known.
+        concentration: Sum of squares of the weights in that mean, which add up to 1; likewise.
     """
 
     round_index: int
@@ -91,6 +92,7 @@ class Candidate:
     weights: Vector
     moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
     update_norm: float = math.nan
+    concentration: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """What a hospital's detectors measured of accepted models, kept on its disk: numbers, not the models themselves.
 
-secret (32 bytes: what this hospital's detectors draw from)  candidate.npz  accepted-000012.npz (the last `KEPT`)
+secret (32 bytes: what this hospital's detectors draw from)  own.npz (the size of the last update that it made)
+candidate.npz  accepted-000012.npz (the last `KEPT`)
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 
 from fedward.files import make_folder, remove_file, write_atomic
 from fedward.folders.arrays import PRIVATE, arrays_as_bytes, damaged, read_arrays, read_content
+from fedward.types import Vector
 
 KEPT = 24  # accepted models; `feedback` compares with the changes of twenty
 SECRET_BYTES = 32
 
 _ROUND, _DIGEST = "round index", "digest"  # beside the measures, whose names have no spaces
+_NORM = "norm"
 _REMEDY = "Delete this file: detectors then judge by what they measure from now on."
 
 Measures = Mapping[str, NDArray[np.float64]]  # by name
@@ -62,6 +66,28 @@ class MeasureBook:
         if len(content) != SECRET_BYTES:
             raise damaged(path, ValueError(f"{len(content)} bytes"), "Delete it: another is drawn.")
         return content
+
+    def save_own_update(self, round_index: int, delta: Vector) -> None:
+        """Keep the L2 norm of the update that this hospital made in a round, in place of the last one's."""
+        make_folder(self._path)
+        norm = np.linalg.norm(delta.astype(np.float64))
+        content = arrays_as_bytes(**{_ROUND: np.int64(round_index), _NORM: np.float64(norm)})
+        write_atomic(self._path / "own.npz", content, PRIVATE)
+
+    def own_norm(self, round_index: int) -> float:
+        """The L2 norm of the update that this hospital made in a round; not a number where it made none.
+
+        Raises:
+            EvidenceError: the file is damaged.
+        """
+        path = self._path / "own.npz"
+        if not path.exists():
+            return math.nan
+        arrays = read_arrays(path, (_ROUND, _NORM), _REMEDY)
+        try:
+            return float(arrays[_NORM]) if int(arrays[_ROUND]) == round_index else math.nan
+        except (ValueError, TypeError) as error:
+            raise damaged(path, error, _REMEDY) from error
 
     def save_candidate(self, measured: MeasuredModel) -> None:
         """Keep what was measured of a candidate until the ledger says what became of its round."""

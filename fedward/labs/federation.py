@@ -5,6 +5,7 @@ that went through encryption and ledger.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,11 +49,15 @@ class Proposal:
         round_index: The round, from 1.
         model: The candidate.
         update_norm: L2 norm of the mean update behind it.
+        own_norms: Those of the updates that hospitals made, by their index, also of one that was left out.
+        concentration: Sum of squares of the weights in the mean, which add up to 1.
     """
 
     round_index: int
     model: GlobalModel
     update_norm: float
+    own_norms: Mapping[int, float]
+    concentration: float
 
 
 @dataclass(frozen=True)
@@ -117,15 +122,27 @@ class PlainFederation:
         trained = {place: self._update(place, standing, attacks.get(place)) for place in places}
         return {place: np.clip(delta.astype(np.float64), -bound, bound) for place, delta in trained.items()}
 
-    def combine(self, standing: Standing, updates: Mapping[int, Wide]) -> Proposal:
-        """Average updates, weighted by how many training images each of these hospitals has."""
-        mean = np.zeros(standing.model.weights.shape)
-        for place, delta in updates.items():
-            mean += self.shares[place] * delta
-        if len(updates) < len(self.partitions):
-            mean /= sum(float(self.shares[place]) for place in updates)
+    def combine(self, standing: Standing, updates: Mapping[int, Wide], left_out: int | None = None) -> Proposal:
+        """Average updates, weighted by how many training images each hospital has.
+
+        Args:
+            standing: Where the round started.
+            updates: Of all who trained, by their index.
+            left_out: Whose update is not in the mean; None: all are.
+        """
+        mean, places = np.zeros(standing.model.weights.shape), [place for place in updates if place != left_out]
+        for place in places:
+            mean += self.shares[place] * updates[place]
+        if len(places) < len(self.partitions):
+            mean /= sum(float(self.shares[place]) for place in places)
         moved, moments = take_step(standing.model, mean, server_optimizer(self.settings.server_optimizer))
-        return Proposal(standing.rounds + 1, GlobalModel(moved, b"", moments), float(np.linalg.norm(mean)))
+        return Proposal(
+            standing.rounds + 1,
+            GlobalModel(moved, b"", moments),
+            float(np.linalg.norm(mean)),
+            {place: float(np.linalg.norm(delta)) for place, delta in updates.items()},
+            float((self.shares[places] ** 2).sum() / self.shares[places].sum() ** 2),
+        )
 
     def judge(self, standing: Standing, proposal: Proposal, detectors: Sequence[Detector]) -> tuple[Judgment, ...]:
         """Let every hospital's detectors look at a candidate."""
@@ -146,6 +163,8 @@ class PlainFederation:
             current=Scorer(lambda: self._classifier, standing.model.weights),
             candidate=Scorer(lambda: self._classifier, proposal.model.weights),
             update_norm=proposal.update_norm,
+            own_update_norm=proposal.own_norms.get(place, math.nan),
+            concentration=proposal.concentration,
             history=History(self.secrets[place], measured, bool(measured)),
         )
 

@@ -246,19 +246,48 @@ def test_answers_are_shifts_over_the_root_mean_square_and_shares_of_turned_decis
         assert found[1, index, 0, 0] == pytest.approx((stamped[:6] <= middle).mean())
 
 
-def norms(values: list[float], own: float) -> DetectorReport:
-    models = [MeasuredModel(index, DIGEST, {"update-norm": np.array([value])}) for index, value in enumerate(values, 1)]
-    history = History(SECRET, models)
-    shown = Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), own, history)
+def norms(measures: list[list[float]], norm: float, own: float, concentration: float) -> DetectorReport:
+    """What the detector says of both norms and the concentration, after rounds with such ones."""
+    models = [MeasuredModel(index, DIGEST, {"update-norm": np.array(each)}) for index, each in enumerate(measures, 1)]
+    shown = Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), norm, History(SECRET, models))
+    shown = dataclasses.replace(shown, own_update_norm=own, concentration=concentration)
     return UpdateNorm(OPTIONS["update-norm"]).inspect(shown)  # type: ignore[arg-type]
 
 
-def test_a_mean_update_is_compared_with_the_median_of_the_last_five() -> None:
-    assert not norms([1, 1, 1, 1, 1], 1.29).suspicious
-    assert norms([1, 1, 1, 1, 1], 1.31).suspicious
-    assert not norms([1, 1, 1, 1], 100).suspicious
-    assert norms([9, 9, 9, 1, 1, 1, 5, 5], 1.4).score == pytest.approx(1.4), "the median of the last five"
-    assert not norms([1, 1, 1, 1, 1], np.nan).suspicious
+def test_a_mean_update_over_the_own_one_is_compared_with_the_median_of_the_last_five() -> None:
+    usual = [1.0, 2.0, 0.2]
+    assert not norms([usual] * 5, 1.29, 2, 0.2).suspicious
+    assert norms([usual] * 5, 1.31, 2, 0.2).suspicious
+    assert not norms([usual] * 5, 12.9, 20, 0.2).suspicious, "all updates are longer, from a model that was moved away"
+    assert norms([usual] * 5, 1.31, 2, 0.2).score == pytest.approx(1.31)
+    assert norms([[4, 2, 0.2]] * 3 + [usual] * 3 + [[3, 2, 0.2]] * 2, 1.4, 2, 0.2).score == pytest.approx(1.4)
+    for unknown in ((np.nan, 2, 0.2), (9, np.nan, 0.2), (9, 0, 0.2), (9, 2, np.nan)):
+        assert not norms([usual] * 5, *unknown).suspicious
+    for few in ([usual] * 4, [usual] * 4 + [[1.0]]):
+        assert not norms(few, 100, 2, 0.2).suspicious
+
+
+def made(common: float, weights: list[float], seed: int, boost: float = 1.0) -> list[float]:
+    """Norms and concentration of a round of unit updates with a share in common; the last one's is multiplied."""
+    rng = np.random.default_rng(seed)
+    own = rng.normal(0, 1 / 100, (len(weights), 10_000)) * np.sqrt(1 - common)
+    own[:, 0] += np.sqrt(common)
+    own[-1] *= boost
+    shares = np.array(weights) / sum(weights)
+    return [float(np.linalg.norm(shares @ own)), float(np.linalg.norm(own[0])), float((shares**2).sum())]
+
+
+@pytest.mark.parametrize("common", [0.0, 0.15, 0.8])
+def test_a_mean_of_fewer_or_more_updates_is_judged_as_one_of_as_many(common: float) -> None:
+    for before, now in (
+        ([1.0] * 5, [1.0] * 4),
+        ([1.0] * 4, [1.0] * 5),
+        ([1.0] * 8, [1.0] * 3),
+        ([5.0, 1, 1], [1.0] * 9),
+    ):
+        history = [made(common, before, seed) for seed in range(5)]
+        assert norms(history, *made(common, now, 5)).score == pytest.approx(1, abs=0.05)
+        assert norms(history, *made(common, now, 5, boost=sum(now))).suspicious, "an update that replaces the model"
 
 
 # ---- the book of measures ---------------------------------------------------------------------------------------
@@ -281,6 +310,19 @@ def test_only_the_candidate_that_was_accepted_is_kept(tmp_path: Path) -> None:
     (kept,) = book.accepted()
     assert (kept.round_index, kept.digest) == (1, b"d" * 32)
     assert kept.measures["patch-bank.change"] == 0.1
+
+
+def test_the_size_of_the_own_update_is_that_of_its_round_alone(tmp_path: Path) -> None:
+    book = MeasureBook(tmp_path / "measures")
+    assert np.isnan(book.own_norm(1))
+    book.save_own_update(1, np.array([9, 9], np.float32))
+    book.save_own_update(2, np.array([3, 4], np.float32))
+    assert book.own_norm(2) == 5
+    assert np.isnan(book.own_norm(1))
+    assert np.isnan(book.own_norm(3))
+    (tmp_path / "measures" / "own.npz").write_bytes(b"")
+    with pytest.raises(EvidenceError, match=r"own\.npz"):
+        book.own_norm(2)
 
 
 def test_the_last_ones_are_kept_oldest_first(tmp_path: Path) -> None:

@@ -105,12 +105,13 @@ class Trial:
         inquiry = self._new_inquiry(self._federation.settings)
         results, standings = [], []
         for _ in range(rounds):
-            updates, committed = self._updates(standing, attacks, inquiry)
-            proposal = self._federation.combine(standing, updates)
+            updates, committed, drawn = self._updates(standing, attacks, inquiry)
+            proposal = self._federation.combine(standing, updates, drawn)
+            included = updates.keys() - {drawn}
             judged, seconds = self._judge(standing, proposal) if defended else ((), {})
             objections = self._objections(judged, set(attacks)) if defended else {}
             rejected = bool(judged) and objections[ALL] >= quorum
-            inquiry.ended(proposal.round_index, not rejected, updates, committed)
+            inquiry.ended(proposal.round_index, not rejected, included, committed)
             if rejected:
                 standing = self._federation.reject(standing)
             else:
@@ -118,7 +119,7 @@ class Trial:
             results.append(
                 RoundResult(
                     proposal.round_index,
-                    not attacks.keys().isdisjoint(updates),
+                    not attacks.keys().isdisjoint(included),
                     bool(judged),
                     objections,
                     rejected,
@@ -132,14 +133,13 @@ class Trial:
 
     def _updates(
         self, standing: Standing, attacks: Mapping[int, Attack], inquiry: Inquiry
-    ) -> tuple[dict[int, Wide], dict[int, bytes]]:
-        """The updates that are added in the next round, and what all who trained had committed to."""
+    ) -> tuple[dict[int, Wide], dict[int, bytes], int | None]:
+        """The updates of all who train in the next round, what they commit to, and who is left out by lot."""
         index = standing.rounds + 1
         places = sorted(set(range(len(self._federation.partitions))) - inquiry.suspended(index))
         updates = self._federation.updates(standing, attacks, places)
         committed = {place: hashlib.sha256(delta.tobytes()).digest() for place, delta in updates.items()}
-        drawn = inquiry.drawn(index, committed)
-        return {place: delta for place, delta in updates.items() if place != drawn}, committed
+        return updates, committed, inquiry.drawn(index, committed)
 
     def triggers(self, attack: str, before: Standing, then: Standing) -> Triggers | None:
         """What a search finds at the last hospital, which is honest; None without a trigger, or with too few images."""
