@@ -1,5 +1,6 @@
 """Conversion of Fedward's values to the integers and 32-byte words that the contract takes, and back, without loss."""
 
+import functools
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ MODES = ("none", "update", "sample")
 UNITS = ("none", "hospital", "patient", "image")
 MAX_REASON_BYTES = 31
 SHOWN_LENGTH = 42  # of a malformed value in a message: as long as an address
+MOST_REMEMBERED = 4096  # addresses
 MISFIT = "MalformedValue"  # reason of a `LedgerError` over a value that no contract call can carry
 
 EncodedEvent = tuple[int, int, int, int, int, int, int]
@@ -148,8 +150,12 @@ def check_address(value: Address, name: str) -> Address:
     return value
 
 
+@functools.lru_cache(MOST_REMEMBERED)
 def as_address(text: str) -> Address:
-    """An address with EIP-55's upper and lower case, as everywhere here; the ABI's decoder gives lower case."""
+    """An address with EIP-55's upper and lower case, as everywhere here; the ABI's decoder gives lower case.
+
+    Remembered: the case comes from a hash, and every roster and event that is read has the same few addresses.
+    """
     return Address(to_checksum_address(text))
 
 

@@ -1,12 +1,13 @@
 """Checkpoints: a hospital signs where the ledger stood, so that cutting or rewriting the ledger is noticed."""
 
+import functools
 from dataclasses import dataclass
 
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
 from blockchain.ledger.json_fields import Account
-from blockchain.signing.signatures import domain, members, recover
+from blockchain.signing.signatures import MOST_REMEMBERED, domain, members, recover
 from fedward.types import Address, Signature, Whole, Word
 
 _CHECKPOINT_FIELDS = {
@@ -53,8 +54,12 @@ def sign_checkpoint(checkpoint: Checkpoint, identity: Identity) -> SignedCheckpo
     return SignedCheckpoint(checkpoint, identity.sign_message(checkpoint_message(checkpoint)))
 
 
+@functools.lru_cache(MOST_REMEMBERED)
 def recover_checkpoint_signer(signed: SignedCheckpoint) -> Address | None:
-    """Who signed a checkpoint; None where the signature is malformed."""
+    """Who signed a checkpoint; None where the signature is malformed.
+
+    Remembered, for it follows from the argument alone, and a hospital checks its last one again with each message.
+    """
     return recover(checkpoint_message(signed.checkpoint), signed.signature)
 
 

@@ -1,9 +1,11 @@
 """Releases as hospitals sign them: which sum a hospital helps to open, so that a wrong release has a name."""
 
+import functools
+
 from eth_account.messages import SignableMessage, encode_typed_data
 
 from blockchain.identity import Identity
-from blockchain.signing.signatures import domain, members, recover
+from blockchain.signing.signatures import MOST_REMEMBERED, domain, members, recover
 from fedward.files import sha256
 from fedward.sharing.signed import Release, SignedRelease
 from fedward.sharing.terms import ReleaseTerms
@@ -52,8 +54,12 @@ def sign_release(terms: ReleaseTerms, content: bytes, identity: Identity) -> Sig
     return SignedRelease(release, identity.sign_message(release_message(release)))
 
 
+@functools.lru_cache(MOST_REMEMBERED)
 def recover_release_signer(signed: SignedRelease) -> Address | None:
-    """Who signed a release; None where the signature is malformed."""
+    """Who signed a release; None where the signature is malformed.
+
+    Remembered, for it follows from the argument alone, and where one process plays many hospitals each of them asks.
+    """
     return recover(release_message(signed.release), signed.signature)
 
 

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.exceptions import BadSignature
-from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 
 from blockchain.identity import Identity
@@ -19,6 +18,7 @@ DOMAIN_NAME = "Fedward UpdateLedger"
 DOMAIN_VERSION = "1"
 SIGNATURE_BYTES = 65
 FIRST_V = 27  # Ethereum's two recovery ids are 27 and 28
+MOST_REMEMBERED = 4096  # signers of messages that are checked again and again
 
 _PRIVACY_FIELDS = {
     "mode": "uint8",
@@ -184,6 +184,6 @@ def recover(message: SignableMessage, signature: bytes) -> Address | None:
     if len(signature) != SIGNATURE_BYTES or signature[-1] not in (FIRST_V, FIRST_V + 1):
         return None
     try:
-        return Address(to_checksum_address(Account.recover_message(message, signature=signature)))
+        return Address(Account.recover_message(message, signature=signature))
     except (BadSignature, ValidationError, ValueError):
         return None
