@@ -6,10 +6,11 @@ PY = .venv/bin/python
 # is printed, so that whoever adds to it sees it.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
-.PHONY: help setup demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules lock clean
+.PHONY: help setup mlflow demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
+	@echo "make mlflow      add MLflow to .venv, for simulate --tracking mlflow"
 	@echo "make demo        simulate five hospitals on generated images, ends with a table"
 	@echo "make hosts-demo  the same on separate hosts, all of them this machine: provision, enroll, run, audit"
 	@echo "make quick       the tests that are not marked slow, in under a minute"
@@ -27,6 +28,10 @@ help:
 
 setup:
 	@sh setup/make_venv.sh $(PYTHON)
+
+# The versions of what Fedward has too are those of requirements.lock.
+mlflow: setup
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r setup/requirements-mlflow.lock
 
 demo: setup
 	$(PY) main.py simulate
@@ -128,6 +133,8 @@ lock:
 	  setup/requirements-slither.in -o setup/requirements-slither.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  setup/requirements-bench.in -o setup/requirements-bench.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --constraints requirements.lock setup/requirements-mlflow.in -o setup/requirements-mlflow.lock
 
 clean:
 	rm -rf .venv .venv-slither .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules

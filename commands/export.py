@@ -7,23 +7,31 @@ from typing import Annotated, Any
 import typer
 
 from commands import console
+from commands.tracking.tracking import Tracker, write_to_tracker
 from fedward.errors import EvidenceError, UsageError
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder whose node is stopped.")],
-    out: Annotated[Path, typer.Option(help="The file to make.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to make; of TensorBoard: the folder, by default in the run's.")
+    ] = None,
     with_ciphertexts: Annotated[
         bool, typer.Option("--with-ciphertexts", help="Put the encrypted updates in, so that they can be added again.")
     ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write the page that a run has at its end, report.html, and no evidence.")
     ] = False,
+    tracking: Annotated[
+        Tracker | None,
+        typer.Option(help="Write settings and figures there, and no evidence; also while the run goes on."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Put a run's ledger, claims and checkpoints into one file that can be audited anywhere.
 
-    With --report: its figures, model card and ledger entries as one page for people.
+    With --report: its figures, model card and ledger entries as one page for people. With --tracking: its settings and
+    figures for TensorBoard or MLflow; what is there of the run already is not doubled.
     """
     from blockchain.audit.sources.bundle import write_bundle
     from blockchain.audit.sources.run_evidence import RunEvidence
@@ -31,6 +39,11 @@ def export(
 
     if not record_file(run).exists():
         raise EvidenceError(f"{run} is not a run folder: it has no server/run.json.", "Name the folder of a run.")
+    if tracking:
+        _export_tracking(run, tracking, out, other=report or with_ciphertexts, as_json=as_json)
+        return
+    if out is None:
+        raise UsageError("There is no file to write to.", "Name it by --out.")
     if report:
         if with_ciphertexts:
             raise UsageError("A report has no ciphertexts.", "Give --report or --with-ciphertexts.")
@@ -67,6 +80,15 @@ def _export_report(run: Path, out: Path, as_json: bool) -> None:
 
     write_report(run, out)
     _tell({"report": str(out), **_size_and_digest(out)}, as_json)
+
+
+def _export_tracking(run: Path, tracker: Tracker, out: Path | None, *, other: bool, as_json: bool) -> None:
+    """Write a run's settings and figures to a tracker, or what is missing there."""
+    if other:
+        raise UsageError("A tracker gets figures only.", "Give --tracking without --report and --with-ciphertexts.")
+    if tracker == "mlflow" and out:
+        raise UsageError("MLflow knows itself where it writes to.", "Leave --out out, and set MLFLOW_TRACKING_URI.")
+    _tell({"tracker": tracker, "written_to": write_to_tracker(tracker, run, out)}, as_json)
 
 
 def _size_and_digest(path: Path) -> dict[str, Any]:

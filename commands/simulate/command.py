@@ -8,6 +8,7 @@ import click
 import typer
 
 from commands import console
+from commands.tracking.tracking import Tracker, check_tracker
 from fedward import settings as setting
 from fedward.dataset.naming import asked_finding
 from fedward.errors import UsageError
@@ -54,6 +55,7 @@ def simulate(
     ] = None,
     attackers: Annotated[int, typer.Option(help="Of --attack: how many hospitals are malicious.")] = 1,
     attack_from: Annotated[int, typer.Option(min=1, help="Of --attack: the first round.")] = 1,
+    tracking: Annotated[Tracker | None, typer.Option(help="Also write settings and figures there.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood of the data, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
@@ -66,10 +68,11 @@ def simulate(
     ]  # fmt: skip
     given = [(key, value) for key, value in flags if value is not None]
     given += [parse_assignment(text) for text in assignments or ()]
+    check_tracker(tracking)
     if resume:
         if out is None or config or given or dry_run or attack:
             raise UsageError("--resume takes a run's settings from its folder.", "Give --out and no other setting.")
-        _see_through(out, None, baselines, None)
+        _see_through(out, None, baselines, None, tracking)
         return
     settings = _load(config, given)
     if dry_run:
@@ -78,7 +81,8 @@ def simulate(
         show_reading(settings)
         return
     planned = _planned(attack, attackers, attack_from, settings) if attack else None
-    _see_through(out or Path("runs") / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}", settings, baselines, planned)
+    folder = out or Path("runs") / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    _see_through(folder, settings, baselines, planned, tracking)
 
 
 def _planned(attack: str, attackers: int, first_round: int, settings: Settings) -> "PlannedAttack":
@@ -100,7 +104,13 @@ def _load(config: Path | None, given: list[tuple[str, Scalar]]) -> Settings:
     return settings
 
 
-def _see_through(folder: Path, settings: Settings | None, baselines: bool, planned: "PlannedAttack | None") -> None:
+def _see_through(
+    folder: Path,
+    settings: Settings | None,
+    baselines: bool,
+    planned: "PlannedAttack | None",
+    tracker: Tracker | None,
+) -> None:
     """Run a simulation to its end, or without settings continue one, and print its table."""
     # TensorFlow takes seconds to import: a wrong setting is said before.
     from commands.simulate.simulation import simulate_further, simulate_new
@@ -108,9 +118,9 @@ def _see_through(folder: Path, settings: Settings | None, baselines: bool, plann
     from fedward.folders.simulation import SimulationFolder
 
     summary = (
-        simulate_new(folder, settings, baselines, planned)
+        simulate_new(folder, settings, baselines, planned, tracker)
         if settings
-        else simulate_further(SimulationFolder(folder), baselines)
+        else simulate_further(SimulationFolder(folder), baselines, tracker)
     )
     console.out.print(final_table(summary, folder))
 

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from commands.simulate.founding import settle_founding
 from commands.simulate.preparation import found_study, point_to_node, settle_hospitals
 from commands.simulate.reading import read_data
 from commands.simulate.watching import watch
+from commands.tracking.tracking import Following, Tracker
 from data_preprocessing import PreparedData
 from fedward import settings as setting
 from fedward.entry import private_files
@@ -35,7 +36,11 @@ from fedward.timing import Stopwatch
 
 
 def simulate_new(
-    path: Path, settings: Settings, with_baselines: bool = False, attack: PlannedAttack | None = None
+    path: Path,
+    settings: Settings,
+    with_baselines: bool = False,
+    attack: PlannedAttack | None = None,
+    tracker: Tracker | None = None,
 ) -> dict[str, Any]:
     """Start a run in a new folder and run it to its end; returns what `summary.json` holds.
 
@@ -44,6 +49,7 @@ def simulate_new(
         settings: All settings.
         with_baselines: Also train each hospital alone, and one model on all images in one place.
         attack: What malicious hospitals do; None: all are honest.
+        tracker: What is told of settings and figures, after each round and at the end.
 
     Raises:
         BudgetError: the run would pass the limit that was set for these images (`main.py budget`).
@@ -68,19 +74,24 @@ def simulate_new(
             baselines.ask_for(folder)
         if attack:
             give_orders(folder, attack)
-        _federate(folder, settings, node)
+        following = Following(tracker, folder.path)
+        _federate(folder, settings, node, following.after_round)
         baselines.finish(folder, settings)
         summary = conclude(folder, _ledger(folder, node), clock, started)
     _report(folder)
+    following.at_end()
     return summary
 
 
-def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> dict[str, Any]:
+def simulate_further(
+    folder: SimulationFolder, with_baselines: bool = False, tracker: Tracker | None = None
+) -> dict[str, Any]:
     """Continue a run that was interrupted, with the settings in its folder.
 
     Args:
         folder: The run's folder.
         with_baselines: Add baselines, if the run was not started with them.
+        tracker: What is told of settings and figures, also of those before the interruption.
 
     Raises:
         EvidenceError: the folder holds no run.
@@ -95,10 +106,12 @@ def simulate_further(folder: SimulationFolder, with_baselines: bool = False) -> 
         settle_founding(folder, node.url)
         if with_baselines:
             baselines.ask_for(folder)
-        _federate(folder, settings, node)
+        following = Following(tracker, folder.path)
+        _federate(folder, settings, node, following.after_round)
         baselines.finish(folder, settings)
         summary = conclude(folder, _ledger(folder, node), clock, started)
     _report(folder)
+    following.at_end()
     return summary
 
 
@@ -150,7 +163,7 @@ def _prepared(
             yield node
 
 
-def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -> None:
+def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode, after_round: Callable[[], None]) -> None:
     """Run Flower until the server has finished, showing what happens; stop all its processes in any case."""
     roster = folder.server.load_record().roster
     settings = point_to_node(folder, [member.hospital for member in roster], settings, node.url)
@@ -160,7 +173,7 @@ def _federate(folder: SimulationFolder, settings: Settings, node: RunningNode) -
         flower = FlowerSimulation.start(home, settings, folder.hospitals, folder.path / "flower.log", *apart)
         try:
             with announced(folder.ledger, node.url), _witnessing(folder, settings):
-                watch(folder.server, flower, settings, "Starting Flower, Ray and TensorFlow.", "--resume")
+                watch(folder.server, flower, settings, "Starting Flower, Ray and TensorFlow.", "--resume", after_round)
         finally:
             flower.stop()
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +33,14 @@ class Leading(Protocol):
         """The last error in the log, shortened; empty where there is none."""
 
 
-def watch(folder: ServerFolder, flower: Leading, settings: Settings, start: str, again: str) -> None:
+def watch(
+    folder: ServerFolder,
+    flower: Leading,
+    settings: Settings,
+    start: str,
+    again: str,
+    after_round: Callable[[], None] = lambda: None,
+) -> None:
     """Show the server's progress until it has finished.
 
     Args:
@@ -41,6 +49,7 @@ def watch(folder: ServerFolder, flower: Leading, settings: Settings, start: str,
         settings: How many rounds and hospitals there are.
         start: What to say at the beginning.
         again: How to go on after a failure.
+        after_round: Called after each round; the rounds do not wait for it.
 
     Raises:
         FedwardError: the server stopped with an error, or Flower ended without one.
@@ -58,6 +67,8 @@ def watch(folder: ServerFolder, flower: Leading, settings: Settings, start: str,
                 if event["event"] == "failed":
                     raise error_of(event["exit_code"], event["what"], event["remedy"])
                 view.show(event)
+                if event["event"] == "closed":
+                    after_round()
             seen = len(lines)
             if not flower.running():
                 ended_at = ended_at or time.monotonic()

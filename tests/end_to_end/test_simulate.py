@@ -332,6 +332,7 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_also_on_an_odd_machine(
         nobody = odd.run("-c", WHO, str(NUMBER))[2]
         assert f"KeyError: 'getpwuid(): uid not found: {NUMBER}'" in nobody, "the control"
     options = (*SMALL, "--rounds", "3", *ONE_AT_A_TIME, "--baselines", "--set", "ledger.witness-required=true")
+    options += ("--tracking", "tensorboard")
     with stopped_in_the_end(odd.start("main.py", "simulate", *options, "--out", str(folder))) as process:
         await_event(folder, "closed", process, times=2)
         homes = flower_homes(process)
@@ -341,9 +342,14 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_also_on_an_odd_machine(
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert processes_of(homes) == []
+    tracked = {path.name[-5:]: path.read_bytes() for path in (folder / "tensorboard").iterdir()}
+    assert set(tracked) == {"00000", "00001", "00002"}
     logged = log.stat().st_size
-    code, output, errors = odd.run("main.py", "simulate", "--resume", "--out", str(folder))
+    code, output, errors = odd.run("main.py", "simulate", "--resume", "--tracking", "tensorboard", "--out", str(folder))
     assert code == 0, errors
+    further = {path.name[-5:]: path.read_bytes() for path in (folder / "tensorboard").iterdir()}
+    assert {name: content for name, content in further.items() if name in tracked} == tracked
+    assert {"00003", "d.end"} <= set(further) - set(tracked)
     assert "Traceback" not in errors + log.read_bytes()[logged:].decode()
     summary = read_summary(folder)
     assert summary["rounds"]["accepted"] == 3
