@@ -33,8 +33,6 @@ def export(
     With --report: its figures, model card and ledger entries as one page for people. With --tracking: its settings and
     figures for TensorBoard or MLflow; what is there of the run already is not doubled.
     """
-    from blockchain.audit.sources.bundle import write_bundle
-    from blockchain.audit.sources.run_evidence import RunEvidence
     from fedward.folders.places import record_file
 
     if not record_file(run).exists():
@@ -49,6 +47,14 @@ def export(
             raise UsageError("A report has no ciphertexts.", "Give --report or --with-ciphertexts.")
         _export_report(run, out, as_json)
         return
+    _export_evidence(run, out, with_ciphertexts, as_json)
+
+
+def _export_evidence(run: Path, out: Path, with_ciphertexts: bool, as_json: bool) -> None:
+    """Write a run's bundle, and say what is in it."""
+    from blockchain.audit.sources.bundle import write_bundle
+    from blockchain.audit.sources.run_evidence import RunEvidence
+
     if with_ciphertexts:
         console.warn(
             "The bundle has every hospital's encrypted updates inside. Their keys are forgotten after each round; "

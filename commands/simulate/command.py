@@ -19,6 +19,8 @@ from fedward.tables import Scalar, parse_assignment
 if TYPE_CHECKING:
     from commands.simulate.attacking import PlannedAttack
 
+_Partition = Literal["iid", "dirichlet", "by-column"]
+
 
 def simulate(
     data: Annotated[str | None, typer.Option(help="Folder, .npz file, or 'synthetic'.")] = None,
@@ -27,9 +29,7 @@ def simulate(
     hospitals: Annotated[int | None, typer.Option(help="How many hospitals take part.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds are decided.")] = None,
     local_epochs: Annotated[int | None, typer.Option(help="Epochs at each hospital in a round.")] = None,
-    partition: Annotated[
-        Literal["iid", "dirichlet", "by-column"] | None, typer.Option(help="How patients are shared out.")
-    ] = None,
+    partition: Annotated[_Partition | None, typer.Option(help="How patients are shared out.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Of dirichlet: smaller is more skewed.")] = None,
     column: Annotated[str | None, typer.Option(help="Of by-column: column of the metadata.")] = None,
     patients: Annotated[
@@ -81,8 +81,12 @@ def simulate(
         show_reading(settings)
         return
     planned = _planned(attack, attackers, attack_from, settings) if attack else None
-    folder = out or Path("runs") / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
-    _see_through(folder, settings, baselines, planned, tracking)
+    _see_through(out or _new_folder(), settings, baselines, planned, tracking)
+
+
+def _new_folder() -> Path:
+    """A run's folder where none is named."""
+    return Path("runs") / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
 
 
 def _planned(attack: str, attackers: int, first_round: int, settings: Settings) -> "PlannedAttack":

@@ -200,6 +200,7 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
         f"{learning}.model",
         f"{learning}.scattering",
         f"{privacy}.clipped_gradients",
+        "commands.tracking.event_files",  # TensorBoard's files, in which there is no model
         "fedward.adversarial.victim",
         "fedward.explaining.activation_maps",
         "fedward.labs.robustness.defenses",  # gradients through what stands before a classifier
