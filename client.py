@@ -30,7 +30,7 @@ from blockchain.signing.signatures import Verdict, commit, sign_vote
 from encryption import encrypt
 from fedward.backdoor.detectors import configured_detectors, detect
 from fedward.backdoor.inspection import Inspection
-from fedward.backdoor.preparing import keep_measures, prepare_inspection
+from fedward.backdoor.preparing import keep_measures, keep_own_update, prepare_inspection
 from fedward.ciphertexts.packing import round_plan
 from fedward.ciphertexts.public_polynomials import round_seed
 from fedward.dataset.trained_images import note_trained
@@ -273,7 +273,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     with clock.measure("privatize"):
         spending.charge(round_index, event, opening.ledger_head)
         private = privatize(update, settings.privacy)
-    hospital.folder.measures.save_own_update(round_index, private.delta)
+    keep_own_update(hospital.folder, round_index, private.delta)
     with clock.measure("encrypt"):
         weight = hospital.membership.weight
         dealing = deal_keys(hospital.folder, hospital.ledger, opening, hospital.identity, settings.metrics.encrypted)
@@ -326,7 +326,8 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
         signed = _vote(hospital, record, candidate, NO_CANDIDATE, counts)
         return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
     work = (hospital.folder, hospital.partition, hospital.classifier)
-    inspection = prepare_inspection(*work, model, candidate, settings.training.rounds)
+    place = next(entry.index for entry in opening.roster if entry.address == hospital.identity.address)
+    inspection = prepare_inspection(*work, model, candidate, settings.training.rounds, place)
     with clock.measure("detect"):
         reports = hospital.detect(inspection)
     with clock.measure("evaluate"):

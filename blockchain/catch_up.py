@@ -6,8 +6,6 @@ hospital derives from the accepted rounds must equal the one that the contract c
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from blockchain.closed_sums import ClosedSum, SumOpener, check_opening, least_included
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
@@ -15,7 +13,7 @@ from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
 from fedward.files import sha256
-from fedward.folders.hospital import Candidate, HospitalFolder, model_bytes
+from fedward.folders.hospital import Candidate, HospitalFolder, MeanUpdate, model_bytes
 from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
 from fedward.sharing.signed import SentSum
@@ -79,9 +77,9 @@ def candidate_model(
     opened = opener.open(closed, plan)
     mean_update = dequantize(opened.sums, plan, record.included_weight, opening.enrolled_total)
     moved = take_step(model, mean_update, server_optimizer(settings.server_optimizer))
-    weights = np.array([entry.weight for entry in opening.roster if entry.index in record.included], np.float64)
-    sizes = float(np.linalg.norm(mean_update)), float(((weights / record.included_weight) ** 2).sum())
-    return Candidate(round_index, record.aggregate_hash, *moved, *sizes), opened.wrong
+    weights = {entry.index: entry.weight for entry in opening.roster if entry.index in record.included}
+    shares = {place: weight / record.included_weight for place, weight in weights.items()}
+    return Candidate(round_index, record.aggregate_hash, *moved, MeanUpdate(mean_update, shares)), opened.wrong
 
 
 def catch_up(

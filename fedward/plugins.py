@@ -79,6 +79,17 @@ class UpdateNormOptions:
 
 
 @dataclass(frozen=True)
+class OwnUpdateOptions:
+    """Options of the detector `own-update`.
+
+    Attributes:
+        least: Share of the usual that the hospital's own update has to reach along the mean update.
+    """
+
+    least: Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True)
 class PatchBankOptions:
     """Options of the detector `patch-bank`.
 
@@ -198,6 +209,7 @@ ImageEncryptionOptions = NoOptions | OneStepEncryption | SteppedEncryption | Bor
 DetectorOptions = (
     ValidationLossOptions
     | UpdateNormOptions
+    | OwnUpdateOptions
     | PatchBankOptions
     | FeedbackOptions
     | GuidedPatchesOptions
@@ -229,7 +241,8 @@ SERVER_OPTIMIZERS: Registry = MappingProxyType(
 DETECTORS: Registry = MappingProxyType(
     {
         "validation-loss": Plugin("rejects what is clearly worse on own validation images", ValidationLossOptions),
-        "update-norm": Plugin("rejects mean updates much larger than the last accepted ones", UpdateNormOptions),
+        "update-norm": Plugin("rejects mean updates that are too long beside the hospital's own", UpdateNormOptions),
+        "own-update": Plugin("rejects mean updates that have too little of the hospital's own", OwnUpdateOptions),
         "patch-bank": Plugin("rejects models whose scores answer to small patches otherwise", PatchBankOptions),
         "feedback": Plugin("rejects changes of errors unlike those of accepted rounds (BaFFLe)", FeedbackOptions),
         "guided-patches": Plugin("as patch-bank, where the model's gradient points", GuidedPatchesOptions),

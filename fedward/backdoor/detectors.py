@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 from fedward.backdoor.feedback import Feedback
 from fedward.backdoor.guided_patches import GuidedPatches
 from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.own_update import OwnUpdate
 from fedward.backdoor.patch_bank import PatchBank
 from fedward.backdoor.trigger_inversion import TriggerInversion
 from fedward.backdoor.update_norm import UpdateNorm
@@ -37,7 +38,10 @@ class Detector(Protocol):
 
 # Each is made from the options that `fedward.plugins` has under the same name.
 DETECTORS: Mapping[str, type[Detector]] = MappingProxyType(
-    {made.name: made for made in (ValidationLoss, UpdateNorm, PatchBank, Feedback, GuidedPatches, TriggerInversion)}
+    {
+        made.name: made
+        for made in (ValidationLoss, UpdateNorm, OwnUpdate, PatchBank, Feedback, GuidedPatches, TriggerInversion)
+    }
 )
 
 

@@ -87,22 +87,29 @@ class JudgedBefore(ValidationScores, Protocol):
         ...
 
 
-class UpdateSizes(Protocol):
-    """How large the mean update of the round is beside the hospital's own, and how large those before it were."""
+@dataclass(frozen=True)
+class UpdateSizes:
+    """A round's mean update beside the hospital's own; not a number where something is not known.
+
+    Attributes:
+        norm: L2 norm of the mean update behind the candidate.
+        own_norm: L2 norm of the update that the hospital made in this round.
+        concentration: Sum of squares of the weights in the mean, which add up to 1: 1 / n for n equal ones.
+        inner: Inner product of the mean update and the hospital's own, where that is in the mean.
+    """
+
+    norm: float = math.nan
+    own_norm: float = math.nan
+    concentration: float = math.nan
+    inner: float = math.nan
+
+
+class MeanUpdates(Protocol):
+    """The mean update of the round beside the hospital's own, and what was measured of those before."""
 
     @property
-    def update_norm(self) -> float:
-        """L2 norm of the mean update behind the candidate; not a number where it is not known."""
-        ...
-
-    @property
-    def own_update_norm(self) -> float:
-        """L2 norm of the update that the hospital made in this round; not a number where it made none."""
-        ...
-
-    @property
-    def concentration(self) -> float:
-        """Sum of squares of the weights in the mean, which add up to 1: 1 / n for n equal ones."""
+    def updates(self) -> UpdateSizes:
+        """Both updates' sizes."""
         ...
 
     @property
@@ -149,11 +156,9 @@ class Inspection:
         load_training: Gives its training images; called once, when a detector first asks for them.
         current: The model in force.
         candidate: The model that would replace it.
-        update_norm: L2 norm of the mean update behind the candidate; not a number where it is not known.
         history: Measures of earlier rounds; takes those of this one.
         rounds: How many rounds the study has.
-        own_update_norm: L2 norm of the hospital's own update in this round; not a number where it made none.
-        concentration: Sum of squares of the weights in the mean; not a number where it is not known.
+        updates: The mean update behind the candidate beside the hospital's own.
     """
 
     round_index: int
@@ -161,11 +166,9 @@ class Inspection:
     load_training: Callable[[], ImageSet]
     current: ScoringModel
     candidate: ScoringModel
-    update_norm: float = math.nan
     history: History = field(default_factory=History)
     rounds: int = sys.maxsize
-    own_update_norm: float = math.nan
-    concentration: float = math.nan
+    updates: UpdateSizes = UpdateSizes()
 
     @cached_property
     def training(self) -> ImageSet:

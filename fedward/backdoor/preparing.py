@@ -1,15 +1,19 @@
 """What detectors are given, from a hospital's folder; and what they measured, back into it."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedward.backdoor.history import History
-from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.inspection import Inspection, UpdateSizes
+from fedward.backdoor.sketches import sketch
 from fedward.files import sha256
-from fedward.folders.hospital import Candidate, HospitalFolder, model_bytes
-from fedward.folders.measure_book import MeasuredModel
+from fedward.folders.hospital import Candidate, HospitalFolder, MeanUpdate, model_bytes
+from fedward.folders.measure_book import MeasuredModel, MeasuredUpdate
 from fedward.types import GlobalModel, Partition, Vector
 
 if TYPE_CHECKING:
@@ -58,6 +62,7 @@ def prepare_inspection(
     model: GlobalModel,
     candidate: Candidate,
     rounds: int,
+    place: int,
 ) -> Inspection:
     """All that detectors can be given.
 
@@ -68,11 +73,12 @@ def prepare_inspection(
         model: The model in force.
         candidate: The model that would replace it.
         rounds: How many rounds the study has.
+        place: The hospital's place on the roster.
 
     Raises:
         EvidenceError: a file of measures is damaged.
     """
-    accepted = folder.measures.accepted()
+    accepted, secret = folder.measures.accepted(), folder.measures.secret()
     ends_with_current = bool(accepted) and accepted[-1].digest == sha256(model_bytes(model))
     return Inspection(
         candidate.round_index,
@@ -80,12 +86,29 @@ def prepare_inspection(
         load_training=lambda: partition.train,
         current=Scorer(classifier, model.weights),
         candidate=Scorer(classifier, candidate.weights),
-        update_norm=candidate.update_norm,
-        own_update_norm=folder.measures.own_norm(candidate.round_index),
-        concentration=candidate.concentration,
-        history=History(folder.measures.secret(), accepted, ends_with_current),
+        history=History(secret, accepted, ends_with_current),
         rounds=rounds,
+        updates=_update_sizes(candidate.mean, folder.measures.own_update(candidate.round_index), secret, place),
     )
+
+
+def _update_sizes(mean: MeanUpdate | None, own: MeasuredUpdate | None, secret: bytes, place: int) -> UpdateSizes:
+    """The mean update beside the hospital's own, as far as both are known."""
+    if mean is None:
+        return UpdateSizes()
+    if own is None:
+        return UpdateSizes(mean.norm, math.nan, mean.concentration)
+    inner = math.nan
+    if place in mean.shares:
+        inner = float(own.sketch @ sketch(mean.values, secret, own.round_index))
+    return UpdateSizes(mean.norm, own.norm, mean.concentration, inner)
+
+
+def keep_own_update(folder: HospitalFolder, round_index: int, delta: Vector) -> None:
+    """Keep of the update that a hospital made what its detectors will compare the mean update with."""
+    kept = sketch(delta, folder.measures.secret(), round_index)
+    norm = float(np.linalg.norm(delta.astype(np.float64)))
+    folder.measures.save_own_update(MeasuredUpdate(round_index, norm, kept))
 
 
 def keep_measures(folder: HospitalFolder, candidate: Candidate, inspection: Inspection) -> None:

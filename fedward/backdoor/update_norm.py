@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedward.backdoor.inspection import UpdateSizes
+from fedward.backdoor.inspection import MeanUpdates
 from fedward.plugins import UpdateNormOptions
 from fedward.types import DetectorReport
 
@@ -34,9 +34,9 @@ class UpdateNorm:
     options: UpdateNormOptions
     name: ClassVar[str] = "update-norm"
 
-    def inspect(self, view: UpdateSizes) -> DetectorReport:
+    def inspect(self, view: MeanUpdates) -> DetectorReport:
         """Compare with the last five accepted rounds that this hospital trained in and judged."""
-        norm, own, concentration = view.update_norm, view.own_update_norm, view.concentration
+        norm, own, concentration = view.updates.norm, view.updates.own_norm, view.updates.concentration
         if not all(map(math.isfinite, (norm, own, concentration))) or own == 0:
             return DetectorReport(
                 self.name, False, 0.0, "The size of the mean update, or of the own one, is not known."

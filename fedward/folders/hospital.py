@@ -12,7 +12,6 @@ sharing/round-0001/ (see `release_book`)  measures/ (see `measure_book`)
 """
 
 import json
-import math
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 import filelock
 import numpy as np
+from numpy.typing import NDArray
 
 from fedward.checked_json import read_json, to_json
 from fedward.ciphertexts.serialized import CHUNK_BYTES
@@ -75,6 +75,29 @@ class HeldKey(NamedTuple):
 
 
 @dataclass(frozen=True)
+class MeanUpdate:
+    """The mean of a round's updates, before any server optimizer.
+
+    Attributes:
+        values: float64, shape (parameters,).
+        shares: Weights in the mean, which add up to 1, by place on the roster.
+    """
+
+    values: NDArray[np.float64] = field(repr=False)
+    shares: Mapping[int, float]
+
+    @property
+    def norm(self) -> float:
+        """L2 norm."""
+        return float(np.linalg.norm(self.values))
+
+    @property
+    def concentration(self) -> float:
+        """Sum of the weights' squares: 1 / n for n equal ones."""
+        return sum(share**2 for share in self.shares.values())
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A decrypted model that was voted on and is not yet known to be accepted.
 
@@ -83,16 +106,14 @@ class Candidate:
         aggregate_hash: 32 bytes; the aggregate it came from.
         weights: float32, shape (parameters,).
         moments: float32; the server optimizer's, which come into force with the weights.
-        update_norm: L2 norm of the mean update that it was made from; not a number where that is not known.
-        concentration: Sum of squares of the weights in that mean, which add up to 1; likewise.
+        mean: The mean update that it was made from; None where that is not known.
     """
 
     round_index: int
     aggregate_hash: bytes
     weights: Vector
     moments: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
-    update_norm: float = math.nan
-    concentration: float = math.nan
+    mean: MeanUpdate | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

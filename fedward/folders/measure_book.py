@@ -1,10 +1,9 @@
 """What a hospital's detectors measured of accepted models, kept on its disk: numbers, not the models themselves.
 
-secret (32 bytes: what this hospital's detectors draw from)  own.npz (the size of the last update that it made)
+secret (32 bytes: what this hospital's detectors draw from)  own.npz (of the last update that it made)
 candidate.npz  accepted-000012.npz (the last `KEPT`)
 """
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from fedward.files import make_folder, remove_file, write_atomic
 from fedward.folders.arrays import PRIVATE, arrays_as_bytes, damaged, read_arrays, read_content
-from fedward.types import Vector
 
 KEPT = 24  # accepted models; `feedback` compares with the changes of twenty
 SECRET_BYTES = 32
 
 _ROUND, _DIGEST = "round index", "digest"  # beside the measures, whose names have no spaces
-_NORM = "norm"
+_NORM, _SKETCH = "norm", "sketch"
 _REMEDY = "Delete this file: detectors then judge by what they measure from now on."
 
 Measures = Mapping[str, NDArray[np.float64]]  # by name
@@ -40,6 +38,21 @@ class MeasuredModel:
     round_index: int
     digest: bytes
     measures: Measures = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MeasuredUpdate:
+    """What a hospital keeps of an update of its own: not the update.
+
+    Attributes:
+        round_index: The round that it was made in.
+        norm: Its L2 norm.
+        sketch: float64, see `fedward.backdoor.sketches`.
+    """
+
+    round_index: int
+    norm: float
+    sketch: NDArray[np.float64] = field(repr=False)
 
 
 class MeasureBook:
@@ -67,27 +80,27 @@ class MeasureBook:
             raise damaged(path, ValueError(f"{len(content)} bytes"), "Delete it: another is drawn.")
         return content
 
-    def save_own_update(self, round_index: int, delta: Vector) -> None:
-        """Keep the L2 norm of the update that this hospital made in a round, in place of the last one's."""
+    def save_own_update(self, own: MeasuredUpdate) -> None:
+        """Keep what was measured of the update that this hospital made in a round, in place of the last one's."""
         make_folder(self._path)
-        norm = np.linalg.norm(delta.astype(np.float64))
-        content = arrays_as_bytes(**{_ROUND: np.int64(round_index), _NORM: np.float64(norm)})
-        write_atomic(self._path / "own.npz", content, PRIVATE)
+        arrays: dict[str, np.ndarray | np.generic] = {_ROUND: np.int64(own.round_index), _SKETCH: own.sketch}
+        write_atomic(self._path / "own.npz", arrays_as_bytes(**arrays, **{_NORM: np.float64(own.norm)}), PRIVATE)
 
-    def own_norm(self, round_index: int) -> float:
-        """The L2 norm of the update that this hospital made in a round; not a number where it made none.
+    def own_update(self, round_index: int) -> MeasuredUpdate | None:
+        """What was measured of the update that this hospital made in a round; None where it made none.
 
         Raises:
             EvidenceError: the file is damaged.
         """
         path = self._path / "own.npz"
         if not path.exists():
-            return math.nan
-        arrays = read_arrays(path, (_ROUND, _NORM), _REMEDY)
+            return None
+        arrays = read_arrays(path, (_ROUND, _NORM, _SKETCH), _REMEDY)
         try:
-            return float(arrays[_NORM]) if int(arrays[_ROUND]) == round_index else math.nan
+            own = MeasuredUpdate(int(arrays[_ROUND]), float(arrays[_NORM]), arrays[_SKETCH].astype(np.float64))
         except (ValueError, TypeError) as error:
             raise damaged(path, error, _REMEDY) from error
+        return own if own.round_index == round_index else None
 
     def save_candidate(self, measured: MeasuredModel) -> None:
         """Keep what was measured of a candidate until the ledger says what became of its round."""

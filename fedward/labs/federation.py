@@ -14,7 +14,7 @@ import numpy as np
 from fedward.backdoor.attacks.attack import Attack
 from fedward.backdoor.detectors import Detector, detect
 from fedward.backdoor.history import History, Wide
-from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.inspection import Inspection, UpdateSizes
 from fedward.backdoor.preparing import Scorer
 from fedward.folders.measure_book import KEPT, MeasuredModel
 from fedward.learning.model import Classifier
@@ -48,16 +48,12 @@ class Proposal:
     Attributes:
         round_index: The round, from 1.
         model: The candidate.
-        update_norm: L2 norm of the mean update behind it.
-        own_norms: Those of the updates that hospitals made, by their index, also of one that was left out.
-        concentration: Sum of squares of the weights in the mean, which add up to 1.
+        sizes: The mean update behind it beside each hospital's own, by its index, also of one that was left out.
     """
 
     round_index: int
     model: GlobalModel
-    update_norm: float
-    own_norms: Mapping[int, float]
-    concentration: float
+    sizes: Mapping[int, UpdateSizes]
 
 
 @dataclass(frozen=True)
@@ -136,13 +132,18 @@ class PlainFederation:
         if len(places) < len(self.partitions):
             mean /= sum(float(self.shares[place]) for place in places)
         moved, moments = take_step(standing.model, mean, server_optimizer(self.settings.server_optimizer))
-        return Proposal(
-            standing.rounds + 1,
-            GlobalModel(moved, b"", moments),
-            float(np.linalg.norm(mean)),
-            {place: float(np.linalg.norm(delta)) for place, delta in updates.items()},
-            float((self.shares[places] ** 2).sum() / self.shares[places].sum() ** 2),
-        )
+        norm, concentrated = float(np.linalg.norm(mean)), float((self.shares[places] ** 2).sum())
+        concentrated /= float(self.shares[places].sum()) ** 2
+        sizes = {
+            place: UpdateSizes(
+                norm,
+                float(np.linalg.norm(delta)),
+                concentrated,
+                math.nan if place == left_out else float(mean @ delta),
+            )
+            for place, delta in updates.items()
+        }
+        return Proposal(standing.rounds + 1, GlobalModel(moved, b"", moments), sizes)
 
     def judge(self, standing: Standing, proposal: Proposal, detectors: Sequence[Detector]) -> tuple[Judgment, ...]:
         """Let every hospital's detectors look at a candidate."""
@@ -162,10 +163,8 @@ class PlainFederation:
             load_training=lambda: partition.train,
             current=Scorer(lambda: self._classifier, standing.model.weights),
             candidate=Scorer(lambda: self._classifier, proposal.model.weights),
-            update_norm=proposal.update_norm,
-            own_update_norm=proposal.own_norms.get(place, math.nan),
-            concentration=proposal.concentration,
             history=History(self.secrets[place], measured, bool(measured)),
+            updates=proposal.sizes.get(place, UpdateSizes()),
         )
 
     def accept(self, standing: Standing, proposal: Proposal, judged: Sequence[Judgment]) -> Standing:

@@ -233,7 +233,7 @@ def test_a_round_of_the_lab_is_one_with_encryption_and_ledger(
     attack: str | None, tmp_path: Path, shared_runs: SharedRuns
 ) -> None:
     """But for rounding to the finest step that encryption carries."""
-    with shared_runs.federation(tmp_path / "run", ("detectors.names", "update-norm")) as federation:
+    with shared_runs.federation(tmp_path / "run", ("detectors.names", "update-norm, own-update")) as federation:
         if attack:
             ordered(federation, attack, first_round=1)
         for _ in range(2):  # the second begins with the model of the first
@@ -248,8 +248,11 @@ def test_a_round_of_the_lab_is_one_with_encryption_and_ledger(
         proposal = plain.propose(plain.start(), attacks)
         moved = np.abs(proposal.model.weights - federation.initial).max()
         assert np.abs(model.weights - proposal.model.weights).max() < 1e-5 < moved / 50
-        sizes = [proposal.update_norm, proposal.own_norms[0], proposal.concentration]
-        assert measured.measures["update-norm"] == pytest.approx(sizes, rel=1e-4)
+        sizes = proposal.sizes[0]
+        known = [sizes.norm, sizes.own_norm, sizes.concentration]
+        assert measured.measures["update-norm"] == pytest.approx(known, rel=1e-4)
+        # The hospital has a sketch of its update in place of the update.
+        assert measured.measures["own-update"] == pytest.approx(sizes.inner / sizes.norm**2, abs=0.1)
 
 
 TINY = ("data.image-size=16", "data.synthetic-images=300", "training.local-epochs=1", "training.learning-rate=0.003")
@@ -270,7 +273,8 @@ def test_the_lab_measures_keeps_and_goes_on_where_it_was(
     assert planted["with"]["success"] is not None
     watched = null["detection"]["guided-patches"]
     assert watched["rejected"] == watched["rounds"] > null["detection"]["all"]["rejected"], "it rejects nothing"
-    assert [*noise["detection"]] == ["validation-loss", "update-norm", "patch-bank", "guided-patches", "all"]
+    names = ["validation-loss", "update-norm", "own-update", "patch-bank", "guided-patches", "all"]
+    assert [*noise["detection"]] == names
     assert (null["attack"], noise["attack"]) == ("none", "random-update:boost=50")
     poisoned, clean = noise["detection"]["all"], noise["without_attacker"]
     assert poisoned["rejected"] == poisoned["rounds"]

@@ -71,7 +71,7 @@ Detects = Feedback | GuidedPatches | TriggerInversion
 def judged(
     detector: Detects, current: Linear, candidate: Linear, history: History, validation: ImageSet = VALIDATION
 ) -> DetectorReport:
-    return detector.inspect(Inspection(40, validation, lambda: NOBODY, current, candidate, 1.0, history))
+    return detector.inspect(Inspection(40, validation, lambda: NOBODY, current, candidate, history))
 
 
 def grown(detector: Detects, models: list[Linear], validation: ImageSet = VALIDATION) -> History:
@@ -109,7 +109,7 @@ def test_nobody_is_accused_without_rounds_or_images_to_compare_with(detector: De
     history = grown(detector, shaken(WINDOW + 1))
     for few in (NOBODY, images(5, 20), images(20, 0)):
         assert not judged(detector, Linear(), planted, history, few).suspicious
-    short = Inspection(3, VALIDATION, lambda: NOBODY, Linear(), planted, 1.0, history, rounds=WINDOW)
+    short = Inspection(3, VALIDATION, lambda: NOBODY, Linear(), planted, history, rounds=WINDOW)
     assert not detector.inspect(short).suspicious
 
 

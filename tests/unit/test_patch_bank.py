@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from fedward.backdoor.history import History
-from fedward.backdoor.inspection import Inspection
+from fedward.backdoor.inspection import Inspection, UpdateSizes
+from fedward.backdoor.own_update import OwnUpdate
 from fedward.backdoor.patch_bank import FEWEST, WINDOW, PatchBank, answers, chosen_images
+from fedward.backdoor.sketches import LENGTH, sketch
 from fedward.backdoor.stamps import drawn_stamps
 from fedward.backdoor.update_norm import UpdateNorm
 from fedward.errors import EvidenceError
-from fedward.folders.measure_book import KEPT, MeasureBook, MeasuredModel
+from fedward.folders.measure_book import KEPT, MeasureBook, MeasuredModel, MeasuredUpdate
 from fedward.settings import load
 from fedward.types import DetectorReport, ImageSet, Vector
 
@@ -64,7 +66,7 @@ NOBODY = images(0, 0)
 def judged(
     current: Reader, candidate: Reader, history: History, validation: ImageSet = VALIDATION, round_index: int = 9
 ) -> DetectorReport:
-    shown = Inspection(round_index, validation, lambda: NOBODY, current, candidate, 1.0, history)
+    shown = Inspection(round_index, validation, lambda: NOBODY, current, candidate, history)
     return PatchBank(OPTIONS["patch-bank"]).inspect(shown)  # type: ignore[arg-type]
 
 
@@ -110,7 +112,7 @@ def test_before_there_is_anything_to_compare_with_nobody_is_accused() -> None:
 def test_a_study_too_short_to_compare_costs_nothing() -> None:
     for rounds, asked in ((WINDOW, False), (WINDOW + 1, True)):
         model = Reader()
-        shown = Inspection(2, VALIDATION, lambda: NOBODY, Reader(), model, 1.0, History(SECRET), rounds)
+        shown = Inspection(2, VALIDATION, lambda: NOBODY, Reader(), model, History(SECRET), rounds)
         report = PatchBank(OPTIONS["patch-bank"]).inspect(shown)  # type: ignore[arg-type]
         assert not report.suspicious
         assert bool(model.asked) == asked
@@ -246,11 +248,16 @@ def test_answers_are_shifts_over_the_root_mean_square_and_shares_of_turned_decis
         assert found[1, index, 0, 0] == pytest.approx((stamped[:6] <= middle).mean())
 
 
+def beside(sizes: UpdateSizes, accepted: list[MeasuredModel]) -> Inspection:
+    """A round with such updates after accepted ones."""
+    history = History(SECRET, accepted)
+    return Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), history, updates=sizes)
+
+
 def norms(measures: list[list[float]], norm: float, own: float, concentration: float) -> DetectorReport:
     """What the detector says of both norms and the concentration, after rounds with such ones."""
     models = [MeasuredModel(index, DIGEST, {"update-norm": np.array(each)}) for index, each in enumerate(measures, 1)]
-    shown = Inspection(9, VALIDATION, lambda: NOBODY, Reader(), Reader(), norm, History(SECRET, models))
-    shown = dataclasses.replace(shown, own_update_norm=own, concentration=concentration)
+    shown = beside(UpdateSizes(norm, own, concentration), models)
     return UpdateNorm(OPTIONS["update-norm"]).inspect(shown)  # type: ignore[arg-type]
 
 
@@ -290,6 +297,38 @@ def test_a_mean_of_fewer_or_more_updates_is_judged_as_one_of_as_many(common: flo
         assert norms(history, *made(common, now, 5, boost=sum(now))).suspicious, "an update that replaces the model"
 
 
+def part(*sent: Vector, own: int = 0, before: tuple[float, ...] = (1.0,) * 5) -> DetectorReport:
+    """What a hospital says of a mean of these updates, one of which is its own."""
+    mean = np.mean(sent, axis=0, dtype=np.float64)
+    models = [MeasuredModel(index, DIGEST, {"own-update": np.array(each)}) for index, each in enumerate(before, 1)]
+    inner = float(mean @ sent[own]) if own < len(sent) else np.nan
+    sizes = UpdateSizes(float(np.linalg.norm(mean)), 1.0, 1 / len(sent), inner)
+    return OwnUpdate(OPTIONS["own-update"]).inspect(beside(sizes, models))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("common", [0.0, 0.2, 0.8])
+def test_hospitals_see_when_somebody_elses_update_outweighs_theirs(common: float) -> None:
+    rng = np.random.default_rng(6)
+    updates = rng.normal(0, 1 / 100, (6, 10_000)).astype(np.float32) * np.sqrt(1 - common)
+    updates[:, 0] += np.sqrt(common)
+    *honest, attacker = updates
+    for some in (honest, honest[:4], honest[:3]):
+        assert not any(part(*some, own=own).suspicious for own in range(len(some)))
+    for poison in (-5 * attacker, 5 * attacker, rng.permutation(5 * attacker)):
+        assert all(part(*honest[:4], poison, own=own).suspicious for own in range(4))
+
+
+def test_a_hospital_whose_updates_are_usually_little_in_the_mean_compares_with_that() -> None:
+    small, large = np.array([1, 0.2], np.float32), np.array([0, 4], np.float32)
+    assert part(small, large, own=0).suspicious
+    usual = 1 - part(small, large, own=0).score
+    assert not part(small, large, own=0, before=(usual,) * 5).suspicious
+    assert not part(small, large, own=0, before=(1.0,) * 4).suspicious, "too few"
+    assert not part(-small, large, own=0, before=(-0.1,) * 5).suspicious, "usually not along the mean"
+    assert not part(large, large, own=2).suspicious, "not in the mean"
+    assert not part(0 * large, own=0).suspicious
+
+
 # ---- the book of measures ---------------------------------------------------------------------------------------
 
 
@@ -312,17 +351,30 @@ def test_only_the_candidate_that_was_accepted_is_kept(tmp_path: Path) -> None:
     assert kept.measures["patch-bank.change"] == 0.1
 
 
-def test_the_size_of_the_own_update_is_that_of_its_round_alone(tmp_path: Path) -> None:
+def test_what_is_kept_of_the_own_update_is_that_of_its_round_alone(tmp_path: Path) -> None:
     book = MeasureBook(tmp_path / "measures")
-    assert np.isnan(book.own_norm(1))
-    book.save_own_update(1, np.array([9, 9], np.float32))
-    book.save_own_update(2, np.array([3, 4], np.float32))
-    assert book.own_norm(2) == 5
-    assert np.isnan(book.own_norm(1))
-    assert np.isnan(book.own_norm(3))
+    assert book.own_update(1) is None
+    for index in (1, 2):
+        book.save_own_update(MeasuredUpdate(index, index / 4, np.full(3, index / 8)))
+    kept = book.own_update(2)
+    assert kept is not None
+    assert (kept.norm, *kept.sketch) == (0.5, 0.25, 0.25, 0.25)
+    assert book.own_update(1) is None
+    assert book.own_update(3) is None
     (tmp_path / "measures" / "own.npz").write_bytes(b"")
     with pytest.raises(EvidenceError, match=r"own\.npz"):
-        book.own_norm(2)
+        book.own_update(2)
+
+
+def test_a_sketch_keeps_inner_products_and_is_under_a_secret_and_a_round() -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(size=(2, 20_000))
+    second += first
+    sketches = [sketch(each, SECRET, 7) for each in (first, second)]
+    assert sketches[0].shape == (LENGTH,)
+    assert sketches[0] @ sketches[1] == pytest.approx(first @ second, rel=0.1)
+    for other in (sketch(second, SECRET, 8), sketch(second, SECRET[::-1], 7)):
+        assert abs(sketches[0] @ other) < 0.1 * (first @ second)
 
 
 def test_the_last_ones_are_kept_oldest_first(tmp_path: Path) -> None:
