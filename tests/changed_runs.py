@@ -4,6 +4,7 @@ import json
 import random
 import re
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -20,6 +21,7 @@ ADDED = (
     "hospitals/ghost/checkpoints.jsonl", "ledger/chain.sqlite-journal", "ledger/chain.sqlite-wal", "a b/c\nd",
     "server/ciphertexts/round-0001.json.part", "hospitals/ghost/hospital.json", "server/ciphertexts/" + "ab" * 32,
 )  # fmt: skip
+LEFT_OUT = "left out, or in another order"  # of a list's items
 REMOVED = "whether files or values that no step reads were removed"
 
 
@@ -132,7 +134,10 @@ def _base(file: str) -> str:
 
 def _covers(listed: str, name: str) -> bool:
     """Whether what is listed of a JSON file covers the value of a dotted name."""
-    return name == listed or name.startswith(f"{listed}.") or listed.startswith("all but ")
+    if name.endswith(LEFT_OUT) and listed.endswith(name):
+        return True
+    whole = name.removesuffix(f" {LEFT_OUT}")
+    return whole == listed or whole.startswith(f"{listed}.") or listed.startswith("all but ")
 
 
 def _listed(file: str, unverified: list[str]) -> bool:
@@ -223,5 +228,14 @@ def _names(before: Any, after: Any, prefix: str = "") -> list[str]:
                 else [f"{prefix}{key}"]
             )
         ]
-    same = json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
-    return [] if same else [prefix.rstrip(".")]
+    if json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True):
+        return []
+    # Nothing new in a list: it has fewer items, or they have changed places.
+    told = f" {LEFT_OUT}" if isinstance(before, list) and isinstance(after, list) and _some_of(before, after) else ""
+    return [f"{prefix.rstrip('.')}{told}".strip()]
+
+
+def _some_of(before: list[Any], after: list[Any]) -> bool:
+    """Whether a list has items of another only, each as often at the most."""
+    kept = Counter(json.dumps(item, sort_keys=True) for item in after)
+    return kept <= Counter(json.dumps(item, sort_keys=True) for item in before)

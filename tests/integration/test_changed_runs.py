@@ -1,5 +1,6 @@
 """Whatever one thing is changed in a run: the audit fails, reports missing evidence, or lists it as not verified."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,3 +91,35 @@ def test_an_audit_of_pruned_rounds_says_what_is_missing_and_of_which_rounds(fini
         missing = [line for line in report.lines if line.status is Status.MISSING]
         assert len(missing) == 4, missing  # three updates and their sum
         assert {line.round_index for line in missing} == {1}
+
+
+def changed(source: Path, target: Path, change: Callable[[list[object]], list[object]]) -> Report:
+    """What an audit says of a run in which the answers and the releases of round 2 were changed."""
+    shutil.copytree(source, target)
+    dealings = target / "server" / "dealings" / "round-0002.json"
+    told = json.loads(dealings.read_bytes())
+    dealings.write_text(json.dumps(told | {"answers": change(told["answers"])}))
+    releases = target / "server" / "releases" / "round-0002-updates.json"
+    releases.write_text(json.dumps(change(json.loads(releases.read_bytes()))))
+    return audited(target, None).report
+
+
+def test_answers_and_releases_beyond_those_needed_are_listed_as_what_may_be_left_out(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """Two of three hospitals open a sum; who else answered and released, the ledger does not tell."""
+    listed = {
+        "server/dealings/*.json: answers left out, or in another order",
+        "server/releases/*.json: releases left out, or in another order",
+    }
+    fewer = changed(finished.folder, tmp_path / "fewer", lambda items: items[:-1])
+    assert fewer.exit_code == 0
+    assert listed <= set(fewer.unverified)
+    twice = changed(finished.folder, tmp_path / "twice", lambda items: [*items, items[0]])
+    failed = [line.evidence for line in twice.lines if line.status is Status.FAIL]
+    assert failed == [
+        "Answers in the name of hospital-1 are there more than once.",
+        "A release of updates in the name of hospital-1 is not signed for this round.",
+    ]
+    none = changed(finished.folder, tmp_path / "none", lambda items: items[:0])
+    assert {line.status for line in none.lines if line.round_index == 2} >= {Status.FAIL, Status.MISSING}

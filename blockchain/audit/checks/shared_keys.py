@@ -117,10 +117,9 @@ def _repeat_judgment(
         who = names.get(sent.signed.answers.hospital, sent.signed.answers.hospital)
         ledger = (place.chain_id, place.contract)
         sheet = sheet_of(sent, ledger, story.round_index, dealings.ledger_head, numbers)
-        if sheet is None:
-            report.fail(
-                Step.SHARES, f"Answers in the name of {who} are not signed for this round.", hospital=who, **about
-            )
+        if sheet is None or numbers[sent.signed.answers.hospital] in sheets:
+            said = "are not signed for this round" if sheet is None else "are there more than once"
+            report.fail(Step.SHARES, f"Answers in the name of {who} {said}.", hospital=who, **about)
             return
         sheets[numbers[sent.signed.answers.hospital]] = sheet
     dealers = sorted(numbers[hospital] for hospital in dealings.hashes)
