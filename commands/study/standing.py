@@ -14,6 +14,7 @@ from commands.study.kits import kit_at
 from commands.study.leading import running_runs
 from commands.study.membership import opened_registrar
 from commands.study.roster import roster_text
+from commands.study.suspicions import suspicions, told
 from fedward.errors import FedwardError
 from fedward.files import parse_json, read_file, read_lines
 from fedward.hosts.bundle import MOST_BYTES
@@ -40,7 +41,7 @@ def show_standing(path: Path, as_json: bool) -> None:
         console.data(standing)
         return
     for name, value in standing.items():
-        if name != "hospitals":
+        if name not in ("hospitals", "suspicions"):
             console.out.print(f"{name.replace('_', ' ').capitalize() + ':':<20} {value}", soft_wrap=True, markup=False)
     table = Table("hospital", "images", "address", "connected", "last heartbeat")
     for one in standing["hospitals"]:
@@ -52,6 +53,8 @@ def show_standing(path: Path, as_json: bool) -> None:
             one.get("last_heartbeat", ""),
         )
     console.out.print(table)
+    for sentence in told(standing["suspicions"]):
+        console.out.print(sentence, soft_wrap=True, markup=False)
 
 
 def _of_server(kit: ServerKit) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def _of_server(kit: ServerKit) -> dict[str, Any]:
             "code_number": spoken(read_file(kit.bundle, MOST_BYTES, "The bundle", "Restore it.")),
             "roster_number": spoken(text.encode()),
             **_rounds(ledger, project.settings.training.rounds),
+            "suspicions": suspicions(ledger, project.settings, names),
             "stage": _stage(kit),
             "running": running,
             "hospitals": hospitals,
@@ -110,6 +114,7 @@ def _of_hospital(kit: HospitalKit) -> dict[str, Any]:
             "roster_number": spoken(text.encode()),
             "key": "taken" if held and held[-1].fingerprint == context.fingerprint else "not taken: run `agree`",
             **_rounds(ledger, project.settings.training.rounds),
+            "suspicions": suspicions(ledger, project.settings, names),
             "hospitals": [
                 {"hospital": names.get(one.address, "?"), "address": one.address, "images": one.weight}
                 for one in roster

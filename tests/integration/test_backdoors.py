@@ -27,6 +27,7 @@ from commands.lab import backdoor
 from commands.lab.backdoor import Asked, run_lab
 from commands.simulate.attacking import PlannedAttack, attackers, give_orders
 from commands.simulate.objections import attack_facts, attribution_facts, gather_objections
+from commands.study.suspicions import suspicions, told
 from fedward.backdoor.attacks.attack import Part
 from fedward.backdoor.attacks.orders import Orders, save_orders
 from fedward.backdoor.attacks.registry import attack_from
@@ -41,7 +42,7 @@ from fedward.labs.federation import PlainFederation
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
 from fedward.tables import Scalar
-from fedward.types import HospitalId
+from fedward.types import Address, HospitalId
 
 CLEAN = 6  # rounds: detectors compare with five accepted ones
 DEFENDED: tuple[tuple[str, Scalar], ...] = (
@@ -122,6 +123,15 @@ def test_a_culprit_is_named_suspended_and_the_study_goes_on_without_it(tmp_path:
     with shared_runs.federation(tmp_path / "run", *FIVE, rounds=CLEAN) as federation:
         ordered(federation, "random-update:boost=30", CLEAN + 1, number=4)
         lines = federation.folder.server.rounds()
+        assert told(looked_for(federation)) == []
+        lines.append(federation.lead_round())
+        lines.append(federation.lead_round())
+        (drawn,) = out_of(federation, lines[-1], LEFT_OUT)
+        suspected, left_out = told(looked_for(federation))
+        assert suspected.startswith(f"Whoever ruined round {CLEAN + 1}")
+        assert left_out == f"Left out by lot so far: {drawn} (round {CLEAN + 2})."
+        # Whoever was left out of a rejected round is cleared; an accepted one clears nobody.
+        assert (drawn in suspected) == (lines[-1]["phase"] == "accepted") == (drawn == CULPRIT)
         while len(lines) < CLEAN + 20 and not (lines and out_of(federation, lines[-1], SUSPENDED)):
             lines.append(federation.lead_round())
         poisoned = [line for line in lines if line["phase"] == "rejected"]
@@ -146,11 +156,14 @@ def test_a_culprit_is_named_suspended_and_the_study_goes_on_without_it(tmp_path:
             }
         ]
         assert facts["left_out"][-1] == {"round": len(lines), "hospital": CULPRIT, "reason": SUSPENDED}
+        first, last = naming.round_index + 1, naming.until
+        (sentence,) = told(looked_for(federation))
+        assert sentence == f"{CULPRIT} ruined rounds, and is suspended from round {first} to {last}."
     report = audit(RunEvidence(tmp_path / "run"), None).report
     assert not [line for line in report.lines if line.status is Status.FAIL]
-    told = [line.evidence for line in report.lines if "suspended until" in line.evidence]
+    found = [line.evidence for line in report.lines if "suspended until" in line.evidence]
     rounds = ", ".join(map(str, naming.rejected))
-    assert told == [f"{CULPRIT} was in all rejected rounds ({rounds}), and is suspended until round {naming.until}."]
+    assert found == [f"{CULPRIT} was in all rejected rounds ({rounds}), and is suspended until round {naming.until}."]
 
 
 def test_a_server_that_leaves_out_somebody_else_is_found_by_the_audit(tmp_path: Path, shared_runs: SharedRuns) -> None:
@@ -168,6 +181,12 @@ def test_a_server_that_leaves_out_somebody_else_is_found_by_the_audit(tmp_path: 
     assert found
     assert all("does not follow" in line.evidence for line in found)
     assert {(line.round_index, line.hospital) for line in found} <= left_out
+
+
+def looked_for(federation: Federation) -> dict[str, Any]:
+    """What `status` says of the search."""
+    names: dict[Address, str] = {each.address: each.hospital for each in federation.folder.server.load_record().roster}
+    return suspicions(federation.ledger, federation.settings, names)
 
 
 def out_of(federation: Federation, line: dict[str, Any], *reasons: str) -> list[str]:
