@@ -9,10 +9,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from fedward.errors import ResourceError
 from fedward.files import make_folder, parse_json, write_atomic
 from fedward.progress import Progress
 
@@ -67,6 +69,9 @@ def run_units(
         run: Gives what a unit finds, as JSON has it; travels to other processes.
         report: Told after each unit.
         processes: How many at a time; 0: as many as there are cores.
+
+    Raises:
+        ResourceError: one of the processes was killed.
     """
     wanted = list(units)
     missing = [unit for unit in wanted if results.of(unit) is None]
@@ -81,6 +86,11 @@ def run_units(
                 finished.result()
                 done += 1
                 report(done, len(wanted))
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                f"A process of the lab was killed, most often because memory ran out ({workers} ran at a time).",
+                "Free memory and start the lab again: it goes on with what is missing.",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
