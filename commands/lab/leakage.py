@@ -25,10 +25,10 @@ from fedward.labs.leakage.plan import (
     case_units,
     cleaning_units,
     denoiser_units,
-    narrowed,
 )
 from fedward.labs.leakage.running import Given, LabFolder, load_picture, run_unit
 from fedward.labs.leakage.summary import THREAT_MODEL, row_name, summarize
+from fedward.labs.narrowing import narrowed
 from fedward.labs.units import results_of, run_units
 from fedward.privacy.accounting import calibrated
 from fedward.reconstruction.shape import STEP

@@ -12,9 +12,10 @@ from fedward import settings as setting
 from fedward.errors import UsageError, VerificationError
 from fedward.files import resolved
 from fedward.labs.membership.pictures import plot_curves, plot_epsilons
-from fedward.labs.membership.plan import FULL, QUICK, Plan, all_units, narrowed
+from fedward.labs.membership.plan import FULL, QUICK, Plan, all_units
 from fedward.labs.membership.running import MEMORY_MODEL, LabFolder, load_scored, run_unit
 from fedward.labs.membership.summary import THREAT_MODEL, summarize
+from fedward.labs.narrowing import narrowed
 from fedward.labs.units import results_of, run_units
 from fedward.privacy.accounting import calibrated
 from fedward.settings import Settings, to_tables

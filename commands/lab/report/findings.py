@@ -2,7 +2,7 @@
 
 Vassilev et al. 2025, "Adversarial Machine Learning: A Taxonomy and Terminology of Attacks and Mitigations" (NIST AI
 100-2e2025), divides attacks on predictive models by the stage of learning, and the attacker's goals, capabilities and
-knowledge: evasion, poisoning, privacy.
+knowledge: evasion, poisoning, privacy. Its identifiers (NISTAML.nnn) are that edition's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,14 +91,16 @@ def areas_of(known: Known) -> tuple[Area, ...]:
         Area("Diagnosis", "Nobody attacks: the model on test images of patients not trained on.", _scores(known)),
         Area(
             "Evasion",
-            "Stage: deployment. Goal: integrity violations, a wrong diagnosis. Capability: testing data control, an"
-            " image changed by little. Knowledge: white-box, the model is known; or black-box, as the columns say.",
+            "Stage: deployment. Goal: integrity violations, a wrong diagnosis (NISTAML.022 evasion, NISTAML.025"
+            " black-box evasion). Capability: testing data control, an image changed by little. Knowledge: white-box,"
+            " the model is known; or black-box, as the columns say.",
             _of_lab(known, "robustness", "Images that are attacked before diagnosis"),
             _tables(known, "robustness"),
         ),
         Area(
             "Poisoning",
-            "Stage: training. Goal: integrity violations (backdoor and targeted poisoning) or availability breakdown."
+            "Stage: training. Goal: integrity violations (NISTAML.023 backdoor poisoning, NISTAML.024 targeted"
+            " poisoning, NISTAML.026 model poisoning) or availability breakdown (NISTAML.011 model poisoning)."
             " Capability: training data control, model control: a hospital that sends what it likes. Knowledge:"
             " white-box.",
             (*_votes(known), *_of_lab(known, "backdoor", "Attacks of a hospital, and what finds them")),
@@ -106,9 +108,9 @@ def areas_of(known: Known) -> tuple[Area, ...]:
         ),
         Area(
             "Privacy",
-            "Stage: training and deployment. Goal: privacy compromises: data reconstruction from updates, membership"
-            " inference from models. Capability: the server's or a hospital's view, as each row says. Knowledge:"
-            " white-box, or the model's scores alone.",
+            "Stage: training and deployment. Goal: privacy compromises: data reconstruction from updates (NISTAML.032),"
+            " membership inference from models (NISTAML.033). Capability: the server's or a hospital's view, as each"
+            " row says. Knowledge: white-box, or the model's scores alone.",
             (
                 _budget(known),
                 *_bounds(known),

@@ -1,14 +1,12 @@
 """What the lab runs: seeds, cases (a model, a batch, local steps, an obfuscation), and how hard attackers try."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedward.labs.leakage.networks import CNN, LENET, LENET_SIGMOID, ROWS
 from fedward.labs.leakage.obfuscations import NOISE_ONLY, PLAIN
-from fedward.tables import Scalar
-
-Changes = tuple[tuple[str, Scalar], ...]
+from fedward.labs.narrowing import Changes
 
 NEW, TRAINED = "new", "trained"
 PRESETS = ("privacy-eps8", "privacy-eps3", "privacy-eps1", "update-privacy")  # files of config/
@@ -175,16 +173,3 @@ def all_cases(plan: Plan) -> tuple[Case, ...]:
 def case_units(plan: Plan) -> Iterator[Unit]:
     """Every case on every seed."""
     return (Unit(seed, case) for seed in plan.seeds for case in all_cases(plan))
-
-
-def narrowed(plan: Plan, seeds: tuple[int, ...], wanted: Sequence[str], changes: Changes) -> Plan:
-    """The plan with what was asked for.
-
-    Args:
-        plan: Quick or full.
-        seeds: In place of its own; none: its own.
-        wanted: Names of cases that alone stay; none: all.
-        changes: Settings that are added to its own.
-    """
-    cases = tuple(case for case in plan.cases if not wanted or case.name in wanted)
-    return dataclasses.replace(plan, seeds=seeds or plan.seeds, cases=cases, changes=(*plan.changes, *changes))

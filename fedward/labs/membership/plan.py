@@ -1,12 +1,10 @@
 """What the lab runs: seeds, cases (a training or a known mechanism), how many models, patients and canaries."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedward.tables import Scalar
-
-Changes = tuple[tuple[str, Scalar], ...]
+from fedward.labs.narrowing import Changes
 
 TRAINING, MEMORY, OTHERS, KNOWN = "training", "memory", "others", "known"  # kinds of cases
 
@@ -122,16 +120,3 @@ def all_cases(plan: Plan) -> tuple[Case, ...]:
 def all_units(plan: Plan) -> Iterator[Unit]:
     """Every case on every seed."""
     return (Unit(seed, case) for seed in plan.seeds for case in all_cases(plan))
-
-
-def narrowed(plan: Plan, seeds: tuple[int, ...], wanted: Sequence[str], changes: Changes) -> Plan:
-    """The plan with what was asked for.
-
-    Args:
-        plan: Quick or full.
-        seeds: In place of its own; none: its own.
-        wanted: Names of cases that alone stay; none: all.
-        changes: Settings that are added to its own.
-    """
-    cases = tuple(case for case in plan.cases if not wanted or case.name in wanted)
-    return dataclasses.replace(plan, seeds=seeds or plan.seeds, cases=cases, changes=(*plan.changes, *changes))
