@@ -1,5 +1,7 @@
 """Fedward's command line: registers the subcommands, and leaves the rest to fedward/entry.py."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,10 +36,11 @@ from commands.view.command import view
 from commands.witness.command import enroll_witness, join_witness
 from fedward import entry
 
+COMMAND = "fedward"  # setup/fedward, which `make setup` links into .venv/bin
 app = typer.Typer(
     help="Hospitals train one chest X-ray classifier together: private, encrypted, on a verifiable ledger.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=Path(sys.argv[0]).name == COMMAND,  # a shell completes the name of a program, not python's arguments
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -35,4 +35,5 @@ awk '/^pyfhel==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.loc
 PYTHONHASHSEED=7 install --no-deps --no-cache-dir -r .venv/pyfhel.lock
 .venv/bin/python setup/one_seal.py
 install -r requirements.lock
+ln -s ../../setup/fedward .venv/bin/fedward
 printf '%s\n' "$want" > "$stamp"
