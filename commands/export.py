@@ -12,7 +12,7 @@ from fedward.errors import EvidenceError, UsageError
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder whose node is stopped.")],
+    run: Annotated[Path, typer.Argument(help="A run folder whose node is stopped; of --report: also a kit.")],
     out: Annotated[
         Path | None, typer.Option(help="The file to make; of TensorBoard: the folder, by default in the run's.")
     ] = None,
@@ -33,9 +33,10 @@ def export(
     With --report: its figures, model card and ledger entries as one page for people. With --tracking: its settings and
     figures for TensorBoard or MLflow; what is there of the run already is not doubled.
     """
+    from commands.study.kits import kit_or_none
     from fedward.folders.places import record_file
 
-    if not record_file(run).exists():
+    if not record_file(run).exists() and not (report and kit_or_none(run)):
         raise EvidenceError(f"{run} is not a run folder: it has no server/run.json.", "Name the folder of a run.")
     if tracking:
         _export_tracking(run, tracking, out, other=report or with_ciphertexts, as_json=as_json)

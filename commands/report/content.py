@@ -48,11 +48,11 @@ def page_values(run: Run, summary: Mapping[str, Any], chain: Chain) -> dict[str,
         "details": _details(run, summary),
         "data": data_by_hospital(run, summary),
         "training": _training(run),
-        "figures": _figure_rows(pooled),
+        "figures": figure_rows(pooled),
         "findings": _by_finding(summary),
         "baselines": baseline_rows(summary["baselines"]),
         "privacy": _privacy(run, summary),
-        "rounds": [_round(line, chain.round(line["round"]), names) for line in run.rounds],
+        "rounds": [round_values(line, chain.round(line["round"]), names) for line in run.rounds],
         "hospitals": [str(member.hospital) for member in run.record.roster],
         "objections": summary["objections"],
         "attack": summary["attack"],
@@ -113,7 +113,7 @@ def _training(run: Run) -> list[tuple[str, str]]:
     return [(name, str(settings.get(table, {}).get(key, "-"))) for name, (table, key) in wanted.items()]
 
 
-def _figure_rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
+def figure_rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
     """Each figure of a set of images, with its interval or why it has none."""
     rows = [(title, figure(scores, name, with_interval=True)) for name, title in _FIGURES.items()]
     rows += [("Brier score", figure(scores, "brier")), ("Calibration error (ECE)", figure(scores, "ece"))]
@@ -153,7 +153,7 @@ def _privacy(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _round(line: Mapping[str, Any], events: tuple[RoundEvent, ...], names: Names) -> dict[str, Any]:
+def round_values(line: Mapping[str, Any], events: tuple[RoundEvent, ...], names: Names) -> dict[str, Any]:
     """One round: how it ended, who committed and voted what, and where the ledger says so."""
     end = next((event for event in events if type(event) in _ENDS), None)
     closed = next((event for event in events if isinstance(event, SubmissionsClosed)), None)

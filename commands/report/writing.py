@@ -12,11 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from commands.console import printable
 from commands.report.content import page_values
+from commands.report.kits import hospital_values, server_values
+from commands.study.kits import kit_or_none
 from commands.view.chain import Chains
 from commands.view.pages import TEMPLATES as VIEW_TEMPLATES
 from commands.view.shelf import read_run
 from fedward.errors import EvidenceError, VerificationError
 from fedward.files import read_file, write_atomic
+from fedward.hosts.server_kit import ServerKit
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "report.html"
@@ -32,10 +35,10 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # wh
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write the report of a run; returns where it lies.
+    """Write the report of a run, or of what one party of a study on separate hosts holds; returns where it lies.
 
     Args:
-        run: Its folder; nothing writes to it meanwhile.
+        run: The run's folder, which nothing writes to meanwhile; or a server's or hospital's kit.
         out: Where to; None: `report.html` in the folder.
 
     Raises:
@@ -60,10 +63,29 @@ def render_report(path: Path) -> str:
            character that cannot be seen or that turns the direction of what follows.
         3. The same run gives the same bytes.
     """
+    kit = kit_or_none(path)
+    try:
+        if isinstance(kit, ServerKit):
+            return _page("kit.html", server_values(kit))
+        if kit is not None:
+            return _page("kit.html", hospital_values(kit))
+        return _page(NAME, _run_values(path), pictures=_pictures(path))
+    except _MALFORMED as error:
+        raise VerificationError(
+            f"The summary or record in {path} is malformed ({type(error).__name__}).",
+            "Restore it from a backup.",
+        ) from error
+
+
+def _run_values(path: Path) -> dict[str, Any]:
+    """What the page of a run shows."""
     run = read_run(path)
     if run.summary is None:
         raise EvidenceError(f"The run in {path} has not ended: it has no summary.json.", "Continue it by --resume.")
-    chain = Chains().of(run)
+    return page_values(run, run.summary, Chains().of(run))
+
+
+def _page(template: str, values: dict[str, Any], **more: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader([TEMPLATES, VIEW_TEMPLATES]),
         autoescape=True,
@@ -72,14 +94,7 @@ def render_report(path: Path) -> str:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    try:
-        values = page_values(run, run.summary, chain)
-        return environment.get_template(NAME).render(page=values, pictures=_pictures(path), style=_style())
-    except _MALFORMED as error:
-        raise VerificationError(
-            f"The summary or record of the run in {path} is malformed ({type(error).__name__}).",
-            "Restore it from a backup.",
-        ) from error
+    return environment.get_template(template).render(page=values, style=_style(), **more)
 
 
 def _pictures(path: Path) -> list[dict[str, Any]]:
