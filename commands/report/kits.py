@@ -7,7 +7,7 @@ from blockchain.consortium.remembering import own_trust
 from commands.agree.agreed_roster import vouched_for
 from commands.report.content import figure_rows, round_values
 from commands.report.data_by_hospital import LEAST
-from commands.view.chain import Chains
+from commands.view.following import whole_ledger
 from commands.view.shelf import read_run
 from commands.view.telling import Names
 from fedward.files import parse_json, read_file
@@ -44,8 +44,9 @@ def server_values(kit: ServerKit) -> dict[str, Any]:
         FedwardError: something in the kit is missing or damaged.
     """
     run, project = read_run(kit.path), kit.load_project()
-    chain, names = Chains().of(run), Names(run)
-    rounds = [round_values(line, chain.round(line["round"]), names) for line in run.rounds]
+    names = Names(run)
+    with whole_ledger(run) as chain:
+        rounds = [round_values(line, chain.round(line["round"]), names) for line in run.rounds]
     accepted = [line for line in run.rounds if line["phase"] == "accepted"]
     areas = [line["val_auc"] for line in accepted if line["val_auc"] is not None]
     record = run.record

@@ -14,7 +14,7 @@ from commands.console import printable
 from commands.report.content import page_values
 from commands.report.kits import hospital_values, server_values
 from commands.study.kits import kit_or_none
-from commands.view.chain import Chains
+from commands.view.following import whole_ledger
 from commands.view.pages import TEMPLATES as VIEW_TEMPLATES
 from commands.view.shelf import read_run
 from fedward.errors import EvidenceError, VerificationError
@@ -82,7 +82,8 @@ def _run_values(path: Path) -> dict[str, Any]:
     run = read_run(path)
     if run.summary is None:
         raise EvidenceError(f"The run in {path} has not ended: it has no summary.json.", "Continue it by --resume.")
-    return page_values(run, run.summary, Chains().of(run))
+    with whole_ledger(run) as chain:
+        return page_values(run, run.summary, chain)
 
 
 def _page(template: str, values: dict[str, Any], **more: Any) -> str:

@@ -16,18 +16,21 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from commands.view import pages
-from commands.view.chain import Chain, Chains
+from commands.view.chain import Chain
 from commands.view.dropped import MOST_BYTES, told_of
+from commands.view.following import Ledgers, StillReadingError
 from commands.view.guard import WITH_SCRIPTS, Guard
 from commands.view.hospitals_page import hospitals_page
+from commands.view.ledger_source import State, store_state
 from commands.view.model_page import Wish, model_page
 from commands.view.shelf import Run, Shelf
 from commands.view.verifying import Verifier, verification_page
 from fedward.errors import FedwardError
 from fedward.figures.plots import as_png, learning_curves
+from fedward.files import read_file
 
 _INLINE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-_PNG = "image/png"
+_PNG, _MOST_PICTURE_BYTES = "image/png", 8 * 2**20
 _IN_USE = "Its ledger is in use. Run: main.py audit RUN --follow, which audits round by round."
 _SCRIPTS = frozenset({"threshold.js", "drop.js"})
 _SCRIPTED = {"Content-Security-Policy": WITH_SCRIPTS}
@@ -65,7 +68,7 @@ def application(shelf: Shelf, token: str, port: int) -> Starlette:
         Route("/runs/{key}/audit", site.audit),
         Route("/runs/{key}/report", site.report),
     ]
-    handlers = {HTTPException: _missing, FedwardError: _failed}
+    handlers = {HTTPException: _missing, FedwardError: _failed, StillReadingError: _reading, Exception: _broken}
     guard = Middleware(BaseHTTPMiddleware, dispatch=Guard(token, port))
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
 
@@ -74,9 +77,9 @@ class _Site:
     """Answers requests; Starlette runs each in a thread of its own."""
 
     def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self._chains = shelf, Chains()
+        self._shelf, self._ledgers = shelf, Ledgers()
         self._reading = threading.Lock()  # one reader of stores at a time
-        self._audits: dict[Path, tuple[int, str]] = {}
+        self._audits: dict[Path, tuple[State | None, str]] = {}
         self._verifier = Verifier(self._reading)
         self._looking = threading.Lock()  # at one image at a time
         self._heat_map = "", b""  # of the last image alone: its name in addresses, which nobody guesses, and PNG
@@ -100,7 +103,9 @@ class _Site:
         return Response((pages.TEMPLATES / name).read_text(), media_type="text/javascript")
 
     def run(self, request: Request) -> Response:
-        return HTMLResponse(pages.run_page(self._found(request)))
+        run = self._found(request)
+        self._ledgers.begin(run)
+        return HTMLResponse(pages.run_page(run, request.query_params))
 
     def model(self, request: Request) -> Response:
         run = self._found(request)
@@ -144,7 +149,8 @@ class _Site:
         path = self._found(request).path / request.path_params["name"]
         if path.name not in pages.PICTURES or not path.is_file() or path.is_symlink():
             raise HTTPException(404)
-        return Response(path.read_bytes(), media_type=_PNG)
+        content = read_file(path, _MOST_PICTURE_BYTES, f"The picture {path.name}", "Restore it from a backup.")
+        return Response(content, media_type=_PNG)
 
     def round(self, request: Request) -> Response:
         return self._of_ledger(request, lambda run, chain: pages.round_page(run, chain, request.path_params["index"]))
@@ -155,9 +161,10 @@ class _Site:
         if run.state == "runs":
             return HTMLResponse(pages.problem_page("The run has not ended", _IN_USE), 409)
         if request.method == "POST":
-            with self._reading:
-                if not self._chains.of(run).round(index):
-                    raise HTTPException(404)
+            with self._ledgers.reading(run) as chain:
+                known = chain.has_round(index)
+            if not known:
+                raise HTTPException(404)
             if not self._verifier.start(run, index):
                 sentence = "Wait until it has ended, and ask again."
                 return HTMLResponse(pages.problem_page("Another round is being verified", sentence), 409)
@@ -165,7 +172,7 @@ class _Site:
         return HTMLResponse(verification_page(run, index, self._verifier.of(run, index)))
 
     def ledger(self, request: Request) -> Response:
-        return self._of_ledger(request, pages.ledger_page)
+        return self._of_ledger(request, lambda run, chain: pages.ledger_page(run, chain, request.query_params))
 
     def block(self, request: Request) -> Response:
         return self._of_ledger(request, lambda run, chain: pages.block_page(run, chain, request.path_params["number"]))
@@ -175,8 +182,7 @@ class _Site:
         return self._of_ledger(request, lambda run, chain: pages.transaction_page(run, chain, wanted))
 
     def search(self, request: Request) -> Response:
-        text = request.query_params.get("q", "")
-        return self._of_ledger(request, lambda run, chain: pages.search_page(run, chain, text))
+        return self._of_ledger(request, lambda run, chain: pages.search_page(run, chain, request.query_params))
 
     def ciphertext(self, request: Request) -> Response:
         place = request.path_params
@@ -192,11 +198,11 @@ class _Site:
         if run.state == "runs":
             return HTMLResponse(pages.problem_page("The run has not ended", _IN_USE), 409)
         with self._reading:
-            height = len(self._chains.of(run).blocks)
+            state = store_state(run)
             kept = self._audits.get(run.path)
-            if kept is None or kept[0] != height:
+            if kept is None or kept[0] != state:
                 shown = render_page(audited(run.path, None), TrustSource.of((), run.path))
-                kept = self._audits[run.path] = height, shown
+                kept = self._audits[run.path] = state, shown
         return HTMLResponse(kept[1], headers={"Content-Security-Policy": _INLINE})
 
     def report(self, request: Request) -> Response:
@@ -212,9 +218,8 @@ class _Site:
 
     def _of_ledger(self, request: Request, page: Callable[[Run, Chain], str | None]) -> Response:
         run = self._found(request)
-        with self._reading:
-            chain = self._chains.of(run)
-        return _page(page(run, chain))
+        with self._ledgers.reading(run) as chain:
+            return _page(page(run, chain))
 
     def _found(self, request: Request) -> Run:
         run = self._shelf.run(request.path_params["key"])
@@ -236,3 +241,17 @@ def _missing(request: Request, error: Exception) -> Response:  # noqa: ARG001
 
 def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
     return HTMLResponse(pages.problem_page("This cannot be shown", str(error)), 500)
+
+
+def _reading(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """A page that needs more of a ledger than was read yet; it asks again by itself."""
+    if not isinstance(error, StillReadingError):
+        raise error
+    content = pages.reading_page(error.run, error.done, error.of)
+    return HTMLResponse(content, 503, {"Retry-After": "5"})
+
+
+def _broken(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """What nobody has thought of; the terminal shows where."""
+    sentence = "This is a mistake in Fedward: the terminal says where. Please report it."
+    return HTMLResponse(pages.problem_page("This page broke", sentence), 500)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from blockchain.ledger.events import SubmissionsClosed, UpdateCommitted, VoteCast
 from commands.view import charts
 from commands.view.chain import Chain
 from commands.view.model_page import figure_text
-from commands.view.pages import at, page
+from commands.view.pages import at, of_summary, page
 from commands.view.shelf import Run
 from commands.view.telling import Names
 
@@ -21,19 +20,21 @@ def hospitals_page(run: Run, chain: Chain) -> str:
         run: The run.
         chain: Its ledger.
     """
-    summary = run.summary or {}
-    own = at(summary, "scores", "hospitals")
-    baselines = at(summary, "baselines")
-    return page(
-        "hospitals",
-        run=run,
-        live=False,
-        ended=run.summary is not None,
-        own=None if own is None else _beside(run, own),
-        rounds=_in_rounds(run, chain),
-        alone=None if baselines is None else _alone(run, baselines, at(summary, "scores", "pooled")),
-        pooled=at(summary, "scores", "pooled"),
-    )
+    in_rounds = _in_rounds(run, chain)
+    with of_summary(run):
+        summary = run.summary or {}
+        own = at(summary, "scores", "hospitals")
+        baselines = at(summary, "baselines")
+        return page(
+            "hospitals",
+            run=run,
+            live=False,
+            ended=run.summary is not None,
+            own=None if own is None else _beside(run, own),
+            rounds=in_rounds,
+            alone=None if baselines is None else _alone(run, baselines, at(summary, "scores", "pooled")),
+            pooled=at(summary, "scores", "pooled"),
+        )
 
 
 def _beside(run: Run, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,16 +85,14 @@ def _in_rounds(run: Run, chain: Chain) -> list[dict[str, Any]]:
         for member in run.record.roster
     }
     nobody: dict[str, Any] = {"committed": 0, "added": 0, "for": 0, "against": 0, "out": 0}  # on the roster
-    for event in chain.events:
-        if isinstance(event, UpdateCommitted):
-            found.get(names.of(event.hospital), nobody)["committed"] += 1
-        elif isinstance(event, VoteCast):
-            found.get(names.of(event.hospital), nobody)["for" if event.accept else "against"] += 1
-        elif isinstance(event, SubmissionsClosed):
-            for name in names.mask(event.included_mask).split(", "):
-                found.get(name, nobody)["added"] += 1
-            for place, _ in event.exclusions:
-                found.get(names.place(place), nobody)["out"] += 1
+    for _, hospital, accept, count in chain.parts():
+        part = "committed" if accept is None else "for" if accept else "against"
+        found.get(names.of(hospital), nobody)[part] += count
+    for event in chain.closed():
+        for name in names.mask(event.included_mask).split(", "):
+            found.get(name, nobody)["added"] += 1
+        for place, _ in event.exclusions:
+            found.get(names.place(place), nobody)["out"] += 1
     return list(found.values())
 
 

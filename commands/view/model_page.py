@@ -7,7 +7,7 @@ import numpy as np
 
 from commands.view import charts
 from commands.view.kept_counts import FindingCounts, KeptCounts, kept_counts
-from commands.view.pages import PICTURES, page
+from commands.view.pages import PICTURES, of_summary, page
 from commands.view.shelf import Run
 from fedward.figures.calibration import calibrations
 from fedward.figures.histograms import BINS, ScoreHistogram, bin_logits, wide_sigmoid
@@ -112,21 +112,23 @@ def _drawn(run: Run, kept: KeptCounts, counts: FindingCounts | None, finding: in
 
 def test_figures(run: Run, finding: int) -> dict[str, Any] | None:
     """A finding's figures on test images, at the model's own threshold; None before the run has ended."""
-    scores = (run.summary or {}).get("scores")
-    found: dict[str, Any] | None = scores["findings"].get(run.record.findings[finding]) if scores else None
-    if found is None:
-        return None
     names = (("auc", "AUC"), ("recall", "Sensitivity"), ("specificity", "Specificity"), ("precision", "Precision"),
              ("accuracy", "Accuracy"))  # fmt: skip
-    return {
-        "n": found["n"],
-        "patients": found["patients"],
-        "confusion": found["confusion"],
-        "rows": [
-            (words, figure_text(found[name], found["intervals"][name]), found["undefined"].get(name, ""))
-            for name, words in names
-        ],
-    }
+    sides = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    with of_summary(run):
+        scores = (run.summary or {}).get("scores")
+        found: dict[str, Any] | None = scores["findings"].get(run.record.findings[finding]) if scores else None
+        if found is None:
+            return None
+        return {
+            "n": found["n"],
+            "patients": found["patients"],
+            "confusion": {side: found["confusion"][side] for side in sides},
+            "rows": [
+                (words, figure_text(found[name], found["intervals"][name]), found["undefined"].get(name, ""))
+                for name, words in names
+            ],
+        }
 
 
 def point_values(point: OperatingPoint) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,24 @@ from blockchain.ledger.events import (
     UpdateCommitted,
     VoteCast,
 )
+from commands.view import paging
 from commands.view.chain import Chain
+from commands.view.damage import told_by
+from commands.view.paging import Part
 from commands.view.search import MOST, search
 from commands.view.shelf import Damaged, Run
 from commands.view.telling import Names, fields_of, headline, left_out, text_of, time_of
 from fedward.errors import FedwardError
 from fedward.figures.score_rows import baseline_rows, test_rows
+from fedward.folders.places import summary_file
 
+Query = Mapping[str, str]  # what an address asks for, behind its question mark
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURES = {  # files of a run that pages show, and what to say of them to who does not see
     "roc.png": "ROC curve on the test images",
     "confusion_matrix.png": "Confusion matrix on the test images",
     "reliability.png": "How probabilities and shares of positive test images agree",
 }
-_LATEST_EVENTS = 50  # on the page of the ledger; the others are found by block, round or search
-_LATEST_BLOCKS = 100
 _ENDS = (RoundAccepted, RoundRejected, RoundAborted)
 
 _templates = Environment(
@@ -48,34 +52,52 @@ def page(template: str, **values: Any) -> str:
 
 def shelf_page(runs: tuple[Run, ...], damaged: tuple[Damaged, ...]) -> str:
     """All runs."""
-    rows = [
-        {
-            "run": run,
-            "created": _local(run.record.created),
-            "rounds": f"{len(run.rounds)} of {run.wanted}",
-            "auc": _figure(at(run.summary, "test", "auc") if run.summary else _latest(run, "val_auc")),
-            "of": "test" if run.summary else "validation",
-            "epsilon": _epsilon(run),
-        }
-        for run in runs
-    ]
-    return page("shelf", rows=rows, damaged=damaged, live=any(run.state == "runs" for run in runs))
+    rows, broken = [], list(damaged)
+    for run in runs:
+        try:
+            with of_summary(run):
+                rows.append(_on_shelf(run))
+        except FedwardError as error:
+            broken.append(Damaged(run.path, str(error)))
+    return page("shelf", rows=rows, damaged=broken, live=any(run.state == "runs" for run in runs))
 
 
-def run_page(run: Run) -> str:
+def _on_shelf(run: Run) -> dict[str, Any]:
+    """A run beside others."""
+    return {
+        "run": run,
+        "created": _local(run.record.created),
+        "rounds": f"{len(run.rounds)} of {run.wanted}",
+        "auc": _figure(at(run.summary, "test", "auc") if run.summary else _latest(run, "val_auc")),
+        "of": "test" if run.summary else "validation",
+        "epsilon": _epsilon(run),
+    }
+
+
+def run_page(run: Run, query: Query) -> str:
     """One run: where it stands, its figures, its rounds and its settings."""
-    scores = (run.summary or {}).get("scores")
-    rows = [*test_rows(scores), *baseline_rows((run.summary or {}).get("baselines"))] if scores else []
+    with of_summary(run):
+        scores = at(run.summary, "scores")
+        figures = [*test_rows(scores), *baseline_rows(at(run.summary, "baselines"))] if scores else []
+        hospitals, epsilon = _hospitals(run), _epsilon(run)
+    part = Part.of("rounds", query.get("rounds", ""), len(run.rounds), paging.ROUNDS)
     return page(
         "run",
         run=run,
         created=_local(run.record.created),
         live=run.state == "runs",
-        figures=rows,
-        hospitals=_hospitals(run),
-        epsilon=_epsilon(run),
+        figures=figures,
+        hospitals=hospitals,
+        epsilon=epsilon,
+        rounds=run.rounds[::-1][part.skip : part.skip + part.size],
+        part=part,
         settings=run.record.settings,
     )
+
+
+def of_summary(run: Run) -> AbstractContextManager[None]:
+    """Around what reads a run's summary: see `told_by`."""
+    return told_by("The run's summary", summary_file(run.path))
 
 
 def round_page(run: Run, chain: Chain, index: int) -> str | None:
@@ -124,24 +146,32 @@ def round_page(run: Run, chain: Chain, index: int) -> str | None:
         events=_events(events, names),
         line=line,
         problem=problem,
-        before=index - 1 if chain.round(index - 1) else None,
-        after=index + 1 if chain.round(index + 1) else None,
+        before=index - 1 if chain.has_round(index - 1) else None,
+        after=index + 1 if chain.has_round(index + 1) else None,
     )
 
 
-def ledger_page(run: Run, chain: Chain) -> str:
-    """The ledger: its latest events and blocks."""
-    events = chain.events[::-1][:_LATEST_EVENTS]
+def ledger_page(run: Run, chain: Chain, query: Query) -> str:
+    """The ledger: its latest events, rounds and blocks; or earlier ones, as an address asks for them."""
+    count, rounds = chain.count_events(), chain.count_rounds()
+    events = Part.of("events", query.get("events", ""), count, paging.EVENTS)
+    blocks = Part.of("blocks", query.get("blocks", ""), chain.height, paging.BLOCKS)
+    of_rounds = Part.of("rounds", query.get("rounds", ""), rounds, paging.ROUNDS)
     return page(
         "ledger",
         run=run,
         live=run.state == "runs",
-        height=len(chain.blocks),
-        count=len(chain.events),
-        head=chain.events[-1].ledger_head.hex() if chain.events else "",
-        events=_events(events, Names(run)),
-        rounds=chain.rounds(),
-        blocks=chain.blocks[::-1][:_LATEST_BLOCKS],
+        height=chain.height,
+        count=count,
+        round_count=rounds,
+        head=next((event.ledger_head.hex() for event in chain.events(0, 1)), ""),
+        events=_events(chain.events(events.skip, events.size), Names(run)),
+        event_part=events,
+        rounds=chain.rounds(of_rounds.skip, of_rounds.size)[::-1],
+        round_part=of_rounds,
+        blocks=chain.blocks(blocks.skip, blocks.size),
+        block_part=blocks,
+        parts=(events, blocks, of_rounds),
     )
 
 
@@ -152,7 +182,7 @@ def block_page(run: Run, chain: Chain, number: int) -> str | None:
         return None
     transactions = [
         {"it": each, "sender": names.of(each.sender), "events": chain.events_of(each.transaction_hash)}
-        for each in block.transactions
+        for each in chain.transactions(number)
     ]
     return page(
         "block",
@@ -162,7 +192,7 @@ def block_page(run: Run, chain: Chain, number: int) -> str | None:
         transactions=transactions,
         headline=headline,
         before=number - 1 if number > 1 else None,
-        after=number + 1 if number < len(chain.blocks) else None,
+        after=number + 1 if number < chain.height else None,
     )
 
 
@@ -187,10 +217,18 @@ def transaction_page(run: Run, chain: Chain, transaction_hash: str) -> str | Non
     )
 
 
-def search_page(run: Run, chain: Chain, text: str) -> str:
+def search_page(run: Run, chain: Chain, query: Query) -> str:
     """What a text means on the ledger."""
-    hits = search(text, chain, Names(run))
-    return page("search", run=run, live=False, text=text, hits=hits, most=MOST)
+    text, wanted = query.get("q", ""), query.get("page", "")
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 else 1
+    hits, more = search(text, chain, Names(run), (max(number, 1) - 1) * MOST)
+    part = Part("page", max(number, 1), max(number, 1) + more, MOST)
+    return page("search", run=run, live=False, text=text, hits=hits, part=part)
+
+
+def reading_page(run: Run, done: int, of: int) -> str:
+    """How far the index of a ledger is."""
+    return page("reading", run=run, live=True, done=done, of=of)
 
 
 def ciphertext_page(run: Run, index: int, name: str) -> str | None:
@@ -198,7 +236,7 @@ def ciphertext_page(run: Run, index: int, name: str) -> str | None:
     files, _ = _files(run, index)
     names = Names(run)
     places = [
-        (names.of(holder) if holder else "the aggregate", place + 1, len(hashes))  # type: ignore[arg-type]
+        (names.of(holder) if holder else "the aggregate", place + 1, len(hashes))
         for holder, hashes in files.items()
         for place, each in enumerate(hashes)
         if each == name
@@ -309,5 +347,5 @@ def _local(iso: str) -> str:
     """A time of a file, in this machine's time zone."""
     try:
         return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M %Z}"
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return iso

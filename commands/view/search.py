@@ -1,6 +1,6 @@
 """Finds what a text means on a run's ledger: a block, round, hash, address, hospital or ciphertext."""
 
-import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from commands.view.chain import Chain
 from commands.view.telling import Names, headline
 
-MOST = 200  # hits that are shown
-_LEAST_DIGITS = 4  # of a hash
+MOST = 200  # hits on a page
+_LEAST_DIGITS, _MOST_DIGITS = 4, 512  # of a hash
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,37 @@ class Hit:
     place: str
 
 
-def search(text: str, chain: Chain, names: Names) -> tuple[Hit, ...]:
+def search(text: str, chain: Chain, names: Names, skip: int = 0) -> tuple[tuple[Hit, ...], bool]:
     """Search a ledger.
 
     Args:
         text: What somebody typed: a number, a name, an address, or the beginning of a hash, with or without 0x.
         chain: The ledger.
         names: Who is who.
+        skip: How many hits to leave out, at the beginning.
 
     Returns:
-        At most `MOST` hits.
+        At most `MOST` hits, and whether there are more.
     """
     wanted = text.strip()
-    hits = [*_numbers(wanted, chain), *_holders(wanted, chain, names), *_hashes(wanted, chain)]
-    return tuple(dict.fromkeys(hits))[:MOST]
+    every = itertools.chain(_numbers(wanted, chain), _holders(wanted, chain, names), _hashes(wanted, chain))
+    hits = tuple(itertools.islice(_once(every), skip, skip + MOST + 1))
+    return hits[:MOST], len(hits) > MOST
+
+
+def _once(hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Each hit the first time."""
+    seen = set[Hit]()
+    for hit in hits:
+        if hit not in seen:
+            seen.add(hit)
+            yield hit
 
 
 def _numbers(text: str, chain: Chain) -> Iterator[Hit]:
     if re.fullmatch("[0-9]{1,9}", text, re.ASCII):
         number = int(text)
-        if number in chain.rounds():
+        if chain.has_round(number):
             yield Hit(f"Round {number}", f"rounds/{number}")
         if chain.block(number):
             yield Hit(f"Block {number}", f"blocks/{number}")
@@ -55,28 +66,20 @@ def _holders(text: str, chain: Chain, names: Names) -> Iterator[Hit]:
     address = names.address_of(text) or (text.lower() if re.fullmatch("0x[0-9a-fA-F]{40}", text) else None)
     if address is None:
         return
-    for transaction in chain.transactions():
-        if str(transaction.sender).lower() == address:
-            yield Hit(f"Sent in block {transaction.block}", f"transactions/{transaction.transaction_hash.hex()}")
-    for event in chain.events:
-        named = (getattr(event, field.name) for field in dataclasses.fields(event))
-        if any(isinstance(value, str) and value.lower() == address for value in named):
-            yield Hit(headline(event), f"transactions/{event.transaction_hash.hex()}")
+    for block, transaction_hash in chain.sent_by(address):
+        yield Hit(f"Sent in block {block}", f"transactions/{transaction_hash.hex()}")
+    for event in chain.events_that_name(address):
+        yield Hit(headline(event), f"transactions/{event.transaction_hash.hex()}")
 
 
 def _hashes(text: str, chain: Chain) -> Iterator[Hit]:
     digits = text.lower().removeprefix("0x")
-    if len(digits) < _LEAST_DIGITS or not re.fullmatch("[0-9a-f]+", digits):
+    if not _LEAST_DIGITS <= len(digits) <= _MOST_DIGITS or not re.fullmatch("[0-9a-f]+", digits):
         return
-    for block in chain.blocks:
-        if block.block_hash.hex().startswith(digits):
-            yield Hit(f"Block {block.number}, by its hash", f"blocks/{block.number}")
-        for transaction in block.transactions:
-            if transaction.transaction_hash.hex().startswith(digits):
-                yield Hit(f"Transaction in block {block.number}", f"transactions/{transaction.transaction_hash.hex()}")
-    for event in chain.events:
-        for field in dataclasses.fields(event):
-            value = getattr(event, field.name)
-            if isinstance(value, bytes) and field.name != "transaction_hash" and value.hex().startswith(digits):
-                name = field.name.replace("_", " ")
-                yield Hit(f"{headline(event)}: its {name}", f"transactions/{event.transaction_hash.hex()}")
+    for number, transaction_hash in chain.hashes_from(digits):
+        if transaction_hash is None:
+            yield Hit(f"Block {number}, by its hash", f"blocks/{number}")
+        else:
+            yield Hit(f"Transaction in block {number}", f"transactions/{transaction_hash.hex()}")
+    for event, name in chain.words_from(digits):
+        yield Hit(f"{headline(event)}: its {name.replace('_', ' ')}", f"transactions/{event.transaction_hash.hex()}")

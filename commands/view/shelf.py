@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from blockchain.node.store_lock import is_in_use
-from fedward.errors import FedwardError
-from fedward.files import parse_json, read_file, resolved
+from commands.view.damage import check_record, check_rounds
+from fedward.checked_json import checked_json
+from fedward.errors import FedwardError, VerificationError
+from fedward.files import read_file, resolved
 from fedward.folders.places import chain_file, record_file, summary_file
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
@@ -105,11 +107,21 @@ def read_run(path: Path) -> Run:
         FedwardError: something in it is missing or damaged.
     """
     folder = SimulationFolder(path)
-    record, summary = folder.server.load_record(), None
-    if summary_file(path).exists():
-        summary = parse_json(read_file(summary_file(path), _SUMMARY_BYTES, "The run's summary", "Restore it."))
-    state = "finished" if summary else "runs" if is_in_use(chain_file(path)) else "stopped"
-    return Run(_key(path), path, record, state, tuple(folder.server.rounds()), summary)
+    record, summary = folder.server.load_record(), _summary(path)
+    check_record(record, record_file(path))
+    rounds = folder.server.rounds()
+    check_rounds(rounds, folder.server.metrics)
+    state = "finished" if summary is not None else "runs" if is_in_use(chain_file(path)) else "stopped"
+    return Run(_key(path), path, record, state, tuple(rounds), summary)
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    """What `summary.json` says; None before there is one."""
+    place = summary_file(path)
+    if not place.exists() and not place.is_symlink():
+        return None
+    content = read_file(place, _SUMMARY_BYTES, "The run's summary", "Restore it from a backup.")
+    return checked_json(dict[str, Any], content, f"The run's summary in {place}", VerificationError, "Restore it.")
 
 
 def _key(path: Path) -> str:

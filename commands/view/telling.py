@@ -10,7 +10,6 @@ from typing import Any
 from blockchain.ledger.encoding import decode_event
 from blockchain.ledger.events import LedgerEvent, RoundEvent, SubmissionsClosed
 from commands.view.shelf import Run
-from fedward.types import Address
 
 _COMMON = {"ledger_head", "block", "transaction_hash", "round_index"}  # told beside every event
 _WORD = re.compile(rb"[A-Za-z][A-Za-z0-9 ]*\0*")
@@ -45,7 +44,7 @@ class Names:
         self._names |= {str(each).lower(): f"witness {place}" for place, each in enumerate(record.witnesses, 1)}
         self._names[str(record.contract).lower()] = "the ledger"
 
-    def of(self, address: Address | None) -> str:
+    def of(self, address: str | None) -> str:
         """A name, or the address itself where nobody in the run has it."""
         return "" if address is None else self._names.get(str(address).lower(), str(address))
 

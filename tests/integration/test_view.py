@@ -15,7 +15,7 @@ from viewing import HOSTILE, TOKEN, Browser, Links, rewrite, served
 
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.ledger.events import EVENTS
-from commands.view.chain import Chains
+from commands.view.following import whole_ledger
 from commands.view.guard import POLICY, WITH_SCRIPTS
 from commands.view.serving import listening, serve
 from commands.view.shelf import read_run
@@ -141,12 +141,14 @@ def test_the_audit_is_the_commands_own(crawled: dict[str, requests.Response]) ->
 
 def test_the_chain_that_is_shown_is_the_runs(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_bytes())
-    chain = Chains().of(read_run(run))
-    assert len(chain.blocks) == summary["ledger"]["height"]
-    assert chain.events[-1].ledger_head.hex() == summary["ledger"]["head"]
-    assert {event.name for event in chain.events} <= set(EVENTS)
-    assert chain.rounds() == (1, 2)
-    assert len([event for event in chain.round(1) if event.name == "VoteCast"]) == len(read_run(run).record.roster)
+    with whole_ledger(read_run(run)) as chain:
+        assert chain.height == len(chain.blocks(0, 1000)) == summary["ledger"]["height"]
+        events = chain.events(0, 1000)
+        assert len(events) == chain.count_events()
+        assert events[0].ledger_head.hex() == summary["ledger"]["head"]
+        assert {event.name for event in events} <= set(EVENTS)
+        assert chain.rounds(0, 10) == (2, 1)
+        assert len([event for event in chain.round(1) if event.name == "VoteCast"]) == len(read_run(run).record.roster)
 
 
 def test_a_round_names_each_hospitals_ciphertexts(client: Browser, key: str, run: Path) -> None:
@@ -170,9 +172,10 @@ def test_search_finds_rounds_and_hospitals(client: Browser, key: str, text: str,
 
 
 def test_search_finds_hashes_by_their_beginning(client: Browser, key: str, run: Path) -> None:
-    chain = Chains().of(read_run(run))
-    vote = next(event for event in chain.events if event.name == "VoteCast")
-    block = chain.blocks[3]
+    with whole_ledger(read_run(run)) as chain:
+        vote = next(event for event in chain.events(0, 1000) if event.name == "VoteCast")
+        block = chain.block(4)
+    assert block
     for value, found in (
         (vote.candidate_digest.hex()[:8], "its candidate digest"),  # type: ignore[attr-defined]
         ("0x" + vote.transaction_hash.hex(), "Transaction in block"),

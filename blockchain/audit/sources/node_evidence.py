@@ -7,7 +7,6 @@ those of a run folder are, and `live` is false. Otherwise the outcome of the tra
 import dataclasses
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from eth_utils.crypto import keccak
 
@@ -17,7 +16,8 @@ from blockchain.audit.history import ExecutedBlock, ledger_events
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.bundle import BundleEvidence
 from blockchain.audit.sources.evidence import ClaimedMember, Claims, Genesis, RawBlock
-from blockchain.audit.sources.node_blocks import block_of, content, header_of, quantity, receipts_of, transaction_hashes
+from blockchain.audit.sources.node_blocks import block_of, content, header_of, quantity
+from blockchain.audit.sources.node_fetching import NodeFetcher
 from blockchain.audit.sources.node_rpc import NodeRpc
 from blockchain.audit.sources.run_evidence import RunEvidence
 from blockchain.consortium.trust import TrustFile
@@ -59,6 +59,7 @@ class NodeEvidence:
         self.live = True
         self.source = f"the node at {rpc.url}" + (f" with {store.source}" if store else "")
         self._rpc = rpc
+        self._fetcher = NodeFetcher(rpc)
         self._contract = contract
         self._store = store
         self._trust = trust
@@ -70,7 +71,6 @@ class NodeEvidence:
         self._bytes = 0
         self._asked: set[Address] = set()  # for their balance in block 0
         self._balances: dict[Address, int] = {}
-        self._whole_receipts = True  # whether the node offers all receipts of a block at once
         self._reorganizations = 0
         self._checkpoints: tuple[SignedCheckpoint, ...] = ()
         self._checkpoint_problem: FedwardError | None = None
@@ -88,7 +88,7 @@ class NodeEvidence:
         self._read_checkpoints()  # first: what is signed now is of blocks that the node has now
         try:
             self._chain_id = quantity(self._rpc.ask("eth_chainId"), "The chain's id")
-            height = quantity(self._rpc.ask("eth_blockNumber"), "The chain's height")
+            height = self._fetcher.height()
             if height > MAX_BLOCKS:
                 raise EvidenceError(
                     f"The node's chain has {height:,} blocks, more than the {MAX_BLOCKS:,} that are fetched.",
@@ -109,15 +109,14 @@ class NodeEvidence:
 
     def block_hash_zero(self) -> bytes:
         """Which chain the node serves: the hash of its block 0 (32 bytes); raises as `refresh`."""
-        return bytes(keccak(header_of(self._block(0), 0)))
+        return bytes(keccak(header_of(self._fetcher.answer(0), 0)))
 
     def _fetch(self, height: int) -> None:
         """Blocks from the first one that is not here up to a height."""
         if self._genesis is None:
-            self._genesis = Genesis(header_of(self._block(0), 0), {})
+            self._genesis = Genesis(header_of(self._fetcher.answer(0), 0), {})
         for number in range(len(self._blocks) + 1, height + 1):
-            answer = self._block(number)
-            raw = RawBlock(number, block_of(answer, number), self._receipts(answer, number))
+            raw = self._fetcher.block(number)
             self._bytes += len(raw.block) + sum(len(receipt) for receipt in raw.receipts or ())
             if self._bytes > MAX_CHAIN_BYTES:
                 raise EvidenceError(
@@ -128,27 +127,6 @@ class NodeEvidence:
             self._parents.append(bytes(block.header.parent_hash))
             self._told.append(block.executed(decode_receipts(raw.receipts or ())))
             self._blocks.append(raw)
-
-    def _block(self, number: int) -> object:
-        """The node's answer for a block."""
-        answer = self._rpc.ask("eth_getBlockByNumber", hex(number), True)
-        if answer is None:
-            raise EvidenceError(
-                f"The node at {self._rpc.url} does not have block {number}.", "Use a node that keeps the whole chain."
-            )
-        return answer
-
-    def _receipts(self, block: object, number: int) -> tuple[bytes, ...] | None:
-        """All receipts of a block; None where the node does not have them, as for transactions of its own making."""
-        hashes = transaction_hashes(block, number)
-        answers: Any = None
-        if self._whole_receipts:
-            self._whole_receipts, answers = self._rpc.ask_if_offered("eth_getBlockReceipts", hex(number))
-        if not self._whole_receipts:
-            answers = [self._rpc.ask("eth_getTransactionReceipt", each) for each in hashes]
-        return (
-            None if answers is None or (isinstance(answers, list) and None in answers) else receipts_of(answers, number)
-        )
 
     def _continues(self) -> bool:
         """Whether the last block that was fetched is still on the node's chain."""
