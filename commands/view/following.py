@@ -38,7 +38,7 @@ class _Reading:
     """One attempt to bring an index up to its chain."""
 
     def __init__(self, followed: "_Followed", run: Run) -> None:
-        self.error: Exception | None = None
+        self.error: FedwardError | None = EvidenceError("The ledger could not be read.", "The terminal says why.")
         self.ended = threading.Event()
         self._followed, self._run = followed, run
 
@@ -48,7 +48,8 @@ class _Reading:
     def _read(self) -> None:
         try:
             self._followed.catch_up(self._run)
-        except Exception as error:  # raised again in the thread of whoever asked
+            self.error = None
+        except FedwardError as error:  # raised again in the thread of whoever asked
             self.error = error
         finally:
             self.ended.set()

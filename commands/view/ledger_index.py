@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from eth_utils.address import to_canonical_address
-
 from blockchain.audit.history import ExecutedBlock
 from blockchain.ledger.events import LedgerEvent, RoundEvent, VoteCast, read_event
 from fedward.errors import ResourceError
@@ -63,7 +61,7 @@ class LedgerIndex:
     def __init__(self, contract: Address) -> None:
         self.lock = threading.RLock()
         self.height, self.last_hash = 0, b""
-        self._contract = to_canonical_address(contract)
+        self._contract = bytes.fromhex(contract[2:])
         self.database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for setting in (f"cache_size = -{_CACHE_KIB}", "synchronous = OFF", "temp_store = FILE"):
             self.database.execute(f"PRAGMA {setting}")

@@ -27,6 +27,7 @@ BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#
 STYLES = ("-", "--", ":", "-.")
 BOOTSTRAP_DRAWS = 500
 CURVE_POINTS = 201  # false positive rates at which the band is drawn
+MOST_LINES = 50  # of rejected rounds; more have marks at the axis
 MOST_LABELLED = 14  # findings that a legend can name
 
 
@@ -72,10 +73,7 @@ def learning_curves(rounds: list[dict[str, Any]], findings: tuple[str, ...]) -> 
         (auc_axes, "AUC", "AUC (0.5 is chance, 1 is faultless)"),
     ):
         rejected = [entry["round"] for entry in rounds if entry["phase"] == "rejected"]
-        for index in rejected:
-            axes.axvline(
-                index, color="black", linestyle=":", alpha=0.5, label="rejected" if index == rejected[0] else None
-            )
+        _mark(axes, rejected)
         axes.set_title(title)
         axes.set_xlabel("Round")
         axes.set_ylabel(unit)
@@ -234,6 +232,17 @@ def _draw(axes: Any, rounds: list[dict[str, Any]], key: str, label: str, look: t
     points = [(entry["round"], entry[key]) for entry in rounds if entry[key] is not None]
     if points:
         axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=line, markersize=3, label=label)
+
+
+def _mark(axes: Any, rejected: list[int]) -> None:
+    """Mark rejected rounds: each over the whole height, or at the axis where lines would hide the curves."""
+    if len(rejected) > MOST_LINES:
+        foot = [0.02] * len(rejected)
+        across = axes.get_xaxis_transform()
+        axes.plot(rejected, foot, "|", color="black", alpha=0.5, transform=across, label="rejected")
+        return
+    for index in rejected:
+        axes.axvline(index, color="black", linestyle=":", alpha=0.5, label="rejected" if index == rejected[0] else None)
 
 
 def save_figure(path: Path, figure: Figure) -> None:
