@@ -6,7 +6,7 @@ PY = .venv/bin/python
 # is printed, so that whoever adds to it sees it.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
-.PHONY: help setup mlflow demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules lock clean
+.PHONY: help setup mlflow demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules pictures lock clean
 
 help:
 	@echo "make setup       install everything into .venv (about five minutes the first time)"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench       measure what docs/gas.md and the README say (ten minutes; images from FEDWARD_DATA)"
 	@echo "make quality     train with and without privacy, three seeds each (an hour; images from FEDWARD_DATA)"
 	@echo "make modules     write docs/MODULES.md, a line for each module"
+	@echo "make pictures    write docs/pictures from a run (needs Debian's chromium and chromium-driver)"
 	@echo "make lock        resolve requirements.in again (needs uv)"
 
 setup:
@@ -123,6 +124,10 @@ quality: setup
 # docs/MODULES.md, from the modules' own first lines.
 modules: setup
 	$(PY) setup/module_list.py
+
+# RUN=FOLDER takes that run; else one on phantoms is made in runs/pictures.
+pictures: setup
+	$(PY) setup/pictures.py $(RUN)
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
@@ -212,8 +213,10 @@ def plot_reliability(
     unit = "images" if alone else "(image, finding) pairs"
     lower.bar(mean_scores, counts, width=0.03, color=ORANGE)
     lower.set_ylabel(f"Number of\n{unit}")
-    lower.set_xlabel("Mean score of the bin (estimated probability, 0 to 1)")
+    lower.set_xlabel("Mean score of the bin (probability, 0 to 1)")
     lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))  # a power of ten would be a formula
+    lower.yaxis.set_minor_formatter(NullFormatter())
     lower.set_ylim(bottom=0.7)
     for axes in (upper, lower):
         axes.set_xlim(-0.03, 1.03)

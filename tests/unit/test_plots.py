@@ -84,7 +84,10 @@ def test_the_title_says_which_calibration_error_it_is(findings: int, title: str,
             tmp_path / "r.png", logits.clip(0, 1).astype(float), images.labels == 1, 0.123, ("a", "b", "c")[:findings]
         )
     positive = "positive: a" if findings == 1 else "positive: each of 3 findings"
-    assert save.call_args.args[1].axes[0].get_title() == f"Calibration on the test split {title}\n{positive}"
+    upper, lower = save.call_args.args[1].axes
+    assert upper.get_title() == f"Calibration on the test split {title}\n{positive}"
+    lower.figure.draw_without_rendering()
+    assert {each.get_text() for each in lower.get_yticklabels()} <= {"0", "1", "10", "100", "1000"}, "no formulas"
 
 
 def test_the_band_does_not_depend_on_the_names_of_patients() -> None:
