@@ -72,9 +72,19 @@ def image_encryption(
 
 @lab.command(cls=entry.DescribedCommand)
 def leakage(
-    data: Data = "synthetic",
-    out: Out = Path("runs/lab-leakage"),
-    full: Annotated[bool, typer.Option("--full", help="All obfuscations and models on three seeds: hours.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Folder, .npz file, or 'synthetic'. Default: synthetic; of --run, its own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the lab. Default: runs/lab-leakage; of --run, runs/lab-leakage-run.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Audit this finished run instead: what each of its parties could rebuild.")
+    ] = None,
+    rounds: Annotated[str, typer.Option(help="Of --run: such as 1,3. Default: the first and the last.")] = "",
+    full: Annotated[
+        bool, typer.Option("--full", help="All obfuscations and models on three seeds: hours; of --run, more attempts.")
+    ] = False,
     seeds: Seeds = "",
     cases: Annotated[str, typer.Option(help="Such as none,ckks: of the plan's, these alone.")] = "",
     assignments: Assignments = None,
@@ -82,9 +92,21 @@ def leakage(
     markdown: AsMarkdown = False,
 ) -> None:
     """Measure what an update gives away of its images: as it is, obfuscated, with noise, in a sum, encrypted."""
+    form = _form(as_json, markdown)
+    if run is not None:
+        from commands.lab.leakage_run.auditing import Asked as AskedOfRun
+        from commands.lab.leakage_run.auditing import audit_run
+
+        if seeds or cases or assignments:
+            raise UsageError("A run has its own seed and settings.", "Leave --seeds, --cases and --set away.")
+        audit_run(out or Path("runs/lab-leakage-run"), AskedOfRun(run, data or "", rounds, full), form)
+        return
+    if rounds:
+        raise UsageError("--rounds chooses rounds of a run.", "Name the run by --run.")
     from commands.lab.leakage import Asked, run_lab
 
-    run_lab(out, Asked(data, full, seeds, tuple(assignments or ()), cases), _form(as_json, markdown))
+    asked = Asked(data or "synthetic", full, seeds, tuple(assignments or ()), cases)
+    run_lab(out or Path("runs/lab-leakage"), asked, form)
 
 
 @lab.command(cls=entry.DescribedCommand)

@@ -21,6 +21,7 @@ def _rows(summary: dict[str, Any]) -> Sheet:
             str(row["attempts"]),
             *(_decibels(row[name]) for name in ("best", "highest", "cleaned", "prior", "ceiling")),
             *(_similar(row[name], "ssim") for name in ("best", "prior")),
+            *(_similar(row[name], "ssim") for name in ("most_above_prior", "strangers_above_prior")),
             _similar(row["best"], "ssim_global"),
             _hits(row["named"]),
             f"1 in {round(1 / row['named']['chance'])}",
@@ -40,6 +41,8 @@ def _rows(summary: dict[str, Any]) -> Sheet:
         "ceiling",
         "SSIM",
         "prior",
+        "most above",
+        "of strangers",
         "global SSIM",
         "named",
         "by chance",
@@ -59,8 +62,8 @@ def _decibels(figures: Mapping[str, float] | None) -> str:
     return "-" if figures is None else _number(figures["psnr_db"])
 
 
-def _similar(figures: Mapping[str, float], name: str) -> str:
-    return f"{figures[name]:.3f}"
+def _similar(figures: Mapping[str, float] | None, name: str) -> str:
+    return "-" if figures is None else f"{figures[name]:.3f}"
 
 
 def _number(value: float | None) -> str:

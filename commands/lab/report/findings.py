@@ -114,10 +114,15 @@ def areas_of(known: Known) -> tuple[Area, ...]:
             (
                 _budget(known),
                 *_bounds(known),
+                *_of_lab(known, "leakage-run", "Images rebuilt from what each party of this run holds"),
                 *_of_lab(known, "leakage", "Images rebuilt from updates"),
                 *_of_lab(known, "membership", "Patients told to have been trained on"),
             ),
-            (*_tables(known, "leakage"), *_tables(known, "membership")),
+            (
+                *_tables(known, "leakage-run"),
+                *_tables(known, "leakage"),
+                *_tables(known, "membership"),
+            ),
         ),
         Area(
             "Encryption",
@@ -160,7 +165,8 @@ def _of_lab(known: Known, lab: str, what: str) -> tuple[Line, ...]:
     """What a lab said, or that nobody asked it."""
     found = known.results.get(lab, ())
     if not found:
-        return (Line(what, "not measured", NOT_MEASURED, f"main.py lab {lab} --full --data DATA --out DIR"),)
+        words = f"leakage --run {known.run}" if lab == "leakage-run" else lab
+        return (Line(what, "not measured", NOT_MEASURED, f"main.py lab {words} --full --data DATA --out DIR"),)
     return tuple(Line(what, each.verdict or "see the tables", known.basis(each), each.command) for each in found)
 
 

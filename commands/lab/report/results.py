@@ -14,6 +14,7 @@ from commands.lab import (
     neural_crypto_tables,
     robustness_tables,
 )
+from commands.lab.leakage_run import tables as leakage_run_tables
 from commands.lab.sheets import Sheet
 from fedward.errors import EvidenceError
 from fedward.files import parse_json, read_file
@@ -27,6 +28,7 @@ TABLES: Mapping[str, Callable[[dict[str, Any]], tuple[Sheet, ...]]] = MappingPro
         "backdoor": backdoor_tables.sheets,
         "image-encryption": image_encryption_tables.sheets,
         "leakage": leakage_tables.sheets,
+        "leakage-run": leakage_run_tables.sheets,
         "membership": membership_tables.sheets,
         "neural-crypto": neural_crypto_tables.sheets,
         "robustness": robustness_tables.sheets,

@@ -84,7 +84,9 @@ class Inverter:
         self._up = {matching: tf.constant(enlarging(size, matching.shrunk)) for matching in MATCHINGS}
         self._slopes = {matching: tf.function(self._slope_of(matching)) for matching in MATCHINGS}
 
-    def __call__(self, seen: Seen, matching: Matching, steps: int, rng: np.random.Generator) -> tuple[Vector, float]:
+    def __call__(
+        self, seen: Seen, matching: Matching, steps: int, rng: np.random.Generator, around: Vector | None = None
+    ) -> tuple[Vector, float]:
         """Make one attempt.
 
         Args:
@@ -92,6 +94,7 @@ class Inverter:
             matching: What he minimizes, one of `MATCHINGS`.
             steps: Of Adam.
             rng: Draws where he starts.
+            around: An image near which he starts, shape (size, size, 1); None: grey.
 
         Returns:
             Images, float32, shape (n, size, size, 1), values in [0, 1], and what is left of the mismatch.
@@ -103,7 +106,8 @@ class Inverter:
         ]
         given = tf.constant(seen.labels), weights, values, masks
         side = self._size // matching.shrunk
-        latent = np.clip(0.5 + 0.1 * rng.standard_normal((len(seen.labels), side, side, 1)), 0, 1)
+        center, spread = (0.5, 0.1) if around is None else (_smaller(around, side), 0.03)
+        latent = np.clip(center + spread * rng.standard_normal((len(seen.labels), side, side, 1)), 0, 1)
         mean, square, left = np.zeros_like(latent), np.zeros_like(latent), math.inf
         for step in range(steps):
             loss, slope = self._slopes[matching](tf.constant(latent, tf.float32), *given)
@@ -137,6 +141,12 @@ class Inverter:
 
     def _enlarged(self, latent: Any, matching: Matching) -> Any:
         return tf.einsum("ai,bijc,dj->badc", self._up[matching], latent, self._up[matching])
+
+
+def _smaller(image: Vector, side: int) -> Vector:
+    """An image of a smaller side, by means over squares: shape (side, side, 1)."""
+    part = len(image) // side
+    return np.asarray(image.reshape(side, part, side, part).mean((1, 3))[..., None], np.float32)
 
 
 def enlarging(size: int, shrunk: int = SHRUNK) -> Vector:

@@ -51,7 +51,7 @@ def names(found: Vector, drawn: Drawn, prior: Vector) -> bool:
         drawn: The candidates, which he has, and which of them are right, which he has not.
         prior: The mean of other patients' X-rays.
     """
-    guesses, candidates = (_directions(images - prior) for images in (found, drawn.candidates))
+    guesses, candidates = (directions(images - prior) for images in (found, drawn.candidates))
     alike = guesses @ candidates.T
     return bool(drawn.true[int(alike.max(0).argmax())])
 
@@ -67,7 +67,8 @@ def positives_read(bias: float, expected: float, count: int) -> int:
     return int(np.clip(np.rint(count * (expected - bias)), 0, count))
 
 
-def _directions(images: Vector) -> NDArray[np.float64]:
+def directions(images: Vector) -> NDArray[np.float64]:
+    """Images as rows of mean 0 and length 1, whose products are correlations: shape (n, pixels)."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     flat = flat - flat.mean(1, keepdims=True)
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12), np.float64)

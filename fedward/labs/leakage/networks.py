@@ -99,7 +99,8 @@ def trained(network: Any, images: Vector, labels: NDArray[np.float32], steps: in
 def _gradients(network: Any, weights: Sequence[Any], images: Any, labels: Any) -> list[Any]:
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        logits, _ = network.stateless_call(weights, [], images, training=True)
+        fixed = [each.value for each in network.non_trainable_variables]
+        logits, _ = network.stateless_call(weights, fixed, images, training=True)
         loss = weighted_cross_entropy(labels, logits, 1.0)
     found: list[Any] = tape.gradient(loss, weights)
     return found

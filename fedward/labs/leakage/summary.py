@@ -66,6 +66,7 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
     victims = [victim for run in runs for victim in run["victims"]]
     named, read = (_luck(victims, name, chance) for name, chance in (("named", _one_in), ("labels_read", _labels)))
     above = {name: max(victim["most_above_prior"][name] for victim in victims) for name in ("psnr_db", "ssim")}
+    strangers = [victim.get("strangers_above_prior") for victim in victims]  # None: of an earlier version
     return {
         "obfuscation": case.obfuscation,
         "model": case.model,
@@ -81,6 +82,9 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
         "highest": {name: max(victim["best"][name] for victim in victims) for name in victims[0]["best"]},
         "matchings": _by_matching(victims),
         "most_above_prior": above,
+        "strangers_above_prior": {name: max(each[name] for each in strangers) for name in above}
+        if all(strangers)
+        else None,
         "named": named,
         "labels_read": read,
         "verdict": verdict_of(named["p"], read["p"], above),

@@ -1,14 +1,14 @@
 """Attacks one case on one seed: draws victims, computes what the server sees, attacks it, and measures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fedward.labs.leakage.inversion import MATCHINGS, Inverter, Seen, ceiling, read_rows
-from fedward.labs.leakage.measures import figures, matched, means, names, positives_read
+from fedward.labs.leakage.measures import MOST_DB, figures, matched, means, names, positives_read
 from fedward.labs.leakage.networks import LocalTraining, Tensors, update, weights_of
 from fedward.labs.leakage.obfuscations import Obfuscation
 from fedward.labs.leakage.plan import Case, Plan
@@ -17,6 +17,7 @@ from fedward.learning.quiet_tensorflow import tf
 from fedward.seeding import public_rng
 from fedward.types import Vector
 
+_STRANGERS = 5  # groups of other patients that attempts are compared with
 ROW_OF_GRADIENT = "first row"  # the attempt that needs no search, see `read_rows`
 
 
@@ -31,6 +32,20 @@ class Picture:
 
     originals: Vector = field(repr=False)
     found: Vector = field(repr=False)
+
+
+def _of_strangers(attempts: Iterable[Vector], drawn: Drawn, prior: Vector) -> dict[str, float]:
+    """By how much attempts pass the prior of images that are not behind what was seen, and so by chance."""
+    count = len(drawn.images)
+    strangers = drawn.candidates[count:]
+    groups = [strangers[start : start + count] for start in range(0, len(strangers) - count + 1, count)][:_STRANGERS]
+    most = {"psnr_db": -MOST_DB, "ssim": -2.0}
+    for group in groups:
+        base = figures(np.repeat(prior, count, 0), group)
+        for images in attempts:
+            of = figures(matched(images, group), group)
+            most = {name: max(value, float((of[name] - base[name]).max())) for name, value in most.items()}
+    return most
 
 
 class Trial:
@@ -91,6 +106,7 @@ class Trial:
                 name: max(float((of[name] - prior[name]).max()) for of in measured.values())
                 for name in ("psnr_db", "ssim")
             },
+            "strangers_above_prior": _of_strangers(attempts.values(), drawn, scene.prior),
             "named": names(np.concatenate(list(attempts.values())), drawn, scene.prior),
             "among": drawn.among,
             **self._labels_read(seen, drawn, scene),
