@@ -238,6 +238,10 @@ def test_what_counts_as_a_leak() -> None:
     assert verdict_of(0.001, 0.5, nothing) == LEAK
     assert verdict_of(0.5, 0.5, {"psnr_db": 3.1, "ssim": 0.0}) == LEAK
     assert verdict_of(0.5, 0.5, {"psnr_db": 0.0, "ssim": 0.11}) == LEAK
+    assert verdict_of(0.5, 0.5, {"psnr_db": 0.0, "ssim": 0.18}, {"psnr_db": 1.6, "ssim": 0.10}) == LEAK
+    assert verdict_of(0.5, 0.5, {"psnr_db": 0.0, "ssim": 0.18}, {"psnr_db": 1.6, "ssim": 0.19}) == PASS, (
+        "what strangers' images are passed by as well is no image's own"
+    )
 
 
 def test_a_lab_that_misses_its_planted_leak_says_so() -> None:

@@ -103,7 +103,7 @@ def _ranks(scores: list[NDArray[np.float64]], view: View) -> dict[str, Any]:
         float((of > of[place]).mean() + ((of == of[place]).sum() - 1) / 2 / len(of))
         for of, place in zip(scores, view.places, strict=True)
     ]
-    hits = sum(int(of.argmax()) == place for of, place in zip(scores, view.places, strict=True))
+    hits = sum(int(of.argmax()) == int(place) for of, place in zip(scores, view.places, strict=True))
     return {
         "hits": hits,
         "of": len(places),

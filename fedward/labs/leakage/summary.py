@@ -1,8 +1,10 @@
 """From the results of all units to a table and verdicts.
 
 A row is a **LEAK** if the attacker names the right X-ray more often than chance explains (binomial, p < 0.01), or if
-any attempt passes the prior of its image by more than 0.1 of SSIM or 3 dB. It is **PARTIAL** if he only counts the
-labels better than chance explains. Else it is a **PASS** of so many attempts, and proves nothing beyond them.
+any attempt passes the prior of its image by more than 0.1 of SSIM or 3 dB, and by more than the same attempts pass the
+prior of any stranger's image: what they show beyond that is of this image, not of X-rays at large. It is **PARTIAL** if
+he only counts the labels better than chance explains. Else it is a **PASS** of so many attempts, and proves nothing
+beyond them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +68,9 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
     victims = [victim for run in runs for victim in run["victims"]]
     named, read = (_luck(victims, name, chance) for name, chance in (("named", _one_in), ("labels_read", _labels)))
     above = {name: max(victim["most_above_prior"][name] for victim in victims) for name in ("psnr_db", "ssim")}
-    strangers = [victim.get("strangers_above_prior") for victim in victims]  # None: of an earlier version
+    known = [each for victim in victims if (each := victim.get("strangers_above_prior"))]
+    complete = len(known) == len(victims)  # or an earlier version measured some
+    strangers = {name: max(each[name] for each in known) for name in above} if complete else None
     return {
         "obfuscation": case.obfuscation,
         "model": case.model,
@@ -82,24 +86,27 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
         "highest": {name: max(victim["best"][name] for victim in victims) for name in victims[0]["best"]},
         "matchings": _by_matching(victims),
         "most_above_prior": above,
-        "strangers_above_prior": {name: max(each[name] for each in strangers) for name in above}
-        if all(strangers)
-        else None,
+        "strangers_above_prior": strangers,
         "named": named,
         "labels_read": read,
-        "verdict": verdict_of(named["p"], read["p"], above),
+        "verdict": verdict_of(named["p"], read["p"], above, strangers),
     }
 
 
-def verdict_of(named_p: float, labels_p: float, above: Mapping[str, float]) -> str:
+def verdict_of(
+    named_p: float, labels_p: float, above: Mapping[str, float], chance: Mapping[str, float] | None = None
+) -> str:
     """The verdict of a row.
 
     Args:
         named_p: The chance of naming so many X-rays by guessing.
         labels_p: The chance of counting labels right so often by guessing.
         above: By how much the best image passes its prior, `psnr_db` and `ssim`.
+        chance: The same of strangers' images; None: not measured.
     """
-    if named_p < LUCK or above["psnr_db"] > MORE_THAN_PRIOR_DB or above["ssim"] > MORE_THAN_PRIOR_SSIM:
+    margins = {"psnr_db": MORE_THAN_PRIOR_DB, "ssim": MORE_THAN_PRIOR_SSIM}
+    seen = any(above[name] > max(margin, chance[name] if chance else margin) for name, margin in margins.items())
+    if named_p < LUCK or seen:
         return LEAK
     return PARTIAL if labels_p < LUCK else PASS
 
