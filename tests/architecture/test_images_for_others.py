@@ -16,6 +16,7 @@ KNOWN = {
     "fedward.labs.robustness.defenses": "in memory: images pass through a JPEG file",
     "fedward.labs.image_encryption.pictures": "a lab's images, original beside encrypted: of data that may be shown",
     "fedward.labs.neural_crypto.pictures": "the same",
+    "fedward.labs.leakage.party_pictures": "a lab's images, original above found: of data that may be shown",
     "fedward.labs.leakage.pictures": "a lab's images, original beside found: of data that may be shown",
     "fedward.cloaking.own_picture": "a hospital's own images: bytes, which blockchain.run_end seals",
     "fedward.cloaking.dicom": "what `protect` writes for another hospital: cloaked",

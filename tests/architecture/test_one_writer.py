@@ -18,6 +18,8 @@ INTO_OWN_SCRATCH = {
     "commands.hosts_demo.demo": {"open"},  # the log of its processes, in a kit
     "fedward.hosts.launcher_process": {"mkstemp"},  # into the folder that the next has just made
     "fedward.hosts.supernode": {"open"},  # the log of its processes, in the hospital's kit
+    "commands.lab.leakage_run.opened_rounds": {"TemporaryDirectory", "shutil.copytree"},  # a node's copy of the chain
+    "commands.lab.leakage_run.auditing": {"TemporaryDirectory"},  # what is attacked, which holds opened sums
     "commands.tracking.event_files": {"TemporaryDirectory"},  # TensorFlow writes there, and it is copied
     "commands.view.dropped": {"write_bytes", "TemporaryDirectory"},  # an image for as long as it is looked at
     "fedward.hosts.supervision": {"open"},  # the same in the server's

@@ -10,11 +10,9 @@ from commands.lab.leakage_run.holdings import Held, ciphertexts_of, holds_channe
 from commands.lab.leakage_run.opened_rounds import OpenedRound
 from data_preprocessing import load_partition
 from fedward.folders.simulation import SimulationFolder
-from fedward.labs.leakage.networks import LocalTraining, update
-from fedward.labs.leakage.obfuscations import joined
 from fedward.labs.leakage.parties import NULL, PLANTED, Effort, Groups, View, groups_of
+from fedward.labs.leakage.party_attack import plain_gradients
 from fedward.learning.model import Classifier
-from fedward.learning.quiet_tensorflow import tf
 from fedward.local_update import local_update
 from fedward.seeding import public_rng
 from fedward.settings import Settings
@@ -155,16 +153,10 @@ def repeated_updates(scene: Scene, opened: OpenedRound, names: Sequence[Hospital
 def _planted(scene: Scene, opened: OpenedRound, victim: HospitalId, groups: Groups) -> tuple[Held, View]:
     """The control that must be found: gradients of single images of one hospital, plain, at the round's model."""
     few = groups.first(scene.effort.planted)
-    scene.classifier.set_weights(opened.model.weights)
-    weights = [tf.constant(np.asarray(each)) for each in scene.classifier.network.trainable_weights]
-    vectors = []
-    for image, label in zip(few.victims, few.labels, strict=True):
-        given = weights, tf.constant(image[None]), tf.constant(label[None])
-        tensors = update(scene.classifier.network, *given, LocalTraining(1, 1.0))
-        vectors.append(joined(tuple(each.numpy() for each in tensors)))
+    vectors = plain_gradients(scene.classifier, opened.model.weights, few.victims, few.labels)
     view = View(
         opened.model.weights,
-        np.stack(vectors),
+        vectors,
         few.labels[:1],
         _prior(scene),
         few.candidates,

@@ -61,6 +61,24 @@ def attacked(view: View, spec: ModelSpec, effort: Effort, rng: np.random.Generat
     return told, found
 
 
+def plain_gradients(classifier: Classifier, weights: Vector, images: Vector, labels: Vector) -> Vector:
+    """The gradient of each image by itself: what a hospital of one image changes in one step, over the learning rate.
+
+    Args:
+        classifier: Of the model's shape.
+        weights: Of the model, float32, shape (parameters,).
+        images: float32, shape (n, size, size, 1).
+        labels: float32, shape (n, findings).
+
+    Returns:
+        float32, shape (n, parameters).
+    """
+    tensors = split(weights, tuple(np.asarray(each) for each in classifier.network.trainable_weights))
+    pairs = zip(images, labels, strict=True)
+    found = [_gradient(classifier.network, tensors, image[None], label[None]) for image, label in pairs]
+    return np.stack(found).astype(np.float32)
+
+
 def _inverted(
     view: View, place: int, spec: ModelSpec, weights: Tensors, effort: Effort, rng: np.random.Generator
 ) -> Vector:
