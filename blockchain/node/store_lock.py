@@ -9,7 +9,7 @@ from fedward.errors import ResourceError
 def is_in_use(path: Path) -> bool:
     """Whether a node holds a store; False where there is none, or it cannot be read."""
     try:
-        return _is_held(path)
+        return path.is_file() and _is_held(path)  # SQLite would wait for a pipe
     except sqlite3.OperationalError:
         return False
 
