@@ -5,7 +5,7 @@ whose updates the ledger says were added: once in a round, for one set.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundRecord
 from blockchain.signing.answers import sign_answers
 from blockchain.signing.releases import sign_release
+from blockchain.signing.signatures import recover_commitment_signer
 from encryption import RoundKey, encrypt_fields
 from fedward.checked_json import checked_json, to_json
 from fedward.ciphertexts.encrypted_counts import counts_layout
@@ -191,6 +192,7 @@ def release_sum(
     if purpose not in purposes(settings.metrics.encrypted):
         raise VerificationError(f"No {purpose.label} are encrypted in this consortium.", _REFUSE)
     included, sum_hash = _fixed_set(ledger, opening, record, request)
+    _check_places(opening, included)
     if len(included) < least_included(opening, settings):
         raise VerificationError(
             f"The {purpose.label} of round {index} are of {len(included)} hospitals, fewer than the "
@@ -218,19 +220,24 @@ def release_sum(
     return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
 
 
-def check_released(folder: HospitalFolder, record: RoundRecord) -> None:
-    """Check, before a round is judged, that its set and sum are those that this hospital released for, if it did.
+def check_released(folder: HospitalFolder, ledger: Ledger, record: RoundRecord) -> None:
+    """Check that sets and sums are those that this hospital released for: this round's, and the last one's before.
+
+    The last one may have been aborted: nobody judged it, so nobody else would notice that a hospital was shown another
+    set while it released.
 
     Raises:
         VerificationError: the hospital was shown another set or sum while it released.
     """
-    released = folder.sharing.released_for(record.round_index, Purpose.UPDATES)
-    if released and released != (encode_mask(record.included), record.aggregate_hash):
-        raise VerificationError(
-            f"The ledger now says another set or sum of round {record.round_index} than when this hospital released "
-            "its part of the key.",
-            "Do not take part; compare this hospital's checkpoints with the others'.",
-        )
+    last = folder.sharing.last_release_before(record.round_index)
+    for each in (record, *([ledger.round(last)] if last else [])):
+        released = folder.sharing.released_for(each.round_index, Purpose.UPDATES)
+        if released and released != (encode_mask(each.included), each.aggregate_hash):
+            raise VerificationError(
+                f"The ledger now says another set or sum of round {each.round_index} than when this hospital released "
+                "its part of the key.",
+                "Do not take part; compare this hospital's checkpoints with the others'.",
+            )
 
 
 def encrypt_counts(
@@ -305,8 +312,21 @@ def _fixed_set(
     return fixed, request.sum_hash
 
 
+def _check_places(opening: RoundOpening, included: Sequence[int]) -> None:
+    """Check that a set is of hospitals on the roster, each once: others would make it seem larger than it is."""
+    places = {entry.index for entry in opening.roster}
+    if len(set(included)) != len(included) or not places.issuperset(included):
+        raise VerificationError(
+            f"The set of round {opening.round_index} has places that are not on its roster, or twice.", _REFUSE
+        )
+
+
 def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -> None:
-    """Check what the server says of the dealings against the commitments on the ledger."""
+    """Check what the server says of the dealings against the dealers' own signatures, and the ledger's commitments.
+
+    The ledger's node may be the server's, and whoever makes up all dealings but one gets that one's key in place of the
+    sum's. So each dealer's signature is asked for, over the root of its shares, in this very round.
+    """
     committed = list(ledger.events(UpdateCommitted, opening.round_index))
     heads = [event.ledger_head for event in committed]
     # The last: so that all answer the same challenge. Numbers for two would tell a little of a key.
@@ -317,14 +337,28 @@ def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -
     roots = {event.hospital: event.shares_root for event in committed}
     dealers = {entry.index: entry.address for entry in opening.roster}
     for share in dealt.shares:
-        dealer = dealers.get(share.dealer)
+        dealer, root = dealers.get(share.dealer), shares_root(share.hashes)
         whole = len(share.hashes) == len(opening.roster)
-        if dealer is None or not whole or roots.get(dealer) != shares_root(share.hashes):
+        if dealer is None or not whole or roots.get(dealer) != root:
             raise VerificationError(
                 f"The shares of {dealer or share.dealer} in round {opening.round_index} are not those that the ledger "
                 "has a commitment to, from before the challenge.",
                 _REFUSE,
             )
+        if not _committed_to(share.signed, dealer, root, ledger, opening):
+            raise VerificationError(
+                f"{dealer} has not signed a commitment to these shares in round {opening.round_index}.", _REFUSE
+            )
+
+
+def _committed_to(
+    signed: SignedCommitment, dealer: Address, root: bytes, ledger: Ledger, opening: RoundOpening
+) -> bool:
+    """Whether a dealer signed that these are its shares, for this round as this hospital sees it opened."""
+    said = signed.commitment
+    place = (ledger.chain_id, ledger.contract, opening.round_index, opening.ledger_head, opening.context_fingerprint)
+    told = (said.chain_id, said.contract, said.round_index, said.ledger_head, said.context_fingerprint)
+    return told == place and said.shares_root == root and recover_commitment_signer(signed) == dealer == said.hospital
 
 
 def _transcript(ledger: Ledger, opening: RoundOpening, head: bytes) -> bytes:

@@ -114,9 +114,8 @@ def verify(examined: ExaminedUpdate, refusal: LedgerError | None, ledger: Ledger
     stored = examined.stored
     if refusal and (refused := _unless_recorded(stored, refusal, ledger)):
         return refused
-    weight = stored.signed.commitment.weight
     return examined.fault or VerifiedUpdate(
-        stored.hospital, examined.index, stored.chunk_files, stored.share_files, weight
+        stored.hospital, examined.index, stored.chunk_files, stored.share_files, stored.signed
     )
 
 

@@ -262,7 +262,12 @@ class VerifiedUpdate:
     roster_index: int
     chunk_files: tuple[Path, ...]
     share_files: tuple[Path, ...]
-    weight: int
+    signed: SignedCommitment
+
+    @property
+    def weight(self) -> int:
+        """The enrolled weight, as it was committed to."""
+        return self.signed.commitment.weight
 
 
 @dataclass(frozen=True)

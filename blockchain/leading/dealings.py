@@ -90,6 +90,7 @@ def _messages(
                 update.roster_index,
                 tuple(bytes.fromhex(path.name) for path in update.share_files),
                 server.folder.shares.load(update.share_files[places[hospital]]),
+                update.signed,
             )
             for update in updates
         )

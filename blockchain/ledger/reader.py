@@ -301,8 +301,19 @@ def _named(round_index: int, values: Sequence[Any]) -> dict[str, Any]:
 def _opened_and_record(
     round_index: int, values: Sequence[Any], members: Sequence[Any]
 ) -> tuple[RoundOpening, RoundRecord]:
-    """A round's opening and record, from the contract's values."""
+    """A round's opening and record, from the contract's values.
+
+    Raises:
+        VerificationError: the node tells of a set with places that are not on the round's roster, which the contract
+            cannot have recorded. A set that seems larger than it is would open the sum of a smaller one.
+    """
     fields = _named(round_index, values)
+    for name in ("submittedMask", "includedMask"):
+        if int(fields[name]) & ~int(fields["rosterMask"]):
+            raise VerificationError(
+                f"The ledger's node tells of hospitals in round {round_index} that are not on its roster.",
+                "Do not take part; ask another node.",
+            )
     return _opened(round_index, fields, members), _record(round_index, fields)
 
 

@@ -1,5 +1,6 @@
 """EIP-712 signatures of commitments and votes: readable in any wallet, bound to one chain and one contract."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,8 +10,9 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 
 from blockchain.identity import Identity
-from blockchain.ledger.encoding import encode_event
+from blockchain.ledger.encoding import MAX_UINT32, MAX_UINT64, encode_event
 from blockchain.ledger.records import RoundOpening, RoundRecord
+from fedward.errors import LedgerError
 from fedward.files import merkle_root, sha256
 from fedward.types import Address, Commitment, EncryptedUpdate, SignedCommitment, SignedVote, Vote
 
@@ -150,6 +152,21 @@ def commitment_message(commitment: Commitment) -> SignableMessage:
     }
     types = {"Commitment": members(_COMMITMENT_FIELDS), "PrivacyEvent": members(_PRIVACY_FIELDS)}
     return encode_typed_data(domain(commitment.chain_id, commitment.contract), types, content)
+
+
+@functools.lru_cache(MOST_REMEMBERED)
+def recover_commitment_signer(signed: SignedCommitment) -> Address | None:
+    """Who signed a commitment; None where the signature is malformed, or a value is one that no commitment can have.
+
+    Remembered, for it follows from the argument alone, and where one process plays many hospitals each of them asks.
+    """
+    said = signed.commitment
+    if said.round_index > MAX_UINT32 or said.weight > MAX_UINT32 or said.update_bytes > MAX_UINT64:
+        return None
+    try:
+        return recover(commitment_message(said), signed.signature)
+    except LedgerError:  # of a privacy event that has no encoding
+        return None
 
 
 def vote_message(vote: Vote) -> SignableMessage:

@@ -184,6 +184,12 @@ class ReleaseBook:
         given = self._read(_Sum, round_index, _release_file(purpose))
         return (int.from_bytes(given[0].included_mask, "big"), given[0].sum_hash) if given else None
 
+    def last_release_before(self, round_index: int) -> int | None:
+        """The latest round before this one in which this hospital released for a sum of updates."""
+        files = self.path.glob(f"round-*/{_release_file(Purpose.UPDATES)}")
+        rounds = (int(file.parent.name.removeprefix("round-")) for file in files)
+        return max((each for each in rounds if each < round_index), default=None)
+
     def vote(self, round_index: int) -> bytes | None:
         """The signed vote that was given in a round, or was about to be; None where none was.
 

@@ -16,6 +16,7 @@ from fedward.messages.replies import Failure, Malformed, Missing, read_absence
 from fedward.messages.signed import MAX_BYTES, read_signed, write_signed
 from fedward.sharing.signed import SentAnswers, SentRelease, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose
+from fedward.types import SignedCommitment
 
 ANSWERS, RELEASE = "query.answers", "query.release"  # Flower's message types: they name the hospital's functions
 DIGEST_BYTES = 32
@@ -32,11 +33,13 @@ class DealtShare:
         dealer: The dealer's place on the roster.
         hashes: SHA-256 of all sealed shares of this dealing, in roster order; the dealer committed to their root.
         sealed: The holder's own.
+        signed: The dealer's commitment, which has that root. Its signature is not checked yet.
     """
 
     dealer: int
     hashes: tuple[bytes, ...]
     sealed: bytes = field(repr=False)
+    signed: SignedCommitment
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def dealt_to_records(dealt: DealtShares) -> RecordDict:
         "dealers": [share.dealer for share in dealt.shares],
         "hashes": [b"".join(share.hashes) for share in dealt.shares],
         "shares": [share.sealed for share in dealt.shares],
+        "commitments": [write_signed(share.signed) for share in dealt.shares],
     }
     return RecordDict({"dealings": ConfigRecord(values)})  # type: ignore[arg-type]
 
@@ -92,7 +96,8 @@ def read_dealt(message: Message, share_bytes: int) -> DealtShares:
     """
     values = Fields(message.content, "dealings")
     dealers, hashes, shares = values.wholes("dealers"), values.contents("hashes"), values.contents("shares")
-    if not len(dealers) == len(hashes) == len(shares) == len(set(dealers)) <= MOST_MEMBERS:
+    commitments = values.contents("commitments")
+    if not len(dealers) == len(hashes) == len(shares) == len(commitments) == len(set(dealers)) <= MOST_MEMBERS:
         raise malformed("lists dealings that do not belong together")
     if any(len(share) != share_bytes for share in shares):
         raise malformed(f"has a sealed share of other than {share_bytes} bytes")
@@ -102,7 +107,11 @@ def read_dealt(message: Message, share_bytes: int) -> DealtShares:
         tuple(joined[start : start + DIGEST_BYTES] for start in range(0, len(joined), DIGEST_BYTES))
         for joined in hashes
     )
-    dealt = tuple(DealtShare(*each) for each in zip(dealers, split, shares, strict=True))
+    signed = (
+        read_signed(SignedCommitment, content, "A dealer's commitment", VerificationError, SAME_VERSION)
+        for content in commitments
+    )
+    dealt = tuple(DealtShare(*each) for each in zip(dealers, split, shares, signed, strict=True))
     return DealtShares(values.whole("index"), values.content("ledger-head", DIGEST_BYTES), dealt)
 
 

@@ -271,7 +271,12 @@ def made_wrong(federation: Federation, index: int, request: Message) -> Message 
         last = next(e.index for e in federation.ledger.opening(index).roster if e.address == committed[-1].hospital)
         values = false.content["dealings"]
         place = list(values["dealers"]).index(last)  # type: ignore[call-overload]
-        for name in ("dealers", "hashes", "shares"):  # what was dealt after the earlier head is not asked about
+        for name in (
+            "dealers",
+            "hashes",
+            "shares",
+            "commitments",
+        ):  # what was dealt after the earlier head is not asked about
             values[name] = [each for at, each in enumerate(values[name]) if at != place]  # type: ignore[arg-type]
         values["ledger-head"] = committed[-2].ledger_head
         return false
@@ -405,3 +410,8 @@ def test_who_released_for_a_forked_set_does_not_judge_the_true_one(federation: F
     )
     assert (metrics["phase"], metrics["accepts"]) == ("accepted", 3)
     assert federation.ledger.round(index).included == (0, 1, 2, 3)
+    # Nor does it take part again, whatever became of that round, until somebody has looked into it.
+    metrics = federation.lead_round()
+    assert set(metrics["failures"]) == {failure}  # type: ignore[call-overload]
+    assert metrics["phase"] == "accepted"
+    assert federation.ledger.round(index + 1).submissions == 3

@@ -8,6 +8,7 @@ import pytest
 from expected_replies import failure_in
 from federation import Federation, founded
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from unchecked_commitments import signed_commitment
 
 from fedward.messages.key_sharing import (
     ANSWERS,
@@ -20,7 +21,7 @@ from fedward.messages.key_sharing import (
 )
 from fedward.sharing.sizes import sealed_share_bytes, share_width
 from fedward.sharing.terms import Purpose
-from fedward.types import HospitalId
+from fedward.types import Address, HospitalId
 
 INDEXES = (-1, 0, 2, 2**32, 2**63 - 1)
 NOTED = {".lock", "outgoing.jsonl"}
@@ -43,7 +44,8 @@ def ask(federation: Federation, kind: str, content: RecordDict) -> Message:
 
 def dealt(index: int = 1, head: bytes = bytes(32), **changes: Any) -> RecordDict:
     """A list of dealings that are none, with some of its entries changed."""
-    records = dealt_to_records(DealtShares(index, head, (DealtShare(0, (bytes(32),) * 3, SHARE),)))
+    share = DealtShare(0, (bytes(32),) * 3, SHARE, signed_commitment(Address("0x" + "00" * 20)))
+    records = dealt_to_records(DealtShares(index, head, (share,)))
     records["dealings"] = ConfigRecord(dict(records["dealings"].items()) | changes)
     return records
 

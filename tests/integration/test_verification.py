@@ -81,7 +81,8 @@ def check(opened: Consortium, update: StoredUpdate, promised: PrivacyEvent = EVE
 
 def verified(opened: Consortium, update: StoredUpdate) -> VerifiedUpdate:
     """What an update of the second hospital becomes."""
-    return VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, update.share_files, WEIGHTS[1])
+    assert update.signed.commitment.weight == WEIGHTS[1]
+    return VerifiedUpdate(opened.hospitals[1].address, 1, update.chunk_files, update.share_files, update.signed)
 
 
 def assert_rejected(result: VerifiedUpdate | Rejection, reason: str, hospital: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from signed_structs import change
 from test_wire_messages import (  # type: ignore[import-not-found]  # beside this file, for pytest
     ADDRESSES,
+    COMMITMENTS,
     HASHES,
     RELEASES,
     ROUNDS,
@@ -20,6 +21,7 @@ from test_wire_messages import (  # type: ignore[import-not-found]  # beside thi
     message,
     travel,
 )
+from unchecked_commitments import signed_commitment
 
 from fedward.errors import VerificationError
 from fedward.messages import key_sharing as keys
@@ -28,10 +30,11 @@ from fedward.messages.replies import Malformed
 from fedward.messages.signed import MAX_BYTES
 from fedward.sharing.signed import Answers, Release, SentAnswers, SentRelease, SignedAnswers, SignedRelease
 from fedward.sharing.terms import Purpose
-from fedward.types import Address
+from fedward.types import Address, SignedCommitment
 
 SHARE_BYTES, MOST_BYTES, CONTENT_BYTES = 24, 100, 20
 PLACES = st.integers(0, MOST_MEMBERS - 1)
+COMMITTED = st.builds(SignedCommitment, COMMITMENTS, SIGNATURES)
 
 
 @st.composite
@@ -39,7 +42,7 @@ def dealings(draw: st.DrawFn) -> keys.DealtShares:
     dealers, holders = draw(st.lists(PLACES, max_size=5, unique=True)), draw(st.integers(0, 4))
     hashes = st.lists(HASHES, min_size=holders, max_size=holders).map(tuple)
     sealed = st.binary(min_size=SHARE_BYTES, max_size=SHARE_BYTES)
-    shares = tuple(keys.DealtShare(dealer, draw(hashes), draw(sealed)) for dealer in dealers)
+    shares = tuple(keys.DealtShare(dealer, draw(hashes), draw(sealed), draw(COMMITTED)) for dealer in dealers)
     return keys.DealtShares(draw(WHOLE), draw(HASHES), shares)
 
 
@@ -94,7 +97,11 @@ def test_answers_and_releases_come_out_as_they_went_in(answers: SentAnswers, rel
 # ---- what does not belong there ---------------------------------------------------------------------------------
 
 ACCOUNT = Address("0x" + "ab" * 20)
-DEALT = keys.DealtShares(3, b"l" * 32, tuple(keys.DealtShare(n, (b"h" * 32,) * 3, b"s" * SHARE_BYTES) for n in (0, 2)))
+DEALT = keys.DealtShares(
+    3,
+    b"l" * 32,
+    tuple(keys.DealtShare(n, (b"h" * 32,) * 3, b"s" * SHARE_BYTES, signed_commitment(ACCOUNT)) for n in (0, 2)),
+)
 REQUEST = keys.ReleaseRequest(3, Purpose.COUNTS, (0, 2), b"r" * 32)
 SENT_ANSWERS = SentAnswers(SignedAnswers(Answers(1, ACCOUNT, 3, ACCOUNT, b"l" * 32, b"a" * 32), b"s" * 65), b"numbers")
 SENT_RELEASE = SentRelease(

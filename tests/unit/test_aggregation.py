@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from unchecked_commitments import signed_commitment
 
 from encryption import RoundKey, decrypt, encrypt
 from fedward.ciphertexts.aggregation import aggregate, aggregate_plain, apply_update
@@ -21,6 +22,7 @@ EVENT = PrivacyEvent("none", "none", 1.0, 0.0, 0, 0.0, 0.0)
 PLAN = plan_layout(40_000, 5, 1.0, 2, 20)
 SEED = b"the round of these tests"
 WEIGHTS = (100, 7, 33, 250, 1)
+NOBODY = Address("0x" + "00" * 20)
 DELTAS = np.random.default_rng(0).normal(0, 0.2, (5, PLAN.parameters)).astype(np.float32)
 
 
@@ -39,7 +41,9 @@ def store_update(folder: Path, index: int, chunks: tuple[bytes, ...]) -> Verifie
     for chunk in chunks:
         files.append(folder / sha256(chunk).hex())
         write_atomic(files[-1], chunk)
-    return VerifiedUpdate(Address(f"0x{index:040x}"), index, tuple(files), (), WEIGHTS[index])
+    return VerifiedUpdate(
+        Address(f"0x{index:040x}"), index, tuple(files), (), signed_commitment(NOBODY, WEIGHTS[index])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +113,8 @@ def test_memory_holds_two_chunks_at_a_time(updates: list[VerifiedUpdate], tmp_pa
 
 
 def test_updates_that_cannot_be_added_are_refused(updates: list[VerifiedUpdate], tmp_path: Path) -> None:
-    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], (), 7)
-    empty = VerifiedUpdate(updates[1].hospital, 1, (), (), 7)
+    short = VerifiedUpdate(updates[1].hospital, 1, updates[1].chunk_files[:-1], (), signed_commitment(NOBODY, 7))
+    empty = VerifiedUpdate(updates[1].hospital, 1, (), (), signed_commitment(NOBODY, 7))
     for wrong in ([updates[0], short], [empty], [updates[0], empty]):
         with pytest.raises(EncryptionError, match="chunks cannot be added"):
             aggregate(wrong, tmp_path)
