@@ -123,7 +123,9 @@ def test_what_cannot_be_looked_at_is_said(place: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match="1 of 1 files could not be read"):
         screen_incoming(str(place / "own"), place / "model.keras", [tmp_path / "broken.png"], 1, as_json=True)
-    with pytest.raises(DataError, match="own images"):
-        screen_incoming(str(place / "incoming"), place / "model.keras", [tmp_path], 1, as_json=True)
+    for row, image in enumerate(images(20, 5)):
+        save(tmp_path / "few" / ("ill", "NORMAL")[row % 2] / f"{row}.png", image)
+    with pytest.raises(DataError, match="There are 20 own images"):
+        screen_incoming(str(tmp_path / "few"), place / "model.keras", [tmp_path], 1, as_json=True)
     with pytest.raises(UsageError, match="belong together"):
         screen(str(place / "own"), model=place / "model.keras")
