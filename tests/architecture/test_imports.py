@@ -63,7 +63,7 @@ ORDER = {
         ("messages",),
         ("folders",),
         ("voting", "backdoor"),
-        ("labs", "screening"),
+        ("labs", "screening", "strip"),
         ("flower", "flower_home", "flower_process", "in_process"),
         ("hosts",),
     ),
