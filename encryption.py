@@ -12,10 +12,14 @@ difference.
 Only hospitals use this module. Server, witness and auditor check and add ciphertexts without any key and without Pyfhel
 (`fedward.ciphertexts.serialized`).
 
-How: whole numbers become slots (`packing.pack`), slots become coefficients (`embedding`), which are rounded; errors are
-added to them as whole numbers; SEAL, by way of Pyfhel, transforms the polynomial to number-theoretic form; there the
-public polynomial times the key is added. So SEAL itself opens (ciphertext, minus the public polynomial) with the key as
-its secret key, and tests compare.
+How: whole numbers are the coefficients of the message (`packing.pack`); errors are added to them as whole numbers;
+SEAL, by way of Pyfhel, transforms the polynomial to number-theoretic form; there the public polynomial times the key is
+added. So SEAL itself opens (ciphertext, minus the public polynomial) with the key as its secret key, and tests compare.
+
+Every step from whole numbers to message is linear and exact: the message of a sum is the sum of the messages, to the
+last coefficient. So what an opened sum shows beside the sum is the sum of the errors, which are drawn without regard to
+the messages. A step that rounds one hospital's coefficients, such as CKKS's encoding into slots, would leave there what
+tells of that hospital alone (docs/adr/0041).
 
 References: Shi, Chan, Rieffel, Chow and Song 2011, "Privacy-Preserving Aggregation of Time-Series Data", has sums under
 sums of keys; Bell, Gascón, Lepoint, Li, Meiklejohn, Raykova and Yun 2023, "ACORN", the form over rings.
@@ -32,7 +36,6 @@ from numpy.typing import NDArray
 from Pyfhel import Pyfhel, PyPtxt
 
 from fedward.ciphertexts.discrete_gaussian import discrete_gaussian
-from fedward.ciphertexts.embedding import to_coefficients, to_slots
 from fedward.ciphertexts.packing import count_saturated, pack, quantize_chunks, unpack
 from fedward.ciphertexts.plan import ERROR_DEVIATION, WRONG_DECODE_BOUND, PackingPlan
 from fedward.ciphertexts.public_polynomials import public_polynomial
@@ -171,11 +174,11 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: byt
     """
     sums, start = np.empty(plan.parameters, dtype=np.int64), 0
     for places, batch in _batches(chunks):
-        for slots in _opened(batch, places, key, seed):
+        for coefficients in _opened(batch, places, key, seed):
             if start >= plan.parameters:
                 raise _wrong_count(plan)
             fields = min(plan.parameters_per_chunk, plan.parameters - start)
-            sums[start : start + fields] = unpack(slots, fields, plan, summands)
+            sums[start : start + fields] = unpack(coefficients, fields, plan, summands)
             start += fields
     if start < plan.parameters:
         raise _wrong_count(plan)
@@ -185,8 +188,9 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: byt
 def opens(chunks: Sequence[bytes], plan: PackingPlan, key: RoundKey, seed: bytes, summands: int) -> bool:
     """Whether a key opens an aggregate's first and last ciphertext to something within the bounds of noise.
 
-    A wrong key makes residues uniform, so that about one in 2^(10 * slots) wrong keys passes. A key that somebody made
-    for one ciphertext, so that it opens to what they like, does not open another.
+    A wrong key makes coefficients uniform. With the presets and up to 128 hospitals, at most one in 2^6 uniform
+    coefficients is as close to a whole number as noise, and so at most one in 2^(6 * RING_DEGREE) wrong keys passes. A
+    key that somebody made for one ciphertext, so that it opens to what they like, does not open another.
 
     Limits: where there is one ciphertext only, a key that was made for it passes (docs/adr/0028).
     """
@@ -225,16 +229,16 @@ def _encrypt_pieces(
 ) -> Iterator[bytes]:
     """One ciphertext for each piece of at most `plan.parameters_per_chunk` whole numbers."""
     for places, batch in _batches(pieces):
-        content = np.rint(to_coefficients(np.stack([pack(fields, plan) for fields in batch]))).astype(np.int64)
+        content = np.stack([pack(fields, plan) for fields in batch])
         # As whole numbers: coefficients of a message pass 2^53, where doubles would round an error away.
         content += discrete_gaussian(content.size, ERROR_DEVIATION).reshape(content.shape)
         yield from map(to_bytes, add(_to_residues(content), key._masks(seed, places)))
 
 
-def _opened(chunks: Sequence[bytes], places: Iterable[int], key: RoundKey, seed: bytes) -> NDArray[np.complex128]:
-    """The slots of ciphertexts in these places: complex128, shape (chunks, slots), as `pack` makes them, plus noise."""
+def _opened(chunks: Sequence[bytes], places: Iterable[int], key: RoundKey, seed: bytes) -> NDArray[np.int64]:
+    """Coefficients of ciphertexts in these places: int64, shape (chunks, RING_DEGREE); as of `pack`, plus errors."""
     residues = np.stack([residues_of(chunk) for chunk in chunks])
-    return to_slots(_to_coefficients(subtract(residues, key._masks(seed, places))).astype(np.float64))
+    return _to_coefficients(subtract(residues, key._masks(seed, places)))
 
 
 def _batches(things: Iterable[_Thing]) -> Iterator[tuple[range, list[_Thing]]]:

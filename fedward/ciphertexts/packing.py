@@ -1,9 +1,12 @@
-"""Quantize an update to whole numbers, pack these into a ciphertext's slots, and unpack their sums exactly.
+"""Quantize an update to whole numbers, pack these into a polynomial's coefficients, and unpack their sums exactly.
 
-Each parameter becomes a signed whole number, a field. In the default plan two fields share a real coordinate
-(low + high * 2^field_bits), two coordinates a complex slot, and 2,048 slots a ciphertext: 8,192 parameters in 33 kB.
-A coordinate times 2^scale_bits is what gets encrypted; the noise stays far below half of that factor, so decoding
-rounds to the exact sum. `fedward.ciphertexts.plan` has the plans and their bounds.
+Each parameter becomes a signed whole number, a field. In the default plan two fields share a coordinate
+(low + high * 2^field_bits), and a ciphertext has 4,096 coordinates: 8,192 parameters in 33 kB. A coordinate times
+2^scale_bits is a coefficient of the polynomial that gets encrypted; the noise stays far below half of that factor, so
+decoding rounds to the exact sum. `fedward.ciphertexts.plan` has the plans and their bounds.
+
+Packing is linear, in whole numbers from end to end: nothing is rounded, so nothing of one summand is left in a sum
+(docs/adr/0041).
 """
 
 from collections.abc import Iterator
@@ -12,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.ciphertexts.plan import SLOTS, largest_coordinate, plan_widest
 from fedward.ciphertexts.plan import PackingPlan as PackingPlan  # a part of this module's interface
+from fedward.ciphertexts.plan import largest_coordinate, plan_widest
+from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 from fedward.errors import EncryptionError
 from fedward.settings import EncryptionSettings, PrivacySettings, Settings
 from fedward.types import Vector
@@ -167,18 +171,21 @@ def dequantize(
     return np.multiply(sums, plan.resolution * (total_weight / included_weight), dtype=np.float64)
 
 
-def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.complex128]:
-    """Lay one chunk's fields into the slots of a ciphertext.
+def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.int64]:
+    """Lay one chunk's fields into the coefficients of a ciphertext's message.
 
     Args:
         fields: int64, at most `plan.parameters_per_chunk` of them; missing ones become zero.
         plan: Fields a coordinate, their bits, and the scale.
 
     Returns:
-        complex128, shape (slots,), multiplied by the scale: whole numbers, exact in double precision.
+        int64, shape (RING_DEGREE,): coordinates times the scale, of magnitudes below half of the prime.
 
     Raises:
         EncryptionError: there are too many fields, or one is out of its bounds.
+
+    Guarantees:
+        1. Where a sum of fields is within bounds, its coefficients are the sum of the summands' coefficients.
     """
     if fields.size > plan.parameters_per_chunk or _largest(fields) > plan.largest_field_sum:
         raise EncryptionError(
@@ -190,21 +197,18 @@ def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.complex128]
     if fields.size < plan.parameters_per_chunk:
         rows = np.zeros(plan.parameters_per_chunk, dtype=np.int64)
         rows[: fields.size] = fields
-    places = rows.reshape(2, plan.fields_per_coordinate, SLOTS)
-    coordinates = places[:, -1]
+    places = rows.reshape(plan.fields_per_coordinate, RING_DEGREE)
+    coordinates = places[-1]
     for index in range(plan.fields_per_coordinate - 2, -1, -1):  # Horner's rule, from the highest field down
-        coordinates = (coordinates << plan.field_bits) + places[:, index]
-    slots = np.empty(SLOTS, dtype=np.complex128)
-    slots.real, slots.imag = coordinates
-    slots *= 2.0**plan.scale_bits
-    return slots
+        coordinates = (coordinates << plan.field_bits) + places[index]
+    return coordinates << plan.scale_bits
 
 
-def unpack(slots: NDArray[np.complex128], fields: int, plan: PackingPlan, summands: int) -> NDArray[np.int64]:
-    """Round one chunk's decrypted slots to the exact field sums; refuse slots that hold no such sums.
+def unpack(coefficients: NDArray[np.int64], fields: int, plan: PackingPlan, summands: int) -> NDArray[np.int64]:
+    """Round one chunk's decrypted coefficients to the exact field sums; refuse coefficients that hold no such sums.
 
     Args:
-        slots: complex128, shape (slots,); as `pack` makes them, plus noise.
+        coefficients: int64, shape (RING_DEGREE,); as `pack` makes them, plus noise.
         fields: Number of fields in this chunk; those after them are padding.
         plan: As for `pack`.
         summands: Number of updates in the sum.
@@ -216,25 +220,28 @@ def unpack(slots: NDArray[np.complex128], fields: int, plan: PackingPlan, summan
         EncryptionError: the distances from whole numbers are not those of noise, a field is out of its bounds, or
             the padding is not zero.
     """
-    if slots.shape != (SLOTS,) or not np.isfinite(slots).all() or not 0 <= fields <= plan.parameters_per_chunk:
+    if (
+        coefficients.shape != (RING_DEGREE,)
+        or coefficients.dtype != np.int64
+        or _largest(coefficients) > MODULUS // 2
+        or not 0 <= fields <= plan.parameters_per_chunk
+    ):
         raise EncryptionError(
-            f"{slots.shape} decrypted slots for {fields} fields are no chunk of this layout.", _SUM_REMEDY
+            f"{coefficients.shape} decrypted coefficients for {fields} fields are no chunk of this layout.", _SUM_REMEDY
         )
-    coordinates = np.empty((2, SLOTS))
-    np.multiply(slots.real, 2.0**-plan.scale_bits, out=coordinates[0])
-    np.multiply(slots.imag, 2.0**-plan.scale_bits, out=coordinates[1])
-    whole = np.rint(coordinates)
-    coordinates -= whole
-    _check_residuals(coordinates, plan, summands)
-    if _largest(whole) > largest_coordinate(plan.field_bits, plan.fields_per_coordinate):
+    # The nearest multiple of the scale, in whole numbers; both terms are below 2^60.
+    rest = (coefficients + (1 << plan.scale_bits >> 1)) >> plan.scale_bits
+    residuals = (coefficients - (rest << plan.scale_bits)).astype(np.float64)
+    residuals *= 2.0**-plan.scale_bits
+    _check_residuals(residuals, plan, summands)
+    if _largest(rest) > largest_coordinate(plan.field_bits, plan.fields_per_coordinate):
         raise EncryptionError("A decrypted coordinate is out of its bounds.", _SUM_REMEDY)
-    rest = whole.astype(np.int64)
-    rows = np.empty((2, plan.fields_per_coordinate, SLOTS), dtype=np.int64)
+    rows = np.empty((plan.fields_per_coordinate, RING_DEGREE), dtype=np.int64)
     half = 1 << (plan.field_bits - 1)
     for index in range(plan.fields_per_coordinate):
         # Arithmetic shift and mask take the lowest field as a number in [-half, half); the rest is a whole multiple.
         rest += half
-        np.bitwise_and(rest, 2 * half - 1, out=rows[:, index])
+        np.bitwise_and(rest, 2 * half - 1, out=rows[index])
         rest >>= plan.field_bits
     rows -= half
     sums = rows.reshape(-1)
@@ -249,7 +256,7 @@ def unpack(slots: NDArray[np.complex128], fields: int, plan: PackingPlan, summan
 
 def _largest(values: NDArray[np.int64] | NDArray[np.float64]) -> float:
     """The largest magnitude; 0 of no values."""
-    return max(values.max(), -values.min()) if values.size else 0
+    return max(values.max().item(), -values.min().item()) if values.size else 0
 
 
 def _check_residuals(residuals: NDArray[np.float64], plan: PackingPlan, summands: int) -> None:

@@ -15,7 +15,6 @@ from fractions import Fraction
 from fedward.ciphertexts.serialized import CHUNK_BYTES, MODULUS_BITS, RING_DEGREE
 from fedward.errors import EncryptionError
 
-SLOTS = RING_DEGREE // 2
 WRONG_DECODE_BOUND = 2.0**-40  # largest accepted probability that a coordinate decodes wrongly
 
 # Largest modulus (bits) for each ring degree and security level, for ternary secrets: the community standard's
@@ -28,11 +27,6 @@ LARGEST_MODULUS_BITS = {
 
 # Coefficients of a sum must stay below half of the prime, which is 2^59; a sixteenth of that is left to the noise.
 _LARGEST_ENCODED = 15 * 2 ** (MODULUS_BITS - 5)
-# Error of encoding and decoding in double precision, over the largest slot of a full sum: summands' largest slots add
-# up to no more. 2^-49.2 was the largest measured (random, edge, constant, alternating and single-slot vectors of 2^57).
-_DOUBLE_PRECISION_ERROR = 2.0**-46
-# Encoding rounds coefficients to whole numbers: ten deviations of sqrt(ring_degree / 24) in a slot; 68 was measured.
-_CODING_ERROR = 2.0**7
 # Of the discrete Gaussian error in each coefficient of a ciphertext: twice the 3.2 of the community standard, since
 # opening a sum tells the sum of its errors (docs/adr/0029).
 ERROR_DEVIATION = Fraction(32, 5)
@@ -49,21 +43,24 @@ Figures = dict[str, int | float]
 class PackingPlan:
     """How fields are laid out in ciphertexts, with the bounds that make decoding exact. None is made that does not fit.
 
-    Noise. A ciphertext opens to its content plus one error polynomial. Its coefficients are independent discrete
-    Gaussians of the parameter `ERROR_DEVIATION`, drawn anew for each ciphertext; nothing else is added, whatever the
-    key. A coordinate of a slot is the sum of the coefficients, each times a cosine or sine of an angle of its own; the
-    squares of these add up to ring_degree / 2. A discrete Gaussian x of the parameter s is sub-Gaussian with variance
-    proxy s^2. For E exp(t * x) is exp(t^2 * s^2 / 2) times the sum of exp(-(k - t * s^2)^2 / (2 * s^2)) over all whole
-    k, over the same sum without the shift; and by Poisson's formula, whose terms are positive here, no shift makes such
-    a sum larger (Canonne, Kamath and Steinke 2020, "The Discrete Gaussian for Differential Privacy"). So the noise of a
-    coordinate of K summed ciphertexts is sub-Gaussian with the deviation `ERROR_DEVIATION` * sqrt(K * ring_degree / 2),
-    290 for one, and passes z deviations in either direction with a probability of at most 2 * exp(-z^2 / 2): for every
-    key, slot, K and z. `benchmarks/noise.py` measures it.
+    Noise. A ciphertext opens to its message plus one error polynomial. A coefficient of the message is a coordinate
+    times 2^scale_bits; one of the error is a discrete Gaussian of the parameter `ERROR_DEVIATION`, independent of all
+    others, drawn anew for each ciphertext. Nothing else is added, whatever the key, and nothing is rounded: all are
+    whole numbers. A discrete Gaussian x of the parameter s is sub-Gaussian with variance proxy s^2. For E exp(t * x) is
+    exp(t^2 * s^2 / 2) times the sum of exp(-(k - t * s^2)^2 / (2 * s^2)) over all whole k, over the same sum without
+    the shift; and by Poisson's formula, whose terms are positive here, no shift makes such a sum larger (Canonne,
+    Kamath and Steinke 2020, "The Discrete Gaussian for Differential Privacy"). So the noise of a coefficient of K
+    summed ciphertexts is sub-Gaussian with the deviation `ERROR_DEVIATION` * sqrt(K), and reaches z deviations in
+    either direction with a probability of at most 2 * exp(-z^2 / 2): for every key, message, coefficient, K and z.
+    `benchmarks/noise.py` measures it.
 
-    Coding. Messages are rounded to whole coefficients, each by at most a half; errors are added to these as whole
-    numbers and lose nothing. The rounding of K messages and the double precision of encoding and decoding are taken off
-    the margin before it is counted in deviations. This part is no proof: coefficients' roundings are taken as they are
-    measured, like independent uniform numbers, with a factor of ten deviations.
+    Decoding. A ciphertext tells its coefficients modulo the prime. Where the sums of fields keep their bounds, a
+    coordinate of the sum is at most L = largest_coordinate in magnitude, and the message's coefficient at most
+    L * 2^scale_bits; no plan is made where that passes 15 / 16 of 2^59. As a multiple of 2^scale_bits below 2^59 it
+    leaves at least 2^scale_bits up to 2^59, and 2^55, too. Half of the prime is 2^59 less 8192. So noise below half of
+    2^scale_bits leaves message plus noise between minus and plus half of the prime, where it is read as it is (from
+    scale_bits of 14 on by the first, below by the second), and the nearest multiple of 2^scale_bits is the message's
+    coefficient: the coordinate is exact.
 
     Attributes:
         parameters: Length of the update; at least 1.
@@ -71,7 +68,7 @@ class PackingPlan:
         value_range: Largest magnitude of a coordinate of an update that is carried unchanged; public.
         field_bits: Width of a field, which holds the sum.
         scale_bits: A coordinate is multiplied by 2^scale_bits before encoding.
-        fields_per_coordinate: Fields that share a real coordinate.
+        fields_per_coordinate: Fields that share a coordinate, which is one coefficient.
 
     Raises:
         EncryptionError: a number is out of range, rounding takes more than half of a field, the coordinates do not
@@ -153,7 +150,7 @@ class PackingPlan:
     @property
     def noise_margin(self) -> float:
         """Standard deviations of the noise of a full sum that fit before a coordinate decodes wrongly."""
-        return (2.0**self.scale_bits / 2 - self._encoder_error) / self._noise_deviation(self.summands)
+        return 2.0**self.scale_bits / 2 / self._noise_deviation(self.summands)
 
     @property
     def wrong_decode_probability(self) -> float:
@@ -171,29 +168,24 @@ class PackingPlan:
     def residual_bound(self, summands: int) -> float:
         """Distance from a whole number that a sum's coordinate passes with probability 2^-64; at most 0.5."""
         distance = _FALSE_ALARM_DEVIATIONS * self._noise_deviation(summands)
-        return min(0.5, (distance + self._encoder_error) / 2.0**self.scale_bits)
+        return min(0.5, distance / 2.0**self.scale_bits)
 
     def residual_deviation(self, summands: int) -> float:
-        """Expected root mean square of a sum's distances from whole numbers, rounding of doubles at its worst."""
-        return (self._noise_deviation(summands) + self._encoder_error) / 2.0**self.scale_bits
+        """Expected root mean square of a sum's distances from whole numbers."""
+        return self._noise_deviation(summands) / 2.0**self.scale_bits
 
     @property
-    def _largest_encoded(self) -> float:
-        """Bound on a slot's magnitude as it is encoded; no coefficient of the polynomial is larger."""
-        return largest_coordinate(self.field_bits, self.fields_per_coordinate) * math.sqrt(2.0) * 2.0**self.scale_bits
-
-    @property
-    def _encoder_error(self) -> float:
-        """Bound on encoding's and decoding's share of a coordinate's error, in encoded units."""
-        return _DOUBLE_PRECISION_ERROR * self._largest_encoded + math.sqrt(self.summands) * _CODING_ERROR
+    def _largest_encoded(self) -> int:
+        """Bound on the magnitude of a message's coefficient, of one update or of a sum."""
+        return largest_coordinate(self.field_bits, self.fields_per_coordinate) << self.scale_bits
 
     def _noise_deviation(self, summands: int) -> float:
-        """Standard deviation of a coordinate's noise, in encoded units."""
-        return float(ERROR_DEVIATION) * math.sqrt(summands * RING_DEGREE / 2)
+        """Standard deviation of a coefficient's noise."""
+        return float(ERROR_DEVIATION) * math.sqrt(summands)
 
 
 def noise_tail_bound(deviations: float) -> float:
-    """Bound on the probability that noise passes so many of its deviations, in either direction; at most 1.
+    """Bound on the probability that noise reaches so many of its deviations, in either direction; at most 1.
 
     The docstring of `PackingPlan` derives it.
     """
@@ -202,15 +194,14 @@ def noise_tail_bound(deviations: float) -> float:
 
 @functools.cache
 def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
-    """Magnitude of a real coordinate whose fields are all at their bound."""
+    """Magnitude of a coordinate whose fields are all at their bound."""
     return sum((2 ** (field_bits - 1) - 1) << (field_bits * index) for index in range(fields_per_coordinate))
 
 
 def largest_scale(field_bits: int, fields_per_coordinate: int) -> int:
     """Bits of the largest scale that the modulus holds; negative where not even the fields fit."""
-    return math.floor(
-        math.log2(_LARGEST_ENCODED / (largest_coordinate(field_bits, fields_per_coordinate) * math.sqrt(2)))
-    )
+    times = _LARGEST_ENCODED // largest_coordinate(field_bits, fields_per_coordinate)
+    return times.bit_length() - 1
 
 
 def plan_layout(
@@ -333,7 +324,7 @@ def statement(plan: PackingPlan, rounds: int) -> Figures:
 
     Returns:
         Figures by name; `resolution_bits` counts the steps from -range to +range, `largest_sum` is in those steps,
-        `noise_margin` in deviations of a full sum's noise, `wrong_decode_log2` is of the probability that one real
+        `noise_margin` in deviations of a full sum's noise, `wrong_decode_log2` is of the probability that one
         coordinate decodes wrongly, and `wrong_decode_in_run_log2` of the probability that any does in so many rounds.
     """
     modulus_bits = MODULUS_BITS

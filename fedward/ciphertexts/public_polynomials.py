@@ -17,6 +17,9 @@ from fedward.types import Address
 
 _Q = np.uint64(MODULUS)
 _LOW_60 = np.uint64(2**60 - 1)
+# Another number for each way of laying numbers into ciphertexts: hospitals of unlike versions add up to noise. With 1,
+# numbers were encoded into slots.
+_DOMAIN = b"fedward public polynomial 2\n"
 # Words beyond the ring's degree that are read at once: with a probability below 2^-350 more must be read.
 _SPARE = 8
 
@@ -34,7 +37,7 @@ def public_polynomial(seed: bytes, place: int) -> NDArray[np.uint64]:
     Guarantees:
         1. The polynomial follows from seed and place alone, and looks as uniform as SHAKE-256's output does.
     """
-    stream = hashlib.shake_256(b"fedward public polynomial 1\n" + place.to_bytes(8, "little") + seed)
+    stream = hashlib.shake_256(_DOMAIN + place.to_bytes(8, "little") + seed)
     wanted = RING_DEGREE + _SPARE
     while True:
         words = np.frombuffer(stream.digest(8 * wanted), "<u8") & _LOW_60

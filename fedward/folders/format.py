@@ -5,7 +5,8 @@ from typing import Any
 from fedward.errors import EvidenceError
 from fedward.files import parse_json
 
-FORMAT = 2  # of runs in which every hospital encrypts each round under a key of its own
+# 2: every hospital encrypts each round under a key of its own. 3: numbers are coefficients, not slots (docs/adr/0041).
+FORMAT = 3
 
 
 def check_format(content: bytes, what: str, key: str = "format") -> None:
@@ -26,5 +27,9 @@ def check_format(content: bytes, what: str, key: str = "format") -> None:
     found = fields.get(key, 1) if isinstance(fields, dict) else FORMAT
     if found == FORMAT:
         return
-    version = "0.1, in which all hospitals shared one encryption key" if found == 1 else f"of format {found}"
+    earlier = {
+        1: "0.1, in which all hospitals shared one encryption key",
+        2: "0.2 before its release, when opened sums told more than sums",
+    }
+    version = earlier.get(found if isinstance(found, int) else 0, f"of format {found}")
     raise EvidenceError(f"{what} was made by Fedward {version}.", "Read it with that version.")

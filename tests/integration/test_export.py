@@ -24,6 +24,7 @@ from blockchain.identity import Identity
 from blockchain.node.chain import EmbeddedChain
 from blockchain.signing.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from fedward.errors import EvidenceError, FedwardError, ResourceError, UsageError, VerificationError
+from fedward.folders.format import FORMAT
 from fedward.messages.signed import write_signed
 from fedward.types import HospitalId
 
@@ -187,7 +188,7 @@ READERS: dict[str, Callable[[Evidence], object]] = {
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize(
-    "content", [None, b"", b'{"format": 2}', b"[" * 100_000, b"\xff" * 9000, b'{"roster": ' + b"9" * 5000]
+    "content", [None, b"", b'{"format": %d}' % FORMAT, b"[" * 100_000, b"\xff" * 9000, b'{"roster": ' + b"9" * 5000]
 )
 def test_a_missing_file_and_a_damaged_one_are_told_apart(run: Path, name: str, content: bytes | None) -> None:
     if content is None:

@@ -122,12 +122,11 @@ def test_the_plan_says_how_surely_a_whole_run_is_exact_and_how_many_hospitals_fi
     coordinates = once["ciphertexts"] * 4096
     assert once["wrong_decode_in_run_log2"] == pytest.approx(once["wrong_decode_log2"] + np.log2(coordinates))
     assert often["wrong_decode_in_run_log2"] == pytest.approx(once["wrong_decode_in_run_log2"] + 6)
-    for name, most in (("small", 667), ("fine", 2**20)):
+    for name, most in (("small", 4095), ("fine", 2**20)):
         figures = planned("--hospitals", "128")[name]
         assert figures["most_hospitals"] == most
         at_most = planned("--hospitals", str(most))[name]
         assert at_most["field_bits"] == figures["field_bits"]
-    assert planned("--hospitals", "668")["small"]["field_bits"] == 13
     for hospitals in ("2", "25", "128"):
         for figures in planned("--hospitals", hospitals, "--parameters", "7000000").values():
             assert figures["wrong_decode_in_run_log2"] < -95

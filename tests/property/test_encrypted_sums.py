@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encryption import RoundKey, decrypt, encrypt, opens
+import encryption
+from encryption import RoundKey, decrypt, encrypt, encrypt_fields, opens
 from fedward.ciphertexts.aggregation import aggregate_plain
+from fedward.ciphertexts.discrete_gaussian import discrete_gaussian
 from fedward.ciphertexts.packing import PackingPlan, quantize
 from fedward.ciphertexts.plan import plan_layout
-from fedward.ciphertexts.serialized import add_ciphertexts
+from fedward.ciphertexts.serialized import add_ciphertexts, residues_of
 from fedward.sharing.modular import add, subtract
 from fedward.types import PrivacyEvent, PrivateUpdate, Vector
 
@@ -82,6 +85,48 @@ def test_encrypted_sum_is_the_plaintext_sum(
     weights = [int(weight) for weight in rng.integers(1, 5_000, hospitals)]
     included = rng.permutation(hospitals)[: rng.choice([1, hospitals, rng.integers(1, hospitals + 1)])]
     sums_of(plan, [delta_of(shape, parameters, rng) for _ in weights], weights, [int(place) for place in included])
+
+
+def beside_the_errors(parts: Sequence[NDArray[np.int64]], plan: PackingPlan) -> NDArray[np.int64]:
+    """Coefficients of the opened sum of these parts, less the errors that were drawn for them."""
+    drawn, keys = [], [RoundKey.generate() for _ in parts]
+
+    def noted(count: int, deviation: Fraction) -> NDArray[np.int64]:
+        drawn.append(discrete_gaussian(count, deviation))
+        return drawn[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encryption, "discrete_gaussian", noted)
+        sent = [encrypt_fields(fields, plan, key, SEED) for fields, key in zip(parts, keys, strict=True)]
+    total = [functools.reduce(add_ciphertexts, column) for column in zip(*sent, strict=True)]
+    sum_key = RoundKey(functools.reduce(add, [key.residues() for key in keys]))
+    masks = sum_key._masks(SEED, range(len(total)))
+    opened = encryption._to_coefficients(subtract(np.stack([residues_of(chunk) for chunk in total]), masks))
+    return opened.reshape(-1) - np.sum(drawn, axis=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    hospitals=st.integers(2, 5),
+    parameters=st.integers(1, 9_000),
+    fields=st.sampled_from([(1, 36), (2, 20), (3, 14), (4, 10)]),
+    seed=st.integers(0, 2**32),
+)
+def test_an_opened_sum_shows_nothing_but_sum_and_errors(
+    hospitals: int, parameters: int, fields: tuple[int, int], seed: int
+) -> None:
+    """Of updates with the same sum, all coefficients less the errors are the same, to the last bit."""
+    rng = np.random.default_rng(seed)
+    plan = plan_layout(parameters, hospitals, 1.0, *fields)
+    bound = plan.largest_field_sum // (2 * hospitals)
+    parts = rng.integers(-bound, bound, (hospitals, parameters), endpoint=True)
+    others = parts.copy()
+    moved = rng.integers(-bound, bound, parameters, endpoint=True)
+    others[0] += moved
+    others[-1] -= moved
+    shown = beside_the_errors(list(parts), plan)
+    np.testing.assert_array_equal(shown, beside_the_errors(list(others), plan))
+    assert shown.any() == parts.sum(axis=0).any()
 
 
 def test_thousand_hospitals_at_the_edge() -> None:

@@ -82,7 +82,7 @@ thorough = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 @pytest.mark.slow
 @thorough
 @example(hospitals=1000, preset="exact", shape="alternating", seed=0)
-@example(hospitals=667, preset="small", shape="top", seed=0)
+@example(hospitals=128, preset="small", shape="top", seed=0)
 @example(hospitals=1000, preset="small", shape="top", seed=0)
 @example(hospitals=1000, preset="fine", shape="bottom", seed=0)
 @given(
@@ -109,11 +109,11 @@ def test_the_widest_fields_that_fit_decode_real_sums(
 ) -> None:
     """At the bound of 2^-40 itself, without any bit to spare."""
     try:
-        plan = plan_widest(10**6, hospitals, 1.0, fields_per_coordinate, 45)
+        plan = plan_widest(10**6, hospitals, 1.0, fields_per_coordinate, 50)
     except EncryptionError:
-        # One to three fields hold any roster, four up to 255 hospitals.
+        # One to three fields hold any roster, four up to 511 hospitals.
         assert fields_per_coordinate == 4
-        assert hospitals > 255
+        assert hospitals > 511
         return
     fields = fields_of(shape, plan, np.random.default_rng(seed))
     np.testing.assert_array_equal(summands.decoded(fields, plan), fields)
@@ -125,7 +125,7 @@ def test_the_widest_fields_that_fit_decode_real_sums(
 def test_a_scale_below_the_law_does_garble(summands: Summands, hospitals: int) -> None:
     """The control: the sums above decode because of the planned scale, not because noise is small anyway."""
     plan = plan_layout(10**6, hospitals, 1.0, 2, 17)
-    object.__setattr__(plan, "scale_bits", 12)
+    object.__setattr__(plan, "scale_bits", 6)
     fields = fields_of("random", plan, np.random.default_rng(0))
     try:
         sums = summands.decoded(fields, plan)
@@ -147,13 +147,13 @@ def test_the_planner_keeps_what_it_promises(
     try:
         plan = plan_for_resolution(10**6, hospitals, value_range, resolution, security_bits)
     except EncryptionError:
-        assert bits > 38  # one field of 40 bits holds any roster
+        assert bits > 45  # one field of 48 bits holds any roster
         return
     assert plan.resolution <= resolution
     assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
     assert statement(plan, 10)["security_bits"] >= security_bits
     for fields in range(plan.fields_per_coordinate + 1, MOST_FIELDS + 1):
-        for width in range(2, 16):  # four fields take at most 11 bits each, three at most 15
+        for width in range(2, 19):  # four fields take at most 12 bits each, three at most 17
             try:
                 other = plan_layout(10**6, hospitals, value_range, fields, width)
             except EncryptionError:

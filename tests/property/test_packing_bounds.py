@@ -11,7 +11,8 @@ from fedward.ciphertexts.packing import (
     quantize,
     unpack,
 )
-from fedward.ciphertexts.plan import SLOTS, WRONG_DECODE_BOUND, PackingPlan, largest_coordinate, plan_layout
+from fedward.ciphertexts.plan import WRONG_DECODE_BOUND, PackingPlan, largest_coordinate, plan_layout
+from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 from fedward.errors import EncryptionError
 
 
@@ -29,10 +30,9 @@ def test_planned_bounds_hold(summands: int, field_bits: int, span: float) -> Non
     assert plan is not None
     assert plan.wrong_decode_probability <= WRONG_DECODE_BOUND
     assert plan.levels + plan.summands <= plan.largest_field_sum
-    # A coordinate and its largest sum are whole numbers that a double holds exactly, and fit half of the prime.
+    # A sum's largest coefficient fits half of the prime, and 20 deviations of noise beside it.
     largest = largest_coordinate(field_bits, 2) * 2**plan.scale_bits
-    assert math.log2(largest) + 0.5 < 59
-    assert largest_coordinate(field_bits, 2) < 2**53
+    assert largest + 20 * math.ceil(6.4 * math.sqrt(summands)) < MODULUS // 2
     assert 0 < plan.residual_bound(1) <= plan.residual_bound(summands) <= 0.5
     if field_bits <= 20:  # wider ones leave the alarm to the bounds of coordinates, which no wrong key keeps
         assert 2 * plan.residual_deviation(summands) < 0.2  # under a wrong key the deviation is 0.29
@@ -73,19 +73,34 @@ def test_fields_survive_packing_and_noise(
     rng = np.random.default_rng(seed)
     bound = plan.largest_field_sum
     fields = rng.choice([-bound, bound], count) if edge else rng.integers(-bound, bound, count, endpoint=True)
-    drawn = rng.normal(0, plan.residual_deviation(5), (2, SLOTS))
-    noise = np.clip(drawn, -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5))
-    slots = pack(fields, plan) + (noise[0] + 1j * noise[1]) * 2.0**plan.scale_bits
-    np.testing.assert_array_equal(unpack(slots, count, plan, 5), fields)
+    drawn = rng.normal(0, plan.residual_deviation(5), RING_DEGREE)
+    noise = np.clip(drawn, -0.99 * plan.residual_bound(5), 0.99 * plan.residual_bound(5)) * 2.0**plan.scale_bits
+    np.testing.assert_array_equal(unpack(pack(fields, plan) + noise.astype(np.int64), count, plan, 5), fields)
 
 
-@given(seed=st.integers(0, 2**32), magnitude=st.floats(0, 300), fields=st.integers(-5, 20_000))
+@given(
+    layout=st.sampled_from([(1, 36), (2, 20), (3, 14), (4, 10)]),
+    count=st.integers(0, 16_384),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_packing_is_linear(layout: tuple[int, int], count: int, share: float, seed: int) -> None:
+    """Whatever the parts, the sum of their coefficients is that of the sum: nothing of a part is left in it."""
+    plan = plan_layout(10**6, 5, 1.0, *layout)
+    count = min(count, plan.parameters_per_chunk)
+    rng = np.random.default_rng(seed)
+    total = rng.integers(-plan.largest_field_sum, plan.largest_field_sum, count, endpoint=True)
+    part = np.rint(share * rng.random(count) * total).astype(np.int64)
+    np.testing.assert_array_equal(pack(part, plan) + pack(total - part, plan), pack(total, plan))
+
+
+@given(seed=st.integers(0, 2**32), magnitude=st.floats(-9, 64), fields=st.integers(-5, 20_000))
 def test_unpacking_anything_raises_only_our_error(seed: int, magnitude: float, fields: int) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_layout(10**6, 5, 1.0, 2, 20)
-    slots = (rng.normal(size=SLOTS) + 1j * rng.normal(size=SLOTS)) * 10.0**magnitude
+    coefficients = np.clip(rng.normal(size=RING_DEGREE) * 2.0**magnitude, -(2.0**63), 2.0**62).astype(np.int64)
     try:
-        sums = unpack(slots, fields, plan, 5)
+        sums = unpack(coefficients, fields, plan, 5)
     except EncryptionError:
         return
     assert not sums.any()

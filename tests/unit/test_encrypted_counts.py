@@ -81,7 +81,7 @@ def test_fewer_images_need_no_more_bytes() -> None:
 
 def test_more_images_than_any_layout_holds_are_refused() -> None:
     with pytest.raises(EncryptionError, match=r"metrics\.encrypted"):
-        counts_layout(1, 3, 2**45)
+        counts_layout(1, 3, 2**49)
 
 
 @pytest.mark.parametrize(("findings", "hospitals"), [(1, 5), (14, 3)])

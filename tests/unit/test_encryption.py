@@ -14,9 +14,8 @@ from scipy.stats import chisquare
 
 import encryption
 from encryption import RoundKey, decrypt, encrypt, encrypt_fields, opens, summarize
-from fedward.ciphertexts.embedding import to_slots
 from fedward.ciphertexts.packing import pack, quantize, unpack
-from fedward.ciphertexts.plan import SLOTS, PackingPlan, plan_layout
+from fedward.ciphertexts.plan import PackingPlan, plan_layout
 from fedward.ciphertexts.public_polynomials import public_polynomial, round_seed
 from fedward.ciphertexts.serialized import (
     CHUNK_BYTES,
@@ -36,6 +35,7 @@ DELTA = np.random.default_rng(0).normal(0, 0.3, PLAN.parameters).astype(np.float
 SEED = round_seed(190_826, Address("0x" + "11" * 20), 3, b"h" * 32, "updates")
 KEY = RoundKey.generate()
 Residues = NDArray[np.uint64]
+SLOTS = RING_DEGREE // 2  # of CKKS, which SEAL encodes into and decodes from; Fedward does neither
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,16 @@ class Seal:
         content = self.plaintext_head + residues.tobytes()
         return np.asarray(self.he.decodeComplex(PyPtxt(pyfhel=self.he, bytestring=content, scheme="ckks")))
 
-    def encoded(self, slots: NDArray[np.complex128]) -> Residues:
-        return np.frombuffer(self.he.encodeComplex(slots, scale=1.0).to_bytes("none")[-CHUNK_BYTES:], "<u8")
+    def coefficients(self, residues: Residues) -> list[int]:
+        """Whole coefficients to the last digit: what is above 2^30 is decoded first, then taken off and decoded again.
+
+        SEAL decodes into doubles, which hold no more than 53 bits.
+        """
+        high = np.rint(coefficients_of(self.decoded(residues)) / 2**30).astype(np.int64) << 30
+        rest = coefficients_of(self.decoded(difference(residues, encryption._to_residues(high[None])[0])))
+        assert np.abs(rest).max() < 2**32
+        assert np.abs(rest - np.rint(rest)).max() < 1e-3
+        return [int(above) + int(below) for above, below in zip(high, np.rint(rest), strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +147,20 @@ def test_residues_are_the_polynomials_values_at_odd_powers_of_the_root() -> None
             assert found[place] == value_at(coefficients, place)
 
 
-def test_messages_are_encoded_as_seal_encodes_them(seal: Seal, update: EncryptedUpdate) -> None:
-    """To within the rounding of doubles; and what is decoded is what SEAL decodes."""
+def difference(left: Residues, right: Residues) -> Residues:
+    return np.array([(int(x) - int(y)) % MODULUS for x, y in zip(left, right, strict=True)], np.uint64)
+
+
+def test_numbers_are_the_coefficients_that_seal_reads(seal: Seal, update: EncryptedUpdate) -> None:
+    """By hand: low + high * 2^20, times 2^19; SEAL reads that and a small error, and so do we."""
     fields = quantize(DELTA, 3, 10, PLAN, np.random.default_rng(1)).values[: PLAN.parameters_per_chunk]
-    slots = pack(fields, PLAN)
     ours = content_of(update.chunks[0], KEY, 0)
-    theirs = seal.decoded(ours)
-    np.testing.assert_array_equal(unpack(theirs, fields.size, PLAN, 1), fields)
-    largest = np.abs(slots).max()
-    assert np.abs(to_slots(encryption._to_coefficients(ours[None]))[0] - theirs).max() < 2**-46 * largest
-    assert np.abs(seal.decoded(seal.encoded(slots)) - theirs).max() < 2_000  # ours has an error inside, theirs none
+    theirs = seal.coefficients(ours)
+    expected = [(int(fields[place]) + int(fields[place + 4096]) * 2**20) * 2**19 for place in range(RING_DEGREE)]
+    errors = [read - message for read, message in zip(theirs, expected, strict=True)]
+    assert 0 < max(map(abs, errors)) < 80
+    assert pack(fields, PLAN).tolist() == expected
+    assert encryption._to_coefficients(ours[None])[0].tolist() == theirs
 
 
 def test_a_ciphertext_is_what_seal_makes_of_its_content_residue_by_residue(seal: Seal, update: EncryptedUpdate) -> None:
@@ -167,10 +179,10 @@ def test_seal_opens_a_sum_of_ours(seal: Seal) -> None:
     seal.under(sum_of(keys))
     for place, column in enumerate(zip(*each, strict=True)):
         negative = (np.uint64(MODULUS) - public_polynomial(SEED, place)) % np.uint64(MODULUS)
-        slots = seal.decoded(seal.decrypted(residues_of(sum_ciphertexts(column)), negative))
+        coefficients = np.array(seal.coefficients(seal.decrypted(residues_of(sum_ciphertexts(column)), negative)))
         first = place * PLAN.parameters_per_chunk
         expected = fields.sum(axis=0)[first : first + PLAN.parameters_per_chunk]
-        np.testing.assert_array_equal(unpack(slots, expected.size, PLAN, 3), expected)
+        np.testing.assert_array_equal(unpack(coefficients, expected.size, PLAN, 3), expected)
 
 
 def sum_of(keys: list[RoundKey]) -> RoundKey:
@@ -212,32 +224,34 @@ def test_errors_of_ciphertexts_are_whole_and_follow_the_law(seal: Seal) -> None:
 
 
 def test_an_error_survives_beside_the_largest_message(seal: Seal) -> None:
-    """All fields at their bound make one coefficient of 2^57, where doubles are 32 apart: no error is rounded away."""
+    """All fields at their bound make coefficients of 2^58, where doubles are 64 apart: no error is rounded away."""
     bound = PLAN.largest_field_sum
     fields = np.full(PLAN.parameters_per_chunk, bound)
     plan = plan_layout(PLAN.parameters_per_chunk, 5, 1.0, 2, 20)
     first, second = (content_of(encrypt_fields(fields, plan, KEY, SEED)[0], KEY, 0) for _ in range(2))
-    difference = np.array([(int(x) - int(y)) % MODULUS for x, y in zip(first, second, strict=True)], np.uint64)
-    coefficients = coefficients_of(seal.decoded(difference))
+    coefficients = coefficients_of(seal.decoded(difference(first, second)))
     assert np.abs(coefficients - np.rint(coefficients)).max() < 1e-6
     assert coefficients.std() == pytest.approx(6.4 * np.sqrt(2), rel=0.1)
     assert np.count_nonzero(np.rint(coefficients) % 2) > RING_DEGREE / 3, "odd numbers are as frequent as even ones"
 
 
 def test_noise_follows_the_law() -> None:
-    """Deviation within 2 %, the same for every key and slot, and a Gaussian's share beyond 2 and 3 deviations."""
+    """Deviation within 2 %, the same for every key and place, and the law's share beyond 1, 2 and 3 deviations."""
     plan = plan_layout(32 * 8_192, 5, 1.0, 2, 20)
     law = plan._noise_deviation(1)
-    noise: list[list[NDArray[np.float64]]] = []
+    noise: list[NDArray[np.int64]] = []
     for key in (RoundKey.generate(), RoundKey.generate(), RoundKey(np.zeros(RING_DEGREE, np.uint64))):
         chunks = encrypt_fields(np.zeros(plan.parameters, np.int64), plan, key, SEED)
-        noise += [[slots.real, slots.imag] for slots in encryption._opened(chunks, range(32), key, SEED)]
+        noise += list(encryption._opened(chunks, range(32), key, SEED))
         assert np.std(noise[-32:]) == pytest.approx(law, rel=0.02)
-    coordinates = np.array(noise)
-    assert law == pytest.approx(289.6, abs=0.1)
-    assert np.sqrt((coordinates**2).mean(axis=0)) == pytest.approx(law, rel=0.5)
-    for deviations, share in ((1, 0.3173), (2, 0.0455), (3, 0.0027)):
-        assert np.mean(np.abs(coordinates) > deviations * law) == pytest.approx(share, rel=0.1)
+    coefficients = np.array(noise)
+    assert law == 6.4
+    assert np.sqrt((coefficients**2).mean(axis=0)) == pytest.approx(law, rel=0.5)
+    values = np.arange(-200, 201)
+    masses = np.exp(-(values**2) / (2 * law**2))
+    for deviations in (1, 2, 3):
+        share = masses[np.abs(values) > deviations * law].sum() / masses.sum()
+        assert np.mean(np.abs(coefficients) > deviations * law) == pytest.approx(share, rel=0.1)
 
 
 def test_the_sum_of_the_keys_opens_the_sum_and_no_other_key_does() -> None:
