@@ -201,7 +201,8 @@ def pack(fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.int64]:
     coordinates = places[-1]
     for index in range(plan.fields_per_coordinate - 2, -1, -1):  # Horner's rule, from the highest field down
         coordinates = (coordinates << plan.field_bits) + places[index]
-    return coordinates << plan.scale_bits
+    coefficients: NDArray[np.int64] = coordinates << plan.scale_bits
+    return coefficients
 
 
 def unpack(coefficients: NDArray[np.int64], fields: int, plan: PackingPlan, summands: int) -> NDArray[np.int64]:

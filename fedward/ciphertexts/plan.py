@@ -200,7 +200,7 @@ def largest_coordinate(field_bits: int, fields_per_coordinate: int) -> int:
 
 def largest_scale(field_bits: int, fields_per_coordinate: int) -> int:
     """Bits of the largest scale that the modulus holds; negative where not even the fields fit."""
-    times = _LARGEST_ENCODED // largest_coordinate(field_bits, fields_per_coordinate)
+    times: int = _LARGEST_ENCODED // largest_coordinate(field_bits, fields_per_coordinate)
     return times.bit_length() - 1
 
 

@@ -15,7 +15,7 @@ from fedward.folders.format import FORMAT, check_format
         ({}, r"Fedward 0\.1, in which all hospitals shared"),
         ({"format": 2}, r"Fedward 0\.2 before its release, when opened sums told more"),
         ({"format": FORMAT + 1}, f"Fedward of format {FORMAT + 1}"),
-        ({"format": [2]}, r"of format \[2\]"),
+        ({"format": [2]}, r"Fedward of format \[2\]"),
     ],
 )
 def test_a_run_of_another_version_is_refused_by_name(record: dict[str, Any], version: str) -> None:
