@@ -168,7 +168,7 @@ class _Manifest:
     """`manifest.json`."""
 
     format: Literal["fedward-bundle"]
-    version: Literal[2]
+    version: Literal[3]
     claims: Claims
     rounds: Mapping[int, claimed.RoundForm]
     members: Mapping[str, str]
