@@ -21,6 +21,7 @@ OVERLAYS = 32  # clean images that are blended in
 HELD_OUT = 200  # clean images on which it is measured what is usual, at the most
 FEWEST = 50  # of these that are decided alike; of fewer nothing is said
 RATE = 0.02  # share of clean images that are suspected
+_TOGETHER = 16  # images whose blends are scored in one call
 Wide = NDArray[np.float64]
 Scores = Callable[[Vector], Vector]  # float32, (n, height, width, 1) -> logits, (n, findings)
 
@@ -62,8 +63,13 @@ def entropies(logits: Scores, images: Vector, overlays: Vector, borders: Wide) -
     A blend has the brighter pixel of both images. Published are sums, cut to white, which make X-rays white all over. A
     bright mark stays in both, a dark one in neither. Scores are moved so that a decision on the border has entropy 1.
     """
-    found = [_entropy(logits(np.maximum(image, overlays)) - borders).mean(axis=0) for image in images]
-    return np.array(found).reshape(len(images), len(borders))
+    found = [np.empty((0, len(borders)))]
+    for start in range(0, len(images), _TOGETHER):
+        some = images[start : start + _TOGETHER]
+        blends = np.maximum(some[:, None], overlays[None])  # (images, overlays, height, width, 1)
+        scores = logits(blends.reshape(-1, *images.shape[1:])).reshape(len(some), len(overlays), len(borders))
+        found.append(_entropy(scores - borders).mean(axis=1))
+    return np.concatenate(found)
 
 
 def rarity(logits: Scores, images: Vector, than: Usual) -> Wide:

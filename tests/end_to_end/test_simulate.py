@@ -351,7 +351,8 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_also_on_an_odd_machine(
     assert code == 0, errors
     further = {path.name[-5:]: path.read_bytes() for path in (folder / "tensorboard").glob("events*")}
     assert {name: content for name, content in further.items() if name in tracked} == tracked
-    assert set(further) == {"00000", "00001", "00002", "00003", "d.end"}
+    rounds = read_summary(folder)["rounds"]["opened"]  # one more than three where one was cut short
+    assert set(further) == {*(f"{number:05}" for number in range(rounds + 1)), "d.end"}  # type: ignore[call-overload]
     assert "Traceback" not in errors + log.read_bytes()[logged:].decode()
     summary = read_summary(folder)
     assert summary["rounds"]["accepted"] == 3
