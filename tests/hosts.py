@@ -255,6 +255,7 @@ def few_images(real_data: Path, target: Path) -> Path:
     command = [sys.executable, "data_preprocessing.py", str(source), str(target / "images")]
     options = ["--hospitals", str(len(HOSPITALS)), "--image-size", str(IMAGE_SIZE)]
     subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    (target / "images").chmod(0o711)  # each partition becomes its hospital's own when that enrolls
     return target / "images"
 
 
