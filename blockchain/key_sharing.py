@@ -16,7 +16,7 @@ from blockchain.identity import Identity
 from blockchain.ledger.encoding import encode_mask
 from blockchain.ledger.events import UpdateCommitted, VoteCast
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RoundOpening, RoundRecord
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
 from blockchain.signing.answers import sign_answers
 from blockchain.signing.releases import sign_release
 from blockchain.signing.signatures import recover_commitment_signer
@@ -221,7 +221,7 @@ def release_sum(
 
 
 def check_released(folder: HospitalFolder, ledger: Ledger, record: RoundRecord) -> None:
-    """Check that sets and sums are those that this hospital released for: this round's, and the last one's before.
+    """Check that sets and sums are those that this hospital released for: this round's; of an open one, the last one's.
 
     The last one may have been aborted: nobody judged it, so nobody else would notice that a hospital was shown another
     set while it released.
@@ -229,7 +229,7 @@ def check_released(folder: HospitalFolder, ledger: Ledger, record: RoundRecord) 
     Raises:
         VerificationError: the hospital was shown another set or sum while it released.
     """
-    last = folder.sharing.last_release_before(record.round_index)
+    last = folder.sharing.last_release_before(record.round_index) if record.phase is RoundPhase.OPEN else None
     for each in (record, *([ledger.round(last)] if last else [])):
         released = folder.sharing.released_for(each.round_index, Purpose.UPDATES)
         if released and released != (encode_mask(each.included), each.aggregate_hash):
