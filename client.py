@@ -323,7 +323,8 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     with clock.measure("decrypt"):
         candidate, wrong = _decrypt(hospital, model, opening, record, aggregates)
     if isinstance(candidate, DecodeFailure):
-        counts = _counts(hospital, opening, empty_histogram(len(hospital.partition.findings)), clock)
+        # No encrypted ones: a server chooses for whom a sum decodes, and empty counts would leave others' alone.
+        counts = Counts(None if settings.metrics.encrypted else empty_histogram(len(hospital.partition.findings)))
         signed = _vote(hospital, record, candidate, NO_CANDIDATE, counts)
         return Ballot(signed, counts.histogram, _tellable(clock, settings), counts.encrypted, wrong)
     work = (hospital.folder, hospital.partition, hospital.classifier)

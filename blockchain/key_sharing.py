@@ -354,11 +354,22 @@ def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -
 def _committed_to(
     signed: SignedCommitment, dealer: Address, root: bytes, ledger: Ledger, opening: RoundOpening
 ) -> bool:
-    """Whether a dealer signed that these are its shares, for this round as this hospital sees it opened."""
+    """Whether a dealer signed that these are its shares, for this round as this hospital sees it opened.
+
+    With the model that it starts from: where others start from one that the server made so that they learn nothing,
+    their updates are zeros, and the sum is one hospital's (Pasquini, Francati and Ateniese 2022, "Eluding Secure
+    Aggregation in Federated Learning via Model Inconsistency").
+    """
     said = signed.commitment
-    place = (ledger.chain_id, ledger.contract, opening.round_index, opening.ledger_head, opening.context_fingerprint)
-    told = (said.chain_id, said.contract, said.round_index, said.ledger_head, said.context_fingerprint)
-    return told == place and said.shares_root == root and recover_commitment_signer(signed) == dealer == said.hospital
+    place = (ledger.chain_id, ledger.contract, opening.round_index, opening.ledger_head)
+    told = (said.chain_id, said.contract, said.round_index, said.ledger_head)
+    same = (said.base_id, said.context_fingerprint) == (opening.base_id, opening.context_fingerprint)
+    return (
+        told == place
+        and same
+        and said.shares_root == root
+        and recover_commitment_signer(signed) == dealer == said.hospital
+    )
 
 
 def _transcript(ledger: Ledger, opening: RoundOpening, head: bytes) -> bytes:

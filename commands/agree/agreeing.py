@@ -10,6 +10,7 @@ from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.consortium.model_handover import digest_in_force, hand_over_model, start_from, take_model
 from blockchain.identity import Identity
+from blockchain.ledger.fold import first_base_id
 from blockchain.ledger.ledger import Ledger
 from commands import console
 from commands.agree.agreed_roster import save_agreed
@@ -98,7 +99,10 @@ def _confirm_roster(
 def _take_model(kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBoard, wait_s: int) -> None:
     """Have the model in force: from the settings, from the hospital's own folder, or from another hospital."""
     folder, initial = kit.hospital, _initial_weights(project)
-    if not folder.has_model() and digest_in_force(ledger) == weights_digest(initial):
+    # Before the first accepted round the model follows from settings and base id, whatever else the node tells: a model
+    # of the server's making could be one of which this hospital's update would be nothing but zeros.
+    first = first_base_id(weights_digest(initial), project.settings.digest())
+    if not folder.has_model() and ledger.base_id() == first:
         start_from(folder, ledger, initial)
     elif folder.has_model():
         try:

@@ -33,20 +33,22 @@ class LyingNode:
     """What the node tells hospitals in place of the truth; nothing else than the truth while nothing is set.
 
     Attributes:
-        included: The mask of the included hospitals.
+        fields: Of a round, by their names in the contract.
         roots: Of shares, by the one that is on the ledger: both hexadecimal.
     """
 
     def __init__(self) -> None:
-        self.included: int | None = None
+        self.fields: dict[str, int] = {}
         self.roots: dict[str, str] = {}
 
     def __call__(self, method: str, params: list[Any], result: Any) -> Any:
-        if method == "eth_call" and self.included is not None and params[0]["data"].startswith(ROUND_OF):
+        if method == "eth_call" and params[0]["data"].startswith(ROUND_OF):
             shape = next(entry for entry in load_artifact().abi if entry.get("name") == "roundOf")
-            place = [part["name"] for part in shape["outputs"][0]["components"]].index("includedMask")
+            names = [part["name"] for part in shape["outputs"][0]["components"]]
             words = bytearray.fromhex(result[2:])
-            words[WORD * place : WORD * (place + 1)] = self.included.to_bytes(WORD, "big")
+            for name, told in self.fields.items():
+                place = WORD * names.index(name)
+                words[place : place + WORD] = told.to_bytes(WORD, "big")
             return "0x" + words.hex()
         if method == "eth_getLogs":
             for log in result:
@@ -80,9 +82,9 @@ def test_places_that_nobody_has_do_not_make_a_set_larger(federation: Federation)
         def lie_at_releases(to: NodeId, request: Message) -> Message | None:
             if request.metadata.message_type != RELEASE:
                 return deliver(to, request)
-            node.included = 1 << (VICTIM - 1) | 0b111 << 101
+            node.fields["includedMask"] = 1 << (VICTIM - 1) | 0b111 << 101
             reply = deliver(to, request)
-            node.included = None
+            node.fields.clear()
             assert reply
             refusals.append(failure_in(reply).what)
             return reply
@@ -130,3 +132,25 @@ def test_shares_that_the_server_dealt_in_others_names_are_refused(federation: Fe
             federation.lead_round()
     assert len(refusals) == HOSPITALS
     assert all("has not signed a commitment to these shares" in why for why in refusals), refusals
+
+
+def test_who_is_told_of_another_model_answers_nobody_who_starts_from_the_true_one(federation: Federation) -> None:
+    """Others' updates could be nothing but zeros: of a model of the server's making in which nothing can be learned."""
+    deliver, refusals = federation.grid.deliver, dict[int, str]()
+    with lied_to(federation) as node:
+
+        def tell_of_another_base(to: NodeId, request: Message) -> Message | None:
+            if request.metadata.message_type == ANSWERS and to != VICTIM:
+                node.fields["baseId"] = 1
+            reply = deliver(to, request)
+            if node.fields:
+                assert reply
+                refusals[to] = failure_in(reply).what
+                node.fields.clear()
+            return reply
+
+        federation.grid.deliver = tell_of_another_base  # type: ignore[method-assign]
+        with pytest.raises(QuorumError):
+            federation.lead_round()
+    assert len(refusals) == HOSPITALS - 1
+    assert all("has not signed a commitment to these shares" in why for why in refusals.values()), refusals
