@@ -131,14 +131,13 @@ class LedgerIndex:
             self.database.execute("BEGIN")
             yield
             self.database.execute("COMMIT")
-        except BaseException as error:
-            if self.database.in_transaction:
+        except sqlite3.Error as error:
+            raise ResourceError(
+                f"The ledger's index could not be written: {error}.", "Free some space in TMPDIR."
+            ) from error
+        finally:
+            if self.database.in_transaction:  # what was not committed
                 self.database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise ResourceError(
-                    f"The ledger's index could not be written: {error}.", "Free some space in TMPDIR."
-                ) from error
-            raise
 
 
 def named_values(event: LedgerEvent) -> Iterator[tuple[str, object]]:

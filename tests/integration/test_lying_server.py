@@ -1,6 +1,6 @@
 """A server whose own node lies to hospitals: it gets no release for less than the sum, whatever the node tells."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,37 +74,53 @@ def federation(tmp_path: Path, shared_runs: SharedRuns) -> Iterator[Federation]:
         yield made
 
 
+def refusals(federation: Federation, node: LyingNode, kind: str, lie: Callable[[NodeId, Message], bool]) -> list[str]:
+    """Lead a round in which hospitals are lied to while they answer messages of a kind; why each of these refused.
+
+    Args:
+        federation: With no round yet.
+        node: What hospitals ask; it tells the truth again after each reply.
+        kind: Flower's message type.
+        lie: Changes what the node tells, or the message; says whether it lied to this hospital.
+    """
+    deliver, found = federation.grid.deliver, list[str]()
+
+    def lied(to: NodeId, request: Message) -> Message | None:
+        if request.metadata.message_type != kind or not lie(to, request):
+            return deliver(to, request)
+        reply = deliver(to, request)
+        node.fields.clear()
+        node.roots.clear()
+        assert reply
+        found.append(failure_in(reply).what)
+        return reply
+
+    federation.grid.deliver = lied  # type: ignore[method-assign]
+    with pytest.raises(QuorumError):
+        federation.lead_round()
+    return found
+
+
 def test_places_that_nobody_has_do_not_make_a_set_larger(federation: Federation) -> None:
     """The victim alone, with as many places beside it as are needed: its share is all that hospitals would give."""
-    deliver, refusals = federation.grid.deliver, list[str]()
     with lied_to(federation) as node:
 
-        def lie_at_releases(to: NodeId, request: Message) -> Message | None:
-            if request.metadata.message_type != RELEASE:
-                return deliver(to, request)
+        def include_nobody(_to: NodeId, _request: Message) -> bool:
             node.fields["includedMask"] = 1 << (VICTIM - 1) | 0b111 << 101
-            reply = deliver(to, request)
-            node.fields.clear()
-            assert reply
-            refusals.append(failure_in(reply).what)
-            return reply
+            return True
 
-        federation.grid.deliver = lie_at_releases  # type: ignore[method-assign]
-        with pytest.raises(QuorumError):
-            federation.lead_round()
-    assert len(refusals) == HOSPITALS
-    assert all("not on its roster" in why for why in refusals), refusals
+        told = refusals(federation, node, RELEASE, include_nobody)
+    assert len(told) == HOSPITALS
+    assert all("not on its roster" in why for why in told), told
 
 
 def test_shares_that_the_server_dealt_in_others_names_are_refused(federation: Federation) -> None:
     """Were all keys but the victim's known to be zeros, the key of the sum would be the victim's."""
-    deliver, ledger, refusals = federation.grid.deliver, federation.ledger, list[str]()
+    ledger = federation.ledger
     cards = federation.folder.hospital(HospitalId("hospital-4")).sealing_keys()  # as the server's board has them
     with lied_to(federation) as node:
 
-        def deal_zeros(to: NodeId, request: Message) -> Message | None:
-            if request.metadata.message_type != ANSWERS:
-                return deliver(to, request)
+        def deal_zeros(to: NodeId, request: Message) -> bool:
             opening = ledger.opening(1)
             holder = opening.roster[to - 1].address
             committed = {event.hospital: event.shares_root for event in ledger.events(UpdateCommitted, 1)}
@@ -121,36 +137,22 @@ def test_shares_that_the_server_dealt_in_others_names_are_refused(federation: Fe
                 hashes[at] = b"".join(each)
                 node.roots[committed[address].hex()] = shares_root(each).hex()
             dealings["hashes"], dealings["shares"] = hashes, sealed
-            reply = deliver(to, request)
-            node.roots.clear()
-            assert reply
-            refusals.append(failure_in(reply).what)
-            return reply
+            return True
 
-        federation.grid.deliver = deal_zeros  # type: ignore[method-assign]
-        with pytest.raises(QuorumError):
-            federation.lead_round()
-    assert len(refusals) == HOSPITALS
-    assert all("has not signed a commitment to these shares" in why for why in refusals), refusals
+        told = refusals(federation, node, ANSWERS, deal_zeros)
+    assert len(told) == HOSPITALS
+    assert all("has not signed a commitment to these shares" in why for why in told), told
 
 
 def test_who_is_told_of_another_model_answers_nobody_who_starts_from_the_true_one(federation: Federation) -> None:
     """Others' updates could be nothing but zeros: of a model of the server's making in which nothing can be learned."""
-    deliver, refusals = federation.grid.deliver, dict[int, str]()
     with lied_to(federation) as node:
 
-        def tell_of_another_base(to: NodeId, request: Message) -> Message | None:
-            if request.metadata.message_type == ANSWERS and to != VICTIM:
+        def tell_of_another_base(to: NodeId, _request: Message) -> bool:
+            if to != VICTIM:
                 node.fields["baseId"] = 1
-            reply = deliver(to, request)
-            if node.fields:
-                assert reply
-                refusals[to] = failure_in(reply).what
-                node.fields.clear()
-            return reply
+            return to != VICTIM
 
-        federation.grid.deliver = tell_of_another_base  # type: ignore[method-assign]
-        with pytest.raises(QuorumError):
-            federation.lead_round()
-    assert len(refusals) == HOSPITALS - 1
-    assert all("has not signed a commitment to these shares" in why for why in refusals.values()), refusals
+        told = refusals(federation, node, ANSWERS, tell_of_another_base)
+    assert len(told) == HOSPITALS - 1
+    assert all("has not signed a commitment to these shares" in why for why in told), told
