@@ -164,6 +164,18 @@ def test_a_call_ends_soon_whatever_it_runs(chain: EmbeddedChain, code: bytes) ->
     assert time.thread_time() - began_s < 2
 
 
+def test_a_machine_that_stops_for_a_moment_refuses_no_call(
+    chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread's clock jumps where a virtual machine is stopped; an honest call was refused for it."""
+    clock, looks = time.thread_time, iter(range(10**9))
+    monkeypatch.setattr(time, "thread_time", lambda: clock() + (10 if next(looks) > 1 else 0))
+    request = CallRequest(bytes(20), b"", ENDLESS, 0, 100_000)  # type: ignore[arg-type]
+    computation, _ = chain.call(request, chain.head())
+    assert "Out of gas" in str(computation.error)
+    assert next(looks) > 2
+
+
 def test_blocks_are_built_while_calls_run(
     chain: EmbeddedChain, accounts: tuple[Identity, Identity], monkeypatch: pytest.MonkeyPatch
 ) -> None:

