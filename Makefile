@@ -41,9 +41,11 @@ demo: setup
 hosts-demo: setup
 	$(PY) main.py hosts-demo $(DEMO)
 
-# Only the folders that have such tests: the others' files take seconds to import. What pytest makes of a test's file is
-# kept beside it, also where the environment forbids Python to do so: else each start takes ten seconds longer.
-quick: export PYTHONDONTWRITEBYTECODE =
+# What pytest makes of a test's file is kept beside it, and what Python makes of our modules, also where the environment
+# forbids it: else each start takes ten seconds longer, and each of some hundred processes half a second.
+quick test unit contract integration end-to-end browser-test: export PYTHONDONTWRITEBYTECODE =
+
+# Only the folders that have such tests: the others' files take seconds to import.
 quick: setup
 	$(PYTEST) -m "not slow" tests/unit tests/property tests/architecture tests/contract
 
