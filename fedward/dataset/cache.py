@@ -28,7 +28,7 @@ from fedward.dataset.records import Entry
 from fedward.errors import ResourceError
 from fedward.files import make_folder, parse_json, sha256, write_atomic
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3  # since grey values follow more of what PNG, TIFF and JPEG say
 KEPT_FILES = 8  # the newest; older ones are deleted
 
 

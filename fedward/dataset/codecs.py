@@ -55,7 +55,8 @@ class Codestream:
 
     Attributes:
         kind: jpeg, lossless (JPEG), jpeg-ls or jpeg-2000.
-        adobe_transform: Of JPEG: 0 (none), 1 (YCbCr) or 2 (YCCK); None where the marker is missing.
+        transform: Of colors in JPEG, as Adobe's marker numbers them: 0 (none), 1 (YCbCr, what JFIF has always) or 2
+            (YCCK); None where no marker tells. Of JPEG 2000: 1 where it undoes a transform of colors itself.
     """
 
     kind: str
@@ -63,7 +64,7 @@ class Codestream:
     height: int
     width: int
     samples: int
-    adobe_transform: int | None = None
+    transform: int | None = None
 
 
 def decode_frame(content: bytes, syntax: str, expected: Expected) -> tuple[NDArray[Any], str]:
@@ -90,7 +91,7 @@ def decode_frame(content: bytes, syntax: str, expected: Expected) -> tuple[NDArr
         raise UnreadableImageError("its compressed pixels have another size than its header says")
     if stream.precision > expected.bits_allocated:
         raise UnreadableImageError("its compressed pixels have more bits than its header says")
-    values = decode_stream(content, stream, as_stored=expected.photometric == "RGB" and stream.adobe_transform != 1)
+    values = decode_stream(content, stream, as_stored=expected.photometric == "RGB" and stream.transform != 1)
     if values.shape[:2] != (expected.height, expected.width):
         raise UnreadableImageError("its pixels are damaged or truncated")
     return values, _photometric_after(stream, expected.photometric)
@@ -120,10 +121,23 @@ def describe(content: bytes) -> Codestream:
         if content[:4] == b"\xff\x4f\xff\x51":
             x1, y1, x0, y0 = struct.unpack(">4I", content[8:24])
             (samples,) = struct.unpack(">H", content[40:42])
-            return Codestream("jpeg-2000", (content[42] & 0x7F) + 1, y1 - y0, x1 - x0, samples)
+            style = content.find(b"\xff\x52\x00", 42)  # the segment COD: its seventh byte tells of the transform
+            transform = content[style + 8] if 0 <= style < content.find(b"\xff\x90") else None
+            return Codestream("jpeg-2000", (content[42] & 0x7F) + 1, y1 - y0, x1 - x0, samples, transform)
     except (IndexError, ValueError, struct.error) as error:
         raise UnreadableImageError("its pixels are damaged or truncated") from error
     raise UnreadableImageError("its pixels are damaged, or in another compression than its header says")
+
+
+def exif_block(content: bytes) -> bytes:
+    """The EXIF block of a JPEG or JPEG-LS file; empty where there is none before the pixels."""
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] not in (b"\xda", b""):
+        (length,) = struct.unpack(">H", content[place + 2 : place + 4].ljust(2, b"\0"))
+        if content[place + 1] == 0xE1 and content[place + 4 : place + 10] == b"Exif\0\0":
+            return content[place + 4 : place + 2 + length]
+        place += 2 + length
+    return b""
 
 
 def _describe_jpeg(content: bytes) -> Codestream:
@@ -137,7 +151,9 @@ def _describe_jpeg(content: bytes) -> Codestream:
         body = content[place + 4 : place + 2 + length]
         if content[place] != 0xFF or length < 2:
             raise ValueError("no marker")
-        if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
+        if marker == 0xE0 and body[:5] == b"JFIF\0":
+            transform = 1  # JFIF has no other colors, and goes before Adobe's marker, as in libjpeg
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and transform is None:
             transform = body[11]
         if marker in _SOF:
             precision, height, width, samples = struct.unpack(">BHHB", body[:6])
@@ -171,7 +187,7 @@ def decode_stream(content: bytes, stream: Codestream, as_stored: bool = False) -
             return _array(_decode_lossless(library, content, stream))
         if stream.samples != 3:
             return _array(library.jpeg8_decode(content))
-        space = "RGB" if as_stored or stream.adobe_transform == 0 else "YCBCR"
+        space = "RGB" if as_stored or stream.transform == 0 else "YCBCR"
         return _array(library.jpeg8_decode(content, colorspace=space, outcolorspace=space))
     except MemoryError as error:
         raise UnreadableImageError("its pixels need more memory than is given to one image") from error
@@ -268,13 +284,9 @@ def _photometric_after(stream: Codestream, photometric: str) -> str:
     if stream.samples != 3:
         return photometric
     if stream.kind == "jpeg-2000":
-        return "RGB" if photometric in ("YBR_ICT", "YBR_RCT") else photometric
+        return "RGB" if photometric in ("YBR_ICT", "YBR_RCT") or stream.transform == 1 else photometric
     if stream.kind == "jpeg":
-        return (
-            "RGB"
-            if stream.adobe_transform == 0 or (photometric == "RGB" and stream.adobe_transform != 1)
-            else "YBR_FULL"
-        )
+        return "RGB" if stream.transform == 0 or (photometric == "RGB" and stream.transform != 1) else "YBR_FULL"
     return photometric
 
 

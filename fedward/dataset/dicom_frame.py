@@ -65,7 +65,10 @@ def read_frame(header: Dataset) -> Frame:
     if raw.dtype.kind == "f":
         return Frame(raw, photometric, 0, _padding_of_floats(raw, header), frames)
     values = _meaningful_bits(raw, header)
-    return Frame(values, photometric, int(header.BitsStored), _padding(raw, values, header), frames)
+    padded = _padding(raw, values, header)
+    if syntax.is_compressed and syntax.is_encapsulated and syntax != RLELossless:
+        _check_decoded(raw if padded is None else raw[~padded], header)
+    return Frame(values, photometric, int(header.BitsStored), padded, frames)
 
 
 def _photometric(header: Dataset) -> str:
@@ -122,6 +125,21 @@ def _meaningful_bits(raw: NDArray[Any], header: Dataset) -> NDArray[Any]:
     sign = 2 ** (stored - 1)
     result: NDArray[Any] = (bits.astype(np.int64) ^ sign) - sign
     return result
+
+
+def _check_decoded(raw: NDArray[Any], header: Dataset) -> None:
+    """Refuse numbers from a codestream that the header's sign or bits would turn into others.
+
+    A codestream without a sign may hold signed numbers as two's complement. Old files keep overlays in the bits above.
+    """
+    low, high = int(raw.min()), int(raw.max())
+    if header.PixelRepresentation:
+        return
+    if low < 0:
+        raise UnreadableImageError("its compressed pixels have a sign, and its header says that they have none")
+    has_overlays = any(tag.group & 0xFF00 == 0x6000 for tag in header.keys())  # noqa: SIM118 - as in `_dropped`
+    if high >= 2 ** int(header.BitsStored) and not has_overlays:
+        raise UnreadableImageError("its compressed pixels use more bits than its header says are stored")
 
 
 def _padding(raw: NDArray[Any], values: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:

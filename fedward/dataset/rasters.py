@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fedward.dataset import codecs, tone
 from fedward.dataset.decoding import MAX_PIXELS, GreyImage, scale, stretch
+from fedward.dataset.png_chunks import check_pixels, check_transfer, significant_bits
 from fedward.dataset.problems import UnreadableImageError
 from fedward.dataset.tiff import decode_tiff
 
@@ -57,7 +58,8 @@ def decode_raster(content: bytes, reserve: Callable[[int], None] = lambda _pixel
     """
     stream = _own_codestream(content)
     if stream is not None and stream.kind != "jpeg-2000":
-        return GreyImage(_from_codestream(content, stream, reserve))
+        grey = _from_codestream(content, stream, reserve)
+        return GreyImage(_turned(grey, exif_orientation(content)))
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -118,12 +120,13 @@ def _from_codestream(content: bytes, stream: codecs.Codestream, reserve: Callabl
         raise UnreadableImageError(f"it has more than {MAX_PIXELS:,} pixels")
     reserve(stream.height * stream.width * stream.samples)
     values = codecs.decode_stream(content, stream)
-    if values.ndim == 3:
-        is_ycc = stream.kind == "jpeg" and stream.adobe_transform != 0
-        values = values[..., 0] if is_ycc else tone.luma(values)
+    if values.ndim == 3 and stream.kind == "jpeg" and stream.transform != 0:
+        values = values[..., 0]
+    if values.ndim == 2 and stream.precision == 16:
+        return stretch(values)
     offset = -float(2 ** (stream.precision - 1)) if values.dtype.kind == "i" else 0.0
-    exact = stream.precision < 16 or values.dtype.kind != "u"
-    return scale(values, offset, float(2**stream.precision - 1)) if exact else stretch(values)
+    top = tone.top_of(values) if stream.precision == 16 and offset == 0.0 else float(2**stream.precision - 1)
+    return scale(tone.luma(values) if values.ndim == 3 else values, offset, top)
 
 
 def _png(image: Image.Image, content: bytes) -> Grey:
@@ -132,16 +135,18 @@ def _png(image: Image.Image, content: bytes) -> Grey:
         raise UnreadableImageError("it is damaged or truncated")
     depth, kind = content[24], content[25]
     orientation = _orientation(image)
-    significant = _has_chunk(content, b"sBIT")
+    check_transfer(content)
+    check_pixels(content)
+    significant = significant_bits(content)
     transparent = image.info.get("transparency")
     standard = image.info.get("srgb") is not None or "icc_profile" in image.info
     gamma = None if standard else tone.unlike_a_display(image.info.get("gamma"))
     if depth == 16 and kind != 0:
-        return _turned(_deep_png(codecs.decode_png(content), transparent, gamma), orientation)
+        return _turned(_deep_png(codecs.decode_png(content), transparent, gamma, significant), orientation)
     if kind != 0:
         image.load()
         upright = _upright(image)
-        return _grey(upright) if gamma is None else tone.shown(np.asarray(upright.convert("RGB")), 255.0, gamma)
+        return _grey(upright) if gamma is None else _with_gamma(upright, gamma)
     image.load()
     values = np.asarray(image.convert("L") if image.mode == "1" else image)
     hidden = None
@@ -156,21 +161,34 @@ def _png(image: Image.Image, content: bytes) -> Grey:
     return _turned(grey, orientation)
 
 
-def _sixteen(values: NDArray[Any], hidden: NDArray[np.bool_] | None, significant: bool) -> NDArray[np.float32]:
+def _with_gamma(image: Image.Image, gamma: float) -> NDArray[np.float32]:
+    """Colors of 8 bits through a gamma; alpha has none, and what is transparent shows black."""
+    colored = np.asarray(image.convert("RGBA"))
+    grey = tone.shown(colored[..., :3], 255.0, gamma)
+    grey *= colored[..., 3] / np.float32(255.0)
+    return grey
+
+
+def _sixteen(values: NDArray[Any], hidden: NDArray[np.bool_] | None, significant: int) -> NDArray[np.float32]:
     """Sixteen bits: over the whole range where the file says that they were scaled to it, else by the range used."""
-    if significant:
+    if _was_scaled(values, significant):
         return scale(values, 0.0, 65535.0)
     seen = values if hidden is None or hidden.all() else np.where(hidden, 0, values)
     return stretch(seen)
 
 
-def _deep_png(samples: NDArray[Any], transparent: object, gamma: float | None) -> NDArray[np.float32]:
+def _was_scaled(values: NDArray[Any], significant: int) -> bool:
+    """Whether a PNG's numbers fill 16 bits as its chunk sBIT demands; some writers leave 12 at the bottom."""
+    return significant > 0 and (significant >= 16 or int(values.max()) >= 2**significant)
+
+
+def _deep_png(samples: NDArray[Any], transparent: object, gamma: float | None, significant: int) -> NDArray[np.float32]:
     """Color or alpha of 16 bits; what is transparent shows black."""
     if samples.ndim != 3 or samples.dtype != np.uint16:
         raise UnreadableImageError("it is damaged or truncated")
     channels = samples.shape[2]
     colors, alpha = (samples[..., : channels - 1], samples[..., -1]) if channels in (2, 4) else (samples, None)
-    top = float(max(255, 2 ** int(colors.max()).bit_length() - 1))
+    top = 65535.0 if _was_scaled(colors, significant) else tone.top_of(colors)
     grey = tone.shown(colors, top, gamma)
     if alpha is not None:
         grey *= scale(alpha, 0.0, 65535.0) / np.float32(255.0)
@@ -179,21 +197,21 @@ def _deep_png(samples: NDArray[Any], transparent: object, gamma: float | None) -
     return grey
 
 
-def _has_chunk(content: bytes, name: bytes) -> bool:
-    """Whether a PNG has a chunk before its pixels."""
-    place = 8
-    while place + 8 <= len(content):
-        length, kind = struct.unpack(">I4s", content[place : place + 8])
-        if kind in (name, b"IDAT"):
-            return bool(kind == name)
-        place += 12 + length
-    return False
-
-
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or the block is damaged."""
     try:
         found = image.getexif().get(0x0112, 1)
+    except _DAMAGE:
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def exif_orientation(content: bytes) -> int:
+    """The EXIF orientation of a JPEG that Pillow does not open, 1 where there is none or the block is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(codecs.exif_block(content))
+        found = exif.get(0x0112, 1)
     except _DAMAGE:
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1

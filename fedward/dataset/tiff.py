@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fedward.dataset import codecs
 from fedward.dataset.decoding import scale, stretch
 from fedward.dataset.problems import UnreadableImageError
-from fedward.dataset.tone import shown
+from fedward.dataset.tone import luma, shown, top_of
 
 _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 258, 259, 262, 277
 _ORIENTATION, _CURVE, _TRANSFER, _EXTRA, _FORMAT, _SUBSAMPLING = 274, 291, 301, 338, 339, 530
+_COLORS, _INKS, _BLACK_AND_WHITE = 320, 332, 532
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _NOT_FULL = 0b101  # a reduced copy, or a mask
@@ -37,11 +38,18 @@ def decode_tiff(image: Image.Image, content: bytes) -> NDArray[np.uint8] | NDArr
         raise UnreadableImageError("it is a TIFF with a response curve or transfer function, which is not read here")
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR):
         raise UnreadableImageError("it is a TIFF of a photometric interpretation that is not read here")
+    _check_inks_and_levels(tags)
     if len(set(bits)) > 1 or len(set(formats)) > 1:
         raise UnreadableImageError("it is a TIFF whose samples differ in bits or format, which is not read here")
     is_grey = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     if bits[0] <= 8 and formats[0] != _SIGNED:
         _check_subsampling(photometric, tags)
+        colors = np.array(_numbers(tags.get(_COLORS), 0))
+        if photometric == _PALETTE and 0 < colors.max() < 256 and len(colors) % 3 == 0:
+            return _palette_of_bytes(image, colors)
+        if photometric == _RGB and len(bits) == 4 and _EXTRA not in tags:  # Pillow would take the fourth for alpha
+            image.load()
+            return shown(np.asarray(ImageOps.exif_transpose(image))[..., :3], 255.0, None)
         return None
     if is_grey and len(bits) == 1:
         image.load()
@@ -81,11 +89,28 @@ def _deep(samples: NDArray[Any], count: int, is_grey: bool, tags: Any) -> NDArra
         raise UnreadableImageError("it is a TIFF of 16-bit color with an orientation, which is not read here")
     extra = _numbers(tags.get(_EXTRA), 0)
     chosen = samples[..., :colors]
-    top = float(max(255, 2 ** int(chosen.max()).bit_length() - 1))
-    grey = shown(chosen, top, None)
+    grey = shown(chosen, top_of(chosen), None)
     if count > colors and extra[0] == 2:  # unassociated alpha; associated alpha is multiplied in already
         grey *= scale(samples[..., colors], 0.0, 65535.0) / np.float32(255.0)
     return grey
+
+
+def _palette_of_bytes(image: Image.Image, colors: NDArray[Any]) -> NDArray[np.float32]:
+    """A palette whose writer took 8 bits for the 16 that TIFF has, which would all be black; libtiff does the same."""
+    image.load()
+    table = luma(colors.reshape(3, -1).T.astype(np.float64))
+    places = np.asarray(ImageOps.exif_transpose(image))
+    shown_as: NDArray[np.float32] = table[np.minimum(places, len(table) - 1)].astype(np.float32)
+    return shown_as
+
+
+def _check_inks_and_levels(tags: Any) -> None:
+    """Refuse inks that are not cyan, magenta, yellow and black, and black or white that are not the range's ends."""
+    if tags.get(_INKS, 1) != 1:
+        raise UnreadableImageError("it is a TIFF of inks that are not read here")
+    levels = [float(level) for level in tags.get(_BLACK_AND_WHITE, ())]
+    if levels and (levels[0] != 0.0 or levels[1] not in (255.0, 65535.0)):
+        raise UnreadableImageError("it is a TIFF whose black or white is not its range's end, which is not read here")
 
 
 def _check_subsampling(photometric: int, tags: Any) -> None:

@@ -27,6 +27,11 @@ def unlike_a_display(gamma: object) -> float | None:
     return _DISPLAY / gamma
 
 
+def top_of(samples: NDArray[Any]) -> float:
+    """The smallest 2^k - 1, k at least 8, that holds all of some whole numbers: what stands for white."""
+    return float(max(255, 2 ** int(samples.max()).bit_length() - 1))
+
+
 def luma(colors: NDArray[Any]) -> NDArray[np.float64]:
     """Weighted mean of red, green and blue, on the scale that they have."""
     weighted: NDArray[np.float64] = colors[..., :3] @ _LUMA

@@ -72,8 +72,9 @@ def palettes(red: list[int], green: list[int], blue: list[int], bits: int, first
     return fields
 
 
-def compressed(content: bytes, syntax: str) -> bytes:
-    header = pydicom.dcmread(BytesIO(dicom(TWELVE, BitsStored=12, HighBit=11, WindowCenter="2048", WindowWidth="4096")))
+def compressed(content: bytes, syntax: str, **changes: Any) -> bytes:
+    fields = {"BitsStored": 12, "HighBit": 11, "WindowCenter": "2048", "WindowWidth": "4096"} | changes
+    header = pydicom.dcmread(BytesIO(dicom(TWELVE, **fields)))
     header.file_meta.TransferSyntaxUID = "1.2.826.0.1.3680043.10.1"  # private: written without being looked into
     header.PixelData = encapsulate([content])
     header["PixelData"].VR = "OB"
@@ -93,6 +94,9 @@ def color(pixels: np.ndarray, photometric: str, **fields: Any) -> bytes:
 WINDOW = {"WindowCenter": "2048", "WindowWidth": "4096"}
 LINEAR = np.clip((TWELVE - 2047.5) / 4095 + 0.5, 0, 1) * 255
 TWELVE_BITS = {"BitsStored": 12, "HighBit": 11}
+J2K = "1.2.840.10008.1.2.4.90"
+NO_WINDOW = {"WindowCenter": "", "WindowWidth": "", "BitsStored": 16, "HighBit": 15}
+COLORS = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 RGB8 = np.dstack([RAMP, RAMP[::-1], RAMP.T]).astype(np.uint8)
 LUMA8 = 0.299 * RGB8[..., 0] + 0.587 * RGB8[..., 1] + 0.114 * RGB8[..., 2]
 SIGNED = (RAMP - 128).astype(np.int16)
@@ -161,6 +165,10 @@ DICOM: list[tuple[str, bytes, np.ndarray]] = [
     ("JPEG Lossless", compressed(coded("jpeg8", TWELVE, lossless=True, bitspersample=12), "1.2.840.10008.1.2.4.70"), LINEAR),
     ("JPEG Lossless, 16 bits declared inside", compressed(coded("jpeg8", TWELVE, lossless=True, bitspersample=16), "1.2.840.10008.1.2.4.57"), LINEAR),
     ("JPEG-LS", compressed(coded("jpegls", TWELVE), "1.2.840.10008.1.2.4.80"), LINEAR),
+    ("JPEG 2000, signed inside and in the header", compressed(coded("jpeg2k", SIGNED, level=0, reversible=True, codecformat="j2k"), J2K, **NO_WINDOW, PixelRepresentation=1), RAMP * 1.0),
+    ("JPEG 2000, signed in the header, two's complement inside", compressed(coded("jpeg2k", SIGNED.view(np.uint16), level=0, reversible=True, codecformat="j2k"), J2K, **NO_WINDOW, PixelRepresentation=1), RAMP * 1.0),
+    ("JPEG 2000, padded with more bits than stored", compressed(coded("jpeg2k", np.where(RAMP < 16, 63536, TWELVE).astype(np.uint16), level=0, reversible=True, codecformat="j2k"), J2K, WindowCenter="", WindowWidth="", PixelPaddingValue=63536), np.where(RAMP < 16, 0, (TWELVE - 271.0) / (4095 - 271) * 255)),
+    ("JPEG 2000 that undoes a transform of colors, said to be YBR", compressed(coded("jpeg2k", RGB8, level=0, reversible=True, codecformat="j2k"), J2K, **COLORS, PhotometricInterpretation="YBR_FULL"), LUMA8),
     ("JPEG 2000", compressed(coded("jpeg2k", TWELVE, level=0, reversible=True, codecformat="j2k"), "1.2.840.10008.1.2.4.90"), LINEAR),
     ("HTJ2K", compressed(coded("htj2k", TWELVE, reversible=True), "1.2.840.10008.1.2.4.201"), LINEAR),
 ]  # fmt: skip
@@ -182,6 +190,9 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("more stored than allocated", dicom(TWELVE, BitsStored=17, HighBit=16), "contradict each other"),
     ("shutter from a bitmap", dicom(TWELVE, ShutterShape="BITMAP"), "shutter of a shape"),
     ("compressed size lies", compressed(coded("jpegls", TWELVE[:8]), "1.2.840.10008.1.2.4.80"), "another size"),
+    ("a sign inside that the header denies", compressed(coded("jpeg2k", SIGNED, level=0, reversible=True, codecformat="j2k"), J2K, **NO_WINDOW), "have a sign"),
+    ("more bits inside than stored, JPEG 2000", compressed(coded("jpeg2k", TWELVE * 8, level=0, reversible=True, codecformat="j2k"), J2K), "more bits than its header"),
+    ("more bits inside than stored, JPEG Lossless", compressed(coded("jpeg8", TWELVE * 8, lossless=True, bitspersample=16), "1.2.840.10008.1.2.4.70"), "more bits than its header"),
     ("JPEG XL", compressed(b"\xff\x0a" + b"\0" * 40, "1.2.840.10008.1.2.4.110"), "JPEG XL"),
     ("video", compressed(b"\0" * 40, "1.2.840.10008.1.2.4.102"), "video"),
     ("codestream of another kind", compressed(b"\x89PNG" + b"\0" * 40, "1.2.840.10008.1.2.4.70"), "another compression"),
@@ -210,6 +221,15 @@ def test_dicom_shows_what_the_standard_says(_title: str, content: bytes, expecte
 def test_dicom_that_is_not_understood_is_refused_with_the_reason(_title: str, content: bytes, reason: str) -> None:
     with pytest.raises(UnreadableImageError, match=reason):
         decode_dicom(content)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_colors_of_jfif_are_ybr_whatever_the_header_says() -> None:
+    """As libjpeg and pydicom read them: taken for RGB, reds and blues would look grey, and grey green."""
+    colors = np.stack([smooth(), np.full((SIDE, SIDE), 90), np.full((SIDE, SIDE), 160)], axis=2).astype(np.uint8)
+    jpeg = saved(Image.fromarray(colors), "JPEG", quality=98, subsampling=0)
+    content = compressed(jpeg, "1.2.840.10008.1.2.4.50", **COLORS, PhotometricInterpretation="RGB")
+    assert np.abs(decode_dicom(content).grey - colors @ [0.299, 0.587, 0.114]).max() <= 6
 
 
 @pytest.mark.parametrize(("words", "sop_class"), NO_PICTURES.items())
@@ -303,6 +323,18 @@ def pack4(values: np.ndarray) -> np.ndarray:
     return (values[:, ::2] << 4 | values[:, 1::2]).astype(np.uint8)
 
 
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def with_exif(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG of any kind with an EXIF block behind its first marker."""
+    block = _turned(orientation).tobytes()
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
 RASTERS: list[tuple[str, bytes, np.ndarray]] = [
     ("PNG 1 bit", png(1, 0, np.packbits(RAMP >= 128, axis=1)), (RAMP >= 128) * 255.0),
     ("PNG 2 bits", png(2, 0, np.packbits(np.unpackbits((RAMP // 64).astype(np.uint8)[..., None], axis=2)[..., 6:].reshape(SIDE, -1), axis=1)), RAMP // 64 * 85.0),
@@ -327,6 +359,14 @@ RASTERS: list[tuple[str, bytes, np.ndarray]] = [
     ("PNG linear light, color", png(8, 2, np.repeat(BYTES, 3, axis=1), (b"gAMA", struct.pack(">I", 100000))), LINEAR_LIGHT),
     ("PNG sRGB before gamma", png(8, 0, BYTES, (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 100000))), RAMP * 1.0),
     ("PNG interlaced", coded("png", BYTES), RAMP * 1.0),
+    ("PNG colors, dark, of 16 significant", png(16, 2, big(np.repeat(BYTES.astype(np.uint16), 3, axis=1)), (b"sBIT", b"\x10" * 3)), RAMP / 257),
+    ("PNG 12 significant bits, left at the bottom of 16", png(16, 0, big(TWELVE), (b"sBIT", b"\x0c")), UNIT12),
+    ("PNG linear light and alpha", png(8, 6, np.dstack([BYTES, BYTES, BYTES, BYTES * 0 + 128]).reshape(SIDE, -1), (b"gAMA", struct.pack(">I", 100000))), LINEAR_LIGHT * 128 / 255),
+    ("PNG linear light, a color transparent", png(8, 2, np.repeat(BYTES, 3, axis=1), (b"gAMA", struct.pack(">I", 100000)), (b"tRNS", b"\0\xff" * 3)), np.where(RAMP == 255, 0, LINEAR_LIGHT)),
+    ("PNG linear light, palette with alpha", png(8, 3, BYTES, (b"gAMA", struct.pack(">I", 100000)), (b"PLTE", bytes(k for value in range(256) for k in (value,) * 3)), (b"tRNS", b"\x80" * 256)), LINEAR_LIGHT * 128 / 255),
+    ("PNG of sRGB, by code points", png(8, 0, BYTES, (b"cICP", b"\x01\x0d\0\x01")), RAMP * 1.0),
+    ("TIFF palette of 8 bits", tiff(BYTES, t262=3, t320=tuple(255 - k for k in range(256)) * 3), 255.0 - RAMP),
+    ("TIFF color, a fourth sample of unsaid meaning", tiff(np.dstack([RGB8, BYTES * 0])), LUMA8),
     ("TIFF white is zero, 8 bits", tiff(BYTES, t262=0), 255.0 - RAMP),
     ("TIFF white is zero, 16 bits", tiff(DEEP, t262=0), 255.0 - RAMP),
     ("TIFF white is zero, floats", tiff(FLOATS, t262=0), 255.0 - RAMP),
@@ -347,6 +387,11 @@ RASTERS: list[tuple[str, bytes, np.ndarray]] = [
     ("PGM in letters", b"P2 16 16 255\n" + b" ".join(str(k).encode() for k in RAMP.ravel()) + b"\n", RAMP * 1.0),
     ("JPEG Lossless", coded("jpeg8", TWELVE, lossless=True, bitspersample=12), UNIT12),
     ("JPEG-LS", coded("jpegls", BYTES), RAMP * 1.0),
+    ("JPEG Lossless turned by EXIF", with_exif(coded("jpeg8", TWELVE, lossless=True, bitspersample=12), 6), np.rot90(UNIT12, -1)),
+    ("JPEG-LS turned by EXIF", with_exif(coded("jpegls", BYTES), 3), RAMP[::-1, ::-1] * 1.0),
+    ("JPEG-LS, 12 bits in 16-bit color", coded("jpegls", np.dstack([TWELVE] * 3)), UNIT12),
+    ("JPEG 2000, 12 bits in 16-bit color", coded("jpeg2k", np.dstack([TWELVE] * 3), level=0, reversible=True), UNIT12),
+    ("JPEG 2000 signed, 16 bits", coded("jpeg2k", SIGNED, level=0, reversible=True), RAMP * 1.0),
     ("JPEG 2000 of 16 bits", coded("jpeg2k", DEEP, level=0, reversible=True), RAMP * 1.0),
     ("JPEG 2000 of 12 bits", coded("jpeg2k", TWELVE, level=0, reversible=True, bitspersample=12), UNIT12),
     ("BMP", saved(Image.fromarray(BYTES), "BMP"), RAMP * 1.0),
@@ -367,16 +412,11 @@ def smooth() -> np.ndarray:
 LOSSY: list[tuple[str, Callable[[], bytes], Callable[[], np.ndarray]]] = [
     ("JPEG CMYK", lambda: saved(Image.fromarray(smooth()).convert("CMYK"), "JPEG", quality=98), smooth),
     ("JPEG of 12 bits", lambda: coded("jpeg8", (smooth().astype(np.uint16) * 16 + 8), bitspersample=12, level=98), smooth),
+    ("JPEG of 12 bits turned by EXIF", lambda: with_exif(coded("jpeg8", (smooth().astype(np.uint16) * 16 + 8), bitspersample=12, level=98), 6), lambda: np.rot90(smooth(), -1)),
     ("JPEG turned by EXIF", lambda: saved(Image.fromarray(smooth()), "JPEG", quality=98, exif=_turned(8)), lambda: np.rot90(smooth())),
     ("JPEG mirrored by EXIF", lambda: saved(Image.fromarray(smooth()), "JPEG", quality=98, exif=_turned(2)), lambda: smooth()[:, ::-1]),
     ("WebP", lambda: saved(Image.fromarray(smooth()), "WEBP", quality=98), smooth),
 ]  # fmt: skip
-
-
-def _turned(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 @pytest.mark.parametrize(("_title", "content", "expected"), LOSSY, ids=ids(LOSSY))
@@ -401,6 +441,15 @@ def linear_profile() -> bytes:
     return bytes(profile)
 
 
+def turned_over(content: bytes) -> bytes:
+    """A PNG with one bit of its pixels changed, and the chunk's checksum with it: decoders see that last, if at all."""
+    start = content.index(b"IDAT")
+    (length,) = struct.unpack(">I", content[start - 4 : start])
+    body = bytearray(content[start : start + 4 + length])
+    body[-1] ^= 1  # of the checksum of what was compressed
+    return content[:start] + body + struct.pack(">I", zlib.crc32(body)) + content[start + 8 + length :]
+
+
 REFUSED_RASTERS: list[tuple[str, bytes, str]] = [
     ("TIFF CIELab", lab(), "photometric interpretation that is not read"),
     ("TIFF mask", tiff(BYTES, t262=4), "of a kind that is not read"),
@@ -411,6 +460,15 @@ REFUSED_RASTERS: list[tuple[str, bytes, str]] = [
     ("TIFF of floats in color", tiff(np.dstack([FLOATS] * 3)), "TIFF"),
     ("linear profile in JPEG", saved(Image.fromarray(RGB8), "JPEG", icc_profile=linear_profile()), "tone curve"),
     ("linear profile in PNG", saved(Image.fromarray(RGB8), "PNG", icc_profile=linear_profile()), "tone curve"),
+    ("TIFF whose black is 16", tiff(RGB8, t262=6, t530=(1, 1), t532=(16, 235, 128, 240, 128, 240)), "black or white"),
+    ("TIFF of other inks", tiff(np.dstack([RGB8, BYTES]), t262=5, t332=2), "inks"),
+    ("PNG for HDR", png(8, 2, np.repeat(BYTES, 3, axis=1), (b"cICP", b"\x09\x10\0\x01")), "transfer function"),
+    ("PNG of linear light, by code points", png(8, 0, BYTES, (b"cICP", b"\x01\x08\0\x01")), "transfer function"),
+    ("PNG of a narrow range", png(8, 0, BYTES, (b"cICP", b"\x01\x0d\0\0")), "range"),
+    ("PNG of too few rows", png(8, 0, BYTES[:8]), "damaged or truncated"),
+    ("PNG of too few rows, 16 bits", png(16, 0, big(DEEP)[:8]), "damaged or truncated"),
+    ("PNG of too few rows, 1 bit", png(1, 0, np.packbits(RAMP >= 128, axis=1)[:8]), "damaged or truncated"),
+    ("PNG with a bit turned over", turned_over(saved(Image.fromarray(BYTES), "PNG")), "damaged or truncated"),
     ("damaged deep PNG", png(16, 2, big(np.repeat(DEEP, 3, axis=1)))[:-60], "damaged"),
     ("JPEG-LS cut short", coded("jpegls", BYTES)[:-90], "damaged"),
 ]  # fmt: skip
