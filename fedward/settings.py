@@ -358,6 +358,8 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     tables = default_tables()
     if config_file is not None:
         for table, values in flat(read_toml(config_file)).items():
+            if not values and table not in tables and not any(name.startswith(f"{table}.") for name in tables):
+                raise unknown(table, list(tables))
             for key, value in values.items():
                 if not table:
                     raise UsageError(

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fedward.errors import UsageError
+from fedward.files import opened_regular
 
 Scalar = bool | int | float | str
 Tables = dict[str, dict[str, Scalar]]  # by the table's name, which has a dot where it is of a plug-in's options
 Table = TypeVar("Table")
+
+MAX_TOML_BYTES = 2**20
+MAX_NESTING = 8  # of tables; settings have two
 
 TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -178,13 +182,42 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read, or is none.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows write a byte order mark
-    except OSError as error:
+        with opened_regular(path, through_link=True) as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"The settings file {path} could not be read: {error.strerror}.", "Check the path given to --config."
+            f"The settings file {path} could not be read: {reason}.", "Check the path given to --config."
         ) from error
-    except ValueError as error:  # of the TOML, the UTF-8, or a number with thousands of digits
+    if len(content) > MAX_TOML_BYTES:
+        raise UsageError(f"{path} is longer than {MAX_TOML_BYTES:,} bytes.", "A settings file has a few dozen lines.")
+    try:
+        return parse_toml(content)
+    except ValueError as error:
         raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it; config/ has examples.") from error
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """Parse TOML from outside.
+
+    Raises:
+        ValueError: it is no TOML, no UTF-8, has a number of thousands of digits, or nests deeper than settings ever do.
+    """
+    try:
+        parsed = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+        _check_depth(parsed)
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
+    return parsed
+
+
+def _check_depth(outer: Mapping[str, Any]) -> None:
+    """Raise RecursionError where tables nest deeper than those of settings ever do; whatever the recursion limit is."""
+    level: list[Any] = [outer]
+    for _ in range(MAX_NESTING):
+        level = [value for table in level for value in table.values() if isinstance(value, dict)]
+    if level:
+        raise RecursionError
 
 
 def run_tables(dotted: Mapping[str, Scalar]) -> Tables:
@@ -197,13 +230,23 @@ def run_tables(dotted: Mapping[str, Scalar]) -> Tables:
 
 
 def flat(outer: Mapping[str, Any], name: str = "") -> Tables:
-    """Flatten nested tables: the table `b` inside the table `a` becomes the table `a.b`."""
+    """Flatten nested tables: the table `b` inside the table `a` becomes the table `a.b`; empty ones are kept.
+
+    Raises:
+        UsageError: a setting is given twice.
+    """
     tables: Tables = {}
     for key, value in outer.items():
-        if isinstance(value, dict):
-            tables |= flat(value, f"{name}.{key}" if name else key)
-        else:
+        if not isinstance(value, dict):
             tables.setdefault(name, {})[key] = value
+            continue
+        inner = f"{name}.{key}" if name else key
+        tables.setdefault(inner, {})
+        for table, values in flat(value, inner).items():
+            twice = tables.setdefault(table, {}).keys() & values.keys()
+            if twice:  # as ["a.b"] and as [a.b], which TOML takes for two
+                raise UsageError(f"The setting {table}.{min(twice)} is given twice.", "Give it once.")
+            tables[table] |= values
     return tables
 
 

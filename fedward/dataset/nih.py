@@ -6,7 +6,7 @@ from pathlib import Path
 from fedward.dataset.kinds import plain
 from fedward.dataset.patients import BY_NAME, patient_in_name
 from fedward.dataset.records import LeftOut, Listing, Split
-from fedward.dataset.tabled import NO_FINDING, Files, TableRow, incomplete, list_rows
+from fedward.dataset.tabled import NO_FINDING, UNLABELED, Files, TableRow, incomplete, list_rows
 from fedward.dataset.tables import read_names, read_rows
 from fedward.dataset.walking import printable, visible_folders
 from fedward.errors import DataError
@@ -75,6 +75,9 @@ def list_nih(source: Path, table: Path) -> Listing:
     given = _given_splits(source, {row[_IMAGE].casefold() for row in rows}, left_out)
     found = []
     for row in rows:
+        if not row[_LABELS]:
+            left_out.append(LeftOut(row[_IMAGE], UNLABELED))
+            continue
         columns = {key: value for key, value in row.items() if key not in (_IMAGE, _LABELS, _PATIENT)}
         patient, by = row[_PATIENT], BY_TABLE
         if not patient:

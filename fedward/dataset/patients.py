@@ -4,17 +4,15 @@ A patient whose images lie in train and in test makes a model look better than i
 is protected less by privacy noise. So each way is named in what is shown before training, with counts.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 
 from fedward.dataset.kinds import plain
 from fedward.dataset.records import Entry, ImageTable
-from fedward.dataset.tables import decode_text, delimiter_of, read_bytes_of
+from fedward.dataset.tables import read_lines
 from fedward.errors import DataError, UsageError
 
 BY_FILE = "the file given with --patients"
@@ -202,8 +200,7 @@ def _from_regex(entries: Sequence[Entry], pattern: str) -> list[str]:
 
 def _from_file(entries: Sequence[Entry], path: Path) -> list[str]:
     """Each image's patient in a table of two columns or more: image, patient."""
-    text = decode_text(read_bytes_of(path), path)
-    rows = [row for row in csv.reader(StringIO(text), delimiter=delimiter_of(text)) if any(row)]
+    rows = read_lines(path)
     if not rows or len(rows[0]) < 2:
         raise DataError(f"{path} has no two columns.", "Give a table of image and patient, with a line of names above.")
     head = [plain(name) for name in rows[0]]

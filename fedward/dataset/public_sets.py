@@ -13,7 +13,7 @@ from pathlib import Path
 from fedward.dataset.kinds import plain
 from fedward.dataset.patients import BY_FOLDER
 from fedward.dataset.records import LeftOut, Listing, Split
-from fedward.dataset.tabled import Files, TableRow, incomplete, list_rows
+from fedward.dataset.tabled import CONTRADICTED, UNLABELED, Files, TableRow, incomplete, list_rows
 from fedward.dataset.tables import read_rows
 from fedward.dataset.walking import visible_folders
 from fedward.errors import DataError
@@ -90,7 +90,11 @@ def _chexpert(source: Path) -> Listing | None:
     rows = []
     for path, split in tables:
         for row in read_rows(path, ("Path",)):
-            findings, uncertain = _marks(row, _MENTIONED)
+            marks = _marks(row, _MENTIONED)
+            if marks is None:
+                left_out.append(LeftOut(row["Path"], UNLABELED))
+                continue
+            findings, uncertain = marks
             patient = next((part for part in row["Path"].split("/") if re.fullmatch(r"patient\d+", part)), "")
             columns: dict[str, str] = {
                 key: row[key] for key in ("Sex", "Age", "Frontal/Lateral", "AP/PA") if key in row
@@ -108,15 +112,14 @@ def _third_level(source: Path) -> Iterable[Path]:
             yield from visible_folders(second)[:3]
 
 
-def _marks(row: dict[str, str], names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Findings that are marked 1, and those marked -1."""
+def _marks(row: dict[str, str], names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Findings that are marked 1, and those marked -1; None where a mark is none of 1, 0, -1 and nothing."""
     found: dict[float, list[str]] = {1.0: [], -1.0: []}
     by_plain = {plain(key): value for key, value in row.items()}
     for name in names:
-        try:
-            mark = float(by_plain.get(plain(name)) or 0.0)
-        except ValueError:
-            continue
+        mark = _mark(by_plain.get(plain(name), ""))
+        if mark is None:
+            return None
         found.setdefault(mark, []).append(name)
     return tuple(sorted(found[1.0])), tuple(sorted(found[-1.0]))
 
@@ -143,21 +146,30 @@ def _rsna(source: Path) -> Listing | None:
     left_out: list[LeftOut] = []
     files = Files(source, left_out)
     targets: dict[str, bool] = {}
+    unlabeled: set[str] = set()
     for row in read_rows(tables[-1], ("patientId", "Target")):
-        targets[row["patientId"]] = targets.get(row["patientId"], False) or _is_one(row["Target"])
+        if _mark(row["Target"] or "?") not in (0.0, 1.0):
+            unlabeled.add(row["patientId"])
+        targets[row["patientId"]] = targets.get(row["patientId"], False) or _mark(row["Target"]) == 1.0
+    left_out += [LeftOut(name, UNLABELED) for name in sorted(unlabeled)]
     rows = (
         TableRow(name, ("Pneumonia",) if target else (), name, "the table's column patientId (one an image)")
         for name, target in targets.items()
+        if name not in unlabeled
     )
     note = "RSNA numbers each image as a patient of its own; NIH's patients behind them are in a table of its own."
     return list_rows("RSNA", files, rows, left_out, tables[-1].name, note=note)
 
 
-def _is_one(text: str) -> bool:
+def _mark(text: str) -> float | None:
+    """What a table says of a finding: 1, 0 or -1, and 0 for nothing; None for anything else, which is no label."""
+    if text.casefold() in ("", "nan"):
+        return 0.0
     try:
-        return float(text or 0) == 1.0
+        number = float(text)
     except ValueError:
-        return False
+        return None
+    return number if number in (1.0, 0.0, -1.0) else None
 
 
 # ---- PadChest ----------------------------------------------------------------------------------------------------
@@ -229,15 +241,20 @@ def _vindr(source: Path) -> Listing | None:
         for row in read_rows(path, ("image_id",)):
             readings[row["image_id"]].append(row)
         for image, opinions in readings.items():
-            names = [name for name in opinions[0] if name not in ("image_id", "rad_id") and plain(name) != "nofinding"]
-            agreed = tuple(
-                sorted(
-                    name for name in names if 2 * sum(_is_one(opinion[name]) for opinion in opinions) > len(opinions)
-                )
-            )
+            if any(_mark(opinion[name] or "?") not in (0.0, 1.0) for opinion in opinions for name in _marked(opinion)):
+                left_out.append(LeftOut(image, UNLABELED))
+                continue
+            names = [name for name in _marked(opinions[0]) if plain(name) != "nofinding"]
+            votes = {name: sum(_mark(opinion[name]) == 1.0 for opinion in opinions) for name in names}
+            agreed = tuple(sorted(name for name, marked in votes.items() if 2 * marked > len(opinions)))
             rows.append(TableRow(image, agreed, split=split))
     note = "VinDr-CXR: a finding counts where more than half of an image's radiologists marked it."
     return list_rows("VinDr-CXR", files, rows, left_out, found[0][0].name, note=note)
+
+
+def _marked(opinion: dict[str, str]) -> list[str]:
+    """The columns of VinDr-CXR's table that are findings."""
+    return [name for name in opinion if plain(name) not in ("imageid", "radid")]
 
 
 # ---- MIMIC-CXR-JPG -----------------------------------------------------------------------------------------------
@@ -258,14 +275,23 @@ def _mimic(source: Path) -> Listing | None:
         return None
     left_out: list[LeftOut] = []
     files = Files(source, left_out)
-    studies = {row["study_id"]: row for row in read_rows(labels[0], ("subject_id", "study_id"))}
+    studies: dict[str, dict[str, str]] = {}
+    contradicted = {
+        row["study_id"]
+        for row in read_rows(labels[0], ("subject_id", "study_id"))
+        if studies.setdefault(row["study_id"], row) != row
+    }
     rows = []
     for row in read_rows(splits[0], ("dicom_id", "study_id", "subject_id", "split")):
         study = studies.get(row["study_id"])
         if study is None:
             left_out.append(LeftOut(row["dicom_id"], "images of studies without labels"))
             continue
-        findings, uncertain = _marks(study, _MENTIONED)
+        marks = _marks(study, _MENTIONED)
+        if marks is None or row["study_id"] in contradicted:
+            left_out.append(LeftOut(row["dicom_id"], CONTRADICTED if marks else UNLABELED))
+            continue
+        findings, uncertain = marks
         split = _MIMIC_SPLITS.get(row["split"].casefold())
         by = "the table's column subject_id"
         rows.append(TableRow(row["dicom_id"], findings, row["subject_id"], by, split, {}, uncertain))

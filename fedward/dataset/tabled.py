@@ -6,12 +6,14 @@ from pathlib import Path
 
 from fedward.dataset.kinds import claims_to_be_image, unread_format
 from fedward.dataset.records import Entry, LeftOut, Listing, Split
-from fedward.dataset.walking import list_files, shown
+from fedward.dataset.walking import describe_left_out, list_files, shown
 from fedward.errors import DataError
 
 NO_ROW = "image files without a row in the table"
 NO_FILE = "rows without an image file"
 REPEATED = "rows that repeat an image"
+CONTRADICTED = "images to which the table gives unlike labels or patients"
+UNLABELED = "rows whose labels are missing or are none"
 OTHER_FILE = "files beside the images that are none"
 
 NO_FINDING = "No Finding"
@@ -89,6 +91,7 @@ def list_rows(
         DataError: none of the rows' images is there.
     """
     entries: dict[Path, Entry] = {}
+    contradicted: set[Path] = set()
     count = 0
     for row in rows:
         count += 1
@@ -97,15 +100,20 @@ def list_rows(
             left_out.append(LeftOut(row.image, NO_FILE))
         elif path in entries:
             left_out.append(LeftOut(row.image, REPEATED))
+            first = entries[path]
+            if (first.classes, first.uncertain, first.patient) != (row.findings, row.uncertain, row.patient):
+                contradicted.add(path)
         else:
             entries[path] = Entry(
                 shown(path, files.source), row.findings, row.patient, row.split, path, row.columns, row.patient_by,
                 uncertain=row.uncertain,
             )  # fmt: skip
-    left_out += [LeftOut(shown(path, files.source), NO_ROW) for path in files.images if path not in entries]
+    left_out += [LeftOut(entries.pop(path).name, CONTRADICTED) for path in sorted(contradicted)]
+    without = [path for path in files.images if path not in entries and path not in contradicted]
+    left_out += [LeftOut(shown(path, files.source), NO_ROW) for path in without]
     if not entries:
         raise DataError(
-            f"None of the {count} images in {table} is below {files.source}.",
+            f"None of the {count} images in {table} is below {files.source} and usable.{describe_left_out(left_out)}",
             "Unpack the images beside the table. Links to folders are not followed.",
         )
     listed = tuple(sorted(entries.values(), key=lambda entry: entry.name))

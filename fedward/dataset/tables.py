@@ -8,11 +8,15 @@ from io import BytesIO, StringIO
 from pathlib import Path
 
 from fedward.dataset.kinds import plain
+from fedward.dataset.walking import printable
 from fedward.errors import DataError
+from fedward.files import opened_regular
 
 MAX_TABLE_BYTES = 1024 * 2**20
 
 Row = Mapping[str, str]
+
+_END = "\x03"  # a line of its own behind the table: whatever swallows it ends inside quotes
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -27,23 +31,56 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         DataError: it cannot be read, or lacks a column.
     """
-    text = decode_text(read_bytes_of(path), path)
-    try:
-        lines = list(csv.reader(StringIO(text, newline=""), delimiter=delimiter_of(text)))
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV table: {error}.", "Use the table of the release unchanged.") from error
-    lines = [line for line in lines if any(field.strip() for field in line)]
-    if lines and lines[0][0].strip().casefold().startswith("sep="):
-        lines = lines[1:]
+    lines = read_lines(path)
     known = {plain(name): name for name in needed}
     head = [known.get(plain(name), name.strip()) for name in (lines[0] if lines else [])]
     for name in needed:
         if name not in head:
             raise DataError(f"{path} has no column '{name}'.", "Use the table of the release unchanged.")
+    twice = next((name for name in head if name and head.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} has two columns '{twice}'.", "Use the table of the release unchanged.")
+    least = max((head.index(name) for name in needed), default=-1)
+    short = next((line for line in lines[1:] if len(line) <= least), None)
+    if short is not None:
+        raise DataError(
+            f"{path} has a line that is too short, beginning with '{printable(short[0])[:60]}'.",
+            "Use the table of the release unchanged.",
+        )
     return [
         {name: (line[place].strip() if place < len(line) else "") for place, name in enumerate(head) if name}
         for line in lines[1:]
     ]
+
+
+def read_lines(path: Path) -> list[list[str]]:
+    """All lines of a table that are not empty, the names first, each as its fields.
+
+    Table programs leave out empty fields at a line's end; that is no fault. But a table that was cut, or whose quotes
+    or separators are wrong, would give images the labels of others, or none.
+
+    Raises:
+        DataError: it cannot be read, ends inside a field or a line, or a line has more fields than there are names.
+    """
+    text = decode_text(read_bytes_of(path), path)
+    try:
+        lines = list(csv.reader(StringIO(f"{text}\n{_END}", newline=""), delimiter=delimiter_of(text)))
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV table: {error}.", "Use the table of the release unchanged.") from error
+    if lines.pop() != [_END]:
+        raise DataError(f"{path} ends inside a quoted field.", "A quotation mark is missing, or the file was cut.")
+    lines = [line for line in lines if any(field.strip() for field in line)]
+    if lines and lines[0][0].strip().casefold().startswith("sep="):
+        lines = lines[1:]
+    for line in lines[1:]:
+        if any(field.strip() for field in line[len(lines[0]) :]):
+            raise DataError(
+                f"{path} has a line of more fields than its first line, beginning with '{printable(line[0])[:60]}'.",
+                "Put fields that hold the separator into quotes.",
+            )
+    if len(lines) > 1 and len(lines[-1]) < len(lines[0]) and not text.endswith(("\n", "\r")):
+        raise DataError(f"{path} ends in the middle of a line.", "It was cut: take a whole copy.")
+    return lines
 
 
 def read_names(path: Path) -> list[str]:
@@ -63,13 +100,14 @@ def read_bytes_of(path: Path) -> bytes:
         DataError: it cannot be read, or is too large.
     """
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
+        with opened_regular(path, through_link=True) as table:
+            content = table.read(MAX_TABLE_BYTES + 1)
+        if len(content) > MAX_TABLE_BYTES:
             raise _too_large(path)
-        content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             with gzip.open(BytesIO(content)) as file:
                 content = file.read(MAX_TABLE_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # ValueError: a path with a zero byte
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise DataError(f"{path} could not be read: {reason}.", "Check the file and its permissions.") from error
     if len(content) > MAX_TABLE_BYTES:

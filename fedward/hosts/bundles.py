@@ -3,18 +3,17 @@
 import difflib
 import io
 import re
-import tomllib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedward.errors import VerificationError
+from fedward.errors import UsageError, VerificationError
 from fedward.files import read_file, sha256
 from fedward.hosts.approvals import MOST_BUNDLE_BYTES
 from fedward.settings import Settings, digest_of, guaranteed, to_tables
-from fedward.tables import Tables, flat
+from fedward.tables import Tables, flat, parse_toml
 
 MOST_MEMBERS = 2000
 
@@ -51,9 +50,9 @@ class Bundle:
         content = read_file(path, MOST_BUNDLE_BYTES, "The bundle", "Name the file.", through_link=True)
         try:
             files = _files(content)
-            tables: dict[str, Any] = tomllib.loads(files["pyproject.toml"].decode())["tool"]["flwr"]["app"]["config"]
+            tables: dict[str, Any] = parse_toml(files["pyproject.toml"])["tool"]["flwr"]["app"]["config"]
             return cls(content, files, flat(tables))
-        except (*_MALFORMED, RecursionError) as error:
+        except (*_MALFORMED, UsageError) as error:
             raise VerificationError(f"{path} is no bundle of Fedward: {error}.", _REMEDY) from error
 
     def digest(self) -> str:

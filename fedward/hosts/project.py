@@ -6,7 +6,6 @@ that all have the same one is confirmed by people, who read its numbers to each 
 """
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from fedward.checked_json import Matching, UnfitJsonError, checked, to_json
 from fedward.errors import UsageError
 from fedward.files import read_file, write_atomic
 from fedward.settings import Settings
-from fedward.tables import Between, flat, nested
+from fedward.tables import Between, flat, nested, parse_toml
 from fedward.types import Address, HospitalId
 
 MOST_BYTES = 1024 * 1024
@@ -118,10 +117,13 @@ class Project:
         remedy = "Correct it; config/hosts/project.toml is an example."
         content = read_file(path, MOST_BYTES, "The project's file", "Name the file.", through_link=True)
         try:
-            tables: dict[str, Any] = tomllib.loads(content.decode("utf-8-sig"))
+            tables = parse_toml(content)
         except ValueError as error:
             raise UsageError(f"{path} is not valid TOML: {error}.", remedy) from error
-        given = flat(tables.pop("settings", {}))
+        own_settings = tables.pop("settings", {})
+        if not isinstance(own_settings, dict):
+            raise UsageError(f"{path}: settings is no table.", remedy)
+        given = flat(own_settings)
         try:
             found = checked(_Format, _with_underscores(tables))
         except UnfitJsonError as error:

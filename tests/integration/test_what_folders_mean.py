@@ -24,6 +24,7 @@ from fedward.dataset.layouts import list_images
 from fedward.dataset.naming import asked_finding, negative_class, positive_of_two
 from fedward.dataset.patients import BY_FILE, BY_FOLDER, BY_HEADER, BY_NAME, BY_NOTHING, BY_REGEX, BY_STUDY, same_id
 from fedward.dataset.records import Entry, Listing
+from fedward.dataset.tabled import CONTRADICTED, UNLABELED
 from fedward.dataset.walking import told
 from fedward.errors import DataError, UsageError
 
@@ -185,6 +186,75 @@ def test_what_is_no_class_becomes_none(_title: str, build: Build, reason: str, t
         prepare(tmp_path / "set")
 
 
+def edited(build: Build, name: str, old: str, new: str) -> Build:
+    """A set whose table was changed in one place."""
+
+    def built(root: Path) -> None:
+        build(root)
+        text = (root / name).read_text()
+        assert old in text
+        (root / name).write_text(text.replace(old, new, 1))
+
+    return built
+
+
+def cut(build: Build, name: str, before: str) -> Build:
+    """A set whose table ends before the last of some words, as after a download that broke off."""
+
+    def built(root: Path) -> None:
+        build(root)
+        text = (root / name).read_text()
+        (root / name).write_text(text[: text.rindex(before)])
+
+    return built
+
+
+NIH, RSNA, CHEXPERT, MIMIC = (
+    "sample_labels.csv",
+    "stage_2_train_labels.csv",
+    "train.csv",
+    "mimic-cxr-2.0.0-chexpert.csv",
+)
+# Tables that are damaged: title, how to build the set, the words of the reason.
+DAMAGED: list[tuple[str, Build, str]] = [
+    ("a quotation mark too many", edited(nih_sample, NIH, "effusion|Mass", '"effusion|Mass'), "inside a quoted field"),
+    ("labels with commas", edited(nih_sample, NIH, "effusion|Mass", "effusion,Mass"), "more fields than its first line"),
+    ("two columns of labels", edited(nih_sample, NIH, "Follow-up #", "finding labels"), "two columns 'Finding Labels'"),
+    ("a line too short", edited(nih_sample, NIH, "_001.png,No Finding,0,0", "_001.png,No Finding"), "too short"),
+    ("CheXpert, cut", cut(chexpert, CHEXPERT, ",Frontal"), "in the middle of a line"),
+    ("MIMIC, cut", cut(mimic, MIMIC, ",1.0"), "in the middle of a line"),
+]  # fmt: skip
+# Rows that give no label, or two: title, how to build the set, the reason, how many images.
+UNTRUE: list[tuple[str, Build, str, int]] = [
+    ("RSNA, a target in words", edited(rsna, RSNA, "00000002,,,,,0", "00000002,,,,,maybe"), UNLABELED, 1),
+    ("RSNA without a target", edited(rsna, RSNA, "00000002,,,,,0", "00000002,,,,,"), UNLABELED, 1),
+    ("RSNA, a box without a target", edited(rsna, RSNA, "00000001,1,2,3,4,1", "00000001,1,2,3,4,x"), UNLABELED, 1),
+    ("CheXpert, a mark of 2", edited(chexpert, CHEXPERT, "AP,1.0,,1.0", "AP,1.0,2,1.0"), UNLABELED, 1),
+    ("CheXpert, columns out of place", edited(chexpert, CHEXPERT, "AP,1.0,,1.0", "AP,1.0,Male,1.0"), UNLABELED, 1),
+    ("VinDr-CXR without a mark", edited(vindr, "annotations/image_labels_train.csv", "R2,1,0", "R2,,0"), UNLABELED, 1),
+    ("MIMIC, a mark in words", edited(mimic, MIMIC, "50000004,1.0", "50000004,yes"), UNLABELED, 1),
+    ("MIMIC, a study twice", edited(mimic, MIMIC, "10000002,50000004,1.0", "10000002,50000004,1.0\n10000002,50000004,0.0"), CONTRADICTED, 1),
+    ("NIH without a label", edited(nih_sample, NIH, "00000001_001.png,effusion|Mass", "00000001_001.png,"), UNLABELED, 1),
+    ("NIH, an image twice", edited(nih_sample, NIH, "00000001_001.png,effusion|Mass", "00000001_001.png,No Finding,0,1\n00000001_001.png,effusion|Mass"), CONTRADICTED, 1),
+    ("NIH, of two patients", edited(nih_sample, NIH, "00000001_001.png,effusion|Mass", "00000001_001.png,effusion|Mass,0,9\n00000001_001.png,effusion|Mass"), CONTRADICTED, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("_title", "build", "reason"), DAMAGED, ids=[r[0] for r in DAMAGED])
+def test_damaged_tables_are_refused(_title: str, build: Build, reason: str, tmp_path: Path) -> None:
+    build(tmp_path / "set")
+    with pytest.raises(DataError, match=reason):
+        list_images(data_settings(tmp_path / "set"), 1)
+
+
+@pytest.mark.parametrize(("_title", "build", "reason", "count"), UNTRUE, ids=[r[0] for r in UNTRUE])
+def test_no_label_is_made_of_what_is_none(_title: str, build: Build, reason: str, count: int, tmp_path: Path) -> None:
+    build(tmp_path / "set")
+    listing = list_images(data_settings(tmp_path / "set"), 1)
+    assert [item.reason for item in listing.left_out].count(reason) == count
+    assert len(listing.entries) == 20 - count
+
+
 def test_uncertain_labels_follow_the_setting(tmp_path: Path) -> None:
     mimic(tmp_path / "set")
     counts = {
@@ -342,7 +412,7 @@ def test_a_table_of_patients_goes_before_all_else(text: str, tmp_path: Path) -> 
     understood = prepare(tmp_path / "set", patients=str(patients)).understood
     assert (understood.patients, understood.patients_by) == (10, {BY_FILE: 40})
     write(tmp_path / "p.csv", filled.encode()[: len(filled) // 2])
-    with pytest.raises(DataError, match="names no patient for"):
+    with pytest.raises(DataError, match=r"names no patient for|in the middle of a line"):
         prepare(tmp_path / "set", patients=str(patients))
 
 

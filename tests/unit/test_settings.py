@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import get_type_hints
 
@@ -150,6 +151,41 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     assert "not valid TOML" in message(tmp_path / "settings.toml")
     assert "outside any table" in message(config(tmp_path, "rounds = 3"))
     assert "Did you mean 'training.rounds'?" in message(config(tmp_path, "[training]\nround = 3"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 100_000, "a = " + "{a=" * 3_000 + "1" + "}" * 3_000, "a" + ".a" * 20_000 + " = 1"],
+    ids=["lists", "tables in one line", "a key of many dots"],
+)
+def test_files_that_nest_without_end_are_refused(tmp_path: Path, text: str) -> None:
+    assert "nests too deeply" in message(config(tmp_path, text))
+
+
+def test_a_file_of_settings_is_a_regular_one_of_sane_size(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a device never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in message(tmp_path / "pipe")
+    assert "not a regular file" in message(Path("/dev/zero"))
+    assert "null byte" in message(Path("a\0b"))
+    with (tmp_path / "long.toml").open("wb") as file:
+        file.truncate(2**30)
+    assert "longer than" in message(tmp_path / "long.toml")
+
+
+def test_one_table_under_two_names_loses_nothing(tmp_path: Path) -> None:
+    """TOML takes [a.b] and ["a.b"] for two; here they are one, and neither replaces the other."""
+    halves = ["[server-optimizer.adam]\nlearning-rate = 0.5\n", '["server-optimizer.adam"]\nmomentum = 0.25\n']
+    for text in ("".join(halves), "".join(reversed(halves))):
+        loaded = setting.load(config(tmp_path, text)).server_optimizer.options["adam"]
+        assert loaded == AdaptiveOptions(0.5, 0.25, 0.99, 0.001)
+    twice = halves[1] + "[server-optimizer.adam]\nmomentum = 0.5\n"
+    assert "momentum is given twice" in message(config(tmp_path, twice))
+
+
+def test_an_unknown_table_is_refused_though_it_is_empty(tmp_path: Path) -> None:
+    assert "Did you mean 'training'?" in message(config(tmp_path, "[trainng]\n"))
+    assert setting.load(config(tmp_path, "[training]\n[server-optimizer]\n")) == setting.load()
 
 
 def test_incomplete_or_foreign_tables_are_refused() -> None:
