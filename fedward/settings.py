@@ -38,6 +38,7 @@ from fedward.tables import (
     SomeOf,
     Tables,
     ZeroOr,
+    check_table,
     flat,
     kebab,
     listed,
@@ -358,13 +359,8 @@ def load(config_file: Path | None = None, *overrides: tuple[str, Scalar]) -> Set
     tables = default_tables()
     if config_file is not None:
         for table, values in flat(read_toml(config_file)).items():
-            if not values and table not in tables and not any(name.startswith(f"{table}.") for name in tables):
-                raise unknown(table, list(tables))
+            check_table(config_file, table, values, tables)
             for key, value in values.items():
-                if not table:
-                    raise UsageError(
-                        f"{config_file}: '{key}' stands outside any table.", "Put it below a header such as [training]."
-                    )
                 _set(tables, f"{table}.{key}", value)
     for dotted, value in overrides:
         _set(tables, dotted, value)

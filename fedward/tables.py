@@ -175,6 +175,16 @@ def unknown(name: str, known: list[str]) -> UsageError:
     return UsageError(f"There is no setting {name!r}.", f"Did you mean {closest[0]!r}?" if closest else "")
 
 
+def check_table(path: Path, name: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse values outside any table, and a table that does not exist; one with values is refused by the first."""
+    if values and not name:
+        raise UsageError(
+            f"{path}: '{next(iter(values))}' stands outside any table.", "Put it below a header such as [training]."
+        )
+    if not values and not any(table == name or table.startswith(f"{name}.") for table in known):
+        raise unknown(name, list(known))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 

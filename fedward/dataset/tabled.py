@@ -90,6 +90,29 @@ def list_rows(
     Raises:
         DataError: none of the rows' images is there.
     """
+    entries, count = _joined(files, rows, left_out)
+    if not entries:
+        raise DataError(
+            f"None of the {count} images in {table} is below {files.source} and usable.{describe_left_out(left_out)}",
+            "Unpack the images beside the table. Links to folders are not followed.",
+        )
+    listed = tuple(sorted(entries.values(), key=lambda entry: entry.name))
+    occurring = {finding for entry in listed for finding in (*entry.classes, *entry.uncertain)}
+    return Listing(
+        layout=layout,
+        entries=listed,
+        classes=tuple(sorted(occurring)),
+        negative=NO_FINDING,
+        exclusive=False,
+        left_out=tuple(left_out),
+        dropped={"file names": len(listed), "metadata table fields": sum(len(e.columns) + 2 for e in listed)},
+        no_findings=no_findings,
+        note=note,
+    )
+
+
+def _joined(files: Files, rows: Iterable[TableRow], left_out: list[LeftOut]) -> tuple[dict[Path, Entry], int]:
+    """The images of which both a row and a file are there, and how many rows there are."""
     entries: dict[Path, Entry] = {}
     contradicted: set[Path] = set()
     count = 0
@@ -111,24 +134,7 @@ def list_rows(
     left_out += [LeftOut(entries.pop(path).name, CONTRADICTED) for path in sorted(contradicted)]
     without = [path for path in files.images if path not in entries and path not in contradicted]
     left_out += [LeftOut(shown(path, files.source), NO_ROW) for path in without]
-    if not entries:
-        raise DataError(
-            f"None of the {count} images in {table} is below {files.source} and usable.{describe_left_out(left_out)}",
-            "Unpack the images beside the table. Links to folders are not followed.",
-        )
-    listed = tuple(sorted(entries.values(), key=lambda entry: entry.name))
-    occurring = {finding for entry in listed for finding in (*entry.classes, *entry.uncertain)}
-    return Listing(
-        layout=layout,
-        entries=listed,
-        classes=tuple(sorted(occurring)),
-        negative=NO_FINDING,
-        exclusive=False,
-        left_out=tuple(left_out),
-        dropped={"file names": len(listed), "metadata table fields": sum(len(e.columns) + 2 for e in listed)},
-        no_findings=no_findings,
-        note=note,
-    )
+    return entries, count
 
 
 def incomplete(source: Path, name: str, missing: str) -> DataError:
