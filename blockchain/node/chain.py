@@ -68,8 +68,10 @@ class EmbeddedChain:
         funded: Accounts that a new chain gives `FUNDED_WEI`; an existing chain keeps its own.
         clock: Seconds since 1970; the timestamps of new blocks follow it.
 
+        existing: Whether the folder must hold a chain already.
+
     Raises:
-        LedgerError: the folder holds a chain of another id.
+        LedgerError: the folder holds a chain of another id, or none where one must be.
         ResourceError: the folder is in use or cannot be written.
 
     Guarantees:
@@ -80,7 +82,17 @@ class EmbeddedChain:
            blocks go on, one in `BLOCK_INTERVAL_S`.
     """
 
-    def __init__(self, folder: Path, chain_id: int, funded: Sequence[Address], clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        chain_id: int,
+        funded: Sequence[Address],
+        clock: Clock = time.time,
+        existing: bool = False,
+    ) -> None:
+        store = folder / "chain.sqlite"
+        if existing and not (store.is_file() and store.stat().st_size):
+            raise _no_chain(folder)
         make_folder(folder)
         self.chain_id = chain_id
         self._clock = clock
@@ -89,10 +101,10 @@ class EmbeddedChain:
         self._waiting: list[HandedIn] = []
         self._sealed_s = time.monotonic()
         self._closed = False
-        self._store = ChainStore(folder / "chain.sqlite")
+        self._store = ChainStore(store)
         chain_class = MiningChain.configure("FedwardChain", vm_configuration=((0, CheckedVM),), chain_id=chain_id)
         try:
-            if CHAIN_ID_KEY in self._store:
+            if existing or CHAIN_ID_KEY in self._store:
                 self._check_chain_id(folder)
             else:
                 with self._store.transaction():
@@ -113,7 +125,9 @@ class EmbeddedChain:
             self._store.close()
 
     def _check_chain_id(self, folder: Path) -> None:
-        """Refuse a folder whose chain has another id."""
+        """Refuse a folder whose chain has another id, or whose store is empty."""
+        if CHAIN_ID_KEY not in self._store:
+            raise _no_chain(folder)
         stored = int(self._store[CHAIN_ID_KEY])
         if stored != self.chain_id:
             raise LedgerError(
@@ -351,3 +365,10 @@ def _balances(funded: Sequence[Address]) -> dict[RawAddress, AccountDetails]:
         to_canonical_address(address): {"balance": FUNDED_WEI, "nonce": 0, "code": b"", "storage": {}}
         for address in funded
     }
+
+
+def _no_chain(folder: Path) -> LedgerError:
+    return LedgerError(
+        f"There is no chain in {folder}, or an empty one, though a run's ledger must be there.",
+        "Restore chain.sqlite from a backup: a new chain would know nothing of the run.",
+    )

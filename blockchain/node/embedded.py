@@ -92,6 +92,7 @@ def start_node(
     host: str = HOST,
     private: bool = False,
     secret: str = "",
+    existing: bool = False,
 ) -> RunningNode:
     """Serve the chain in a folder; a folder without one gets a new chain.
 
@@ -106,10 +107,11 @@ def start_node(
         private: Answer only those who know the node's `url`, which then holds a secret: all users of a machine share
             its loopback.
         secret: Which secret, for a node that is to answer at the same URL as before; empty: one that is drawn now.
+        existing: Whether the folder must hold a chain already: a new one would know nothing of a run that began.
 
     Raises:
         UsageError: the host is no IP address.
-        LedgerError: the folder holds another chain, or something that is no chain.
+        LedgerError: the folder holds another chain, something that is no chain, or none where one must be.
         ResourceError: the port is taken, the address is another machine's, or the folder is in use or cannot be
             written.
 
@@ -121,7 +123,7 @@ def start_node(
     """
     address = parse_host(host)
     kept = (secret or secrets.token_urlsafe(32)) if private else ""
-    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock), address, port, kept)
+    return RunningNode(EmbeddedChain(folder, chain_id, funded, clock, existing), address, port, kept)
 
 
 class _Server(ThreadingHTTPServer):

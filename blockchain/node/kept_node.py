@@ -21,7 +21,7 @@ def serve(folder: Path, chain_id: int) -> None:
         chain_id: The chain's.
 
     Raises:
-        LedgerError: the folder holds another chain.
+        LedgerError: the folder holds another chain, or none.
         ResourceError: the folder is in use or cannot be written.
     """
     with _start(folder, chain_id) as node, announced(folder, node.url):
@@ -32,11 +32,12 @@ def _start(folder: Path, chain_id: int) -> RunningNode:
     """The node, where it was before if that port is still free."""
     before = urlsplit(announced_url(folder) or "")
     if before.port:
+        secret = before.path.strip("/")
         try:
-            return start_node(folder, chain_id, (), before.port, private=True, secret=before.path.strip("/"))
+            return start_node(folder, chain_id, (), before.port, private=True, secret=secret, existing=True)
         except ResourceError:
             pass  # another program took the port; what else is wrong is found again below
-    return start_node(folder, chain_id, (), private=True)
+    return start_node(folder, chain_id, (), private=True, existing=True)
 
 
 if __name__ == "__main__":

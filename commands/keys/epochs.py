@@ -80,7 +80,7 @@ def _ledger(folder: SimulationFolder, record: RunRecord) -> Iterator[Ledger]:
     chain_id = one_table("ledger", LedgerSettings, record.settings.get("ledger", {})).chain_id
     with (
         _writable(folder.ledger) as chain,
-        start_node(chain, chain_id, (), private=True) as node,
+        start_node(chain, chain_id, (), private=True, existing=True) as node,
         closing(Ledger.attach(node.url, record.contract)) as ledger,
     ):
         yield ledger

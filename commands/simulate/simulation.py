@@ -102,7 +102,7 @@ def simulate_further(
     folder.check_current()
     settings = setting.from_run(folder.server.load_record().settings)
     chain_id = settings.ledger.chain_id
-    with private_files(), folder.locked(), start_node(folder.ledger, chain_id, (), private=True) as node:
+    with private_files(), folder.locked(), start_node(folder.ledger, chain_id, (), private=True, existing=True) as node:
         settle_founding(folder, node.url)
         if with_baselines:
             baselines.ask_for(folder)

@@ -158,6 +158,11 @@ def _expected(listing: Listing, finding: str, expected: tuple[str, ...]) -> Choi
     """Columns for a model that is trained already."""
     known = _names(listing)
     if len(expected) > 1:
+        if finding not in ("auto", "all"):
+            raise DataError(
+                f"The model gives {len(expected)} findings, and {finding!r} is one name.",
+                "Leave out --finding and --positive: the data must name each finding as the model does.",
+            )
         found = [_match(name, known) for name in expected]
         missing = [name for name, match in zip(expected, found, strict=True) if match is None]
         if missing:
@@ -166,9 +171,9 @@ def _expected(listing: Listing, finding: str, expected: tuple[str, ...]) -> Choi
                 "Use data with the findings that the model was trained for.",
             )
         return Choice(expected, expected, tuple(frozenset({name}) for name in found if name))
-    own = _match(expected[0], known)
-    if own is None and finding not in _RULES:
-        own = _known(listing, finding)
+    # What was asked for goes before what the model calls it.
+    asked = (_match(finding, known) or _known(listing, finding)) if finding not in _RULES else None
+    own = asked or (_match(expected[0], known) if finding != ANY else None)
     if own is None and _is_two(listing):
         own = _positive_of_two(listing)
     if own is not None:

@@ -289,6 +289,20 @@ def test_a_folder_of_another_chain_is_refused(tmp_path: Path) -> None:
     start_node(tmp_path, CHAIN_ID, []).stop()
 
 
+def test_no_new_chain_takes_the_place_of_one_that_is_gone(tmp_path: Path) -> None:
+    """Whoever goes on with a run needs that run's chain, and the folder stays as it was."""
+    with pytest.raises(LedgerError, match="no chain in"):
+        start_node(tmp_path / "gone", CHAIN_ID, [], existing=True)
+    assert not (tmp_path / "gone").exists()
+    (tmp_path / "chain.sqlite").touch()
+    with pytest.raises(LedgerError, match="or an empty one"):
+        start_node(tmp_path, CHAIN_ID, [], existing=True)
+    assert (tmp_path / "chain.sqlite").stat().st_size == 0
+    (tmp_path / "chain.sqlite").unlink()
+    start_node(tmp_path, CHAIN_ID, []).stop()
+    start_node(tmp_path, CHAIN_ID, [], existing=True).stop()
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "chain.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(LedgerError, match="not a chain store"):

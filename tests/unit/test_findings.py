@@ -95,6 +95,19 @@ def test_a_binary_model_takes_any_two_classes() -> None:
         choose_findings(NIH, "auto", ("opacity",))
 
 
+def test_what_was_asked_for_goes_before_the_models_own_name() -> None:
+    """Data that has the model's name, too, may mean something else by it."""
+    assert choose_findings(NIH, "Edema", ("Mass",)).positive == (frozenset({"Edema"}),)
+    assert choose_findings(NIH, "any", ("Mass",)).positive == (frozenset({"Edema", "Mass"}),)
+    turned = choose_findings(folders("NORMAL", "PNEUMONIA"), "NORMAL", ("PNEUMONIA",))
+    assert turned.positive == (frozenset({"NORMAL"}),)
+    with pytest.raises(DataError, match="no finding 'nothing'"):
+        choose_findings(NIH, "nothing", ("Mass",))
+    for asked in ("Mass", "any"):
+        with pytest.raises(DataError, match="gives 2 findings"):
+            choose_findings(NIH, asked, ("Mass", "Hernia"))
+
+
 def test_a_model_of_several_findings_needs_them() -> None:
     expected = ("Mass", "Hernia")  # NIH knows a hernia even where no image shows one
     choice = choose_findings(NIH, "auto", expected)

@@ -73,7 +73,7 @@ def opened_rounds(
                 f"The ledger in {run.ledger} cannot be read.", "Name a finished run's folder."
             ) from error
         with (
-            start_node(chain, settings.ledger.chain_id, (), private=True) as node,
+            start_node(chain, settings.ledger.chain_id, (), private=True, existing=True) as node,
             closing(Ledger.attach(node.url, record.contract, None)) as ledger,
         ):
             for index in range(1, ledger.latest_round() + 1):
