@@ -21,6 +21,8 @@ MAX_PIXELS = 64_000_000  # 8,000 x 8,000: twice the largest radiograph; more is 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MIN_SIDE = 8
 
+_LEAST_WHITE = 16.0  # no radiograph on a scale to 255 stays below
+
 _PIXELS_AT_ONCE = 1_000_000  # bounds what steps in double precision take
 
 
@@ -131,8 +133,8 @@ def stretch(values: NDArray[Any]) -> NDArray[np.float32]:
 
     Whole numbers are divided by the smallest 2^k - 1 (k >= 8) that holds them: 12 bits in a 16-bit file fill the
     range as they should, and an 8-bit image stored as 16 bits keeps its exposure. Negative numbers are shifted up
-    first. Fractions in [0, 1] are multiplied by 255, fractions in [0, 255] taken as they are, others stretched from
-    their least to their largest.
+    first. Fractions in [0, 1] are multiplied by 255, fractions in [0, 255] that get beyond 16 taken as they are, others
+    stretched from their least to their largest: [0, 1] that a filter overshot a little would else be all black.
 
     Raises:
         UnreadableImageError: a value is not finite.
@@ -145,7 +147,7 @@ def stretch(values: NDArray[Any]) -> NDArray[np.float32]:
         top = float(max(255, 2 ** int(high - offset).bit_length() - 1))
     elif low >= 0.0 and high <= 1.0:
         offset, top = 0.0, 1.0
-    elif low >= 0.0 and 1.0 < high <= 255.0:
+    elif low >= 0.0 and _LEAST_WHITE <= high <= 255.0:
         offset, top = 0.0, 255.0
     else:
         offset, top = low, max(high - low, 1e-12)

@@ -55,7 +55,7 @@ def list_medmnist(source: Path) -> Listing:
     if not names:
         raise _not_medmnist(source, "it has no train_images, val_images or test_images")
     if len({(part.shape[1:], part.dtype) for part in images}) > 1 or len({part.shape[1] for part in labels}) > 1:
-        raise _not_medmnist(source, "its splits have different shapes")
+        raise _not_medmnist(source, "its splits have different shapes or kinds of numbers")
     pixels, codes = _in_bytes(source, np.concatenate(images)), _without_one_hot(source, np.concatenate(labels))
     classes, shown = _classes(source, codes)
     entries = tuple(
@@ -78,6 +78,8 @@ def _load(source: Path) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(source) as archive:
             if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED_BYTES:
                 raise _not_medmnist(source, f"it unpacks to more than {MAX_UNPACKED_BYTES // 2**30} GiB")
+            if len(set(archive.namelist())) < len(archive.namelist()):
+                raise _not_medmnist(source, "it holds an array twice")
         with np.load(source, allow_pickle=False) as file:
             found = sorted(wanted & set(file.files))
             arrays = {_ALIASES.get(name, name): file[name] for name in found}
@@ -100,10 +102,12 @@ def _checked(source: Path, split: str, arrays: dict[str, NDArray[Any]]) -> tuple
         images = np.moveaxis(images, 1, 3)
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3) or images.dtype.kind not in "uif":
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         raise _not_medmnist(
             source, f"{split}_images has the shape {images.shape}, not (n, height, width), with one or three colors"
         )
+    if images.dtype.kind not in "uif":
+        raise _not_medmnist(source, f"{split}_images holds {images.dtype}, not whole numbers or fractions")
     if labels.ndim == 1:
         labels = labels[:, None]
     if labels.ndim != 2 or len(labels) != len(images) or not labels.shape[1]:
@@ -121,7 +125,10 @@ def _codes(source: Path, split: str, labels: NDArray[Any]) -> NDArray[Any]:
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "uib":
         raise _not_medmnist(source, f"{split}_labels are neither whole numbers nor words")
-    return labels.astype(np.int64)
+    codes = labels.astype(np.int64)
+    if (codes < 0).any():
+        raise _not_medmnist(source, f"{split}_labels has labels below zero, which often stand for none")
+    return codes
 
 
 def _in_bytes(source: Path, pixels: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -374,6 +375,18 @@ def test_damaged_medmnist_files(tmp_path: Path) -> None:
     check_refused(data_settings(tmp_path / "pickle.npz"), "damaged")
     solid = np.zeros((24, 28, 28, 28), np.uint8)
     check_refused(data_settings(medmnist(tmp_path / "solid.npz", train_images=solid)), "has the shape")
+    below = np.where(np.arange(24) == 3, -1, np.arange(24) % 2)
+    check_refused(data_settings(medmnist(tmp_path / "below.npz", train_labels=below)), "below zero")
+    bits = np.zeros((24, 28, 28), np.bool_)
+    check_refused(data_settings(medmnist(tmp_path / "bits.npz", train_images=bits)), "holds bool")
+    check_refused(data_settings(medmnist(tmp_path / "mixed.npz", train_images=bits / 1.0)), "kinds of numbers")
+    twice = write(tmp_path / "twice.npz", good)
+    with zipfile.ZipFile(twice) as archive, warnings.catch_warnings():
+        labels = archive.read("train_labels.npy")
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(twice, "a") as more:
+            more.writestr("train_labels.npy", labels[:-1] + b"\x01")
+    check_refused(data_settings(twice), "twice")
     with zipfile.ZipFile(tmp_path / "archive.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
     check_refused(data_settings(tmp_path / "archive.npz"), "no train_images")

@@ -68,6 +68,8 @@ def test_stretch_of_signed_and_of_fractions() -> None:
     assert stretch(np.array([-100, 155], dtype=np.int16)).tolist() == [0, 255]
     assert stretch(np.array([0.0, 0.5, 1.0])).tolist() == [0, 127.5, 255]
     assert stretch(np.array([-2.0, 0.0, 2.0])).tolist() == [0, 127.5, 255]
+    assert stretch(np.array([0.0, 0.5, 1.02])).tolist() == pytest.approx([0, 125, 255])  # a filter overshot
+    assert stretch(np.array([0.0, 100.0, 255.0])).tolist() == [0, 100, 255]
     with pytest.raises(UnreadableImageError, match="not numbers"):
         stretch(np.array([0.0, np.nan]))
 
