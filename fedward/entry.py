@@ -5,6 +5,7 @@ No traceback shows the values of variables, since keys and patients' ids are amo
 
 import errno
 import inspect
+import io
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from fedward.errors import FedwardError, ResourceError
 INTERRUPTED = 130
 PRIVATE_UMASK = 0o077
 
+_STANDARD_ERROR = 2  # the descriptor
+
 
 def run(program: Callable[[], object], say: Callable[[str], None], verbose: Callable[[], bool] = lambda: False) -> None:
     """Run a program, and leave with the exit code of docs/errors.md where it stops early.
@@ -33,6 +36,7 @@ def run(program: Callable[[], object], say: Callable[[str], None], verbose: Call
         verbose: Whether to show the traceback of an error too.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    _hold_standard_streams()
     _write_what_can_be_written()
     try:
         program()
@@ -69,6 +73,43 @@ def private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def outlive_reader() -> None:
+    """Let whoever reads the output stop, as `grep -q` does, and still leave with the program's own exit code."""
+    before = sys.stdout
+    if not isinstance(before, io.TextIOWrapper) or before is not sys.__stdout__:
+        return  # it is closed, or replaced by something of another's
+    before.flush()
+    output = io.BufferedWriter(_Output(before.fileno(), "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(
+        output, encoding=before.encoding, errors=before.errors, line_buffering=before.isatty()
+    )
+
+
+class _Output(io.FileIO):
+    """Standard output; where its reader is gone, or writing failed, what follows goes nowhere."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if isinstance(error, BrokenPipeError):
+                return super().write(content)
+            raise  # a full disk is said; what is still buffered does not fail once more at the end
+
+
+def _hold_standard_streams() -> None:
+    """Open what is closed of the descriptors 0 to 2, to nowhere.
+
+    The next file that is opened would get that number, and what libraries written in C say would be written into it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _stop(error: FedwardError, say: Callable[[str], None], verbose: bool) -> NoReturn:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fedward import entry
 from fedward.errors import EvidenceError, UsageError
 
 
@@ -49,6 +50,8 @@ def audit(
         raise EvidenceError(f"There is no file or folder {run}.", "Name a run folder or an exported bundle.")
     from commands.audit.examination import examine
 
+    if not follow:
+        entry.outlive_reader()
     code = examine(
         run,
         trust=tuple(trust or ()),

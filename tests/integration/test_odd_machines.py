@@ -114,9 +114,36 @@ def test_an_audit_has_its_own_exit_codes_in_any_encoding(tmp_path: Path, encodin
     assert "Traceback" not in done.stderr
 
 
+def test_an_audit_has_its_own_exit_code_though_nobody_reads_on(tmp_path: Path) -> None:
+    """As in `audit RUN | grep -q verified`: the verdict is the exit code."""
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(b"no bundle")
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "main.py", "audit", str(bundle)]
+    done = subprocess.run(command, cwd=ROOT, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, "Traceback" in done.stderr, "Broken pipe" in done.stderr) == (7, False, False)
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    """Started without output, as by some services: what TensorFlow says would go into the next file that is opened."""
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom fedward import entry\n"
+        "def write():\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        file.write(str(file.fileno() > 2))\n"
+        "entry.run(write, print)\n"
+    )
+    shell = f'exec {sys.executable} -c "$0" "$1" <&- >&- 2>&-'
+    subprocess.run(["/bin/sh", "-c", shell, program, str(tmp_path / "told")], cwd=ROOT, check=True)
+    assert (tmp_path / "told").read_text() == "True"
+
+
 def test_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     for program, arguments in (
         ("main.py", ["info", "--json"]),
+        ("main.py", ["audit", str(tmp_path)]),
         ("data_preprocessing.py", ["synthetic", str(tmp_path / "x"), *SMALL]),
     ):
         with Path("/dev/full").open("w") as full:
