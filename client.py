@@ -258,7 +258,7 @@ def make_submission(hospital: Hospital, round_index: int, aggregates: wire.Aggre
     stored = hospital.folder.load_submission(round_index)
     if stored and stored.signed.commitment.ledger_head == opening.ledger_head:
         return Submission(stored.signed, stored.chunks, stored.sealed_shares, report=None, seconds={})
-    check_released(hospital.folder, hospital.ledger, record)
+    check_released(hospital.folder, hospital.ledger, opening, record)
     model = _catch_up(hospital, opening, aggregates)
     plan = round_plan(len(model.weights), len(opening.roster), settings)
     event, spending = expected_event(settings.privacy), PrivacyLedger(hospital.folder.privacy_record)
@@ -317,7 +317,7 @@ def make_ballot(hospital: Hospital, round_index: int, aggregates: wire.Aggregate
     """
     settings, clock = hospital.settings, Stopwatch()
     opening, record = hospital.join_round(round_index, RoundPhase.VOTING)
-    check_released(hospital.folder, hospital.ledger, record)
+    check_released(hospital.folder, hospital.ledger, opening, record)
     model = _catch_up(hospital, opening, aggregates)
 
     with clock.measure("decrypt"):

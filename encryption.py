@@ -150,8 +150,7 @@ def encrypt_fields(fields: NDArray[np.int64], plan: PackingPlan, key: RoundKey, 
     """
     if fields.shape != (plan.parameters,):
         raise EncryptionError(f"{fields.shape} fields are not the {plan.parameters} of the layout.", "Plan for them.")
-    starts = range(0, plan.parameters, plan.parameters_per_chunk)
-    pieces = (fields[start : start + plan.parameters_per_chunk] for start in starts)
+    pieces = (fields[start : start + plan.parameters_per_chunk] for start in plan.starts())
     return tuple(_encrypt_pieces(pieces, plan, key, seed))
 
 
@@ -172,15 +171,15 @@ def decrypt(chunks: Iterable[bytes], plan: PackingPlan, key: RoundKey, seed: byt
         EncryptionError: a chunk is malformed, missing or one too many, under another key, or does not decode within
             the bounds of noise, fields and padding.
     """
-    sums, start = np.empty(plan.parameters, dtype=np.int64), 0
+    sums, start, found = np.empty(plan.parameters, dtype=np.int64), 0, 0
     for places, batch in _batches(chunks):
-        for coefficients in _opened(batch, places, key, seed):
-            if start >= plan.parameters:
+        for place, coefficients in zip(places, _opened(batch, places, key, seed), strict=False):
+            if place >= plan.chunks:
                 raise _wrong_count(plan)
-            fields = min(plan.parameters_per_chunk, plan.parameters - start)
+            fields = plan.fields_in(place)
             sums[start : start + fields] = unpack(coefficients, fields, plan, summands)
-            start += fields
-    if start < plan.parameters:
+            start, found = start + fields, found + 1
+    if found < plan.chunks:
         raise _wrong_count(plan)
     return sums
 
@@ -190,16 +189,14 @@ def opens(chunks: Sequence[bytes], plan: PackingPlan, key: RoundKey, seed: bytes
 
     A wrong key makes coefficients uniform. With the presets and up to 128 hospitals, at most one in 2^6 uniform
     coefficients is as close to a whole number as noise, and so at most one in 2^(6 * RING_DEGREE) wrong keys passes. A
-    key that somebody made for one ciphertext, so that it opens to what they like, does not open another.
-
-    Limits: where there is one ciphertext only, a key that was made for it passes (docs/adr/0028).
+    key that somebody made for one ciphertext, so that it opens to what they like, does not open another, and every
+    plan has two.
     """
     if len(chunks) != plan.chunks:
         return False
-    for place in sorted({0, plan.chunks - 1}):
-        fields = min(plan.parameters_per_chunk, plan.parameters - place * plan.parameters_per_chunk)
+    for place in (0, plan.chunks - 1):
         try:
-            unpack(_opened([chunks[place]], [place], key, seed)[0], fields, plan, summands)
+            unpack(_opened([chunks[place]], [place], key, seed)[0], plan.fields_in(place), plan, summands)
         except EncryptionError:
             return False
     return True

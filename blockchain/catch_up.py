@@ -10,6 +10,7 @@ from blockchain.closed_sums import ClosedSum, SumOpener, check_opening, least_in
 from blockchain.ledger.fold import next_base_id
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.signing.signatures import recover_vote_signer
 from fedward.ciphertexts.packing import dequantize, round_plan
 from fedward.errors import VerificationError
 from fedward.files import sha256
@@ -18,7 +19,7 @@ from fedward.learning.server_step import server_optimizer, take_step
 from fedward.settings import Settings
 from fedward.sharing.signed import SentSum
 from fedward.sharing.terms import Purpose
-from fedward.types import GlobalModel
+from fedward.types import Address, GlobalModel, Vote
 
 MOST_TOGETHER = 32  # rounds that are asked about in one request
 
@@ -108,8 +109,9 @@ def catch_up(
 
     Raises:
         MissingAggregates: the aggregates of accepted rounds were not sent, and are not on the disk as a candidate.
-        VerificationError: the ledger's history does not lead from the hospital's model to the base id, or the node
-            tells weights or a threshold that do not follow from a round's roster.
+        VerificationError: the ledger's history does not lead from the hospital's model to the base id, an aggregate
+            makes another model than the votes name, too few hospitals signed votes for it, or the node tells weights
+            or a threshold that do not follow from a round's roster.
         EvidenceError: the hospital lacks the channel key of a round, because it never took the key of that epoch.
     """
     model, candidate = folder.load_model(), folder.load_candidate()
@@ -119,18 +121,54 @@ def catch_up(
     for position, (opening, record) in enumerate(ahead):
         index = opening.round_index
         _check_weights(opening, record, settings)  # before a base id is made of them, and kept
-        if candidate and candidate.aggregate_hash == record.aggregate_hash:
+        _check_votes(folder, ledger, record, settings)
+        if candidate and _was_voted_for(candidate, record):
             made = candidate
         elif index not in aggregates:
             raise MissingAggregates([missing.round_index for missing, _ in ahead[position:]])
         else:
             made, _ = candidate_model(model, aggregates[index], opening, record, opener, settings)
+        if not _was_voted_for(made, record):
+            raise VerificationError(
+                f"What the aggregate of round {index} makes here is not the model that was voted for.",
+                "Do not take part; compare this hospital's model with the others'.",
+            )
         model = GlobalModel(made.weights, next_base_id(model.base_id, record), made.moments)
         folder.measures.accept(index, sha256(model_bytes(made)))
         folder.save_model(model)
         if model.base_id == base_id:
             return model
     raise _history_differs()
+
+
+def _check_votes(folder: HospitalFolder, ledger: Ledger, record: RoundRecord, settings: Settings) -> None:
+    """Check that hospitals have signed what a node says of an accepted round: the rule of the contract, by signatures.
+
+    A node could say so of a round that was rejected, with a sum of the server's making. Counted is who is on the roster
+    that this hospital has agreed to. Votes against a candidate can be withheld; votes for it cannot be made up.
+
+    Raises:
+        VerificationError: too few signed votes are for the candidate.
+    """
+    known, votes = set(folder.sealing_keys()), dict[Address, Vote]()
+    for signed in ledger.signed_votes(record.round_index):
+        said = signed.vote
+        right = (said.round_index, said.aggregate_hash) == (record.round_index, record.aggregate_hash)
+        if right and said.hospital in known and recover_vote_signer(signed) == said.hospital:
+            votes[said.hospital] = said
+    agreeing = sum(said.accept and said.candidate_digest == record.candidate_digest for said in votes.values())
+    least = settings.ledger.min_votes or len(known) // 2 + 1
+    if len(votes) < least or 2 * agreeing <= len(votes):
+        raise VerificationError(
+            f"The node says that round {record.round_index} was accepted; of {len(votes)} votes that hospitals on the "
+            f"roster signed, {agreeing} are for its candidate.",
+            "Do not take part; point this hospital at another node of the ledger.",
+        )
+
+
+def _was_voted_for(made: Candidate, record: RoundRecord) -> bool:
+    """Whether a candidate is the one that a round accepted: the base id alone does not tell the weights."""
+    return (made.aggregate_hash, sha256(model_bytes(made))) == (record.aggregate_hash, record.candidate_digest)
 
 
 def _check_weights(opening: RoundOpening, record: RoundRecord, settings: Settings) -> None:

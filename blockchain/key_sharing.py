@@ -13,10 +13,9 @@ import numpy as np
 from blockchain.closed_sums import least_included
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.identity import Identity
-from blockchain.ledger.encoding import encode_mask
 from blockchain.ledger.events import UpdateCommitted, VoteCast
 from blockchain.ledger.ledger import Ledger
-from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord
+from blockchain.ledger.records import RoundOpening, RoundPhase, RoundRecord, encode_set
 from blockchain.signing.answers import sign_answers
 from blockchain.signing.releases import sign_release
 from blockchain.signing.signatures import recover_commitment_signer
@@ -123,8 +122,8 @@ def answer_dealings(
         width: How many residues a share of this round has.
 
     Raises:
-        VerificationError: a list of hashes is not the one that its dealer committed to, the head that gives the
-            challenge is from before a dealer's commitment, or this hospital has answered for another challenge.
+        VerificationError: a list of hashes is not the one that its dealer committed to, the head that goes with the
+            question is from before a dealer's commitment, or this hospital has answered under another head.
         EvidenceError: a file of the folder is damaged.
     """
     index = opening.round_index
@@ -148,7 +147,6 @@ def _answered(
     """Open the shares, keep them, and answer about them."""
     index = opening.round_index
     _check_dealings(ledger, opening, dealt)
-    points = challenges(_transcript(ledger, opening, dealt.ledger_head))
     own = next(position for position, entry in enumerate(opening.roster) if entry.address == identity.address)
     dealers = {entry.index: (number, entry.address) for number, entry in enumerate(opening.roster, 1)}
     said: dict[int, Numbers | Complaint] = {}
@@ -160,16 +158,21 @@ def _answered(
             raise VerificationError(f"The share of {dealer} is not the one that it committed to.", _REFUSE)
         try:
             opened[number] = open_share(share.sealed, terms, identity.sealing_key, width)
-            said[number] = answer(opened[number], points)
+            said[number] = answer(opened[number], challenges(_transcript(share.signed)))
         except UnfitShareError as unfit:
             said[number] = unfit.complaint
-    own_shares = folder.sharing.dealing(index)
-    content = AnswerSheet(said, state(own_shares, points) if own_shares is not None else ()).to_bytes()
+    content = AnswerSheet(said, _statement(folder, index)).to_bytes()
     forget_rounds(folder, but=index)  # a hospital that gives no updates any more has shares to answer about still
     if opened:
         folder.sharing.keep_shares(index, opened)
     place = (ledger.chain_id, ledger.contract, index, identity.address)
     return SentAnswers(sign_answers(Answers(*place, dealt.ledger_head, sha256(content)), identity), content)
+
+
+def _statement(folder: HospitalFolder, round_index: int) -> tuple[Numbers, ...]:
+    """What this hospital states that holders must answer about its own dealing; nothing where it has dealt no key."""
+    shares, sent = folder.sharing.dealing(round_index), folder.load_submission(round_index)
+    return () if shares is None or sent is None else state(shares, challenges(_transcript(sent.signed)))
 
 
 def release_sum(
@@ -207,7 +210,7 @@ def release_sum(
         identity.address,
         purpose,
         closed.ledger_head,
-        encode_mask(included),
+        encode_set(opening.roster, included),
         sum_hash,
     )
 
@@ -220,7 +223,7 @@ def release_sum(
     return checked_json(SentRelease, kept, "The record of a release", EvidenceError, _RESTORE)
 
 
-def check_released(folder: HospitalFolder, ledger: Ledger, record: RoundRecord) -> None:
+def check_released(folder: HospitalFolder, ledger: Ledger, opening: RoundOpening, record: RoundRecord) -> None:
     """Check that sets and sums are those that this hospital released for: this round's; of an open one, the last one's.
 
     The last one may have been aborted: nobody judged it, so nobody else would notice that a hospital was shown another
@@ -230,9 +233,9 @@ def check_released(folder: HospitalFolder, ledger: Ledger, record: RoundRecord) 
         VerificationError: the hospital was shown another set or sum while it released.
     """
     last = folder.sharing.last_release_before(record.round_index) if record.phase is RoundPhase.OPEN else None
-    for each in (record, *([ledger.round(last)] if last else [])):
+    for opened, each in ((opening, record), *([ledger.opening_and_round(last)] if last else [])):
         released = folder.sharing.released_for(each.round_index, Purpose.UPDATES)
-        if released and released != (encode_mask(each.included), each.aggregate_hash):
+        if released and released != (encode_set(opened.roster, each.included), each.aggregate_hash):
             raise VerificationError(
                 f"The ledger now says another set or sum of round {each.round_index} than when this hospital released "
                 "its part of the key.",
@@ -277,7 +280,7 @@ def _made(
     start = RING_DEGREE * purposes(settings.metrics.encrypted).index(terms.purpose)
     total = np.zeros(RING_DEGREE, np.uint64)
     for number, entry in enumerate(opening.roster, 1):
-        if not terms.included_mask >> entry.index & 1:
+        if not terms.included_mask >> (number - 1) & 1:
             continue
         if number not in shares:
             raise EvidenceError(
@@ -329,7 +332,7 @@ def _check_dealings(ledger: Ledger, opening: RoundOpening, dealt: DealtShares) -
     """
     committed = list(ledger.events(UpdateCommitted, opening.round_index))
     heads = [event.ledger_head for event in committed]
-    # The last: so that all answer the same challenge. Numbers for two would tell a little of a key.
+    # The last: so that all are asked about the same dealings.
     if not heads or dealt.ledger_head != heads[-1]:
         raise VerificationError(
             f"The challenge of round {opening.round_index} is not from where its ledger stands.", _REFUSE
@@ -372,10 +375,15 @@ def _committed_to(
     )
 
 
-def _transcript(ledger: Ledger, opening: RoundOpening, head: bytes) -> bytes:
-    """What the challenge is drawn from: the ledger, the round, and where the ledger then stood."""
-    place = ledger.chain_id.to_bytes(32, "big") + account_bytes(ledger.contract)
-    return place + opening.round_index.to_bytes(8, "big") + opening.ledger_head + head
+def _transcript(signed: SignedCommitment) -> bytes:
+    """What the challenge about a dealing is drawn from: the ledger, the round, the dealer and the root of its shares.
+
+    All of it is signed by the dealer, and nothing is a node's word: whoever had two challenges answered about one
+    dealing, one in the dealer's statement and one by holders, would have linear equations of its key.
+    """
+    said = signed.commitment
+    place = said.chain_id.to_bytes(32, "big") + account_bytes(said.contract) + said.round_index.to_bytes(8, "big")
+    return place + said.ledger_head + account_bytes(said.hospital) + said.shares_root
 
 
 def _share_terms(ledger: Ledger, opening: RoundOpening, dealer: Address, recipient: Address) -> ShareTerms:

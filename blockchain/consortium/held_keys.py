@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from blockchain.closed_sums import ClosedSum, OpenedSum
-from blockchain.ledger.encoding import encode_mask
+from blockchain.ledger.records import encode_set
 from blockchain.signing.releases import is_release
 from encryption import RoundKey, decrypt, opens
 from fedward.ciphertexts.plan import PackingPlan
@@ -113,7 +113,7 @@ class HeldKeys:
         """
         released, unusable = {}, set()
         holders = {entry.address: (number, entry.index) for number, entry in enumerate(closed.opening.roster, 1)}
-        mask, root = encode_mask(closed.included), closed.root()
+        mask, root = encode_set(closed.opening.roster, closed.included), closed.root()
         for sent in closed.releases:
             said = sent.signed.release
             terms = ReleaseTerms(*place, said.hospital, closed.purpose, said.ledger_head, mask, root)

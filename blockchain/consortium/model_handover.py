@@ -3,9 +3,12 @@
 A hospital of the founding starts from the initial weights (`start_from`). One that joins later gets the model in force
 from another hospital, which seals it (`hand_over_model`), and takes it (`take_model`). Either way the hospital accepts
 a model only by its digest: the one that the votes of the last accepted round name or, before the first accepted round,
-the one that the ledger was deployed with. So a newcomer needs no old key, and need not trust the sender. Every function
-may be repeated without harm.
+the one that the ledger was deployed with. So a newcomer needs no old key, and need not trust the sender. Nor the node
+that tells which model that is: people compare it with the roster (`ModelInForce`). Every function may be repeated
+without harm.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from eth_utils.address import to_canonical_address
@@ -27,20 +30,44 @@ _MAGIC = b"fedward sealed model 1\n"
 _WEIGHT_BYTES = 4  # of a float32
 
 
-def start_from(folder: HospitalFolder, ledger: LedgerReader, weights: Vector) -> None:
+@dataclass(frozen=True)
+class ModelInForce:
+    """Which model the next round starts from.
+
+    A base id does not tell weights. Were two hospitals told different ones under the same base id, the one could train
+    from a model in which nothing can be learned, and the sum would be the other's update.
+
+    Attributes:
+        base_id: 32 bytes; names the history of accepted aggregates.
+        digest: 32 bytes; of the model (`model_bytes`).
+    """
+
+    base_id: bytes
+    digest: bytes
+
+
+def model_in_force(ledger: LedgerReader) -> ModelInForce:
+    """The model in force, as a node tells of it.
+
+    Raises:
+        LedgerError: the node cannot be reached.
+    """
+    return ModelInForce(ledger.base_id(), digest_in_force(ledger))
+
+
+def start_from(folder: HospitalFolder, agreed: ModelInForce, weights: Vector) -> None:
     """As a hospital of the founding: store the initial model, which everybody can make from the agreed settings.
 
     Args:
         folder: The hospital's own.
-        ledger: Says which model is in force.
+        agreed: Which model is in force.
         weights: float32, shape (parameters,).
 
     Raises:
         VerificationError: the weights are not those of the model in force. Nothing was stored.
-        LedgerError: the node cannot be reached.
     """
-    model = GlobalModel(weights, ledger.base_id())
-    _check_in_force(model_bytes(model), ledger)
+    model = GlobalModel(weights, agreed.base_id)
+    check_in_force(model_bytes(model), agreed)
     folder.save_model(model)
 
 
@@ -64,24 +91,26 @@ def hand_over_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoar
         raise VerificationError(f"{recipient} is not on the roster.", "Hand the model to nobody else.")
     key = sealing_keys(ledger, board, [recipient])[recipient]
     model = folder.load_model()
-    in_force, digest = ledger.base_id(), digest_in_force(ledger)
-    content = model_bytes(model)
-    if model.base_id != in_force or sha256(content) != digest:
+    in_force, content = model_in_force(ledger), model_bytes(model)
+    if (model.base_id, sha256(content)) != (in_force.base_id, in_force.digest):
         raise VerificationError(
-            f"The model here ({sha256(content).hex()}) is not the one in force ({digest.hex()}).",
+            f"The model here ({sha256(content).hex()}) is not the one in force ({in_force.digest.hex()}).",
             "Let this hospital catch up first, or ask another for the model.",
         )
-    board.save_model(recipient, seal(content, key, _purpose(ledger, in_force, recipient)))
+    board.save_model(recipient, seal(content, key, _purpose(ledger, in_force.base_id, recipient)))
 
 
-def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, parameters: int) -> GlobalModel:
+def take_model(
+    folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, parameters: int, agreed: ModelInForce
+) -> GlobalModel:
     """As a newcomer: take the model in force from the key board, unless it is in the folder already.
 
     Args:
         folder: The hospital's own.
-        ledger: Says which model is in force.
+        ledger: Says who is on the roster.
         board: Where the sealed model was left.
         parameters: How many weights the agreed model has, at least one; nothing larger is read.
+        agreed: Which model is in force.
 
     Returns:
         The model in force.
@@ -94,7 +123,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
         LedgerError: the node cannot be reached.
     """
     check_ledger(folder, folder.membership(), ledger)
-    identity, in_force = Identity.load(folder.identity), ledger.base_id()
+    identity, in_force = Identity.load(folder.identity), agreed.base_id
     if folder.has_model() and folder.load_model().base_id == in_force:
         return folder.load_model()
     size = parameters * _WEIGHT_BYTES
@@ -107,7 +136,7 @@ def take_model(folder: HospitalFolder, ledger: LedgerReader, board: KeyBoard, pa
             "The sealed model does not open: it is another hospital's, or of another round.",
             "Ask a hospital to hand over the model that is in force now.",
         ) from error
-    _check_in_force(content, ledger)
+    check_in_force(content, agreed)
     if not content or len(content) % size:
         raise VerificationError(
             f"The model in force has {len(content)} bytes, not whole vectors of {parameters} weights.",
@@ -135,12 +164,15 @@ def digest_in_force(ledger: LedgerReader) -> bytes:
     return ledger.initial_model_digest()
 
 
-def _check_in_force(content: bytes, ledger: LedgerReader) -> None:
-    """Make sure that a model (`model_bytes`) is the one in force."""
-    digest = digest_in_force(ledger)
-    if sha256(content) != digest:
+def check_in_force(content: bytes, agreed: ModelInForce) -> None:
+    """Make sure that a model (`model_bytes`) is the one in force.
+
+    Raises:
+        VerificationError: it is another.
+    """
+    if sha256(content) != agreed.digest:
         raise VerificationError(
-            f"The model here is {sha256(content).hex()}, the one in force is {digest.hex()}.",
+            f"The model here is {sha256(content).hex()}, the one in force is {agreed.digest.hex()}.",
             "Do not use it; ask another hospital for the model.",
         )
 

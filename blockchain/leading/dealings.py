@@ -1,7 +1,7 @@
 """Test in public that the shares that each hospital dealt in a round fit together, before its update is added.
 
 The server passes the sealed shares on. Each holder answers, signed, with a few numbers that depend on its shares and on
-a challenge from the ledger (`fedward.sharing.dealing`). From these answers anybody can repeat the judgment.
+a challenge from the dealer's commitment (`fedward.sharing.dealing`). From these anybody can repeat the judgment.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def fitting_dealings(
     """
     if not updates:
         return [], ()
-    head = _challenge_head(server, opening)
+    head = _last_head(server, opening)
     read = partial(read_answers, most_bytes=MAX_BYTES)
     sent: dict[int, SentAnswers] = {}
     sheets: dict[int, AnswerSheet] = {}
@@ -67,8 +67,8 @@ def fitting_dealings(
     return standing, tuple(opening.roster[number - 1].address for number in judgment.holders)
 
 
-def _challenge_head(server: Server, opening: RoundOpening) -> bytes:
-    """Where the ledger stood after the round's last commitment: from there on no dealer can change its shares."""
+def _last_head(server: Server, opening: RoundOpening) -> bytes:
+    """Where the ledger stood after the round's last commitment: from there on all dealings are there."""
     heads = [event.ledger_head for event in server.ledger.events(UpdateCommitted, opening.round_index)]
     if not heads:
         raise VerificationError(

@@ -6,8 +6,7 @@ from functools import partial
 from flwr.app import Message
 
 from blockchain.leading.server_state import Server
-from blockchain.ledger.encoding import encode_mask
-from blockchain.ledger.records import RoundOpening
+from blockchain.ledger.records import RoundOpening, encode_set
 from blockchain.signing.releases import is_release
 from fedward.ciphertexts.serialized import RING_DEGREE
 from fedward.folders.round_log import RoundLog
@@ -47,7 +46,7 @@ def collect_releases(
                 hospital,
                 request.purpose,
                 head,
-                encode_mask(request.included),
+                encode_set(opening.roster, request.included),
                 request.sum_hash,
             )
             if is_release(reply.signed, terms, reply.content):

@@ -181,6 +181,16 @@ class Connection:
                 )
             yield from page
 
+    def inputs(self, transactions: Sequence[bytes]) -> list[bytes]:
+        """What these transactions called the contract with, in one request; empty where the node has no such one.
+
+        Args:
+            transactions: Their hashes, 32 bytes each.
+        """
+        with self._reaching():
+            found = self._ask([("eth_getTransactionByHash", [f"0x{each.hex()}"]) for each in transactions])
+            return [_bytes(one["input"]) if one else b"" for one in found]
+
     # ---- writing ------------------------------------------------------------------------------------------------
 
     def deploy(self, identity: Identity, *arguments: Any) -> Address:

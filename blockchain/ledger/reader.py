@@ -8,6 +8,7 @@ from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 
 from blockchain.ledger.artifact import load_artifact
+from blockchain.ledger.calls import decode_call
 from blockchain.ledger.connection import Connection
 from blockchain.ledger.encoding import as_address, decode_event, decode_mask, decode_reason
 from blockchain.ledger.events import (
@@ -34,7 +35,7 @@ from blockchain.ledger.records import (
 )
 from blockchain.ledger.standing import Standing
 from fedward.errors import LedgerError, VerificationError
-from fedward.types import Address, PrivacyEvent
+from fedward.types import Address, PrivacyEvent, SignedVote, Vote
 
 Kind = TypeVar("Kind", bound=LedgerEvent)
 
@@ -183,6 +184,22 @@ class LedgerReader:
     def attestations(self, round_index: int) -> tuple[Address, ...]:
         """Which witnesses have attested to a round's aggregate."""
         return tuple(event.witness for event in self.events(RoundWitnessed, round_index))
+
+    def signed_votes(self, round_index: int) -> Iterator[SignedVote]:
+        """The votes in a round as hospitals signed them, from the transactions that the server relayed.
+
+        Signatures are not checked. What the contract says of votes is a node's word; these it cannot make up.
+
+        Raises:
+            VerificationError: a transaction is no call of the contract.
+        """
+        relayed = [event.transaction_hash for event in self.events(VoteCast, round_index)]
+        for data in self._connection.inputs(relayed) if relayed else ():
+            name, values = decode_call(data)
+            if name == "castVoteFor":
+                (told, hospital, *said), signature = values
+                place = (self.chain_id, self.contract, int(told), as_address(hospital))
+                yield SignedVote(Vote(*place, *said), bytes(signature))
 
     # ---- the whole ----------------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
 """Values on the ledger: roster entries, rules, key in force, reasons, a round's opening, phase and outcome."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from blockchain.ledger.encoding import encode_mask
 from fedward.types import Address
 
 # Reasons to exclude an update whose commitment the contract has accepted; an audit checks them again.
@@ -80,6 +82,20 @@ class RosterEntry:
     index: int
     address: Address
     weight: int
+
+
+def encode_set(roster: Sequence[RosterEntry], included: Iterable[int]) -> int:
+    """A set of hospitals as releases name it: bit i for the i-th hospital on a round's roster, from 0.
+
+    Not by places, as the ledger's own masks: who is on a roster and in which order a hospital has agreed to, and which
+    places they have it knows from its node only. Told others, it would release for another set under the same mask.
+
+    Args:
+        roster: The round's.
+        included: Places on it; others are passed over.
+    """
+    inside = set(included)
+    return encode_mask(number for number, entry in enumerate(roster) if entry.index in inside)
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,12 @@ def vote_message(vote: Vote) -> SignableMessage:
     return encode_typed_data(domain(vote.chain_id, vote.contract), {"Vote": members(_VOTE_FIELDS)}, content)
 
 
+@functools.lru_cache(MOST_REMEMBERED)
+def recover_vote_signer(signed: SignedVote) -> Address | None:
+    """Who signed a vote; None where the signature is malformed. Remembered, as of commitments."""
+    return recover(vote_message(signed.vote), signed.signature)
+
+
 def domain(chain_id: int, contract: Address) -> dict[str, Any]:
     """The ledger that a signature is bound to."""
     return {"name": DOMAIN_NAME, "version": DOMAIN_VERSION, "chainId": chain_id, "verifyingContract": contract}

@@ -8,7 +8,15 @@ from typing import TypeVar
 from blockchain.catch_up import MissingAggregates, catch_up
 from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
-from blockchain.consortium.model_handover import digest_in_force, hand_over_model, start_from, take_model
+from blockchain.consortium.model_handover import (
+    ModelInForce,
+    check_in_force,
+    digest_in_force,
+    hand_over_model,
+    model_in_force,
+    start_from,
+    take_model,
+)
 from blockchain.identity import Identity
 from blockchain.ledger.fold import first_base_id
 from blockchain.ledger.ledger import Ledger
@@ -18,6 +26,7 @@ from commands.confirming import confirm_number
 from commands.passwords import use_password_of
 from commands.study.roster import roster_text
 from fedward.errors import EvidenceError, VerificationError
+from fedward.folders.hospital import model_bytes
 from fedward.folders.key_board import KeyBoard
 from fedward.hosts.gateway_client import GatewayClient
 from fedward.hosts.hospital_kit import HospitalKit
@@ -57,7 +66,8 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         ) as ledger,
     ):
         ledger.check_rules(project.settings.ledger)
-        agreed = _confirm_roster(kit, project, ledger, client, number)
+        in_force = model_in_force(ledger)
+        agreed = _confirm_roster(kit, project, ledger, client, in_force, number)
         agree_to_roster(folder, [(one.address, one.weight) for one in agreed])
         save_agreed(kit, agreed)
         board = RemoteBoard(client)
@@ -65,7 +75,7 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
         if dealer == identity.address:
             deal_key(folder, ledger, board)
         _patiently(lambda: take_key(folder, ledger, board), "the dealer's key", wait_s)
-        _take_model(kit, project, ledger, board, wait_s)
+        _take_model(kit, project, ledger, board, in_force, wait_s)
         if dealer == identity.address:
             _hand_over(kit, ledger, board, agreed)
     start = kit.path / "start.sh"
@@ -73,7 +83,12 @@ def agree_and_take(kit: HospitalKit, number: str | None, wait_s: int) -> None:
 
 
 def _confirm_roster(
-    kit: HospitalKit, project: Project, ledger: Ledger, client: GatewayClient, number: str | None
+    kit: HospitalKit,
+    project: Project,
+    ledger: Ledger,
+    client: GatewayClient,
+    in_force: ModelInForce,
+    number: str | None,
 ) -> tuple[Member, ...]:
     """The roster on the ledger with names, once a person has compared its number with the administrator's."""
     roster, membership = ledger.roster(), kit.hospital.membership()
@@ -90,27 +105,33 @@ def _confirm_roster(
             f"{nameless[0]} is on the ledger's roster, and the server names no hospital for it.",
             "Ask the administrator whose account that is, and whether it was revoked.",
         )
-    text = roster_text(project.require_deployed(), roster, names)
+    text = roster_text(project.require_deployed(), roster, names, in_force)
     console.note(text)
     confirm_number("this roster", text.encode(), number)
     return tuple(Member(names[one.address], one.address, one.weight) for one in roster)
 
 
-def _take_model(kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBoard, wait_s: int) -> None:
-    """Have the model in force: from the settings, from the hospital's own folder, or from another hospital."""
+def _take_model(
+    kit: HospitalKit, project: Project, ledger: Ledger, board: KeyBoard, agreed: ModelInForce, wait_s: int
+) -> None:
+    """Have the model in force: from the settings, from the hospital's own folder, or from another hospital.
+
+    Which one that is, people have compared: else a node could tell hospitals of different ones.
+    """
     folder, initial = kit.hospital, _initial_weights(project)
     # Before the first accepted round the model follows from settings and base id, whatever else the node tells: a model
     # of the server's making could be one of which this hospital's update would be nothing but zeros.
     first = first_base_id(weights_digest(initial), project.settings.digest())
-    if not folder.has_model() and ledger.base_id() == first:
-        start_from(folder, ledger, initial)
+    if not folder.has_model() and agreed.base_id == first:
+        start_from(folder, agreed, initial)
     elif folder.has_model():
         try:
-            catch_up(folder, ledger, HeldKeys(folder), project.settings, ledger.base_id(), {})
+            model = catch_up(folder, ledger, HeldKeys(folder), project.settings, agreed.base_id, {})
         except MissingAggregates:  # the server sends them with the next round
             return
+        check_in_force(model_bytes(model), agreed)
     else:
-        _patiently(lambda: take_model(folder, ledger, board, len(initial)), "another hospital's model", wait_s)
+        _patiently(lambda: take_model(folder, ledger, board, len(initial), agreed), "another hospital's model", wait_s)
 
 
 def _hand_over(kit: HospitalKit, ledger: Ledger, board: KeyBoard, roster: Sequence[Member]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from blockchain.consortium.joining import NOBODY, apply_to_join
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
-from blockchain.consortium.model_handover import start_from
+from blockchain.consortium.model_handover import model_in_force, start_from
 from blockchain.consortium.registrar import deploy_ledger, register
 from blockchain.identity import Identity
 from blockchain.ledger.ledger import Ledger
@@ -95,7 +95,7 @@ def found_consortium(
         ledger.admit_witness(witness)
     for folder in folders:
         agree_to_roster(folder, [(member.address, member.weight) for member in members])
-        start_from(folder, ledger, initial)
+        start_from(folder, model_in_force(ledger), initial)
     dealer, account = folders[0], Identity.load(folders[0].identity)
     with closing(Ledger.attach(rpc_url, ledger.contract, account, ledger.chain_id, dealer.transactions)) as own:
         deal_key(dealer, own, board)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from blockchain.consortium.model_handover import model_in_force
 from blockchain.ledger.ledger import Ledger
 from blockchain.ledger.reader import LedgerReader
 from commands import console
@@ -78,7 +79,7 @@ def _of_server(kit: ServerKit) -> dict[str, Any]:
         )
     names = {member.address: member.hospital for member in members}
     with opened_registrar(kit) as ledger:
-        text = roster_text(project.require_deployed(), ledger.roster(), names)
+        text = roster_text(project.require_deployed(), ledger.roster(), names, model_in_force(ledger))
         return {
             "study": project.study.name,
             "project_number": spoken(read_file(kit.project, _MOST_BYTES, "The project's file", "Restore it.")),
@@ -107,7 +108,7 @@ def _of_hospital(kit: HospitalKit) -> dict[str, Any]:
     with closing(ledger):
         roster = ledger.roster()
         held, context = folder.held_keys(), ledger.key_context()
-        text = roster_text(project.require_deployed(), roster, names)
+        text = roster_text(project.require_deployed(), roster, names, model_in_force(ledger))
         return {
             "study": project.study.name,
             "hospital": membership.hospital,

@@ -127,8 +127,8 @@ def quantize_chunks(
             "Use the weights that are enrolled on the ledger.",
         )
     factor = plan.levels / plan.value_range * (weight / total_weight)
-    starts = range(0, plan.parameters, plan.parameters_per_chunk)
-    return (_rounded(delta[start : start + plan.parameters_per_chunk], factor, plan, rng) for start in starts)
+    step = plan.parameters_per_chunk
+    return (_rounded(delta[start : start + step], factor, plan, rng) for start in plan.starts())
 
 
 def count_saturated(delta: Vector, plan: PackingPlan) -> int:

@@ -33,6 +33,8 @@ ERROR_DEVIATION = Fraction(32, 5)
 # No smaller probability of a wrong decode is claimed: other ways to fail are likelier.
 _SMALLEST_CLAIM = 2.0**-128
 _FALSE_ALARM_DEVIATIONS = 9.5  # passed with a probability below 2^-64
+# For one ciphertext whoever releases last makes a key under which it opens to what he likes; none fits two (ADR 43).
+FEWEST_CHUNKS = 2
 MOST_FIELDS = 4  # a coordinate; more would leave too few bits for any roster
 _PLAN_REMEDY = "Choose another encryption.preset, or fewer hospitals."
 
@@ -124,8 +126,17 @@ class PackingPlan:
 
     @property
     def chunks(self) -> int:
-        """Ciphertexts for one update."""
-        return -(-self.parameters // self.parameters_per_chunk)
+        """Ciphertexts for one update: two at least, of which the second may hold padding only."""
+        return max(FEWEST_CHUNKS, -(-self.parameters // self.parameters_per_chunk))
+
+    def fields_in(self, place: int) -> int:
+        """How many of the parameters are in the ciphertext in this place, from 0; the rest of it is padding."""
+        before = place * self.parameters_per_chunk
+        return min(self.parameters_per_chunk, max(0, self.parameters - before))
+
+    def starts(self) -> range:
+        """For each ciphertext, where its parameters begin; of padding alone, beyond the last one."""
+        return range(0, self.chunks * self.parameters_per_chunk, self.parameters_per_chunk)
 
     @property
     def bytes_per_parameter(self) -> float:

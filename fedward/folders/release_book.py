@@ -41,7 +41,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Challenge:
-    """The first line of a file of answers: the ledger's head that the challenge was drawn from."""
+    """The first line of a file of answers: where the ledger stood when they were asked for."""
 
     ledger_head: Word
 
@@ -128,14 +128,14 @@ class ReleaseBook:
 
         Args:
             round_index: The round.
-            ledger_head: 32 bytes; the head that the challenge was drawn from.
+            ledger_head: 32 bytes; where the ledger stood.
             make: Makes the answers as they would be sent; called where none were written down.
 
         Returns:
             What to send: what was made, or what was written down before.
 
         Raises:
-            VerificationError: answers to another challenge were written down.
+            VerificationError: answers under another head were written down.
             EvidenceError: it cannot be told what was.
             ResourceError: the disk is full; nothing may be sent.
         """
@@ -155,7 +155,7 @@ class ReleaseBook:
         Args:
             round_index: The round.
             purpose: Which of the round's sums.
-            included_mask: The set that the ledger fixed; below 2^256.
+            included_mask: The set that the ledger fixed, as the release names it; below 2^256.
             sum_hash: 32 bytes; names the ciphertexts of the sum.
             make: Makes the release as it would be sent; called where none was written down.
 
@@ -176,7 +176,7 @@ class ReleaseBook:
         )
 
     def released_for(self, round_index: int, purpose: Purpose) -> tuple[int, bytes] | None:
-        """For which set (the ledger's mask) and sum (32 bytes) this hospital has released; None: for none yet.
+        """For which set (the release's mask) and sum (32 bytes) this hospital has released; None: for none yet.
 
         Raises:
             EvidenceError, VerificationError: the file is damaged.

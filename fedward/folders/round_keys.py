@@ -29,7 +29,7 @@ class Dealings:
     """What a round's dealings were judged by.
 
     Attributes:
-        ledger_head: 32 bytes; gives the challenge.
+        ledger_head: 32 bytes; where the ledger stood after the last of them.
         hashes: By dealer: SHA-256 of the sealed shares, in roster order.
         answers: What hospitals answered.
     """

@@ -1,8 +1,9 @@
 """Deal a round's key to the hospitals in shares, and test in public that all shares of a dealing belong to one key.
 
-The key is dealt by Shamir's scheme, and beside it a few uniform masks. Once all shares are on their way and their
-hashes on the ledger, a challenge is drawn that no dealer could know. Each holder then publishes, for each mask, one
-number: its share of the mask plus a combination of its shares of the key's entries, weighted by powers of the
+The key is dealt by Shamir's scheme, and beside it a few uniform masks. A challenge follows from the root of the sealed
+shares that the dealer signed (Fiat and Shamir 1986, "How to Prove Yourself"): no dealer knows it before its shares are
+fixed, and about one dealing everybody is asked the same, whatever a node tells. Each holder then publishes, for each
+mask, one number: its share of the mask plus a combination of its shares of the key's entries, weighted by powers of the
 challenge. Those numbers are again the values of one polynomial of degree below the threshold, if the shares are; and
 the masks hide everything else about them.
 
@@ -58,7 +59,7 @@ def challenges(transcript: bytes) -> Answers:
     """The points at which dealings are tested: uniform and not zero, from all that was recorded of them.
 
     Args:
-        transcript: Everything that dealers fixed before; one byte more or less makes other challenges.
+        transcript: Everything that a dealer fixed before; one byte more or less makes other challenges.
     """
     stream = hashlib.shake_256(b"fedward dealing challenge 1\n" + transcript).digest(32 * MASKS)
     # 256 bits a number: the remainder is uniform to within 2^-196.
@@ -82,9 +83,9 @@ def answer(share: Residues, points: Answers) -> Answers:
     return tuple((part + int(mask)) % MODULUS for part, mask in zip(weighted, masks, strict=True))
 
 
-@functools.lru_cache(maxsize=2 * MASKS)
+@functools.lru_cache(maxsize=16 * MASKS)
 def _powers(point: int, count: int) -> Residues:
-    """The same for all shares of a round: they take as long as all else about an answer."""
+    """The same for all shares of a dealing: they take as long as all else about an answer."""
     found = powers(point, count)
     found.flags.writeable = False
     return found

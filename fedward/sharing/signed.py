@@ -18,7 +18,7 @@ class Answers:
 
     Attributes:
         chain_id, contract, round_index, hospital: As in `Commitment`.
-        ledger_head: 32 bytes; where the ledger stood after the last of the tested dealings; gives the challenge.
+        ledger_head: 32 bytes; where the ledger stood after the last of the tested dealings.
         answers_hash: 32 bytes; sha256 of the numbers that it answers, by dealer (`fedward.sharing.answer_sheets`).
     """
 
@@ -54,7 +54,8 @@ class Release:
         chain_id, contract, round_index, hospital: As in `Commitment`.
         purpose: What is summed: 0 updates, 1 validation counts.
         ledger_head: 32 bytes; the ledger's running hash right after the round's submissions were closed.
-        included_mask: Whose ciphertexts are in the sum: bit i for place i on the roster; 32 bytes, big-endian.
+        included_mask: Whose ciphertexts are in the sum: bit i for the i-th hospital on the round's roster, from 0; 32
+            bytes, big-endian.
         sum_hash: 32 bytes; Merkle root of the sum's ciphertexts.
         content_hash: 32 bytes; sha256 of the released shares under the channel key.
     """

@@ -83,7 +83,7 @@ class ReleaseTerms:
         hospital: Who releases.
         purpose: Which of the round's sums the release opens.
         ledger_head: 32 bytes; the ledger's head right after the event that fixed the set.
-        included_mask: The set, as the ledger records it: bit i for place i on the roster; below 2^256.
+        included_mask: The set: bit i for the i-th hospital on the round's roster, from 0; below 2^256.
         sum_hash: 32 bytes; names the ciphertexts of the sum.
     """
 

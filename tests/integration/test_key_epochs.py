@@ -23,7 +23,7 @@ from blockchain.consortium.held_keys import HeldKeys
 from blockchain.consortium.joining import apply_to_join
 from blockchain.consortium.key_exchange import agree_to_roster, deal_key, take_key
 from blockchain.consortium.key_status import FOUNDING, GIVEN_UP, JOINED, epochs
-from blockchain.consortium.model_handover import _purpose, digest_in_force, hand_over_model, take_model
+from blockchain.consortium.model_handover import _purpose, digest_in_force, hand_over_model, model_in_force, take_model
 from blockchain.consortium.registrar import enroll
 from blockchain.consortium.remembering import gather_trust, remember
 from blockchain.identity import Identity
@@ -224,12 +224,12 @@ def test_a_hospital_joins_between_rounds(federation: Federation) -> None:
     # The newcomer takes the model in force, which no key of its own opens.
     does_not_open(federation, 1, key_of(federation, 5))
     with pytest.raises(EvidenceError, match="The model for"):
-        take_model(folder(federation, 5), ledger, board, len(federation.initial))
+        take_model(folder(federation, 5), ledger, board, len(federation.initial), model_in_force(ledger))
     with pytest.raises(VerificationError, match="not the one in force"):
         hand_over_model(folder(federation, 2), ledger, board, member.address)
     bring_up_to_date(federation, 2)
     hand_over_model(folder(federation, 2), ledger, board, member.address)
-    taken = take_model(folder(federation, 5), ledger, board, len(federation.initial))
+    taken = take_model(folder(federation, 5), ledger, board, len(federation.initial), model_in_force(ledger))
     assert taken.weights.tobytes() == folder(federation, 2).load_model().weights.tobytes()
     assert taken.base_id == ledger.base_id()
 
@@ -260,7 +260,7 @@ def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Feder
     def refused(content: bytes, error: type[Exception], words: str) -> None:
         board.save_model(member.address, content)
         with pytest.raises(error, match=words):
-            take_model(newcomer, ledger, board, size)
+            take_model(newcomer, ledger, board, size, model_in_force(ledger))
         assert not newcomer.has_model()
 
     refused(good[:-1] + bytes([good[-1] ^ 1]), EncryptionError, "does not open")
@@ -287,7 +287,7 @@ def test_a_newcomer_takes_no_other_model_than_the_one_in_force(federation: Feder
         hand_over_model(folder(federation, 1), ledger, board, member.address)
     board.save_card(member.address, card)
     board.save_model(member.address, good)
-    assert np.array_equal(take_model(newcomer, ledger, board, size).weights, federation.initial)
+    assert np.array_equal(take_model(newcomer, ledger, board, size, model_in_force(ledger)).weights, federation.initial)
 
 
 def test_the_registrar_enrolls_only_what_a_hospital_signed(federation: Federation) -> None:
@@ -361,7 +361,9 @@ def test_a_hospital_that_lost_its_keys_comes_back(federation: Federation) -> Non
     bring_up_to_date(federation, 2)
     ledger, board = federation.ledger, federation.folder.server.keys
     hand_over_model(folder(federation, 2), ledger, board, address(federation, 3))
-    assert take_model(absent, ledger, board, len(federation.initial)).base_id == ledger.base_id()
+    assert (
+        take_model(absent, ledger, board, len(federation.initial), model_in_force(ledger)).base_id == ledger.base_id()
+    )
     federation.grid.absent = frozenset()
     assert federation.lead_round()["phase"] == "accepted"
     assert len(ledger.round(2).included) == 4
@@ -377,7 +379,8 @@ def test_the_audit_verifies_a_history_of_all_three(federation: Federation) -> No
     take(federation, 2, 3, 4, 5)
     bring_up_to_date(federation, 2)
     hand_over_model(folder(federation, 2), federation.ledger, federation.folder.server.keys, member.address)
-    take_model(folder(federation, 5), federation.ledger, federation.folder.server.keys, len(federation.initial))
+    ledger, board = federation.ledger, federation.folder.server.keys
+    take_model(folder(federation, 5), ledger, board, len(federation.initial), model_in_force(ledger))
     federation.grid.connect(5)
     assert federation.lead_round()["phase"] == "accepted"
     federation.ledger.start_key_epoch()

@@ -44,17 +44,19 @@ class Summands:
         self.blocks = []
         for size in (2**bit for bit in range(10)):
             keys = [RoundKey.generate() for _ in range(size)]
-            chunks = [encrypt_fields(np.zeros(1, np.int64), plan, key, SEED)[0] for key in keys]
-            self.blocks.append((sum_ciphertexts(chunks), functools.reduce(add, [key.residues() for key in keys])))
+            chunks = [encrypt_fields(np.zeros(1, np.int64), plan, key, SEED) for key in keys]
+            total = [sum_ciphertexts(each) for each in zip(*chunks, strict=True)]
+            self.blocks.append((total, functools.reduce(add, [key.residues() for key in keys])))
 
     def decoded(self, fields: NDArray[np.int64], plan: PackingPlan) -> NDArray[np.int64]:
         """What a sum of `plan.summands` ciphertexts with these fields decodes to."""
         plan, key = dataclasses.replace(plan, parameters=fields.size), RoundKey.generate()
-        (total,), sum_key = encrypt_fields(fields, plan, key, SEED), key.residues()
+        total, sum_key = list(encrypt_fields(fields, plan, key, SEED)), key.residues()
         for bit, (block, block_key) in enumerate(self.blocks):
             if (plan.summands - 1) >> bit & 1:
-                total, sum_key = add_ciphertexts(total, block), add(sum_key, block_key)
-        return decrypt([total], plan, RoundKey(sum_key), SEED, plan.summands)
+                total = [add_ciphertexts(*each) for each in zip(total, block, strict=True)]
+                sum_key = add(sum_key, block_key)
+        return decrypt(total, plan, RoundKey(sum_key), SEED, plan.summands)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ FIELDS = np.random.default_rng(0).integers(-1000, 1000, (3, PLAN.parameters))
 OLD, NEW = ChannelKey.generate(), ChannelKey.generate()
 CONTRACT = Address(to_checksum_address("0x" + "11" * 20))
 THRESHOLD, PLACES, INCLUDED = 3, (0, 2, 3, 5, 6), (2, 3, 6)  # a place of the roster is not always a holder's position
+MASK = encode_mask((1, 2, 4))  # of positions
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ class Round:
         """A holder's release; wrong, signed by somebody else, or for other terms."""
         hospital = self.hospitals[position]
         right = ReleaseTerms(
-            7, CONTRACT, self.opening.round_index, hospital.address, Purpose.UPDATES, b"l" * 32, encode_mask(INCLUDED),
+            7, CONTRACT, self.opening.round_index, hospital.address, Purpose.UPDATES, b"l" * 32, MASK,
             merkle_root([sha256(chunk) for chunk in self.chunks]),
         )  # fmt: skip
         terms = dataclasses.replace(right, **changed)  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ def test_a_wrong_release_is_corrected_and_its_hospital_named_by_its_place(
     [
         {"round_index": 6},
         {"purpose": Purpose.COUNTS},
-        {"included_mask": encode_mask((2, 3))},
+        {"included_mask": encode_mask(INCLUDED)},
         {"sum_hash": bytes(32)},
         {"chain_id": 8},
         {"contract": Address(to_checksum_address("0x" + "22" * 20))},
@@ -192,14 +193,12 @@ def test_numbers_that_are_no_residues_are_named_and_not_used(folder: HospitalFol
             terms.hospital,
             Purpose.UPDATES,
             terms.ledger_head,
-            encode_mask(INCLUDED),
+            MASK,
             terms.sum_hash,
         ),
         NEW,
     )  # fmt: skip
-    right = ReleaseTerms(
-        7, CONTRACT, 7, terms.hospital, Purpose.UPDATES, terms.ledger_head, encode_mask(INCLUDED), terms.sum_hash
-    )
+    right = ReleaseTerms(7, CONTRACT, 7, terms.hospital, Purpose.UPDATES, terms.ledger_head, MASK, terms.sum_hash)
     wrong = SentRelease(sign_release(right, content, current.hospitals[0]), content)
     releases = [wrong, *(current.release(position) for position in (1, 2, 3))]
     assert HeldKeys(folder).open(current.closed(releases), PLAN).wrong == (PLACES[0],)
@@ -256,7 +255,7 @@ def test_it_shows_no_key_and_a_sum_names_its_ciphertexts_by_their_root(folder: H
 def test_what_it_encrypts_for_others_they_open_with_the_rounds_key_only(folder: HospitalFolder, current: Round) -> None:
     """The hospital's own release comes through the same door: no caller gets the key."""
     terms = ReleaseTerms(
-        7, CONTRACT, 7, current.hospitals[0].address, Purpose.UPDATES, b"l" * 32, encode_mask(INCLUDED),
+        7, CONTRACT, 7, current.hospitals[0].address, Purpose.UPDATES, b"l" * 32, MASK,
         current.closed([]).root(),
     )  # fmt: skip
     content = HeldKeys(folder).encrypt_release(current.released[0], terms, NEW.fingerprint)

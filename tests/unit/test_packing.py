@@ -93,9 +93,9 @@ def test_a_runs_bound_is_the_sum_over_coordinates_and_rounds() -> None:
     plan = PackingPlan(10_000, 1600, 1.0, 14, 12, 3)  # 12,288 parameters in one ciphertext of 4,096 coordinates
     each = plan.wrong_decode_probability
     assert 2.0**-46 < each < 2.0**-44
-    assert plan.wrong_decode_in(1) == pytest.approx(4096 * each)
-    assert plan.wrong_decode_in(50) == pytest.approx(50 * 4096 * each)
-    assert dataclasses.replace(plan, parameters=12_289).wrong_decode_in(50) == pytest.approx(50 * 8192 * each)
+    assert plan.wrong_decode_in(1) == pytest.approx(8192 * each), "the second ciphertext is padding"
+    assert plan.wrong_decode_in(50) == pytest.approx(50 * 8192 * each)
+    assert dataclasses.replace(plan, parameters=24_577).wrong_decode_in(50) == pytest.approx(50 * 12_288 * each)
     assert plan.wrong_decode_in(10**15) == 1.0
     assert plan.wrong_decode_in(0) == 0.0
 

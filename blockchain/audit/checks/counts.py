@@ -11,8 +11,7 @@ from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.round_keys import RoundKeys
 from blockchain.kept_counts import added_again, differences
-from blockchain.ledger.encoding import encode_mask
-from blockchain.ledger.records import RoundPhase
+from blockchain.ledger.records import RoundPhase, encode_set
 from fedward.figures.validation import validation_figures
 from fedward.files import merkle_root
 from fedward.folders.ciphertexts import CiphertextSource
@@ -121,7 +120,7 @@ def _check_total(
         text = f"The encrypted counts of {len(kept.encrypted)} hospitals do not add up to the kept sum."
         report.fail(Step.COUNTS, text, **about)
         return
-    mask = encode_mask(entry.index for entry in story.roster if entry.address in kept.encrypted)
+    mask = encode_set(story.roster, (entry.index for entry in story.roster if entry.address in kept.encrypted))
     opened = (merkle_root([bytes.fromhex(name) for name in kept.total]), mask.to_bytes(32, "big"))
     if any((sent.signed.release.sum_hash, sent.signed.release.included_mask) != opened for sent in releases):
         report.fail(Step.COUNTS, "Hospitals released the key of another sum of counts than the kept one.", **about)

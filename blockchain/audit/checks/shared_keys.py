@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from blockchain.audit.checks.rounds import RoundStory
 from blockchain.audit.report import Report, Step
 from blockchain.audit.sources.round_keys import RoundKeys
-from blockchain.ledger.encoding import encode_mask
+from blockchain.ledger.records import encode_set
 from blockchain.signing.answers import sheet_of
 from blockchain.signing.releases import is_release
 from fedward.errors import QuorumError
@@ -209,13 +209,13 @@ def _lacking(story: RoundStory, text: str, report: Report) -> None:
 
 def _wrong_set(story: RoundStory, purpose: Purpose, mask: int, sum_hash: bytes) -> str:
     """How a release's set differs from what the ledger says; empty where it does not."""
-    included = encode_mask(story.included)
+    included = encode_set(story.roster, story.included)
     if purpose is Purpose.UPDATES:
         if mask != included:
             return "another set than the ledger's"
         return "another sum than the ledger's" if sum_hash != story.aggregate_hash else ""
     voted = {vote.hospital for vote in story.votes if vote.counts_hash != NO_COUNTS}
-    allowed = encode_mask(entry.index for entry in story.roster if entry.address in voted) & included
+    allowed = encode_set(story.roster, (entry.index for entry in story.roster if entry.address in voted)) & included
     return "hospitals whose votes name no counts" if mask & ~allowed or not mask else ""
 
 
