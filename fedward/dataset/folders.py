@@ -1,6 +1,7 @@
 """The layout that most public sets come in: a folder a class, alone or inside train/, val/ and test/."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,10 +57,13 @@ def list_class_folders(source: Path) -> Listing:
     if splits:
         _leave_beside(source, {folder.name for folder, _ in splits}, BESIDE_SPLITS, left_out)
     found: list[tuple[Path, str, Split | None, Path]] = []  # file, class, split, the class's folder
+    spellings: dict[str, str] = {}  # of a class: train/NORMAL and test/Normal are one, under the first spelling
     for root, split in roots:
         class_folders = _class_folders(root, source, left_out)
         for class_folder, files in class_folders:
-            found += [(path, printable(class_folder.name), split, class_folder) for path in files]
+            name = printable(unicodedata.normalize("NFC", class_folder.name).strip())
+            name = spellings.setdefault(" ".join(name.casefold().split()), name)
+            found += [(path, name, split, class_folder) for path in files]
         _leave_beside(root, {folder.name for folder in visible_folders(root)}, "", left_out, source)
     classes = tuple(sorted({name for _, name, _, _ in found}))
     _refuse_what_is_no_class(source, classes)

@@ -19,6 +19,8 @@ _MASKS = re.compile(
     r"(lung|left|right|manual|heart|image|img|train|test)?(masks?|segmentations?|segs?|groundtruths?|gt|contours?|rois?)"
 )
 _NO_CLASSES = frozenset({
+    "unlabeled", "unlabelled", "unknown", "unsorted", "unclassified", "unannotated", "excluded", "exclude", "rejected",
+    "discarded", "duplicates",
     "docs", "doc", "documents", "documentation", "papers", "paper", "labels", "label", "annotations", "annotation",
     "metadata", "meta", "csv", "csvs", "tables", "reports", "report", "scripts", "code", "src", "notebooks", "figures",
     "figs", "plots", "logs", "models", "weights", "checkpoints", "results", "outputs", "output", "cache", "tmp", "temp",

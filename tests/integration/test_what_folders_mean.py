@@ -113,6 +113,20 @@ def with_beside(*others: str) -> Build:
     return build
 
 
+def spelled(*names: str) -> Build:
+    """Two classes, each spelled one way in train and another in test."""
+    healthy, ill = names[:2], names[2:]
+    return lambda root: images(
+        root,
+        *(
+            f"{split}/{name[place]}/{k}.png"
+            for place, split in enumerate(("test", "train"))
+            for name in (healthy, ill)
+            for k in range(10)
+        ),
+    )
+
+
 def mask_files(root: Path) -> None:
     images(root, *(f"{name}/{k}{end}.png" for k in TEN for name in ("NORMAL", "TB") for end in ("", "_mask")))
 
@@ -132,6 +146,32 @@ READ: list[tuple[str, Build, str, tuple[str, ...], int, int]] = [
     ("a folder without images beside", with_beside("LUNG/readme.txt"), "class folders", ("PNEUMONIA",), 40, 20),
     ("masks beside the classes", with_beside("Lung Masks/1.png"), "class folders", ("PNEUMONIA",), 40, 20),
     ("masks as files", mask_files, "class folders", ("TB",), 40, 20),
+    ("images without a label", with_beside("Unlabelled/1.png"), "class folders", ("PNEUMONIA",), 40, 20),
+    ("images of unknown label", with_beside("unknown/1.png"), "class folders", ("PNEUMONIA",), 40, 20),
+    (
+        "one class in two cases",
+        spelled("NORMAL", "normal", "PNEUMONIA", "Pneumonia"),
+        "class folders with splits",
+        ("PNEUMONIA",),
+        40,
+        20,
+    ),
+    (
+        "one class with a space",
+        spelled("NORMAL", "NORMAL ", "PNEUMONIA", " PNEUMONIA"),
+        "class folders with splits",
+        ("PNEUMONIA",),
+        40,
+        20,
+    ),
+    (
+        "one class, composed and not",
+        spelled("NORMAL", "NORMAL", "Neumon\u00eda", "Neumoni\u0301a"),
+        "class folders with splits",
+        ("Neumon\u00eda",),
+        40,
+        20,
+    ),
     ("an empty class folder", with_beside("COVID/.keep"), "class folders", ("PNEUMONIA",), 40, 20),
 ]
 
