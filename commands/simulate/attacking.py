@@ -26,16 +26,22 @@ class PlannedAttack:
     attackers: int
     first_round: int
 
-    def check(self, hospitals: int) -> None:
+    def check(self, hospitals: int, rounds: int) -> None:
         """Make sure that it can be run.
 
         Raises:
-            UsageError: there is no such attack or option, or nobody would be left to be attacked.
+            UsageError: there is no such attack or option, nobody would be left to be attacked, or it would begin after
+                the last round.
         """
         attack_from(self.attack, Part(0, self.attackers, 1 / hospitals))
         if not 1 <= self.attackers < hospitals:
             raise UsageError(
                 f"{self.attackers} of {hospitals} hospitals cannot be attackers.", "Leave at least one that is honest."
+            )
+        if self.first_round > rounds:
+            raise UsageError(
+                f"An attack from round {self.first_round} on never begins: the last round is {rounds}.",
+                "Choose an earlier --attack-from, or more --rounds.",
             )
 
 

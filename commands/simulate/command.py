@@ -94,7 +94,7 @@ def _planned(attack: str, attackers: int, first_round: int, settings: Settings) 
     from commands.simulate.attacking import PlannedAttack
 
     planned = PlannedAttack(attack, attackers, first_round)
-    planned.check(settings.data.hospitals)
+    planned.check(settings.data.hospitals, settings.training.rounds)
     return planned
 
 

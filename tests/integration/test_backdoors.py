@@ -213,10 +213,14 @@ def test_the_last_hospitals_are_those_that_attack(tmp_path: Path, shared_runs: S
         assert [member.hospital for member in attackers(federation.folder, roster)] == ["hospital-2", "hospital-3"]
 
 
-@pytest.mark.parametrize(("attack", "count"), [("badnet", 1), ("badnets:side=0", 1), ("badnets", 0), ("badnets", 3)])
-def test_an_attack_that_cannot_be_run_is_refused(attack: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("attack", "count", "first_round"),
+    [("badnet", 1, 1), ("badnets:side=0", 1, 1), ("badnets", 0, 1), ("badnets", 3, 1), ("badnets", 1, 5)],
+)
+def test_an_attack_that_cannot_be_run_is_refused(attack: str, count: int, first_round: int) -> None:
+    PlannedAttack("badnets", 1, 4).check(hospitals=3, rounds=4)
     with pytest.raises(UsageError):
-        PlannedAttack(attack, count, 1).check(hospitals=3)
+        PlannedAttack(attack, count, first_round).check(hospitals=3, rounds=4)
 
 
 def test_the_staged_app_of_an_attack_has_all_that_attackers_need_and_an_honest_one_has_none_of_it(
