@@ -98,7 +98,8 @@ class PatchBankOptions:
         images: On how many images of each class.
         change: Change of a patch's answer from round to round that is never called unusual.
         ratio: How many times the largest change of the last accepted rounds a change may be.
-        drift: Change of an answer since ten rounds ago that is too much, where the candidate adds to it.
+        drift: Change of an answer since ten rounds ago that is never too much.
+        pace: How many times the mean change of the last ten accepted rounds it may be; below 10.
         flips: Share of decisions that a patch may turn beyond those that it turned before.
     """
 
@@ -107,6 +108,7 @@ class PatchBankOptions:
     change: Annotated[float, Between(0, 100, above=True)]
     ratio: Annotated[float, Between(0, 1_000, above=True)]
     drift: Annotated[float, Between(0, 100, above=True)]
+    pace: Annotated[float, Between(0, 10)]
     flips: Annotated[float, Between(0, 1, above=True)]
 
 

@@ -5,7 +5,10 @@ patches that each hospital draws secretly are compared with those of the model i
 ten rounds ago. Three rules, each on the largest answer of all patches:
 
 - **change**: an answer changed by more than is usual from round to round;
-- **drift**: it is far from what it was ten rounds ago, in whatever small steps, and this candidate takes it further;
+- **drift**: it is far from what it was ten rounds ago, in whatever small steps, and this candidate takes it further.
+  While a model learns fast, as with momentum at the server, every answer goes far: so it may also go `pace` times the
+  mean of the largest changes of the last ten accepted rounds. Below a pace of ten, an attacker's own small steps raise
+  that limit by less than they go;
 - **flips**: a patch turns more decisions than it did before.
 
 An answer is the mean shift of the logits by the patch, over the root mean square of the logits without it.
@@ -61,9 +64,10 @@ class PatchBank:
         flips, flipped = largest(candidate[1] - current[1])
         drift, drifted = _drift(candidate[0], current[0], then[0] if then is not None else None)
         limit = max(self.options.change, self.options.ratio * max(changes[-WINDOW:]))
+        farthest = max(self.options.drift, self.options.pace * float(np.mean(changes[-LOOK_BACK:])))
         found = (
             (change / limit, changed, f"change {change:.3f} (limit {limit:.3f})"),
-            (drift / self.options.drift, drifted, f"drift {drift:.3f} (limit {self.options.drift:.3f})"),
+            (drift / farthest, drifted, f"drift {drift:.3f} (limit {farthest:.3f})"),
             (flips / self.options.flips, flipped, f"flips {flips:.2f} (limit {self.options.flips:.2f})"),
         )
         score, index, _ = max(found)
