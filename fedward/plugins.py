@@ -99,7 +99,7 @@ class PatchBankOptions:
         change: Change of a patch's answer from round to round that is never called unusual.
         ratio: How many times the largest change of the last accepted rounds a change may be.
         drift: Change of an answer since ten rounds ago that is never too much.
-        pace: How many times the mean change of the last ten accepted rounds it may be; below 10.
+        spread: How many times the change since then that all but a fifth of the answers stay below it may be.
         flips: Share of decisions that a patch may turn beyond those that it turned before.
     """
 
@@ -108,7 +108,7 @@ class PatchBankOptions:
     change: Annotated[float, Between(0, 100, above=True)]
     ratio: Annotated[float, Between(0, 1_000, above=True)]
     drift: Annotated[float, Between(0, 100, above=True)]
-    pace: Annotated[float, Between(0, 10)]
+    spread: Annotated[float, Between(0, 100)]
     flips: Annotated[float, Between(0, 1, above=True)]
 
 

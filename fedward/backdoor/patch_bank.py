@@ -6,9 +6,8 @@ ten rounds ago. Three rules, each on the largest answer of all patches:
 
 - **change**: an answer changed by more than is usual from round to round;
 - **drift**: it is far from what it was ten rounds ago, in whatever small steps, and this candidate takes it further.
-  While a model learns fast, as with momentum at the server, every answer goes far: so it may also go `pace` times the
-  mean of the largest changes of the last ten accepted rounds. Below a pace of ten, an attacker's own small steps raise
-  that limit by less than they go;
+  While a model learns fast, as with momentum at the server, answers to many patches go far; a trigger moves those to
+  the few that resemble it. So an answer may also go `spread` times as far as all but a fifth of them have gone;
 - **flips**: a patch turns more decisions than it did before.
 
 An answer is the mean shift of the logits by the patch, over the root mean square of the logits without it.
@@ -30,6 +29,7 @@ from fedward.types import DetectorReport, ImageSet, Vector
 WINDOW = 5  # accepted rounds whose changes say what is usual
 LOOK_BACK = 10  # rounds over which drift is measured, as soon as there are as many after the first `WINDOW`
 FEWEST = 6  # images of a class; with fewer there is no judgment
+FEW = 0.2  # of the patches: so many at most resemble a trigger
 _TOGETHER = 256  # stamped images that are scored at a time
 
 
@@ -62,9 +62,8 @@ class PatchBank:
         if len(changes) < WINDOW:
             return DetectorReport(self.name, False, 0.0, f"Only {len(changes)} accepted rounds to compare with.")
         flips, flipped = largest(candidate[1] - current[1])
-        drift, drifted = _drift(candidate[0], current[0], then[0] if then is not None else None)
+        drift, drifted, farthest = self._drift(candidate[0], current[0], then[0] if then is not None else None)
         limit = max(self.options.change, self.options.ratio * max(changes[-WINDOW:]))
-        farthest = max(self.options.drift, self.options.pace * float(np.mean(changes[-LOOK_BACK:])))
         found = (
             (change / limit, changed, f"change {change:.3f} (limit {limit:.3f})"),
             (drift / farthest, drifted, f"drift {drift:.3f} (limit {farthest:.3f})"),
@@ -74,6 +73,20 @@ class PatchBank:
         figures = ", ".join(figure for _, _, figure in found)
         evidence = f"Of {len(stamps)} patches, {stamps[index].name} stands out most: {figures}."
         return DetectorReport(self.name, score > 1, score, evidence)
+
+    def _drift(self, candidate: Wide, current: Wide, then: Wide | None) -> tuple[float, int, float]:
+        """Of the drifts that the candidate adds to, the one farthest beyond its limit, its stamp, and that limit.
+
+        The limit is one for each class and finding, over all stamps.
+        """
+        if then is None:
+            return 0.0, 0, self.options.drift
+        drifts = np.nan_to_num(np.abs(candidate - then))
+        usual = np.quantile(drifts, 1 - FEW, axis=0, keepdims=True)
+        limits = np.broadcast_to(np.maximum(self.options.drift, self.options.spread * usual), drifts.shape)
+        added = np.where(drifts > np.nan_to_num(np.abs(current - then)), drifts, 0.0)
+        place = np.unravel_index(int((added / limits).argmax()), drifts.shape)
+        return float(added[place]), int(place[0]), float(limits[place])
 
 
 def _ten_rounds_ago(view: ModelsAndImages, name: str) -> Wide | None:
@@ -87,14 +100,6 @@ def _ten_rounds_ago(view: ModelsAndImages, name: str) -> Wide | None:
     then = len(view.history.before(name, until=view.round_index - LOOK_BACK)) - 1
     place = max(WINDOW, then)
     return past[place] if place < len(past) else None
-
-
-def _drift(candidate: Wide, current: Wide, then: Wide | None) -> tuple[float, int]:
-    """The largest drift of those that the candidate adds to, and its stamp."""
-    if then is None:
-        return 0.0, 0
-    drifts = np.abs(candidate - then)
-    return largest(np.where(drifts > np.abs(current - then), drifts, 0.0))
 
 
 def images_to_judge_by(view: ModelsAndImages, wanted: int) -> ImageSet | str:

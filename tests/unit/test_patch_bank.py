@@ -142,29 +142,28 @@ def drift_of(report: DetectorReport) -> float:
     return float(report.evidence.split("drift ")[1].split()[0])
 
 
-def test_where_answers_go_to_and_fro_anyway_drift_may_be_a_part_of_their_way() -> None:
-    """With momentum at the server a model learns in long strides: 17 of 29 clean rounds were rejected for drift."""
-    strides = [Reader(1.3 * (step % 2)) for step in range(WINDOW + 12)]
-    history, current = grown(strides), strides[-1]
-    shown = [judged(current, Reader(1.3), history, round_index=place) for place in (len(strides) + 1, len(strides) + 2)]
-    assert max(map(drift_of, shown)) > 0.5
-    assert not any(report.suspicious for report in shown)
-    without = dataclasses.replace(OPTIONS["patch-bank"], pace=0.0)  # type: ignore[type-var]
-    again = [judged(current, Reader(1.3), history, round_index=len(strides) + each, options=without) for each in (1, 2)]
-    assert any(report.suspicious for report in again)
+@dataclasses.dataclass
+class Learning(Reader):
+    """Comes to see a finding wherever it is very bright or very dark, so that every patch tells, by its size."""
+
+    edges: float = 0.0
+
+    def __call__(self, pixels: Vector) -> Vector:
+        odd = ((pixels > 0.8) | (pixels < 0.12)).sum(axis=(1, 2))
+        return super().__call__(pixels) + np.float32(self.edges) * odd.astype(np.float32)
 
 
-@pytest.mark.parametrize("step", [0.03, 0.1, 0.3, 1.0])
-def test_an_attackers_own_steps_never_carry_the_limit_of_drift_past_him(step: float) -> None:
-    calm = [Reader() for _ in range(WINDOW + 1)]
-    history = grown([*calm, *(Reader(step * index) for index in range(1, 30))])
-    gone = 29 if step < 0.1 else 10  # each of his steps passes as a change where the one before was as long
-    accepted = history.accepted[: len(calm) + gone]
-    history = dataclasses.replace(history, accepted=accepted)
-    report = judged(Reader(step * gone), Reader(step * (gone + 1)), history, round_index=len(accepted) + 1)
-    assert drift_of(report) > 0
-    limit = float(report.evidence.split("drift ")[1].split("limit ")[1].split(")")[0])
-    assert limit == 0.5 or drift_of(report) > limit
+def test_where_most_answers_drift_one_may_drift_farther() -> None:
+    """With momentum at the server a model learns in long strides: 16 of 29 clean rounds were rejected for drift."""
+    strides = [Learning(edges=0.012 * step) for step in range(WINDOW + 12)]
+    history, current = grown([*strides]), strides[-1]
+    onward, planted = Learning(edges=0.012 * len(strides)), Learning(6.0, edges=0.012 * len(strides))
+    without = dataclasses.replace(OPTIONS["patch-bank"], spread=0.0)  # type: ignore[type-var]
+    honest = judged(current, onward, history, round_index=len(strides) + 1)
+    assert drift_of(honest) > 0.5
+    assert not honest.suspicious, honest.evidence
+    assert judged(current, onward, history, round_index=len(strides) + 1, options=without).suspicious
+    assert judged(current, planted, history, round_index=len(strides) + 1).suspicious
 
 
 def test_drift_is_measured_over_ten_rounds_whether_they_were_accepted_or_not() -> None:
