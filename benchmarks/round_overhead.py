@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from fedward.settings import Settings
 from fedward.tables import Scalar
 
 HERE = Path(__file__).resolve().parent
-LOOK_S = 0.01  # how often the progress file is looked at
+LOOK_S = 0.05  # how often it is looked whether something has started or ended
 STAGED = {"client.py": "plain_client.py", "server.py": "plain_server.py"}
 
 
@@ -155,10 +156,13 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> Timed:
-    """Do the work, and note when Flower starts, when the first round opens and when each round ends."""
-    marks: list[float] = []
+    """Do the work; tell by the run's own log when Flower started, the first round opened and each round ended.
+
+    Nothing reads the log meanwhile: that would take a core from what is measured.
+    """
+    started: list[float] = []
     done = threading.Event()
-    watcher = threading.Thread(target=_note_rounds, args=(run, marks, done), daemon=True)
+    watcher = threading.Thread(target=_note_start, args=(run.path / "flower.log", started, done), daemon=True)
     watcher.start()
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -166,19 +170,24 @@ def timed_rounds(run: SimulationFolder, work: Callable[[], object]) -> Timed:
     finally:
         done.set()
         watcher.join()
+    told = [json.loads(line) for line in read_lines(run.server.progress)]
+    opened = next(line for line in told if line["event"] == "opened")
+    marks = [*started, _moment(opened), *(_moment(line) for line in told if line["event"] == "closed")]
     start_up_s, *rounds_s = (end - begin for begin, end in itertools.pairwise(marks))
     return Timed(start_up_s, rounds_s)
 
 
-def _note_rounds(run: SimulationFolder, marks: list[float], done: threading.Event) -> None:
-    """Append the moment at which Flower starts, that of the first round's opening, and that of each round's end."""
-    log = run.path / "flower.log"
-    while not done.wait(LOOK_S):
-        if not marks and log.exists():
-            marks.append(time.monotonic())
-        events = [json.loads(line)["event"] for line in read_lines(run.server.progress)]
-        wanted = 1 + ("opened" in events) + events.count("closed")
-        marks += [time.monotonic()] * (wanted - len(marks)) if marks else []
+def _note_start(log: Path, started: list[float], done: threading.Event) -> None:
+    """Append the moment at which Flower starts."""
+    while not log.exists():
+        if done.wait(LOOK_S):
+            return
+    started.append(time.time())
+
+
+def _moment(line: Mapping[str, Any]) -> float:
+    """When something was logged, in seconds since 1970."""
+    return datetime.fromisoformat(line["time"]).timestamp()
 
 
 def run_plain(run: SimulationFolder, secure: SimulationFolder, settings: Settings) -> None:
@@ -215,7 +224,7 @@ def _wait(run: SimulationFolder, flower: FlowerSimulation) -> None:
             time.sleep(5)
             if not any(json.loads(line)["event"] == "finished" for line in read_lines(run.server.progress)):
                 raise SystemExit(f"Plain FedAvg failed:\n{flower.log.read_text()[-4000:]}")
-        time.sleep(LOOK_S)
+        time.sleep(10 * LOOK_S)
 
 
 if __name__ == "__main__":

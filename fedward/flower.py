@@ -136,6 +136,7 @@ class FlowerSimulation:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         _stop(processes)
+        _kill_agents(self.home)
         if self.process.stdin:
             self.process.stdin.close()
         self.process.wait()
@@ -153,6 +154,7 @@ class FlowerSimulation:
 def stop_left_over(home: Path) -> None:
     """Stop what is left of a simulation whose own process has ended."""
     _stop(_processes_of(home))
+    _kill_agents(home)
 
 
 def clients_at_once(settings: Settings) -> int:
@@ -188,13 +190,29 @@ def _spawn(command: list[str], home: Path, log: Path, hospitals: Path) -> "subpr
 
 def _processes_of(home: Path) -> list[psutil.Process]:
     """All processes of a simulation, also those whose parents have died: they inherit `FLWR_HOME`."""
+    return _processes_that(lambda process: process.environ().get("FLWR_HOME") == str(home))
+
+
+def _kill_agents(home: Path) -> None:
+    """End Ray's agents, which have written their names over their environment and live on for a minute or two.
+
+    They have nothing to lose, and take no notice of politer signals. They are told by the folder that they work in.
+    """
+    inside = f"{home.resolve()}{os.sep}"
+    agents = _processes_that(lambda process: process.cwd().startswith(inside))
+    for process in agents:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(agents, timeout=STOP_TIMEOUT_S)
+
+
+def _processes_that(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+    """All processes of which something holds that this user may look at."""
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.environ().get("FLWR_HOME") == str(home):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if belongs(process):
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
     return found
 
 

@@ -101,6 +101,25 @@ def test_stopping_a_simulation_stops_its_grandchildren_too(
     assert flower._processes_of(tmp_path) == []
 
 
+def test_who_shows_no_environment_is_found_by_where_it_works(tmp_path: Path, started: Started) -> None:
+    """Ray's agents write their names over their environment, and stayed for a minute after a run."""
+    home, elsewhere = tmp_path / "home", tmp_path / "home-of-another"
+    agents = []
+    for place in (home / "empty", elsewhere):
+        place.mkdir(parents=True)
+        command = [sys.executable, "-c", STUBBORN]
+        agents.append(subprocess.Popen(command, cwd=place, env={}, stdout=subprocess.PIPE, text=True))
+        assert agents[-1].stdout is not None
+        assert agents[-1].stdout.readline() == "ready\n"
+    started += agents
+    try:
+        flower.stop_left_over(home)
+        assert not psutil.pid_exists(agents[0].pid)
+        assert agents[1].poll() is None
+    finally:
+        agents[1].kill()
+
+
 @pytest.mark.parametrize(
     ("log", "said"),
     [
