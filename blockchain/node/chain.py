@@ -67,7 +67,6 @@ class EmbeddedChain:
         chain_id: The chain's id; an existing folder must have the same.
         funded: Accounts that a new chain gives `FUNDED_WEI`; an existing chain keeps its own.
         clock: Seconds since 1970; the timestamps of new blocks follow it.
-
         existing: Whether the folder must hold a chain already.
 
     Raises:

@@ -29,7 +29,7 @@ RUN_TIME_S = 2.0  # of the processor; deploying our contract takes 0.05 s
 # pairs of curve points (0.4 s each), and in rounds of a hash function (14 microseconds each).
 MOST_PAIRING_BYTES = 4 * 192
 MOST_BLAKE2_ROUNDS = 20_000
-# What a unit of gas takes at most: 20 microseconds (the cheapest operation, measured), and as much again and half for
+# What a unit of gas takes at most: two and a half times the 20 microseconds that the cheapest operation takes here, for
 # slower machines.
 MOST_S_PER_GAS = 50e-6
 

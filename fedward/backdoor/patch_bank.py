@@ -29,7 +29,7 @@ from fedward.types import DetectorReport, ImageSet, Vector
 WINDOW = 5  # accepted rounds whose changes say what is usual
 LOOK_BACK = 10  # rounds over which drift is measured, as soon as there are as many after the first `WINDOW`
 FEWEST = 6  # images of a class; with fewer there is no judgment
-FEW = 0.2  # of the patches: so many at most resemble a trigger
+FEW = 0.2  # of the patches: no more than these are taken to resemble a trigger
 _TOGETHER = 256  # stamped images that are scored at a time
 
 

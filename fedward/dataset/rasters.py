@@ -33,6 +33,7 @@ _DAMAGE = (
     OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
+_EXIF_ORIENTATION = 0x0112
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC, _J2K_MAGIC = b"\x89PNG\r\n\x1a\n", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 
@@ -59,7 +60,7 @@ def decode_raster(content: bytes, reserve: Callable[[int], None] = lambda _pixel
     stream = _own_codestream(content)
     if stream is not None and stream.kind != "jpeg-2000":
         grey = _from_codestream(content, stream, reserve)
-        return GreyImage(_turned(grey, exif_orientation(content)))
+        return GreyImage(_turned(grey, _orientation_of_stream(content)))
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -199,19 +200,23 @@ def _deep_png(samples: NDArray[Any], transparent: object, gamma: float | None, s
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or the block is damaged."""
-    try:
-        found = image.getexif().get(0x0112, 1)
-    except _DAMAGE:
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return _orientation_in(image.getexif)
 
 
-def exif_orientation(content: bytes) -> int:
+def _orientation_of_stream(content: bytes) -> int:
     """The EXIF orientation of a JPEG that Pillow does not open, 1 where there is none or the block is damaged."""
-    exif = Image.Exif()
-    try:
+
+    def load() -> Image.Exif:
+        exif = Image.Exif()
         exif.load(codecs.exif_block(content))
-        found = exif.get(0x0112, 1)
+        return exif
+
+    return _orientation_in(load)
+
+
+def _orientation_in(load: Callable[[], Image.Exif]) -> int:
+    try:
+        found = load().get(_EXIF_ORIENTATION, 1)
     except _DAMAGE:
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1

@@ -154,7 +154,7 @@ class Learning(Reader):
 
 
 def test_where_most_answers_drift_one_may_drift_farther() -> None:
-    """With momentum at the server a model learns in long strides: 16 of 29 clean rounds were rejected for drift."""
+    """With momentum at the server a model learns in long strides: 15 of 29 clean rounds were rejected for drift."""
     strides = [Learning(edges=0.012 * step) for step in range(WINDOW + 12)]
     history, current = grown([*strides]), strides[-1]
     onward, planted = Learning(edges=0.012 * len(strides)), Learning(6.0, edges=0.012 * len(strides))
