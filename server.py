@@ -130,8 +130,9 @@ def lead_round(server: Server, opening: RoundOpening | None = None, another: boo
     if released < opening.threshold:
         give_up(server, opening, "too few releases", log)
         raise log.common_cause() or too_few_releases(opening, released)
-    counts = collect_votes(server, opening, total.included, log)
-    phase, following = decide(server, opening, another and not server.folder.pause.exists(), log)
+    another = another and not server.folder.pause.exists()
+    counts = collect_votes(server, opening, total.included, another, log)
+    phase, following = decide(server, opening, another, log)
     release_counts(server, opening, counts, holders, log)
     server.folder.shares.forget()
     server.finish(log, phase.name.lower())
@@ -194,8 +195,13 @@ def close_submissions(server: Server, opening: RoundOpening, total: EncryptedAgg
     server.ledger.close_submissions(opening.round_index, total.aggregate_hash, total.included, reasons)
 
 
-def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ...], log: RoundLog) -> EncryptedCounts:
+def collect_votes(
+    server: Server, opening: RoundOpening, included: tuple[int, ...], another: bool, log: RoundLog
+) -> EncryptedCounts:
     """Pass the aggregate on and relay the hospitals' signed votes to the contract.
+
+    Where everybody has voted and no witness is waited for, the call that ends the round, and opens another where one is
+    to follow, goes with the last votes. The counts that came with votes are kept before.
 
     Returns:
         The sum of the included hospitals' encrypted validation counts; of none where they are not encrypted.
@@ -208,17 +214,19 @@ def collect_votes(server: Server, opening: RoundOpening, included: tuple[int, ..
         read = functools.partial(read, chunk_count=layout.plan.chunks)
     relay = Relay(server.ledger, deadline)
     members = frozenset(entry.address for entry in opening.roster if entry.index in included)
-    intake = VoteIntake(Desk(opening, server.ledger, relay, server.nodes, log), members)
+    desk = Desk(opening, server.ledger, relay, server.nodes, log)
+    intake = VoteIntake(desk, members, server.folder.ciphertexts.store)
     for node, reply in server.ask(MessageType.EVALUATE, opening, (index,), deadline, read, relay):
         if isinstance(reply, Ballot):
             intake.take(node, reply)
         else:
             set_aside(server, node, reply, log)
-    relay.finish()
+    least, kept = least_included(opening, server.settings), frozenset(intake.taken)
+    total = intake.keep(least)
+    whole = len(kept) == len(opening.roster) and not lacks_witness(server, index)
+    relay.finish(server.ledger.prepare_ending(index, another) if whole else None)
     name_wrong_releases(opening, log)
-    total = intake.counts.total()
-    log.keep_counts(total, least_included(opening, server.settings))
-    return total
+    return total if kept == frozenset(intake.taken) else intake.keep(least)
 
 
 def release_counts(
@@ -261,10 +269,15 @@ def decide(
     return _end_round(server, index, another)
 
 
+def lacks_witness(server: Server, round_index: int) -> bool:
+    """Whether a round that is voted on still needs the attestation of a witness."""
+    return server.settings.ledger.witness_required and not server.ledger.round(round_index).witnesses
+
+
 def wait_for_witness(server: Server, record: RoundRecord, log: RoundLog) -> None:
     """Wait until a witness has attested to a round's aggregate, or the time to do so is over."""
     log.waiting("attestations", record.voting_deadline)
-    while time.time() < record.voting_deadline + 1 and not server.ledger.round(record.round_index).witnesses:
+    while time.time() < record.voting_deadline + 1 and lacks_witness(server, record.round_index):
         time.sleep(server.settings.speed.poll_interval_s)
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from fedward.folders.own_folder import SIMULATED_HOSPITALS
 from fedward.settings import PROJECT_FILE, Settings, to_run_config
 
 LAST_BYTES, LAST_CHARACTERS = 64 * 1024, 300  # of a log, where its last error is looked for, and of that error
-STOP_TIMEOUT_S = 8.0
+STOP_TIMEOUT_S, LOOK_S = 8.0, 0.02
 HONEST, ATTACKER = "client", "attacker"  # modules of the hospitals' app
 
 # Flower and Ray by default phone home, install packages at run time and listen on all interfaces.
@@ -131,12 +132,14 @@ class FlowerSimulation:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Stop every process that was started, politely first; returns when all are gone."""
-        processes = _processes_of(self.home)
+        """Stop every process that was started; returns when all are gone.
+
+        The server ends at once, wherever it is, and hospitals may be ended anywhere, too: nothing would be gained by
+        giving Ray's processes the seconds that they take to notice.
+        """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        _stop(processes)
-        _kill_agents(self.home)
+        _kill(_processes_that(lambda process: _is_of(process, self.home) or _works_in(process, self.home)))
         if self.process.stdin:
             self.process.stdin.close()
         self.process.wait()
@@ -154,7 +157,7 @@ class FlowerSimulation:
 def stop_left_over(home: Path) -> None:
     """Stop what is left of a simulation whose own process has ended."""
     _stop(_processes_of(home))
-    _kill_agents(home)
+    _kill(_processes_that(lambda process: _works_in(process, home)))
 
 
 def clients_at_once(settings: Settings) -> int:
@@ -189,21 +192,30 @@ def _spawn(command: list[str], home: Path, log: Path, hospitals: Path) -> "subpr
 
 
 def _processes_of(home: Path) -> list[psutil.Process]:
-    """All processes of a simulation, also those whose parents have died: they inherit `FLWR_HOME`."""
-    return _processes_that(lambda process: process.environ().get("FLWR_HOME") == str(home))
+    """All processes of a simulation, also those whose parents have died."""
+    return _processes_that(lambda process: _is_of(process, home))
 
 
-def _kill_agents(home: Path) -> None:
-    """End Ray's agents, which have written their names over their environment and live on for a minute or two.
+def _is_of(process: psutil.Process, home: Path) -> bool:
+    """Whether a process inherited `FLWR_HOME`."""
+    return process.environ().get("FLWR_HOME") == str(home)
 
-    They have nothing to lose, and take no notice of politer signals. They are told by the folder that they work in.
+
+def _works_in(process: psutil.Process, home: Path) -> bool:
+    """Whether a process works in a folder of the simulation.
+
+    That tells Ray's agents, which have written their names over their environment and live on for a minute or two. They
+    have nothing to lose, and take no notice of polite signals.
     """
-    inside = f"{home.resolve()}{os.sep}"
-    agents = _processes_that(lambda process: process.cwd().startswith(inside))
-    for process in agents:
+    return process.cwd().startswith(f"{home.resolve()}{os.sep}")
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes, and wait until they are gone."""
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(agents, timeout=STOP_TIMEOUT_S)
+    _await_end(processes)
 
 
 def _processes_that(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
@@ -218,11 +230,29 @@ def _processes_that(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Pr
 
 def _stop(processes: Iterable[psutil.Process]) -> None:
     """Give processes a moment to end by themselves, then ask, then kill."""
-    _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+    alive = _await_end(processes)
     for signal_name in ("terminate", "kill"):
         for process in alive:
             try:
                 getattr(process, signal_name)()
             except psutil.NoSuchProcess:
                 continue
-        _, alive = psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)
+        alive = _await_end(alive)
+
+
+def _await_end(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Wait a while for processes to end; returns those that have not.
+
+    One that has ended holds nothing any more, also where nobody has asked for its exit status yet: whoever adopted it
+    may take seconds to do so.
+    """
+    alive, until = list(processes), time.monotonic() + STOP_TIMEOUT_S
+    while (alive := [process for process in alive if _lives(process)]) and time.monotonic() < until:
+        time.sleep(LOOK_S)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False

@@ -5,7 +5,7 @@ counts once its transaction is in a block: then an update becomes a `VerifiedUpd
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from blockchain.ledger.records import REFUSED_WHEN_COMMITTED, RoundOpening
 from blockchain.ledger.relay import Relay
 from blockchain.signing.abstention import is_abstention
 from blockchain.verification import ExaminedUpdate, examine, verify
-from fedward.ciphertexts.encrypted_counts import RunningSum
+from fedward.ciphertexts.encrypted_counts import EncryptedCounts, RunningSum
 from fedward.errors import LedgerError
+from fedward.folders.round_counts import PlainCounts, RoundCounts
 from fedward.folders.round_log import RoundLog
 from fedward.messages.ballots import Ballot
 from fedward.messages.nodes import Nodes
@@ -56,8 +57,11 @@ class Desk:
     nodes: Nodes
     log: RoundLog
 
-    def hand_over(self, node: NodeId, signed: SignedCommitment | SignedVote, hospital: Address, told: Outcome) -> None:
+    def hand_over(self, node: NodeId, signed: SignedCommitment | SignedVote, hospital: Address, told: Outcome) -> bool:
         """Have recorded what a hospital signed; `told` learns the outcome, at once where the contract refuses it.
+
+        Returns:
+            Whether the contract takes it in a trial run; then it is on its way.
 
         Raises:
             LedgerError: the ledger is gone, which is no fault of the hospital's.
@@ -68,9 +72,10 @@ class Desk:
             if not error.reason:
                 raise
             told(error)
-        else:
-            self.relay.add(call, told)
-            self.nodes.bind(node, hospital)
+            return False
+        self.relay.add(call, told)
+        self.nodes.bind(node, hospital)
+        return True
 
 
 @dataclass(frozen=True)
@@ -149,31 +154,40 @@ class UpdateIntake:
 
 
 @dataclass(frozen=True)
+class TakenCounts:
+    """The validation counts that came with a vote: in the clear, or as ciphertexts that are on the disk."""
+
+    plain: PlainCounts | None
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class VoteIntake:
-    """Votes go to the contract; those that it takes are logged, and their encrypted counts added.
+    """Votes go to the contract; those that it takes are logged, and the counts that came with them kept.
 
     Attributes:
         desk: Where it works.
-        members: The hospitals whose counts are added: those that the round's sum includes.
-        counts: The sum of their encrypted counts, so far.
+        members: The hospitals whose encrypted counts are added: those that the round's sum includes.
+        store: Writes a ciphertext to the disk.
+        taken: By hospital: what came with its vote, where the contract takes that, in a trial run or in a block.
     """
 
     desk: Desk
     members: frozenset[Address]
-    counts: RunningSum = field(default_factory=RunningSum)
+    store: Callable[[bytes], Path]
+    taken: dict[Address, TakenCounts] = field(default_factory=dict)
 
     def take(self, node: NodeId, ballot: Ballot) -> None:
-        """Have a signed vote recorded; where the contract takes it, its encrypted counts are added."""
+        """Have a signed vote recorded."""
         desk, vote = self.desk, ballot.signed.vote
+        seconds, wrong = ballot.seconds, ballot.wrong_releases  # the ballot's ciphertexts must not wait in memory
 
         def told(refusal: LedgerError | None) -> None:
             if refusal:
+                self.taken.pop(vote.hospital, None)
                 desk.log.rejected(Rejection(vote.hospital, refusal.reason, refusal.what))
-                return
-            desk.log.voted(ballot)
-            if vote.hospital in self.members and ballot.encrypted:
-                self.counts.add(vote.hospital, ballot.encrypted)
-                desk.log.added(vote.hospital, ballot.encrypted)
+            else:
+                desk.log.voted(vote, seconds, wrong)
 
         roster = {entry.address for entry in desk.opening.roster}
         if vote.hospital not in roster or vote.round_index != desk.opening.round_index:
@@ -181,5 +195,39 @@ class VoteIntake:
         elif ballot.counts_hash() != vote.counts_hash:
             what = "Validation counts are not those that the vote names."
             desk.log.rejected(Rejection(UNKNOWN_ADDRESS, MALFORMED, what))
-        else:
-            desk.hand_over(node, ballot.signed, vote.hospital, told)
+        elif vote.hospital in self.taken:
+            desk.log.rejected(Rejection(vote.hospital, "AlreadyVoted", "Its vote of this round is already here."))
+        elif desk.hand_over(node, ballot.signed, vote.hospital, told):
+            self.taken[vote.hospital] = TakenCounts(
+                PlainCounts.of(ballot.histogram) if ballot.histogram else None,
+                tuple(self.store(chunk) for chunk in ballot.encrypted if vote.hospital in self.members),
+            )
+
+    def keep(self, least: int) -> EncryptedCounts:
+        """Keep what came with the votes that the contract takes, so that anybody can pool it again.
+
+        Args:
+            least: The fewest hospitals whose encrypted counts may be opened together; no smaller sum is kept.
+
+        Returns:
+            The sum of the encrypted counts; of none where they are in the clear. Memory holds it and one ballot.
+        """
+        running = RunningSum()
+        for hospital, counts in self.taken.items():
+            if counts.files:
+                running.add(hospital, tuple(file.read_bytes() for file in counts.files))
+        total = running.total()
+        chunks = total.chunks if len(total.hospitals) >= least else ()
+        self.desk.log.keep_counts(
+            RoundCounts(
+                {hospital: counts.plain for hospital, counts in self.taken.items() if counts.plain},
+                {hospital: _names(counts.files) for hospital, counts in self.taken.items() if counts.files},
+                _names(tuple(self.store(chunk) for chunk in chunks)),
+            )
+        )
+        return total
+
+
+def _names(files: Sequence[Path]) -> tuple[str, ...]:
+    """The SHA-256 of ciphertexts on the disk, by which they are named."""
+    return tuple(file.name for file in files)

@@ -222,6 +222,14 @@ class Connection:
         with self._reaching():
             return self._sender.prepare(identity, fields, f"The ledger's {function}")
 
+    def untried(self, identity: Identity, gas: int, function: str, *arguments: Any) -> Call:
+        """One of the contract's functions for `push`, with so much gas and without a trial run.
+
+        It may be pushed behind calls without which the contract would refuse it.
+        """
+        payer = TxParams({"value": Web3.to_wei(0, "wei"), "from": Web3.to_checksum_address(identity.address)})
+        return Call(payer | self._fields(function, arguments), gas, f"The ledger's {function}")
+
     def fund(self, identity: Identity, recipient: Address, wei: int) -> None:
         """Send an account so much that it has this many wei; nothing where it has them.
 

@@ -49,8 +49,15 @@ class Relay:
             self._send()
         self._tell()
 
-    def finish(self) -> None:
-        """Send what is left, wait until all is in blocks, and tell every outcome that was not told yet."""
+    def finish(self, last: Call | None = None) -> None:
+        """Send what is left, wait until all is in blocks, and tell every outcome that was not told yet.
+
+        Args:
+            last: Sent behind all others, so that one block may hold it and them. It need not have been tried, and how
+                it ended is told to nobody: that is to be read from the ledger.
+        """
+        if last:
+            self._waiting.append((last, lambda _refusal: None))
         self._send()
         self._tell()
         if self._flying:

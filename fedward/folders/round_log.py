@@ -5,17 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fedward.ciphertexts.encrypted_counts import EncryptedCounts
 from fedward.errors import FedwardError, error_of
 from fedward.figures.validation import validation_figures
-from fedward.folders.ciphertexts import Digest
-from fedward.folders.round_counts import PlainCounts, RoundCounts
+from fedward.folders.round_counts import RoundCounts
 from fedward.folders.server import ServerFolder
-from fedward.messages.ballots import Ballot
 from fedward.messages.replies import Failure, Malformed
 from fedward.messages.submissions import TrainingReport
 from fedward.timing import Stopwatch
-from fedward.types import ABSTAINED, Address, Rejection
+from fedward.types import ABSTAINED, Address, Rejection, Vote
 
 
 class RoundLog:
@@ -41,8 +38,6 @@ class RoundLog:
         self._submitted: list[Address] = []
         self._verdicts: dict[Address, bool] = {}
         self._failures: list[Failure] = []
-        self._plain: dict[Address, PlainCounts] = {}
-        self._chunks: dict[Address, tuple[Digest, ...]] = {}
         self.wrong_releases: Counter[int] = Counter()
         self._tell("opened")
 
@@ -86,14 +81,17 @@ class RoundLog:
         first = self._failures[0]
         return error_of(first.exit_code, first.what, first.remedy)
 
-    def voted(self, ballot: Ballot) -> None:
-        """A vote is on the ledger."""
-        vote = ballot.signed.vote
+    def voted(self, vote: Vote, seconds: dict[str, float], wrong_releases: Sequence[int]) -> None:
+        """A vote is on the ledger.
+
+        Args:
+            vote: As it was signed.
+            seconds: What the hospital took, by stage.
+            wrong_releases: Places on the roster whose part of the sum's key it found wrong.
+        """
         self._verdicts[vote.hospital] = vote.accept
-        self.clock.add(ballot.seconds)
-        self.wrong_releases.update(ballot.wrong_releases)
-        if ballot.histogram:
-            self._plain[vote.hospital] = PlainCounts.of(ballot.histogram)
+        self.clock.add(seconds)
+        self.wrong_releases.update(wrong_releases)
         self._tell("voted", hospital=self._name(vote.hospital), accept=vote.accept, done=len(self._verdicts))
 
     @property
@@ -106,15 +104,9 @@ class RoundLog:
         reason = str(reply) if isinstance(reply, Failure | Malformed) else "Its answer is not signed for this round."
         self._tell("unanswered", hospital=self._name(hospital) if hospital else None, what=what, reason=reason)
 
-    def added(self, hospital: Address, chunks: Sequence[bytes]) -> None:
-        """A hospital's encrypted validation counts were added to the round's sum."""
-        self._chunks[hospital] = tuple(self._folder.ciphertexts.store(chunk).name for chunk in chunks)
-
-    def keep_counts(self, counts: EncryptedCounts, least: int) -> None:
-        """Keep what came with the votes, before these are counted; a sum only of at least so many hospitals."""
-        chunks = counts.chunks if len(counts.hospitals) >= least else ()
-        total = tuple(self._folder.ciphertexts.store(chunk).name for chunk in chunks)
-        self._folder.counts.save(self._round_index, RoundCounts(self._plain, self._chunks, total))
+    def keep_counts(self, counts: RoundCounts) -> None:
+        """Keep what came with the votes, before these are counted."""
+        self._folder.counts.save(self._round_index, counts)
 
     def encrypted_counts(self, hospitals: int) -> None:
         """Note how many hospitals' validation counts are in the encrypted sum that was kept; 0 where none was kept."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gas import SIZES, measure, state_changing, table
+from blockchain.ledger.ledger import ENDING_GAS
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +34,12 @@ def test_no_call_needs_more_than_a_transaction_may(gas: dict[int, dict[str, int]
 def test_a_relayed_submission_is_cheap(gas: dict[int, dict[str, int]]) -> None:
     for measured in gas.values():
         assert measured["submitUpdateFor"] <= SUBMISSION_LIMIT
+
+
+def test_what_ends_a_round_untried_has_enough_gas(gas: dict[int, dict[str, int]]) -> None:
+    for measured in gas.values():
+        for function in ("finalizeRound", "finalizeAndOpen"):
+            assert measured[function] * REFUND_SHARE // (REFUND_SHARE - 1) < ENDING_GAS, function
 
 
 def test_the_table_is_what_the_benchmark_prints(gas: dict[int, dict[str, int]]) -> None:

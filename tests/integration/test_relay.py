@@ -254,6 +254,16 @@ def test_the_end_waits_for_what_is_in_no_block_yet() -> None:
     assert (notebook.pushed, told) == ([["a"], ["b"]], [None, None])
 
 
+def test_what_comes_last_goes_behind_all_that_waits() -> None:
+    notebook, told = Notebook(), list[str]()
+    relay = gathering(notebook)
+    for what in "ab":
+        relay.add(call(what), lambda _error, what=what: told.append(what))  # type: ignore[misc]
+    relay.finish(call("end"))
+    assert notebook.pushed == [["a", "b", "end"]]
+    assert told == ["a", "b"]
+
+
 # ---- a round ----------------------------------------------------------------------------------------------------
 
 

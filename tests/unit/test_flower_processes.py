@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,7 +115,7 @@ def test_who_shows_no_environment_is_found_by_where_it_works(tmp_path: Path, sta
     started += agents
     try:
         flower.stop_left_over(home)
-        assert not psutil.pid_exists(agents[0].pid)
+        assert agents[0].wait(timeout=1) == -signal.SIGKILL
         assert agents[1].poll() is None
     finally:
         agents[1].kill()
