@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from command_line import run_here
+from project_files import write_project
 from shared_runs import SharedRuns
 
 from commands.agree.agreed_roster import save_agreed
-from fedward import settings as setting
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
 from fedward.hosts.hospital_kit import HospitalKit
-from fedward.hosts.project import Deployed, Place, Project, Study
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -27,14 +26,6 @@ def run(shared_runs: SharedRuns) -> Path:
 @pytest.fixture(scope="module")
 def record(run: Path) -> RunRecord:
     return SimulationFolder(run).server.load_record()
-
-
-def write_project(record: RunRecord, path: Path) -> None:
-    """The project's file of a study like that run."""
-    digests = record.settings_digest, record.initial_model_digest, "0" * 64
-    deployed = Deployed(record.contract, 190826, record.genesis_hash, *digests, "none", record.witnesses)
-    study = Study("trial", tuple(one.hospital for one in record.roster), record.findings, record.class_names)
-    Project(study, Place("localhost", 9443), setting.from_run(record.settings), deployed).save(path)
 
 
 @pytest.fixture
