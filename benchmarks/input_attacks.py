@@ -34,8 +34,8 @@ from fedward.types import ImageSet, Vector
 
 ROOT = Path(__file__).resolve().parents[1]
 EPS = 0.02
-COMPARED = ("fgsm", "i-fgsm", "pgd", "square", "hop-skip-jump")
-ITERATIONS = {"i-fgsm": 30, "pgd": 30, "square": 100, "hop-skip-jump": 10}
+COMPARED = ("fgsm", "i-fgsm", "pgd", "apgd", "square", "auto", "hop-skip-jump")
+ITERATIONS = {"i-fgsm": 30, "pgd": 30, "apgd": 30, "square": 100, "auto": 30, "hop-skip-jump": 10}
 SLOW = {"hop-skip-jump": 8}  # images, of attacks that ask thousands of decisions of each
 Run = Callable[[Vector, Vector], Vector]
 
@@ -58,6 +58,8 @@ def trained(epochs: int) -> tuple[Classifier, ImageSet]:
 def ours(name: str, victim: Victim) -> Run:
     """This project's attack."""
     options = f"iterations={ITERATIONS[name]}" if name in ITERATIONS else ""
+    if name == "auto":
+        options += f",squares={ITERATIONS['square']}"
     bound = "" if name == "hop-skip-jump" else f"eps={EPS}"
     attack = attack_from(f"{name}:{','.join(filter(None, (bound, options)))}")
     return lambda pixels, labels: craft(attack, victim, pixels, Aim(labels), np.random.default_rng(1))
@@ -89,12 +91,18 @@ def theirs(name: str, classifier: Classifier) -> Run:
             estimator, max_iter=ITERATIONS[name], num_random_init=1, verbose=False, **step
         ),
         "square": lambda: evasion.SquareAttack(
-            estimator, eps=EPS, max_iter=ITERATIONS[name], p_init=0.8, batch_size=256, verbose=False
+            estimator, eps=EPS, max_iter=ITERATIONS["square"], p_init=0.8, batch_size=256, verbose=False
         ),
         "hop-skip-jump": lambda: evasion.HopSkipJump(
             estimator, norm=2, max_iter=ITERATIONS[name], max_eval=1_000, init_eval=100, batch_size=256, verbose=False
         ),
     }
+    made["apgd"] = lambda: evasion.AutoProjectedGradientDescent(
+        estimator, max_iter=ITERATIONS["apgd"], nb_random_init=1, loss_type="cross_entropy", verbose=False, **step
+    )
+    made["auto"] = lambda: evasion.AutoAttack(
+        estimator, eps=EPS, eps_step=EPS / 10, batch_size=256, attacks=[made["apgd"](), made["square"]()]
+    )
     attack = made[name]()
     return lambda pixels, labels: attack.generate(pixels, y=np.concatenate([1 - labels, labels], axis=1))
 

@@ -1,6 +1,7 @@
 """Obfuscations against their plain definitions, local training against Keras, what counts as a leak."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from fedward.labs.leakage.inversion import MATCHINGS, Inverter, Seen, ceiling, e
 from fedward.labs.leakage.measures import matched, names, positives_read
 from fedward.labs.leakage.networks import CNN, LENET, ROWS, LocalTraining, Tensors, new_network, update, weights_of
 from fedward.labs.leakage.obfuscations import (
+    NOISE_ONLY,
+    PLAIN,
     Ciphertext,
     ClippedNoise,
     GaussianNoise,
+    Obfuscation,
     OpenedSum,
     Qsgd,
     Sign,
@@ -48,17 +52,28 @@ def real_encryption() -> RoundOfHospitals:
     return RoundOfHospitals(settings.encryption, settings.privacy)
 
 
-ALL = obfuscations(real_encryption(), preset_noise())
+@functools.cache
+def every() -> Mapping[str, Obfuscation]:
+    """All obfuscations by name. Making them takes seconds, in which the presets' noise is found."""
+    return obfuscations(real_encryption(), preset_noise())
 
 
-@pytest.mark.parametrize("name", ALL)
+NAMES = (PLAIN, *HIDING, NOISE_ONLY)
+
+
+def test_all_obfuscations_are_tried() -> None:
+    assert set(NAMES) == set(every())
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_obfuscation_keeps_shapes_and_repeats_itself(name: str) -> None:
-    updates = [drawn_update(seed) for seed in range(ALL[name].hospitals)]
-    seen = ALL[name](updates, np.random.default_rng(1))
+    hide = every()[name]
+    updates = [drawn_update(seed) for seed in range(hide.hospitals)]
+    seen = hide(updates, np.random.default_rng(1))
     assert [tensor.shape for tensor in seen] == list(SHAPES)
     assert all(tensor.dtype == np.float32 and np.isfinite(tensor).all() for tensor in seen)
     if name != "ckks":  # whose keys come from the operating system
-        again = ALL[name](updates, np.random.default_rng(1))
+        again = hide(updates, np.random.default_rng(1))
         assert all(np.array_equal(a, b) for a, b in zip(seen, again, strict=True))
 
 
@@ -163,7 +178,7 @@ def test_the_attacker_finds_an_image_and_noise_gives_him_none() -> None:
         found, left = inverter(seen, matching, 100, np.random.default_rng(1))
         assert np.mean((found - image) ** 2) < 3e-3, matching.name
         assert left < 0.1
-    noise = ALL["noise-only"]([seen.values], np.random.default_rng(1))
+    noise = every()[NOISE_ONLY]([seen.values], np.random.default_rng(1))
     found, _ = inverter(Seen(seen.weights, label, noise, sparse=False), MATCHINGS[0], 40, np.random.default_rng(1))
     assert np.mean((found - image) ** 2) > 2e-2
 
@@ -254,10 +269,10 @@ def test_a_lab_that_misses_its_planted_leak_says_so() -> None:
 def test_plans_have_known_cases_and_enough_attempts(plan: object) -> None:
     assert plan in (QUICK, FULL)
     chosen = QUICK if plan is QUICK else FULL
-    assert {case.obfuscation for case in all_cases(chosen)} <= set(ALL)
+    assert {case.obfuscation for case in all_cases(chosen)} <= set(every())
     assert len({unit.name for unit in case_units(chosen)}) == len(all_cases(chosen)) * len(chosen.seeds)
     assert chosen.victims * chosen.attempts * len(chosen.seeds) >= 20
-    assert set(HIDING) <= set(ALL)
+    assert set(HIDING) <= set(every())
 
 
 def test_a_vector_is_split_as_it_was_joined() -> None:
