@@ -9,7 +9,7 @@ PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations
 .PHONY: help setup mlflow demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules pictures lock clean
 
 help:
-	@echo "make setup       install everything into .venv (about five minutes the first time)"
+	@echo "make setup       install everything into .venv (two minutes or more the first time)"
 	@echo "make mlflow      add MLflow to .venv, for simulate --tracking mlflow"
 	@echo "make demo        simulate five hospitals on generated images, ends with a table"
 	@echo "make hosts-demo  the same on separate hosts, all of them this machine: provision, enroll, run, audit"

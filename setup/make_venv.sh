@@ -18,22 +18,39 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
   stop "this Python's headers are missing and Pyfhel is built from source; install them (on Debian and Ubuntu: apt-get install python3-dev)"
 command -v "${CXX:-c++}" >/dev/null 2>&1 || stop "no C++ compiler found and Pyfhel is built from source; install one (on Debian and Ubuntu: apt-get install build-essential) or name it in CXX"
 
-echo "make setup: installing into .venv (about five minutes the first time: Pyfhel is compiled)" >&2
+echo "make setup: installing into .venv (two minutes or more the first time: Pyfhel is compiled)" >&2
 rm -rf .venv
 "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r setup/requirements-build.lock
-# Pyfhel's build calls cmake and cython by name: the venv's must be found first.
-PATH="$PWD/.venv/bin:$PATH"
-export CMAKE_TOOLCHAIN_FILE="$PWD/setup/pyfhel_toolchain.cmake"
-export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(getconf _NPROCESSORS_ONLN)}"
-install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation "$@"; }
-# Pyfhel's build links its libraries in the order of a Python set, which differs from process to process. In one order
-# each of its modules gets a copy of SEAL of its own, and what `encryption` does against SEAL's memory pool being let go
-# twice does not reach the other copies. This hash seed gives the other order, on Python 3.11 to 3.13; a wheel that pip
-# kept from an earlier build may have either, so none is taken.
+install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes "$@"; }
+
+# Compiling Pyfhel takes most of the time, and installing the rest takes most of what is left: they run side by side. So
+# Pyfhel is built by an environment of its own, in whose packages the other installation changes nothing.
+build=.venv/pyfhel-build
 awk '/^pyfhel==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.lock > .venv/pyfhel.lock
-PYTHONHASHSEED=7 install --no-deps --no-cache-dir -r .venv/pyfhel.lock
+awk '/^pyfhel==/ { on = 1 } !on { print } on && !/\\$/ { on = 0 }' requirements.lock > .venv/others.lock
+compile_pyfhel() {
+  "$python" -m venv "$build"
+  # Pyfhel's build calls cmake and cython by name.
+  PATH="$PWD/$build/bin:$PATH"
+  export CMAKE_TOOLCHAIN_FILE="$PWD/setup/pyfhel_toolchain.cmake"
+  export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(getconf _NPROCESSORS_ONLN)}"
+  "$build/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r setup/requirements-build.lock
+  # Pyfhel's build links its libraries in the order of a Python set, which differs from process to process. In one order
+  # each of its modules gets a copy of SEAL of its own, and what `encryption` does against SEAL's memory pool being let go
+  # twice does not reach the other copies. This hash seed gives the other order, on Python 3.11 to 3.13; a wheel that pip
+  # kept from an earlier build may have either, so none is taken.
+  PYTHONHASHSEED=7 "$build/bin/python" -m pip wheel --quiet --disable-pip-version-check --require-hashes --no-deps \
+    --no-cache-dir --no-build-isolation --wheel-dir "$build/wheel" -r .venv/pyfhel.lock
+}
+compile_pyfhel &
+compiling=$!
+trap 'kill "$compiling" 2>/dev/null || true' EXIT
+install --no-deps -r .venv/others.lock
+wait "$compiling"
+trap - EXIT
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index "$build"/wheel/*.whl
 .venv/bin/python setup/one_seal.py
-install -r requirements.lock
+.venv/bin/python -m pip check --disable-pip-version-check >&2
+rm -rf "$build"
 ln -s ../../setup/fedward .venv/bin/fedward
 printf '%s\n' "$want" > "$stamp"

@@ -215,8 +215,6 @@ def plot_reliability(
     lower.set_ylabel(f"Number of\n{unit}")
     lower.set_xlabel("Mean score of the bin (probability, 0 to 1)")
     lower.set_yscale("log")
-    lower.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))  # a power of ten would be a formula
-    lower.yaxis.set_minor_formatter(NullFormatter())
     lower.set_ylim(bottom=0.7)
     for axes in (upper, lower):
         axes.set_xlim(-0.03, 1.03)
@@ -255,6 +253,9 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 def as_png(figure: Figure) -> bytes:
     """A figure as a PNG."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if "log" in axis.get_scale()):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))  # a power of ten would be a formula
+        axis.set_minor_formatter(NullFormatter())
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
