@@ -39,15 +39,17 @@ compile_pyfhel() {
   # each of its modules gets a copy of SEAL of its own, and what `encryption` does against SEAL's memory pool being let go
   # twice does not reach the other copies. This hash seed gives the other order, on Python 3.11 to 3.13; a wheel that pip
   # kept from an earlier build may have either, so none is taken.
-  PYTHONHASHSEED=7 "$build/bin/python" -m pip wheel --quiet --disable-pip-version-check --require-hashes --no-deps \
+  export PYTHONHASHSEED=7
+  exec "$build/bin/python" -m pip wheel --quiet --disable-pip-version-check --require-hashes --no-deps \
     --no-cache-dir --no-build-isolation --wheel-dir "$build/wheel" -r .venv/pyfhel.lock
 }
 compile_pyfhel &
 compiling=$!
 trap 'kill "$compiling" 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
 install --no-deps -r .venv/others.lock
 wait "$compiling"
-trap - EXIT
+trap - EXIT INT TERM
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index "$build"/wheel/*.whl
 .venv/bin/python setup/one_seal.py
 .venv/bin/python -m pip check --disable-pip-version-check >&2
