@@ -96,13 +96,11 @@ def theirs(name: str, classifier: Classifier) -> Run:
         "hop-skip-jump": lambda: evasion.HopSkipJump(
             estimator, norm=2, max_iter=ITERATIONS[name], max_eval=1_000, init_eval=100, batch_size=256, verbose=False
         ),
+        "apgd": lambda: evasion.AutoProjectedGradientDescent(
+            estimator, max_iter=ITERATIONS["apgd"], nb_random_init=1, loss_type="cross_entropy", verbose=False, **step
+        ),
+        "auto": lambda: evasion.AutoAttack(estimator, attacks=[made["apgd"](), made["square"]()], **step),
     }
-    made["apgd"] = lambda: evasion.AutoProjectedGradientDescent(
-        estimator, max_iter=ITERATIONS["apgd"], nb_random_init=1, loss_type="cross_entropy", verbose=False, **step
-    )
-    made["auto"] = lambda: evasion.AutoAttack(
-        estimator, eps=EPS, eps_step=EPS / 10, batch_size=256, attacks=[made["apgd"](), made["square"]()]
-    )
     attack = made[name]()
     return lambda pixels, labels: attack.generate(pixels, y=np.concatenate([1 - labels, labels], axis=1))
 
