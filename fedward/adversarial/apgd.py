@@ -60,24 +60,25 @@ class AdaptiveSteps(Attack):
         """See `Attack.perturb`."""
         eps = self.options.eps
         found = within(pixels + rng.uniform(-eps, eps, pixels.shape).astype(np.float32), pixels, eps)
-        before, best = found, found.copy()
-        missing = aim.missing(victim.margins(found))
+        missing, uphill = aim.missing_and_uphill(victim, found)
+        before, best, best_uphill = found, found.copy(), uphill.copy()
         least, steps = missing.copy(), _Steps(len(pixels), self.options.iterations, missing)
         for iteration in range(self.options.iterations):
             length = np.float32(_FIRST_STEP * eps) * steps.lengths
-            ahead = within(found + length * np.sign(aim.uphill(victim, found)), pixels, eps)
+            ahead = within(found + length * np.sign(uphill), pixels, eps)
             newest = np.float32(_NEWEST if iteration else 1.0)
             mixed = found + newest * (ahead - found) + (1 - newest) * (found - before)
             before, found = found, within(mixed, pixels, eps)
-            now = aim.missing(victim.margins(found))
+            now, uphill = aim.missing_and_uphill(victim, found)
             steps.helped += now < missing
             missing = now
             better = now < least
-            best[better], least[better] = found[better], now[better]
+            best[better], best_uphill[better], least[better] = found[better], uphill[better], now[better]
             halved = steps.check(iteration + 1, least)
             if halved.any():
-                found = np.where(halved[:, None, None, None], best, found)
-                before = np.where(halved[:, None, None, None], best, before)
+                pixelwise = halved[:, None, None, None]
+                found, before = np.where(pixelwise, best, found), np.where(pixelwise, best, before)
+                uphill = np.where(pixelwise, best_uphill, uphill)
                 missing = np.where(halved, least, missing)
         return best
 

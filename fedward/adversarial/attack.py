@@ -44,6 +44,11 @@ class Aim:
         gradient = victim.gradient(pixels, self.labels)
         return -gradient if self.toward else gradient
 
+    def missing_and_uphill(self, victim: Victim, pixels: Vector) -> tuple[Vector, Vector]:
+        """How far images are from the aim, and where to move their pixels to come nearer, in one pass."""
+        margins, gradient = victim.margins_and_gradient(pixels, self.labels)
+        return self.missing(margins), -gradient if self.toward else gradient
+
 
 @dataclass(frozen=True)
 class BoundedOptions:

@@ -7,7 +7,7 @@ from fedward.learning.model import Scored
 from fedward.learning.quiet_tensorflow import tf
 from fedward.types import Vector
 
-_BATCH = 64  # images whose gradients are taken at a time: more only takes more memory
+_BATCH = 32  # images whose gradients are taken at a time: with more, layers no longer fit into the processor's cache
 
 
 class Victim:
@@ -54,17 +54,23 @@ class Victim:
         Returns:
             float32, shape of `pixels`; an image's gradient depends on no other image.
         """
-        found = np.empty_like(pixels)
+        return self.margins_and_gradient(pixels, labels)[1]
+
+    def margins_and_gradient(self, pixels: Vector, labels: Vector) -> tuple[Vector, Vector]:
+        """What `margins` and `gradient` give, in one pass."""
+        margins, gradient = np.empty(labels.shape, np.float32), np.empty_like(pixels)
         for start in range(0, len(pixels), _BATCH):
             some = slice(start, start + _BATCH)
-            found[some] = self._slope(tf.constant(pixels[some]), tf.constant(labels[some], tf.float32))
-        return found
+            margins[some], gradient[some] = self._slope(
+                tf.constant(pixels[some]), tf.constant(labels[some], tf.float32)
+            )
+        return margins, gradient
 
-    def _input_gradient(self, pixels: "tf.Tensor", labels: "tf.Tensor") -> "tf.Tensor":
+    def _input_gradient(self, pixels: "tf.Tensor", labels: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
-            logits = self.classifier.network(pixels, training=False) - self._offset
+            margins = self.classifier.scores(pixels) - self._offset
             # Cross-entropy, written so that its slope does not round to 0 where the classifier is sure: at a logit of
             # 17 that of `sigmoid_cross_entropy_with_logits` does, and the attack would seem to fail.
-            loss = tf.reduce_sum(tf.nn.softplus((1 - 2 * labels) * logits))
-        return tape.gradient(loss, pixels)
+            loss = tf.reduce_sum(tf.nn.softplus((1 - 2 * labels) * margins))
+        return margins, tape.gradient(loss, pixels)

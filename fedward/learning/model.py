@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.errors import UsageError
+from fedward.learning.inference import cnn_logits
 from fedward.learning.prepared_images import PreparedImages
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.learning.scattering import LARGEST_SIZE, SMALLEST_SIZE, Scattering, features
@@ -31,11 +32,14 @@ class Scored(Protocol):
 
     Attributes:
         spec: The shape of its images and logits.
-        network: Tensors of pixels, shape (n, height, width, 1), to logits; called with `training=False`.
+        network: The Keras network that classifies.
     """
 
     spec: ModelSpec
     network: Any
+
+    def scores(self, pixels: Any, /) -> Any:
+        """Tensors of pixels, float32, shape (n, height, width, 1), to tensors of logits, with gradients."""
 
     def logits(self, pixels: Vector) -> Vector:
         """See `Classifier.logits`."""
@@ -53,6 +57,7 @@ class Classifier:
         spec: The model's shape.
         network: The whole model: pixels, shape (n, height, width, 1), to logits.
         trainable: The part with weights: prepared inputs to logits. Its weights are the network's.
+        scores: The network outside of training, as a function of tensors: see `Scored`.
 
     Args:
         spec: The model's shape.
@@ -70,7 +75,9 @@ class Classifier:
         self._pull: tuple[list[Any], float] = [], 0.0  # weights to stay near, and how strongly
         self._positive_weight = 1.0
         self._step = tf.function(self._train_step, reduce_retracing=True)
-        self._forward = tf.function(lambda images: self.network(images, training=False), reduce_retracing=True)
+        keras_scores = functools.partial(self.network, training=False)
+        self.scores: Callable[[Any], Any] = cnn_logits(self.network) if spec.name == "cnn" else keras_scores
+        self._forward = tf.function(self.scores, reduce_retracing=True)
         self._head = tf.function(lambda prepared: self.trainable(prepared, training=False), reduce_retracing=True)
         self._prepared = PreparedImages(features)
 

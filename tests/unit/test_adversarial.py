@@ -42,6 +42,9 @@ class Linear:
         errors = 1 / (1 + np.exp(-self.margins(pixels).astype(np.float64))) - labels
         return (errors @ self.weights.T).reshape(pixels.shape).astype(np.float32)
 
+    def margins_and_gradient(self, pixels: Vector, labels: Vector) -> tuple[Vector, Vector]:
+        return self.margins(pixels), self.gradient(pixels, labels)
+
 
 def images(count: int = 12, seed: int = 1) -> Vector:
     return np.random.default_rng(seed).uniform(0.3, 0.7, (count, SIZE, SIZE, 1)).astype(np.float32)

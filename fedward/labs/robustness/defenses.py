@@ -92,12 +92,13 @@ class Defended:
 
     def __init__(self, classifier: Classifier, defense: InputDefense) -> None:
         self.spec = classifier.spec
-        self.network: Any = self._scores
+        self.network: Any = classifier.network
         self._classifier, self._defense = classifier, defense
 
     def logits(self, pixels: Vector) -> Vector:
         """See `Classifier.logits`."""
         return self._classifier.logits(self._defense.cleaned(pixels))
 
-    def _scores(self, pixels: Any, training: bool) -> Any:
-        return self._classifier.network(self._defense.differentiable(pixels), training=training)
+    def scores(self, pixels: Any, /) -> Any:
+        """See `Scored.scores`: what an attacker who knows the defense follows."""
+        return self._classifier.scores(self._defense.differentiable(pixels))
