@@ -25,7 +25,7 @@ from fedward.explaining.unlike import unlike
 from fedward.figures.histograms import called_positive, sigmoid
 from fedward.files import making_folder, resolved, write_atomic
 from fedward.folders.arrays import PRIVATE
-from fedward.learning.model import Classifier, network_logits
+from fedward.learning.model import Classifier
 from fedward.learning.model_file import load_classifier
 from fedward.learning.stored_model import ModelCard
 from fedward.types import Vector
@@ -84,7 +84,7 @@ def predict_images(
     for item in left_out:
         console.warn(f"Not looked at: {item.name} ({item.reason}).")
     read = _read(files, card)
-    logits = network_logits(classifier.network, read.pixels())
+    logits = classifier.whole_logits(read.pixels())
     if not np.isfinite(logits).all():
         raise DataError(f"{path} gives scores that are no numbers.", "Use another model.")
     report = Report(str(path), card, calibrated.told, _predictions(read, logits, card, calibrated))

@@ -14,7 +14,6 @@ from fedward.dataset.reading import read_files
 from fedward.dataset.records import Entry, Listing
 from fedward.dataset.walking import printable
 from fedward.errors import DataError, UsageError
-from fedward.learning.model import network_logits
 from fedward.learning.model_file import load_classifier
 from fedward.strip import FEWEST, OVERLAYS, RATE, rarity, usual
 
@@ -49,7 +48,7 @@ def screen_incoming(data: str, model: Path, incoming: Sequence[Path], seed: int,
         table = read_files(listing, card.image_size, report, workers=0, cache_folder=None)
 
     def logits(pixels: np.ndarray) -> np.ndarray:
-        return network_logits(classifier.network, pixels)
+        return classifier.whole_logits(pixels)
 
     order = np.random.default_rng(seed).permutation(len(own))
     than = usual(logits, own.pixels()[order], np.array(card.thresholds))

@@ -137,6 +137,10 @@ class Classifier:
         """
         if self._has_fixed_part and self._prepared.fits(len(pixels), self.trainable.input_shape[-1]):
             return _in_batches(self._head, self.prepare(pixels), self.spec.findings)
+        return self.whole_logits(pixels)
+
+    def whole_logits(self, pixels: Vector) -> Vector:
+        """As `logits`, of the whole network with what `set_fixed` put in, and nothing prepared or kept."""
         return _in_batches(self._forward, pixels, self.spec.findings)
 
     def prepare(self, pixels: Vector) -> Vector:
@@ -232,18 +236,6 @@ def shared_classifier(spec: ModelSpec) -> Classifier:
 def save_network(classifier: Classifier, path: Path) -> None:
     """Write the network as a `.keras` file (architecture and weights)."""
     classifier.network.save(path)
-
-
-def network_logits(network: Any, pixels: Vector) -> Vector:
-    """Scores before the sigmoid of a whole network; shapes as in `Classifier.logits`.
-
-    Keras's own `predict` is not used, since it writes TensorFlow's internals to stderr.
-
-    Raises:
-        ValueError: the network does not take such images.
-    """
-    forward = tf.function(lambda images: network(images, training=False), reduce_retracing=True)
-    return _in_batches(forward, pixels, int(network.output_shape[-1]))
 
 
 def last_inputs(classifier: Classifier, pixels: Vector) -> Vector:

@@ -11,7 +11,7 @@ import numpy as np
 from fedward.checked_json import to_json
 from fedward.errors import DataError, EvidenceError, UsageError, VerificationError
 from fedward.files import PART, writing
-from fedward.learning.model import Classifier, network_logits, save_network
+from fedward.learning.model import Classifier, save_network
 from fedward.learning.stored_model import CARD, ModelCard, StoredModel, read_card, read_model
 from fedward.types import Vector
 
@@ -61,7 +61,7 @@ def load_logits(path: Path, pixels: Vector) -> Vector:
     size = card.image_size
     if pixels.shape[1:] != (size, size, 1):
         raise DataError(f"{path} takes images of {size} by {size} pixels, not these.", "Choose another model.")
-    return network_logits(classifier.network, pixels)
+    return classifier.whole_logits(pixels)
 
 
 def load_classifier(path: Path) -> tuple[Classifier, ModelCard]:

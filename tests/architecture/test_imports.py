@@ -198,6 +198,7 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
     learning, privacy = "fedward.learning", "fedward.privacy"
     users = {
         f"{learning}.model",
+        f"{learning}.inference",
         f"{learning}.scattering",
         f"{privacy}.clipped_gradients",
         "commands.tracking.event_files",  # TensorBoard's files, in which there is no model
