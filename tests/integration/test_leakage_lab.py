@@ -65,6 +65,10 @@ def test_noise_alone_clipped_updates_with_noise_and_ciphertexts_give_no_image(su
         assert found["verdict"] == PASS, name
         assert found["best"]["psnr_db"] < found["prior"]["psnr_db"], name
         assert found["attempts"] == PLAN.victims * PLAN.attempts
+    several = row(summary, NOISE_ONLY, batch=2)
+    assert several["verdict"] == PASS, "starting near the mean X-ray is no leak"
+    assert several["attempts"] == 2 * PLAN.victims * PLAN.attempts
+    assert "2, L2, near the mean" in several["matchings"]
 
 
 def test_an_update_as_it_is_gives_its_image_away(summary: dict[str, Any]) -> None:
@@ -93,7 +97,7 @@ def test_a_lab_that_misses_its_planted_leak_ends_in_an_error(
     monkeypatch.setattr(leakage, "QUICK", PLAN)
     monkeypatch.setattr(verdicts, "verdict_of", lambda *_: PASS)
     monkeypatch.setattr(leakage, "run_units", lambda *_: None)  # all was run
-    with pytest.raises(VerificationError, match="fails its own controls: rows with none is PASS"):
+    with pytest.raises(VerificationError, match="fails its own controls: rows with none and batch 1 is PASS"):
         run_lab(lab, Asked("synthetic", False, "", SMALL), "json")
     assert json.loads(capsys.readouterr().out)["faults"]
 

@@ -1,5 +1,6 @@
 """Obfuscations against their plain definitions, local training against Keras, what counts as a leak."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +33,18 @@ from fedward.labs.leakage.obfuscations import (
     obfuscations,
     split,
 )
-from fedward.labs.leakage.plan import FULL, HIDING, PLANTED, QUICK, all_cases, case_units
+from fedward.labs.leakage.plan import (
+    FULL,
+    GREY,
+    HIDING,
+    NEAR_MEAN,
+    NULLS,
+    PLANTED,
+    QUICK,
+    Case,
+    all_cases,
+    case_units,
+)
 from fedward.labs.leakage.summary import LEAK, PARTIAL, PASS, faults, verdict_of
 from fedward.labs.leakage.victims import Drawn, draw
 from fedward.learning.quiet_tensorflow import keras, tf
@@ -259,10 +271,29 @@ def test_what_counts_as_a_leak() -> None:
     )
 
 
-def test_a_lab_that_misses_its_planted_leak_says_so() -> None:
-    row = {"obfuscation": PLANTED.obfuscation, "model": PLANTED.model, "start": PLANTED.start}
-    assert faults([{**row, "verdict": LEAK}]) == []
-    assert len(faults([{**row, "verdict": PASS}])) == 1
+@pytest.mark.parametrize(
+    ("case", "right", "wrong"), [(PLANTED, LEAK, PASS), *((null, PASS, LEAK) for null in NULLS)], ids=str
+)
+def test_a_lab_that_fails_one_of_its_controls_says_so(case: Case, right: str, wrong: str) -> None:
+    row = dataclasses.asdict(case)
+    assert faults([{**row, "verdict": right}]) == []
+    assert len(faults([{**row, "verdict": wrong}])) == 1
+    assert faults([{**row, "batch": 4, "verdict": wrong}]) == [], "another row is no control"
+
+
+@pytest.mark.parametrize(
+    ("case", "images", "steps", "starts"),
+    [
+        (Case(PLAIN), 1, 100, (GREY,)),
+        (Case(PLAIN, batch=4), 4, 300, (GREY, NEAR_MEAN)),
+        (Case("sum-2"), 2, 300, (GREY, NEAR_MEAN)),
+        (Case(PLAIN, CNN), 1, 800, (GREY, NEAR_MEAN)),
+    ],
+)
+def test_attackers_search_longer_and_from_two_starts_where_it_is_harder(
+    case: Case, images: int, steps: int, starts: tuple[str, ...]
+) -> None:
+    assert (FULL.steps_for(case, images), FULL.starts_for(case, images)) == (steps, starts)
 
 
 @pytest.mark.parametrize("plan", [QUICK, FULL])

@@ -9,6 +9,7 @@ from fedward.labs.leakage.obfuscations import NOISE_ONLY, PLAIN
 from fedward.labs.narrowing import Changes
 
 NEW, TRAINED = "new", "trained"
+GREY, NEAR_MEAN = "grey", "near the mean"
 PRESETS = ("privacy-eps8", "privacy-eps3", "privacy-eps1", "update-privacy")  # files of config/
 HIDING = (
     "qsgd-16",
@@ -55,7 +56,7 @@ class Case:
 
 
 PLANTED = Case(PLAIN, ROWS)  # leaks by construction: the lab must find it
-NULL = Case(NOISE_ONLY)  # says nothing: the lab must find nothing
+NULLS = (Case(NOISE_ONLY), Case(NOISE_ONLY, batch=2))  # say nothing: the lab must find nothing
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,10 @@ class Plan:
 
     Attributes:
         seeds: Each decides weights, whose images are attacked, and all draws.
-        cases: The rows, beside the two controls.
+        cases: The rows, beside the controls.
         victims: Batches that are attacked, a case and seed.
-        attempts: A victim; they take the matchings in turn.
+        attempts: A victim; they take the matchings in turn. Where one start is not enough, twice as many: see
+            `starts_for`.
         steps: Of one attempt on one image; see `steps_for`.
         candidates: X-rays of one label among which an image of the batch is looked for.
         training_steps: Of models that are trained.
@@ -86,9 +88,17 @@ class Plan:
     pairs: int
     changes: Changes
 
-    def steps_for(self, images: int) -> int:
-        """Steps of one attempt on so many images: three times as many where there are several, as they take longer."""
-        return self.steps if images == 1 else 3 * self.steps
+    def steps_for(self, case: Case, images: int) -> int:
+        """Steps of one attempt on so many images: more where the search takes longer, for several and for the CNN."""
+        several = 3 if images > 1 else 1
+        return self.steps * (8 if case.model == CNN else several)
+
+    def starts_for(self, case: Case, images: int) -> tuple[str, ...]:
+        """Where attempts start: for one image in `GREY`, as a search from elsewhere ends in the same place.
+
+        Several images, and those behind an update of the CNN, are also looked for near the mean of other patients'.
+        """
+        return (GREY, NEAR_MEAN) if images > 1 or case.model == CNN else (GREY,)
 
 
 QUICK = Plan(
@@ -166,8 +176,8 @@ def cleaning_units(plan: Plan) -> Iterator[Unit]:
 
 
 def all_cases(plan: Plan) -> tuple[Case, ...]:
-    """The plan's cases and the two controls."""
-    return (PLANTED, NULL, *plan.cases)
+    """The plan's cases and the controls."""
+    return (PLANTED, *NULLS, *plan.cases)
 
 
 def case_units(plan: Plan) -> Iterator[Unit]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from fedward.labs.leakage.plan import NULL, PLANTED, Case, Plan, Unit, all_cases, cleaning_units
+from fedward.labs.leakage.plan import NULLS, PLANTED, Case, Plan, Unit, all_cases, cleaning_units
 
 LEAK, PARTIAL, PASS = "LEAK", "PARTIAL", "PASS"
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 3.0, 0.1
@@ -55,13 +55,17 @@ def summarize(plan: Plan, found: Found) -> dict[str, Any]:
 
 def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with the lab itself: a planted leak that it did not find, or a leak of nothing."""
-    wanted = {PLANTED: LEAK, NULL: PASS}
-    by_case = {(row["obfuscation"], row["model"], row["start"]): row["verdict"] for row in rows}
+    wanted = {PLANTED: LEAK, **dict.fromkeys(NULLS, PASS)}
+    by_case = {_case_of(row): row["verdict"] for row in rows}
     return [
-        f"{case.model} with {case.obfuscation} is {by_case[key]} where {verdict} is certain"
+        f"{case.model} with {case.obfuscation} and batch {case.batch} is {by_case[case]} where {verdict} is certain"
         for case, verdict in wanted.items()
-        if (key := (case.obfuscation, case.model, case.start)) in by_case and by_case[key] != verdict
+        if by_case.get(case, verdict) != verdict
     ]
+
+
+def _case_of(row: Mapping[str, Any]) -> Case:
+    return Case(row["obfuscation"], row["model"], row["start"], row["batch"], row["local_steps"])
 
 
 def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -141,12 +145,7 @@ def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
 
 def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """The lab's answer in words."""
-    shown = [
-        row
-        for row in rows
-        if (row["obfuscation"], row["model"])
-        not in ((NULL.obfuscation, NULL.model), (PLANTED.obfuscation, PLANTED.model))
-    ]
+    shown = [row for row in rows if _case_of(row) not in (PLANTED, *NULLS)]
     sentences = []
     for verdict in (LEAK, PARTIAL, PASS):
         named = [row_name(row) for row in shown if row["verdict"] == verdict]

@@ -11,7 +11,7 @@ from fedward.labs.leakage.inversion import MATCHINGS, Inverter, Seen, ceiling, r
 from fedward.labs.leakage.measures import MOST_DB, figures, matched, means, names, positives_read
 from fedward.labs.leakage.networks import LocalTraining, Tensors, update, weights_of
 from fedward.labs.leakage.obfuscations import Obfuscation
-from fedward.labs.leakage.plan import Case, Plan
+from fedward.labs.leakage.plan import NEAR_MEAN, Case, Plan
 from fedward.labs.leakage.victims import Drawn, Scene, draw
 from fedward.learning.quiet_tensorflow import tf
 from fedward.seeding import public_rng
@@ -93,7 +93,7 @@ class Trial:
 
     def _attack(self, scene: Scene, drawn: Drawn, rng: np.random.Generator) -> tuple[dict[str, Any], Picture]:
         seen = self._seen(drawn, rng)
-        attempts = self._attempts(seen, drawn, rng)
+        attempts = self._attempts(scene, seen, drawn, rng)
         prior = figures(np.repeat(scene.prior, len(drawn.images), 0), drawn.images)
         measured = {name: figures(images, drawn.images) for name, images in attempts.items()}
         best = max(measured, key=lambda name: measured[name]["psnr_db"].mean())
@@ -126,14 +126,18 @@ class Trial:
         given = [tf.constant(weight) for weight in weights], tf.constant(images), tf.constant(labels)
         return tuple(each.numpy() for each in update(self._network, *given, self._local))
 
-    def _attempts(self, seen: Seen, drawn: Drawn, rng: np.random.Generator) -> Mapping[str, Vector]:
+    def _attempts(self, scene: Scene, seen: Seen, drawn: Drawn, rng: np.random.Generator) -> Mapping[str, Vector]:
         """What each attempt found, in the order of the originals, by its name."""
-        found = {}
-        for number in range(self._plan.attempts):
-            matching = MATCHINGS[number % len(MATCHINGS)]
-            images, _ = self._inverter(seen, matching, self._plan.steps_for(len(drawn.images)), rng)
-            found[f"{number + 1}, {matching.name}"] = matched(images, drawn.images)
-        if len(drawn.images) == 1 and (row := read_rows(seen, drawn.images.shape[1])) is not None:
+        found, count = {}, len(drawn.images)
+        starts, steps = self._plan.starts_for(self._case, count), self._plan.steps_for(self._case, count)
+        for start in starts:
+            around = scene.prior[0] if start == NEAR_MEAN else None
+            for number in range(self._plan.attempts):
+                matching = MATCHINGS[number % len(MATCHINGS)]
+                images, _ = self._inverter(seen, matching, steps, rng, around)
+                where = f", {start}" if start == NEAR_MEAN else ""
+                found[f"{len(found) + 1}, {matching.name}{where}"] = matched(images, drawn.images)
+        if count == 1 and (row := read_rows(seen, drawn.images.shape[1])) is not None:
             found[ROW_OF_GRADIENT] = row
         return found
 
