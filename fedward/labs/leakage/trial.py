@@ -128,7 +128,8 @@ class Trial:
 
     def _attempts(self, scene: Scene, seen: Seen, drawn: Drawn, rng: np.random.Generator) -> Mapping[str, Vector]:
         """What each attempt found, in the order of the originals, by its name."""
-        found, count = {}, len(drawn.images)
+        found: dict[str, Vector] = {}
+        count = len(drawn.images)
         starts, steps = self._plan.starts_for(self._case, count), self._plan.steps_for(self._case, count)
         for start in starts:
             around = scene.prior[0] if start == NEAR_MEAN else None
