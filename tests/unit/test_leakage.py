@@ -13,8 +13,20 @@ from commands.lab.leakage_encryption import RoundOfHospitals
 from fedward import settings as setting
 from fedward.ciphertexts.plan import ERROR_DEVIATION
 from fedward.labs.leakage.inversion import MATCHINGS, Inverter, Seen, ceiling, enlarging, read_rows
-from fedward.labs.leakage.measures import matched, names, positives_read
-from fedward.labs.leakage.networks import CNN, LENET, ROWS, LocalTraining, Tensors, new_network, update, weights_of
+from fedward.labs.leakage.measures import classes_read, matched, names, positives_read
+from fedward.labs.leakage.networks import (
+    CLASSES,
+    CNN,
+    LENET,
+    LENET_CLASSES,
+    ROWS,
+    LocalTraining,
+    Tensors,
+    labels_for,
+    new_network,
+    update,
+    weights_of,
+)
 from fedward.labs.leakage.obfuscations import (
     NOISE_ONLY,
     PLAIN,
@@ -256,6 +268,24 @@ def test_batches_are_put_in_the_order_of_their_originals() -> None:
 @pytest.mark.parametrize(("bias", "count", "positives"), [(0.5, 1, 0), (-0.5, 1, 1), (0.0, 4, 2), (-0.25, 4, 3)])
 def test_labels_are_read_off_the_last_bias(bias: float, count: int, positives: int) -> None:
     assert positives_read(bias, 0.5, count) == positives
+
+
+def test_classes_are_read_off_the_last_bias() -> None:
+    images = np.random.default_rng(1).random((3, 16, 16, 1), dtype=np.float32)
+    labels = labels_for(LENET_CLASSES, np.zeros((3, 1), np.float32))
+    assert labels.shape == (3, CLASSES)
+    assert labels.argmax(1).tolist() == [0, 1, 2]
+    assert labels_for(LENET, labels[:, :1]).shape == (3, 1)
+    other = np.roll(labels, 5, axis=1)
+    network = new_network(LENET_CLASSES, 16, 1)
+    seen = update(
+        network,
+        [tf.constant(each) for each in weights_of(network)],
+        tf.constant(images),
+        tf.constant(other),
+        LocalTraining(1, 0.01),
+    )
+    assert set(classes_read(np.asarray(seen[-1]), 3)) == {5, 6, 7}
 
 
 def test_what_counts_as_a_leak() -> None:

@@ -34,7 +34,7 @@ class Seen:
 
     Attributes:
         weights: The model that the hospital started from.
-        labels: float32, shape (n, 1): of all images in what was seen.
+        labels: float32, shape (n, logits): of all images in what was seen.
         values: What the server sees, in the shapes of an update.
         sparse: Whether zeros stand for values that were left out.
     """

@@ -67,6 +67,16 @@ def positives_read(bias: float, expected: float, count: int) -> int:
     return int(np.clip(np.rint(count * (expected - bias)), 0, count))
 
 
+def classes_read(bias: Vector, count: int) -> NDArray[np.intp]:
+    """Which classes so many images have, each another: those whose last bias is pulled up most.
+
+    Args:
+        bias: The gradient of the last bias, one number a class.
+        count: Images in what is seen.
+    """
+    return np.argsort(bias, kind="stable")[:count]
+
+
 def directions(images: Vector) -> NDArray[np.float64]:
     """Images as rows of mean 0 and length 1, whose products are correlations: shape (n, pixels)."""
     flat = images.reshape(len(images), -1).astype(np.float64)

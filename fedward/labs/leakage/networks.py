@@ -20,6 +20,7 @@ from fedward.types import Vector
 Tensors = tuple[NDArray[np.float32], ...]  # one array a weight of a network, in its own order
 
 LENET, LENET_SIGMOID, CNN, ROWS = "lenet", "lenet-sigmoid", "cnn", "rows"
+LENET_CLASSES, CLASSES = "lenet-16-classes", 16  # where each image of a batch has a class, and so an output, of its own
 _HIDDEN = 8  # units of the network that leaks by construction
 
 
@@ -37,7 +38,7 @@ class LocalTraining:
 
 
 def new_network(name: str, size: int, seed: int) -> Any:
-    """A Keras model of one logit at new random weights.
+    """A Keras model at new random weights: of one logit, but for `LENET_CLASSES`.
 
     Args:
         name: One of `NETWORKS`.
@@ -63,7 +64,7 @@ def update(network: Any, weights: Sequence[Any], images: Any, labels: Any, local
         network: Gives the architecture; its own weights do not count.
         weights: Where training starts.
         images: float32, shape (n, size, size, 1).
-        labels: float32, shape (n, 1), each 0 or 1.
+        labels: float32, shape (n, logits), each 0 or 1.
         local: How it trains.
 
     Returns:
@@ -106,7 +107,12 @@ def _gradients(network: Any, weights: Sequence[Any], images: Any, labels: Any) -
     return found
 
 
-def _lenet(activation: str) -> Callable[[int], Any]:
+def labels_for(name: str, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a network learns of images: their labels, or for `LENET_CLASSES` for each of up to 16 a class of its own."""
+    return labels if name != LENET_CLASSES else np.eye(CLASSES, dtype=np.float32)[: len(labels)]
+
+
+def _lenet(activation: str, logits: int = 1) -> Callable[[int], Any]:
     """Three convolutions of 12 filters, 5 by 5, the first two with stride 2, and one linear layer."""
 
     def build(size: int) -> Any:
@@ -114,7 +120,7 @@ def _lenet(activation: str) -> Callable[[int], Any]:
         inputs = hidden = keras.Input((size, size, 1))
         for stride in (2, 2, 1):
             hidden = layers.Conv2D(12, 5, strides=stride, padding="same", activation=activation)(hidden)
-        return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(hidden)))
+        return keras.Model(inputs, layers.Dense(logits)(layers.Flatten()(hidden)))
 
     return build
 
@@ -132,7 +138,13 @@ def _cnn(size: int) -> Any:
 
 
 NETWORKS: Mapping[str, Callable[[int], Any]] = MappingProxyType(
-    {LENET: _lenet("tanh"), LENET_SIGMOID: _lenet("sigmoid"), CNN: _cnn, ROWS: _rows}
+    {
+        LENET: _lenet("tanh"),
+        LENET_SIGMOID: _lenet("sigmoid"),
+        LENET_CLASSES: _lenet("tanh", CLASSES),
+        CNN: _cnn,
+        ROWS: _rows,
+    }
 )
 
 

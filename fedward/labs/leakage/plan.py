@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedward.labs.leakage.networks import CNN, LENET, LENET_SIGMOID, ROWS
+from fedward.labs.leakage.networks import CNN, LENET, LENET_CLASSES, LENET_SIGMOID, ROWS
 from fedward.labs.leakage.obfuscations import NOISE_ONLY, PLAIN
 from fedward.labs.narrowing import Changes
 
@@ -134,6 +134,11 @@ FULL = dataclasses.replace(
         Case(PLAIN, local_steps=5),
         Case(PLAIN, batch=4, local_steps=5),
         Case("ckks-opened-5", batch=4),
+        Case(PLAIN, LENET_CLASSES, batch=4),
+        Case(PLAIN, LENET_CLASSES, batch=4, local_steps=5),
+        Case(PLAIN, LENET_CLASSES, batch=16),
+        Case("qsgd-16", LENET_CLASSES, batch=16),
+        Case("privacy-eps8", LENET_CLASSES, batch=4),
     ),
     victims=3,
     attempts=4,

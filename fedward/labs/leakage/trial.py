@@ -6,10 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedward.labs.leakage.inversion import MATCHINGS, Inverter, Seen, ceiling, read_rows
-from fedward.labs.leakage.measures import MOST_DB, figures, matched, means, names, positives_read
-from fedward.labs.leakage.networks import LocalTraining, Tensors, update, weights_of
+from fedward.labs.leakage.measures import MOST_DB, classes_read, figures, matched, means, names, positives_read
+from fedward.labs.leakage.networks import (
+    CLASSES,
+    LENET_CLASSES,
+    LocalTraining,
+    Tensors,
+    labels_for,
+    update,
+    weights_of,
+)
 from fedward.labs.leakage.obfuscations import Obfuscation
 from fedward.labs.leakage.plan import NEAR_MEAN, Case, Plan
 from fedward.labs.leakage.victims import Drawn, Scene, draw
@@ -115,12 +124,15 @@ class Trial:
 
     def _seen(self, drawn: Drawn, rng: np.random.Generator) -> Seen:
         """What the server gets of the hospitals that share the drawn images."""
-        weights, batch = weights_of(self._network), self._case.batch
+        weights, batch, labels = weights_of(self._network), self._case.batch, self._labels(drawn)
         updates = [
-            self._update(weights, drawn.images[start : start + batch], drawn.labels[start : start + batch])
+            self._update(weights, drawn.images[start : start + batch], labels[start : start + batch])
             for start in range(0, len(drawn.images), batch)
         ]
-        return Seen(weights, drawn.labels, self._obfuscation(updates, rng), self._obfuscation.sparse)
+        return Seen(weights, labels, self._obfuscation(updates, rng), self._obfuscation.sparse)
+
+    def _labels(self, drawn: Drawn) -> NDArray[np.float32]:
+        return labels_for(self._case.model, drawn.labels)
 
     def _update(self, weights: Tensors, images: Vector, labels: Vector) -> Tensors:
         given = [tf.constant(weight) for weight in weights], tf.constant(images), tf.constant(labels)
@@ -144,11 +156,13 @@ class Trial:
 
     def _labels_read(self, seen: Seen, drawn: Drawn, scene: Scene) -> dict[str, Any]:
         """Whether the attacker would have counted the labels right, had he not known them; and the chance of it."""
-        count = len(drawn.labels)
+        count, bias = len(drawn.labels), seen.values[-1].ravel() / np.float32(self._local.steps)
+        if self._case.model == LENET_CLASSES:
+            read = set(classes_read(bias, count)) == set(self._labels(drawn).argmax(1))
+            return {"labels_read": read, "labels_chance": 1 / math.comb(CLASSES, count)}
         logit = float(self._network(tf.constant(scene.prior), training=False)[0, 0])
-        bias = float(seen.values[-1].ravel()[0]) / self._local.steps
-        read = positives_read(bias, 1 / (1 + math.exp(-logit)), count)
+        positives = positives_read(float(bias[0]), 1 / (1 + math.exp(-logit)), count)
         return {
-            "labels_read": read == int(drawn.labels.sum()),
+            "labels_read": positives == int(drawn.labels.sum()),
             "labels_chance": math.comb(count, count // 2) / 2**count,
         }
