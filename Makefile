@@ -114,7 +114,7 @@ slither: .venv-slither/stamp contracts/node_modules
 	@touch $@
 
 # Every program in benchmarks/; the others there are parts of these.
-BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption_cost.py noise.py private_epoch.py memory.py round_overhead.py input_attacks.py predict.py unlike_images.py heat_maps.py view.py))
+BENCHMARKS = $(wildcard $(addprefix benchmarks/,gas.py audit.py encryption_cost.py noise.py private_epoch.py memory.py round_overhead.py inference.py input_attacks.py predict.py unlike_images.py heat_maps.py view.py))
 
 bench: setup .venv-bench/stamp
 	set -e; for benchmark in $(BENCHMARKS); do $(PY) $$benchmark; done
