@@ -41,8 +41,7 @@ class Aim:
 
     def uphill(self, victim: Victim, pixels: Vector) -> Vector:
         """Where to move pixels to come nearer to the aim: the loss's gradient, with the sign that the aim needs."""
-        gradient = victim.gradient(pixels, self.labels)
-        return -gradient if self.toward else gradient
+        return self.missing_and_uphill(victim, pixels)[1]
 
     def missing_and_uphill(self, victim: Victim, pixels: Vector) -> tuple[Vector, Vector]:
         """How far images are from the aim, and where to move their pixels to come nearer, in one pass."""

@@ -4,9 +4,9 @@ Scoring images and attacking them takes most of the time of detectors and labs, 
 group normalization: Keras writes whole layers anew for the mean, the variance, the scale and the shift. Here each layer
 is read for its mean and its variance only, then pooled, and what is left, a quarter, is scaled and shifted:
 
-    relu(max(scale * x + shift)) = max over the square of what stands before, as long as no scale is below 0
+    max over a square of relu(scale * x + shift) = relu(scale * (max over the square of x) + shift)
 
-A channel whose scale would be below 0 is turned over first, by turning over its filter.
+as long as no scale is below 0. A channel whose scale would be below 0 is turned over first, by turning over its filter.
 """
 
 from collections.abc import Callable

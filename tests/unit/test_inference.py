@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fedward.adversarial.victim import Victim
 from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import tf
 from fedward.learning.weight_shapes import ModelSpec
@@ -54,6 +55,16 @@ def test_a_plain_image_has_the_logits_of_keras(brightness: float) -> None:
     classifier = drawn(64)
     pixels = np.full((1, 64, 64, 1), brightness, np.float32)
     np.testing.assert_allclose(classifier.logits(pixels), keras_logits(classifier, pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_a_victim_tells_margins_and_gradients_in_one_pass_as_in_two() -> None:
+    victim = Victim(drawn(16, findings=2), (0.3, 0.8))
+    rng = np.random.default_rng(5)
+    pixels, labels = rng.random((40, 16, 16, 1), dtype=np.float32), rng.integers(0, 2, (40, 2)).astype(np.float32)
+    margins, gradient = victim.margins_and_gradient(pixels, labels)
+    np.testing.assert_allclose(margins, victim.margins(pixels), rtol=1e-5, atol=1e-5)
+    assert np.array_equal(gradient, victim.gradient(pixels, labels))
+    assert np.abs(gradient).max() > 1e-3
 
 
 def test_new_weights_count_from_the_next_call_on() -> None:
