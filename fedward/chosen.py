@@ -18,7 +18,7 @@ def chosen(text: str, kind: str, known: Mapping[str, type]) -> tuple[str, Any]:
     """Read a name and, behind a colon, options.
 
     Args:
-        text: `NAME` or `NAME:OPTION=VALUE,OPTION=VALUE`.
+        text: `NAME` or `NAME:OPTION=VALUE,OPTION=VALUE`; spaces may stand behind commas.
         kind: What is chosen, for errors: "attack".
         known: The classes that can be chosen, by name; each has an annotation `options`.
 
@@ -35,7 +35,7 @@ def chosen(text: str, kind: str, known: Mapping[str, type]) -> tuple[str, Any]:
     types, hints = get_type_hints(options), get_type_hints(options, include_extras=True)
     fields = {kebab(field.name): field.name for field in dataclasses.fields(options)}
     values: dict[str, Any] = {}
-    for assignment in filter(None, given.split(",")):
+    for assignment in filter(None, map(str.strip, given.split(","))):
         key, equals, value = assignment.partition("=")
         if not equals:
             raise UsageError(f"{assignment} in {text} has no value.", "Write NAME:OPTION=VALUE,OPTION=VALUE.")

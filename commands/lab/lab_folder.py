@@ -123,6 +123,6 @@ def publish(path: Path, made: Mapping[str, str], summary: dict[str, Any], sheets
     elif form == MARKDOWN:
         print(as_markdown(sheets))
     else:
-        for table in as_tables(sheets):
+        for table in as_tables(sheets, console.out.width):
             console.out.print(table)
     console.note(f"Pictures and figures are in {path}.")

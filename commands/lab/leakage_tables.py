@@ -19,13 +19,13 @@ def _rows(summary: dict[str, Any]) -> Sheet:
             str(row["images_seen"]),
             row["verdict"],
             str(row["attempts"]),
+            _hits(row["named"]),
+            f"1 in {round(1 / row['named']['chance'])}",
+            _hits(row["labels_read"]),
             *(_decibels(row[name]) for name in ("best", "highest", "cleaned", "prior", "ceiling")),
             *(_similar(row[name], "ssim") for name in ("best", "prior")),
             *(_similar(row[name], "ssim") for name in ("most_above_prior", "strangers_above_prior")),
             _similar(row["best"], "ssim_global"),
-            _hits(row["named"]),
-            f"1 in {round(1 / row['named']['chance'])}",
-            _hits(row["labels_read"]),
         )
         for row in summary["rows"]
     )
@@ -34,6 +34,9 @@ def _rows(summary: dict[str, Any]) -> Sheet:
         "images",
         "verdict",
         "attempts",
+        "named",
+        "by chance",
+        "labels",
         "PSNR",
         "highest",
         "denoised",
@@ -44,9 +47,6 @@ def _rows(summary: dict[str, Any]) -> Sheet:
         "most above",
         "of strangers",
         "global SSIM",
-        "named",
-        "by chance",
-        "labels",
     )
     seeds = ", ".join(map(str, summary["seeds"]))
     return Sheet(f"The best attempt on each update, mean over victims of seeds {seeds}; PSNR in dB", headings, rows)

@@ -125,7 +125,7 @@ def _broken(summary: dict[str, Any]) -> Sheet:
         )
         for each in summary["ciphers"]
     )
-    return Sheet("Verdict", ("cipher", "verdict", "by"), rows)
+    return Sheet("Verdict", ("cipher", "verdict", "by"), rows, keys=3)
 
 
 def _attack(one: Mapping[str, Any], seeds: int) -> str:

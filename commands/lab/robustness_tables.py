@@ -8,8 +8,8 @@ from fedward.labs.robustness.trial import PERFECT
 
 
 def sheets(summary: dict[str, Any]) -> tuple[Sheet, ...]:
-    """Figures without attacks, the strongest attack at each bound in both columns, and every attack."""
-    return _clean(summary), *(_strongest(summary, column) for column in COLUMNS[::-1]), _attacks(summary)
+    """Figures without attacks, the strongest attack at each bound, and every attack; these two in both columns."""
+    return _clean(summary), *(table(summary, column) for table in (_strongest, _attacks) for column in COLUMNS[::-1])
 
 
 def _clean(summary: dict[str, Any]) -> Sheet:
@@ -43,26 +43,20 @@ def _strongest(summary: dict[str, Any], column: str) -> Sheet:
     return Sheet(f"AUC under the strongest attack, {column}", headings, rows)
 
 
-def _attacks(summary: dict[str, Any]) -> Sheet:
+def _attacks(summary: dict[str, Any], column: str) -> Sheet:
     rows = tuple(
-        (
-            each["defense"],
-            text,
-            *(
-                _share(each["attacks"][column][text][figure])
-                for column in COLUMNS
-                for figure in ("auc", "accuracy", "f1")
-            ),
-        )
+        (each["defense"], *_attack_and_bound(text), *(_share(found[figure]) for figure in ("auc", "accuracy", "f1")))
         for each in summary["defenses"]
-        for text in each["attacks"]["white-box"]
+        for text, found in each["attacks"][column].items()
     )
-    headings = (
-        "defense",
-        "attack",
-        *(f"{column} {figure}" for column in COLUMNS for figure in ("AUC", "accuracy", "F1")),
-    )
-    return Sheet("Every attack", headings, rows)
+    headings = ("defense", "attack", "bound of 255", "AUC", "accuracy", "F1")
+    return Sheet(f"Every attack, {column}", headings, rows, keys=3)
+
+
+def _attack_and_bound(text: str) -> tuple[str, str]:
+    """An attack as `with_eps` writes it, in two: without its bound, where a line may end at a comma, and the bound."""
+    attack, _, eps = text.rpartition("eps=")
+    return (attack.rstrip(":,").replace(",", ", "), f"{255 * float(eps):.3g}") if attack else (text, "-")
 
 
 def _with_interval(figures: dict[str, Any], name: str) -> str:

@@ -7,14 +7,25 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+_BORDER = 3  # characters that a table draws beside each cell
+_ENOUGH = 14  # characters for a leading column, on average
+
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: its title, its headings and its rows, all as texts."""
+    """A table, all as texts.
+
+    Attributes:
+        title: Its title.
+        headings: Of its columns.
+        rows: Of a cell for each column.
+        keys: How many columns, from the left, say what a row is about; the others are figures.
+    """
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    keys: int = 1
 
     def as_csv(self) -> str:
         """Headings and rows, for other programs."""
@@ -23,15 +34,59 @@ class Sheet:
         return text.getvalue()
 
 
-def as_tables(sheets: Iterable[Sheet]) -> Iterator[Table]:
-    """Tables for a terminal."""
+def as_tables(sheets: Iterable[Sheet], width: int) -> Iterator[Table]:
+    """Tables for a terminal, in which no figure is cut off.
+
+    A sheet that is too wide becomes several tables, each with its leading columns and some of the others.
+
+    Args:
+        sheets: What to show.
+        width: Of the terminal, in characters.
+    """
     for sheet in sheets:
-        table = Table(title=sheet.title, title_justify="left")
-        for index, heading in enumerate(sheet.headings):
-            table.add_column(heading, justify="right" if index else "left")
-        for row in sheet.rows:
-            table.add_row(*row)
-        yield table
+        widths = _widths(sheet, width)
+        for number, columns in enumerate(_parts(sheet, widths, width)):
+            title = f"{sheet.title}, continued" if number else sheet.title
+            table = Table(title=title, title_justify="left")
+            for column in columns:
+                table.add_column(
+                    sheet.headings[column],
+                    justify="left" if column < sheet.keys else "right",
+                    width=widths[column],
+                    overflow="fold",
+                )
+            for row in sheet.rows:
+                table.add_row(*(row[column] for column in columns))
+            yield table
+
+
+def _widths(sheet: Sheet, width: int) -> list[int]:
+    """Of each column, in characters: headings may take several lines, cells of figures may not.
+
+    Leading columns leave two thirds to figures, where there are any and that leaves enough; the widest gives way.
+    """
+    widths = []
+    for heading, *cells in zip(sheet.headings, *sheet.rows, strict=True):
+        widths.append(max(len(text) for text in (*heading.split(), *cells, "")))
+    figures = sheet.keys < len(widths)
+    most = max(width // 3, _ENOUGH * sheet.keys) if figures else width - _BORDER * sheet.keys - 1
+    while sum(widths[: sheet.keys]) > most:
+        widths[widths.index(max(widths[: sheet.keys]))] -= 1
+    return widths
+
+
+def _parts(sheet: Sheet, widths: Sequence[int], width: int) -> Iterator[tuple[int, ...]]:
+    """The columns of each table: as many as there is room for, one figure at least."""
+    leading = tuple(range(sheet.keys))
+    part, used = leading, sum(widths[: sheet.keys]) + _BORDER * sheet.keys + 1
+    room = width - used
+    for column in range(sheet.keys, len(widths)):
+        needed = widths[column] + _BORDER
+        if needed > room and part != leading:
+            yield part
+            part, room = leading, width - used
+        part, room = (*part, column), room - needed
+    yield part
 
 
 def as_markdown(sheets: Iterable[Sheet]) -> str:

@@ -78,7 +78,7 @@ def test_tables_pictures_and_verdict_are_there(folder: Path, summary: dict[str, 
     strongest = min(PLAN.attacks, key=lambda attack: kept["white-box"][with_eps(attack, 8.0)]["auc"])
     assert kept["shown"] == with_eps(strongest, 8.0)
     tables = sheets(summary)
-    assert [len(table.rows) for table in tables] == [2, 2, 2, 2 * 5]
+    assert [len(table.rows) for table in tables] == [2, 2, 2, 2 * 5, 2 * 5]
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
     assert "worse than a coin from 8/255 on" in summary["verdict"]
     assert summary["masking"] == []

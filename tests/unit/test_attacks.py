@@ -165,6 +165,6 @@ def test_a_wrong_attack_is_refused_with_what_to_write(text: str, words: str) -> 
 
 
 def test_options_reach_the_attack() -> None:
-    attack: Any = attack_from("badnets:boost=5,side=3,share=0.5", PART)
+    attack: Any = attack_from("badnets:boost=5,side=3, share=0.5", PART)
     assert (attack.options.boost, attack.options.side, attack.options.share) == (5.0, 3, 0.5)
     assert attack.options.epochs == options_of(ATTACKS["badnets"])().epochs

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from commands.lab.leakage import preset_noise
 from commands.lab.leakage_encryption import RoundOfHospitals
@@ -57,7 +59,7 @@ from fedward.labs.leakage.plan import (
     all_cases,
     case_units,
 )
-from fedward.labs.leakage.summary import LEAK, PARTIAL, PASS, faults, verdict_of
+from fedward.labs.leakage.summary import LEAK, PARTIAL, PASS, faults, judge, verdict_of
 from fedward.labs.leakage.victims import Drawn, draw
 from fedward.learning.quiet_tensorflow import keras, tf
 from fedward.types import ImageSet, Vector
@@ -299,6 +301,42 @@ def test_what_counts_as_a_leak() -> None:
     assert verdict_of(0.5, 0.5, {"psnr_db": 0.0, "ssim": 0.18}, {"psnr_db": 1.6, "ssim": 0.19}) == PASS, (
         "what strangers' images are passed by as well is no image's own"
     )
+
+
+def row_with(named_p: float, labels_p: float = 1.0) -> dict[str, Any]:
+    nothing = {"psnr_db": 0.0, "ssim": 0.0}
+    return {
+        "named": {"p": named_p},
+        "labels_read": {"p": labels_p},
+        "most_above_prior": nothing,
+        "strangers_above_prior": nothing,
+    }
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    judge(rows)
+    return [row["verdict"] for row in rows]
+
+
+def test_luck_in_one_of_many_rows_is_no_leak() -> None:
+    """Two of nine named of a hundred happen by luck once in 300 rows."""
+    lucky = 0.0034
+    assert verdicts([row_with(lucky)]) == [LEAK]
+    assert verdicts([row_with(lucky), *(row_with(1.0) for _ in range(35))]) == [PASS] * 36
+    assert (
+        verdicts([row_with(1e-9) for _ in range(20)] + [row_with(1.0) for _ in range(16)]) == [LEAK] * 20 + [PASS] * 16
+    )
+    assert verdicts([row_with(1.0, 0.002) for _ in range(20)] + [row_with(1.0)]) == [PARTIAL] * 20 + [PASS]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_tables_that_give_nothing_few_have_a_leak(seed: int) -> None:
+    """Oracle: guesses drawn as a guesser makes them, 300 tables of 36 rows."""
+    rng = np.random.default_rng(seed)
+    hits = rng.binomial(9, 0.01, (300, 36))
+    chance = {count: binomtest(count, 9, 0.01, alternative="greater").pvalue for count in range(10)}
+    wrong = [LEAK in verdicts([row_with(chance[int(count)]) for count in table]) for table in hits]
+    assert np.mean(wrong) <= 0.02
 
 
 @pytest.mark.parametrize(

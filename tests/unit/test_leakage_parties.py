@@ -10,7 +10,7 @@ from fedward.ciphertexts.serialized import MODULUS, RING_DEGREE
 from fedward.errors import DataError
 from fedward.labs.leakage import plan as leakage_plan
 from fedward.labs.leakage.parties import NULL, PLANTED, groups_of
-from fedward.labs.leakage.party_summary import faults, row_of, sentence_of
+from fedward.labs.leakage.party_summary import faults, judge, row_of, sentence_of
 from fedward.labs.leakage.summary import LEAK, PARTIAL, PASS
 from fedward.labs.membership import plan as membership_plan
 from fedward.labs.narrowing import narrowed
@@ -64,7 +64,9 @@ def row(
         "by_prior": {"hits": prior, "of": 12, "place": 0.5},
         "most_above_prior": {"psnr_db": above, "ssim": -1.0},
     }
-    return row_of({"round": 1, "party": party}, found)
+    made = row_of({"round": 1, "party": party}, found)
+    judge([made])
+    return made
 
 
 def test_what_counts_as_a_leak_of_a_party() -> None:
@@ -74,6 +76,13 @@ def test_what_counts_as_a_leak_of_a_party() -> None:
     assert row(hits=1)["verdict"] == PASS
     assert row(place=0.2)["verdict"] == PARTIAL
     assert row(above=3.1)["verdict"] == LEAK
+
+
+def test_luck_is_expected_of_many_parties() -> None:
+    lucky = row(hits=4)
+    assert lucky["verdict"] == LEAK
+    judge([lucky, *(row() for _ in range(10))])
+    assert lucky["verdict"] == PASS
 
 
 def test_controls_that_fail_are_named_and_a_pass_says_how_many_attempts() -> None:

@@ -27,7 +27,7 @@ from fedward.labs.leakage.inversion import SHRUNK
 from fedward.labs.leakage.parties import FULL, QUICK, Effort
 from fedward.labs.leakage.party_pictures import Found, plot_parties
 from fedward.labs.leakage.party_running import PartyUnit, run_unit
-from fedward.labs.leakage.party_summary import THREAT_MODEL, faults, row_of, sentence_of
+from fedward.labs.leakage.party_summary import THREAT_MODEL, faults, judge, row_of, sentence_of
 from fedward.labs.units import results_of, run_units
 from fedward.learning.model import Classifier
 from fedward.learning.weight_shapes import ModelSpec
@@ -184,6 +184,7 @@ def _attack(
         )
         for unit, who in held.items()
     ]
+    judge(rows)
     pictures = [
         (f"{who.party}, round {unit.round_index}", kept_as(Found, folder.picture(unit))) for unit, who in held.items()
     ]

@@ -2,7 +2,8 @@
 
 A row is a **LEAK** if the attacker names victims more often than chance explains, by pictures or by gradients, or if an
 image that he finds passes the prior by more than 3 dB or 0.1 of SSIM. It is **PARTIAL** if victims only tend to come
-before strangers. Else it is a **PASS** of so many attempts, and proves nothing beyond them.
+before strangers. Else it is a **PASS** of so many attempts, and proves nothing beyond them. What chance explains is
+asked of all parties and both ways together, see `fedward.labs.leakage.summary`, and of the planted leak by itself.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Any
 from scipy.stats import binomtest, norm
 
 from fedward.labs.leakage.parties import NULL, PLANTED
-from fedward.labs.leakage.summary import LEAK, LUCK, MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM, PARTIAL, PASS
+from fedward.labs.leakage.summary import LEAK, LUCK, MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM, PARTIAL, PASS, adjust
 
 WAYS = ("by_picture", "by_gradient")
 
@@ -25,7 +26,7 @@ THREAT_MODEL = (
 
 
 def row_of(told: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the table.
+    """A row of the table, without its verdict.
 
     Args:
         told: Round, party, what it holds, in which files, and what is attacked.
@@ -34,16 +35,26 @@ def row_of(told: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     row = {**told, **found}
     for way in WAYS:
         row[way] = {**found[way], **_luck(found[way], found["by_prior"], found["among"])}
-    return row | {"verdict": verdict_of(row)}
+    return row
+
+
+def judge(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to each row its verdict, and to its ways the adjusted p-values that it rests on."""
+    for planted in (True, False):
+        ways = [row[way] for row in rows if (row["party"] == PLANTED) == planted for way in WAYS]
+        adjust(ways, "p")
+        adjust(ways, "place_p")
+    for row in rows:
+        row["verdict"] = verdict_of(row)
 
 
 def verdict_of(row: Mapping[str, Any]) -> str:
-    """The verdict of a row."""
+    """The verdict of a row whose p-values are adjusted."""
     above = row["most_above_prior"]
     seen = above["psnr_db"] > MORE_THAN_PRIOR_DB or above["ssim"] > MORE_THAN_PRIOR_SSIM
-    if seen or any(row[way]["p"] < LUCK / len(WAYS) for way in WAYS):
+    if seen or any(row[way]["p_adjusted"] < LUCK for way in WAYS):
         return LEAK
-    return PARTIAL if any(row[way]["place_p"] < LUCK / len(WAYS) for way in WAYS) else PASS
+    return PARTIAL if any(row[way]["place_p_adjusted"] < LUCK for way in WAYS) else PASS
 
 
 def _luck(ranks: Mapping[str, Any], prior: Mapping[str, Any], among: int) -> dict[str, float]:

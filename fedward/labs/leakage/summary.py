@@ -1,23 +1,26 @@
 """From the results of all units to a table and verdicts.
 
-A row is a **LEAK** if the attacker names the right X-ray more often than chance explains (binomial, p < 0.01), or if
-any attempt passes the prior of its image by more than 0.1 of SSIM or 3 dB, and by more than the same attempts pass the
-prior of any stranger's image: what they show beyond that is of this image, not of X-rays at large. It is **PARTIAL** if
-he only counts the labels better than chance explains. Else it is a **PASS** of so many attempts, and proves nothing
-beyond them.
+A row is a **LEAK** if the attacker names the right X-ray more often than chance explains, or if any attempt passes the
+prior of its image by more than 0.1 of SSIM or 3 dB, and by more than the same attempts pass the prior of any stranger's
+image: what they show beyond that is of this image, not of X-rays at large. It is **PARTIAL** if he only counts the
+labels better than chance explains. Else it is a **PASS** of so many attempts, and proves nothing beyond them.
+
+What chance explains is asked of all rows together: of many rows that give nothing, luck names a few victims in some. So
+binomial p-values are adjusted for the number of rows (Benjamini and Hochberg 1995), and of those that are then below
+0.01 one in a hundred is expected to be luck.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, false_discovery_control
 
 from fedward.labs.leakage.plan import NULLS, PLANTED, Case, Plan, Unit, all_cases, cleaning_units
 
 LEAK, PARTIAL, PASS = "LEAK", "PARTIAL", "PASS"
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 3.0, 0.1
-LUCK = 0.01
+LUCK = 0.01  # the share of rows with more than luck, of those called so, that luck may have made
 FEWEST_ATTEMPTS = 20  # behind a PASS that is worth a word
 
 THREAT_MODEL = (
@@ -43,6 +46,7 @@ def summarize(plan: Plan, found: Found) -> dict[str, Any]:
         if runs:
             cleaned = [found[unit] for unit in cleaning_units(plan) if unit.case == case and unit in found]
             rows.append(_row(case, runs, cleaned))
+    judge(rows)
     return {
         "seeds": list(plan.seeds),
         "threat_model": THREAT_MODEL,
@@ -93,8 +97,23 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
         "strangers_above_prior": strangers,
         "named": named,
         "labels_read": read,
-        "verdict": verdict_of(named["p"], read["p"], above, strangers),
     }
+
+
+def judge(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to each row its verdict, and the p-values that it rests on, which depend on the other rows: `p_adjusted`."""
+    for luck in ("named", "labels_read"):
+        adjust([row[luck] for row in rows])
+    for row in rows:
+        named_p, labels_p = row["named"]["p_adjusted"], row["labels_read"]["p_adjusted"]
+        row["verdict"] = verdict_of(named_p, labels_p, row["most_above_prior"], row["strangers_above_prior"])
+
+
+def adjust(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
+    """Add to each of several tests its p-value, adjusted for their number by Benjamini and Hochberg: `p_adjusted`."""
+    found = false_discovery_control([test[name] for test in tests]) if tests else []
+    for test, p in zip(tests, found, strict=True):
+        test[f"{name}_adjusted"] = float(p)
 
 
 def verdict_of(
@@ -103,8 +122,8 @@ def verdict_of(
     """The verdict of a row.
 
     Args:
-        named_p: The chance of naming so many X-rays by guessing.
-        labels_p: The chance of counting labels right so often by guessing.
+        named_p: The chance of naming so many X-rays by guessing, adjusted for the number of rows.
+        labels_p: The chance of counting labels right so often by guessing, adjusted too.
         above: By how much the best image passes its prior, `psnr_db` and `ssim`.
         chance: The same of strangers' images; None: not measured.
     """
