@@ -10,6 +10,7 @@ from fedward.labs.narrowing import Changes
 
 NEW, TRAINED = "new", "trained"
 GREY, NEAR_MEAN = "grey", "near the mean"
+STARTS = (GREY, NEAR_MEAN)  # the middle of the range, and the mean of other patients' X-rays
 PRESETS = ("privacy-eps8", "privacy-eps3", "privacy-eps1", "update-privacy")  # files of config/
 HIDING = (
     "qsgd-16",
@@ -67,8 +68,7 @@ class Plan:
         seeds: Each decides weights, whose images are attacked, and all draws.
         cases: The rows, beside the controls.
         victims: Batches that are attacked, a case and seed.
-        attempts: A victim; they take the matchings in turn. Where one start is not enough, twice as many: see
-            `starts_for`.
+        attempts: A victim, from each of `STARTS`; they take the matchings in turn.
         steps: Of one attempt on one image; see `steps_for`.
         candidates: X-rays of one label among which an image of the batch is looked for.
         training_steps: Of models that are trained.
@@ -92,13 +92,6 @@ class Plan:
         """Steps of one attempt on so many images: more where the search takes longer, for several and for the CNN."""
         several = 3 if images > 1 else 1
         return self.steps * (8 if case.model == CNN else several)
-
-    def starts_for(self, case: Case, images: int) -> tuple[str, ...]:
-        """Where attempts start: for one image in `GREY`, as a search from elsewhere ends in the same place.
-
-        Several images, and those behind an update of the CNN, are also looked for near the mean of other patients'.
-        """
-        return (GREY, NEAR_MEAN) if images > 1 or case.model == CNN else (GREY,)
 
 
 QUICK = Plan(
