@@ -17,6 +17,7 @@ from fedward.types import Vector
 _HALVINGS = 12  # of the way between an image and one across the border
 _FIRST_PROBE = 0.1  # how far from the border decisions are asked for at first
 _PROBE = 0.01  # and then, in distances from the image
+_SHORTEST = 1e-6  # way along a direction, below which a point stays
 _START_TRIES = 20  # images of noise, where no other image of the batch shows the wanted decision
 
 
@@ -52,88 +53,108 @@ class HopSkipJump(Attack):
         """See `Attack.perturb`."""
         found = pixels.copy()
         decisions = victim.decisions(pixels)
+        starts = {}
         for index in np.flatnonzero(~aim.reached(decisions)):
-            one = _OneImage(victim, pixels[index], aim.some(slice(index, index + 1)))
+            one = _Border(victim, pixels[index, None], aim.some(slice(index, index + 1)))
             start = one.nearest(pixels, decisions)
             start = one.noise(rng) if start is None else start
             if start is not None:
-                found[index] = self._walk(one, start, rng)
+                starts[index] = start
+        if starts:
+            some = np.array(list(starts))
+            border = _Border(victim, pixels[some], Aim(aim.labels[some], aim.toward))
+            found[some] = self._walk(border, np.stack(list(starts.values())), rng)
         return found
 
-    def _walk(self, one: "_OneImage", start: Vector, rng: np.random.Generator) -> Vector:
-        """From an image across the border to one that is close to the original."""
-        point = one.border(start)
+    def _walk(self, border: "_Border", starts: Vector, rng: np.random.Generator) -> Vector:
+        """From images across the border to such as are close to the originals, all in step."""
+        points = border.between(starts, np.arange(len(starts)))
         for iteration in range(1, self.options.iterations + 1):
-            away = float(np.linalg.norm(point - one.original))
-            if away == 0.0:
-                break
-            probe = _FIRST_PROBE if iteration == 1 else _PROBE * away
+            away = _norms(points - border.originals)
+            probes = np.full(len(points), _FIRST_PROBE) if iteration == 1 else np.maximum(_PROBE * away, 1e-4)
             count = min(self.options.evaluations, round(self.options.first_evaluations * iteration**0.5))
-            direction = one.normal(point, max(probe, 1e-4), count, rng)
-            step = away / iteration**0.5
-            while step > 1e-6 and not one.across((point + step * direction)[None])[0]:
-                step /= 2
-            if step > 1e-6:
-                point = one.border(np.clip(point + np.float32(step) * direction, 0, 1))
-        return point
+            directions = np.stack([border.normal(at, points[at], probes[at], count, rng) for at in range(len(points))])
+            moved, steps = border.steps(points, directions, away / iteration**0.5)
+            ahead = np.clip(points[moved] + steps[moved, None, None, None] * directions[moved], 0, 1)
+            points[moved] = border.between(ahead, moved)
+        return points
+
+
+def _norms(images: Vector) -> NDArray[np.float32]:
+    """Length of each image as a vector."""
+    return np.asarray(np.sqrt((images**2).sum(axis=(1, 2, 3))), np.float32)
 
 
 @dataclass(frozen=True)
-class _OneImage:
-    """The border around one image.
+class _Border:
+    """The border around each of some images. One pass of the classifier asks about all of them: single ones cost more.
 
     Attributes:
         victim: Whose decisions count.
-        original: float32, shape (height, width, 1).
-        aim: For this one image.
+        originals: float32, shape (n, height, width, 1).
+        aim: For these.
     """
 
     victim: Victim
-    original: Vector
+    originals: Vector
     aim: Aim
 
-    def across(self, images: Vector) -> NDArray[np.bool_]:
-        """Which of some images show what the aim wants."""
-        labels = np.repeat(self.aim.labels, len(images), axis=0)
+    def across(self, images: Vector, of: NDArray[np.int_]) -> NDArray[np.bool_]:
+        """Which of some images show what the aim wants of the originals at `of`, one for each."""
         clipped = np.clip(images, 0, 1, dtype=np.float32)
-        return Aim(labels, self.aim.toward).reached(self.victim.decisions(clipped))
+        return Aim(self.aim.labels[of], self.aim.toward).reached(self.victim.decisions(clipped))
 
     def nearest(self, pool: Vector, decisions: NDArray[np.bool_]) -> Vector | None:
-        """The nearest image of a pool that shows what the aim wants."""
+        """The image of a pool nearest to the only original that shows what the aim wants."""
         fitting = np.flatnonzero(Aim(np.repeat(self.aim.labels, len(pool), axis=0), self.aim.toward).reached(decisions))
         if not len(fitting):
             return None
-        away = ((pool[fitting] - self.original) ** 2).sum(axis=(1, 2, 3))
-        nearest: Vector = pool[fitting[away.argmin()]]
+        nearest: Vector = pool[fitting[_norms(pool[fitting] - self.originals).argmin()]]
         return nearest
 
     def noise(self, rng: np.random.Generator) -> Vector | None:
-        """Noise that shows what the aim wants, if some is found."""
-        tried = rng.uniform(0, 1, (_START_TRIES, *self.original.shape)).astype(np.float32)
-        fitting = np.flatnonzero(self.across(tried))
+        """Noise that shows what the aim wants of the only original, if some is found."""
+        tried = rng.uniform(0, 1, (_START_TRIES, *self.originals.shape[1:])).astype(np.float32)
+        fitting = np.flatnonzero(self.across(tried, np.zeros(len(tried), int)))
         return np.asarray(tried[fitting[0]]) if len(fitting) else None
 
-    def border(self, far: Vector) -> Vector:
-        """The point nearest to the original on the way to an image across the border, still across."""
-        low, high = 0.0, 1.0
+    def between(self, far: Vector, of: NDArray[np.int_]) -> Vector:
+        """On the way from each image across the border to its original, at `of`, the nearest that is still across."""
+        low = np.zeros((len(far), 1, 1, 1), np.float32)
+        high = np.ones_like(low)
         for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            if self.across(self._blend(far, middle)[None])[0]:
-                high = middle
-            else:
-                low = middle
-        return self._blend(far, high)
+            middle = np.asarray((low + high) / 2, np.float32)
+            across = self.across(self._blend(far, middle, of), of)[:, None, None, None]
+            low, high = np.where(across, low, middle), np.where(across, middle, high)
+        return self._blend(far, high, of)
 
-    def normal(self, point: Vector, probe: float, count: int, rng: np.random.Generator) -> Vector:
-        """The direction in which the border is crossed, estimated from decisions around a point; 1 long."""
-        around = rng.standard_normal((count, *point.shape)).astype(np.float32)
-        around /= np.sqrt((around**2).sum(axis=(1, 2, 3), keepdims=True))
+    def steps(
+        self, points: Vector, directions: Vector, lengths: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int_], NDArray[np.float32]]:
+        """How far each point can go along its direction and stay across: its length, halved until it does.
+
+        Returns:
+            Which points can go at all, and all lengths.
+        """
+        lengths = lengths.copy()
+        pending = np.flatnonzero(lengths > _SHORTEST)
+        while len(pending):
+            ahead = points[pending] + lengths[pending, None, None, None] * directions[pending]
+            pending = pending[~self.across(ahead, pending)]
+            lengths[pending] /= 2
+            pending = pending[lengths[pending] > _SHORTEST]
+        return np.flatnonzero(lengths > _SHORTEST), lengths
+
+    def normal(self, at: int, point: Vector, probe: float, count: int, rng: np.random.Generator) -> Vector:
+        """The direction in which the border is crossed, estimated from decisions around one point; 1 long."""
+        around = rng.standard_normal((count, *point.shape), np.float32)
+        around /= _norms(around)[:, None, None, None]
         probes = np.clip(point + np.float32(probe) * around, 0, 1)
         around = (probes - point) / np.float32(probe)
-        signs = np.where(self.across(probes), 1.0, -1.0).astype(np.float32)
+        signs = np.where(self.across(probes, np.full(count, at)), 1.0, -1.0).astype(np.float32)
         weights = signs - signs.mean() if abs(signs.mean()) < 1 else signs
         direction = np.tensordot(weights, around, axes=1)
         return np.asarray(direction / max(float(np.linalg.norm(direction)), 1e-12), np.float32)
 
-    def _blend(self, far: Vector, share: float) -> Vector:
-        return np.asarray((1 - share) * self.original + share * far, np.float32)
+    def _blend(self, far: Vector, share: Vector, of: NDArray[np.int_]) -> Vector:
+        return np.asarray((1 - share) * self.originals[of] + share * far, np.float32)
