@@ -93,7 +93,7 @@ def as_markdown(sheets: Iterable[Sheet]) -> str:
     """Tables as Markdown."""
     return "\n\n".join(
         "\n".join(
-            [f"**{sheet.title}**", "", _line(sheet.headings), _rule(len(sheet.headings)), *map(_line, sheet.rows)]
+            [f"**{sheet.title}**", "", _line(sheet.headings), _rule(sheet), *map(_line, sheet.rows)]
         )
         for sheet in sheets
     )
@@ -103,5 +103,5 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _rule(columns: int) -> str:
-    return f"|---{'|---:' * (columns - 1)}|"
+def _rule(sheet: Sheet) -> str:
+    return "|---" * sheet.keys + "|---:" * (len(sheet.headings) - sheet.keys) + "|"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from commands.lab.sheets import Sheet, as_tables
+from commands.lab.sheets import Sheet, as_markdown, as_tables
 
 ABOUT = ("what the server sees", "images")
 FIGURES = tuple(f"figure {number}" for number in range(20))
@@ -63,3 +63,9 @@ def test_no_figure_is_lost(cells: list[str], width: int) -> None:
     text = shown(sheet, width)
     for cell in cells:
         assert re.search(rf"(?<!\S){re.escape(cell)}(?!\S)", text), cell
+
+
+def test_markdown_has_figures_on_the_right() -> None:
+    assert as_markdown([Sheet("Found", ("row", "by", "figure"), (("none", "pgd", "0.9"),), keys=2)]) == (
+        "**Found**\n\n| row | by | figure |\n|---|---|---:|\n| none | pgd | 0.9 |"
+    )

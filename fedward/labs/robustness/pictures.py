@@ -14,7 +14,7 @@ _COLORS = (GREY, BLUE, ORANGE, GREEN, PINK)
 
 def plot_curves(path: Path, summary: dict[str, Any]) -> None:
     """Draw what AUC the strongest attack leaves at each bound: transferred images, and white-box ones."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, column in zip(figure.subplots(1, 2, sharey=True), COLUMNS, strict=True):
         for place, each in enumerate(summary["defenses"]):
             points = [(0.0, each["clean"]["auc"])]
@@ -29,7 +29,7 @@ def plot_curves(path: Path, summary: dict[str, Any]) -> None:
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("AUC (0.5 is chance)")
-    figure.axes[1].legend(fontsize=8, loc="upper right")
+    figure.legend(*figure.axes[1].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     save_figure(path, figure)
 
 
