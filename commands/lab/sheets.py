@@ -92,9 +92,7 @@ def _parts(sheet: Sheet, widths: Sequence[int], width: int) -> Iterator[tuple[in
 def as_markdown(sheets: Iterable[Sheet]) -> str:
     """Tables as Markdown."""
     return "\n\n".join(
-        "\n".join(
-            [f"**{sheet.title}**", "", _line(sheet.headings), _rule(sheet), *map(_line, sheet.rows)]
-        )
+        "\n".join([f"**{sheet.title}**", "", _line(sheet.headings), _rule(sheet), *map(_line, sheet.rows)])
         for sheet in sheets
     )
 
