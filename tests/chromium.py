@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
@@ -83,16 +84,28 @@ class Chromium:
         self.listen()
 
     def click(self, selector: str) -> None:
-        """Click the first element of a CSS selector, and wait for the page that it leads to."""
-        self.found(selector)[0].click()
+        """Click the first element of a CSS selector, and wait for the page that it leads to if it is a link."""
+        element = self.found(selector)[0]
+        with self._another_page() if element.tag_name == "a" else nullcontext():
+            element.click()
         self.listen()
 
     def type(self, selector: str, text: str) -> None:
-        """Type into a field, as keys: `\\n` is Enter."""
+        """Type into a field, as keys: `\\n` at the end is Enter, which leads to another page."""
         box = self.found(selector)[0]
         box.clear()
-        box.send_keys(text)
+        with self._another_page() if text.endswith("\n") else nullcontext():
+            box.send_keys(text)
         self.listen()
+
+    @contextmanager
+    def _another_page(self) -> Iterator[None]:
+        """Wait until the page that was there before has been replaced: an act may return before that begins."""
+        (before,) = self.found("html")
+        yield
+        wait = WebDriverWait(self.driver, _SECONDS)
+        wait.until(staleness_of(before))
+        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
 
 @contextmanager
