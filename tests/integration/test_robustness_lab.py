@@ -13,11 +13,18 @@ from commands.lab import robustness
 from commands.lab.robustness import Asked, run_lab
 from commands.lab.robustness_tables import sheets
 from fedward.errors import UsageError, VerificationError
+from fedward.labs.hospitals_data import load_hospitals, load_settings
+from fedward.labs.lab_folder import kept_arrays
 from fedward.labs.robustness import running
 from fedward.labs.robustness.defenses import Jpeg
-from fedward.labs.robustness.plan import NONE, QUICK, with_eps
+from fedward.labs.robustness.plan import NONE, QUICK, Unit, with_eps
+from fedward.labs.robustness.running import LabFolder
+from fedward.labs.robustness.training import TrainedClassifier
 from fedward.labs.robustness.trial import NULL, PERFECT
+from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import tf
+from fedward.learning.weight_shapes import ModelSpec
+from fedward.reconstruction.pairs import Pairs
 
 PLAN = dataclasses.replace(
     QUICK,
@@ -82,6 +89,26 @@ def test_tables_pictures_and_verdict_are_there(folder: Path, summary: dict[str, 
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
     assert "worse than a coin from 8/255 on" in summary["verdict"]
     assert summary["masking"] == []
+
+
+@pytest.mark.parametrize(("defense", "attacked"), [("vae", [False, True]), ("denoiser", [True, True])])
+def test_what_defending_networks_learn_from(
+    folder: Path, defense: str, attacked: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denoiser that learned from images as they are, too, learned to change none, and was no defense."""
+    lab, shown = LabFolder(folder), list[Pairs]()
+    settings, partitions = load_settings(lab.data(1)), load_hospitals(lab.data(1))
+    kept = kept_arrays(lab.classifier(1, NONE))
+    classifier = Classifier(ModelSpec(settings.model.name, settings.data.image_size, 1))
+    classifier.set_weights(kept["weights"])
+    monkeypatch.setattr(running, "train_reader", lambda _name, pairs, _seed, epochs: shown.append(pairs))  # noqa: ARG005
+    trained = TrainedClassifier(kept["weights"], float(kept["threshold"]))
+    running.input_defense(Unit(1, "attack", defense), PLAN, partitions, classifier, trained)
+    ((encrypted, originals, _labels),) = ((each.encrypted, each.originals, each.labels) for each in shown)
+    assert len(originals) == PLAN.pairs
+    changed = (encrypted != originals).any(axis=(1, 2, 3))
+    assert changed.tolist() == attacked * (PLAN.pairs // 2)
+    assert np.abs(encrypted - originals).max() <= 4.01 / 255
 
 
 class HidesGradients(Jpeg):

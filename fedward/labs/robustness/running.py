@@ -26,7 +26,9 @@ from fedward.settings import Settings
 from fedward.types import ImageSet, Partition
 
 _LEARNED = "pgd:eps=0.0157,iterations=7,step=0.25"  # attacked images that defending networks learn from: 4/255
-_READERS = {"vae": "vae-without-kl", "denoiser": "denoiser"}  # which reader each defense is
+# Each defense's reader, of how many images it learns from one that was not attacked (0: none), and for how many epochs
+# (0: as the reader's plan has it). A denoiser that learned from half of all images as they are learned to change none.
+_READERS = {"vae": ("vae-without-kl", 2, 0), "denoiser": ("denoiser", 0, 30)}
 SHOWN = 4  # images in the picture
 
 
@@ -99,23 +101,24 @@ def _defended(
     classifier.set_weights(trained.weights)
     if unit.what in TRAINED:
         return classifier, trained.threshold
-    defended = Defended(classifier, _before(unit, plan, partitions, classifier, trained))
+    defended = Defended(classifier, input_defense(unit, plan, partitions, classifier, trained))
     return defended, threshold_of(defended, partitions)
 
 
-def _before(
+def input_defense(
     unit: Unit, plan: Plan, partitions: Sequence[Partition], classifier: Classifier, trained: TrainedClassifier
 ) -> InputDefense:
-    """A defense that stands before the undefended classifier; networks learn from training images, attacked and not."""
+    """A defense that stands before the undefended classifier; networks learn from training images."""
     if unit.what == "jpeg":
         return Jpeg()
     images = ImageSet.joined([partition.train for partition in partitions])
     images = images.some(public_rng("lab pairs", unit.seed).permutation(len(images))[: plan.pairs])
     victim, pixels = Victim(classifier, trained.threshold), images.pixels()
     attacked = craft(attack_from(_LEARNED), victim, pixels, Aim(images.labels), public_rng("lab pairs made", unit.seed))
-    half = np.arange(len(images)) % 2 == 0
-    shown = np.where(half[:, None, None, None], pixels, attacked)
-    return Restored(train_reader(_READERS[unit.what], Pairs(shown, pixels, images.labels), unit.seed))
+    reader, every, epochs = _READERS[unit.what]
+    if every:
+        attacked[::every] = pixels[::every]
+    return Restored(train_reader(reader, Pairs(attacked, pixels, images.labels), unit.seed, epochs=epochs))
 
 
 def _load(path: Path) -> TrainedClassifier:
