@@ -63,14 +63,16 @@ def as_tables(sheets: Iterable[Sheet], width: int) -> Iterator[Table]:
 def _widths(sheet: Sheet, width: int) -> list[int]:
     """Of each column, in characters: headings may take several lines, cells of figures may not.
 
-    Leading columns leave two thirds to figures, where there are any and that leaves enough; the widest gives way.
+    Leading columns leave two thirds to figures, where there are any and that leaves enough, and always room for the
+    widest figure, as far as there is any; of leading columns the widest gives way.
     """
     widths = []
     for heading, *cells in zip(sheet.headings, *sheet.rows, strict=True):
         widths.append(max(len(text) for text in (*heading.split(), *cells, "")))
-    figures = sheet.keys < len(widths)
-    most = max(width // 3, _ENOUGH * sheet.keys) if figures else width - _BORDER * sheet.keys - 1
-    while sum(widths[: sheet.keys]) > most:
+    most = width - _BORDER * sheet.keys - 1
+    if figures := widths[sheet.keys :]:
+        most = min(max(width // 3, _ENOUGH * sheet.keys), most - max(figures) - _BORDER)
+    while sum(widths[: sheet.keys]) > max(most, sheet.keys):
         widths[widths.index(max(widths[: sheet.keys]))] -= 1
     return widths
 

@@ -43,6 +43,17 @@ def test_a_wide_sheet_is_cut_between_columns(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
+@pytest.mark.parametrize("width", [30, 40, 50])
+def test_names_give_way_to_figures_in_a_narrow_terminal(width: int) -> None:
+    named = Sheet(
+        "Every attack",
+        ("defense", "attack", "bound", "AUC"),
+        (("train-mixed", "pgd:iterations=20", "1.15", "0.971"),),
+        3,
+    )
+    assert re.search(r"(?<!\S)0\.971(?!\S)", shown(named, width))
+
+
 def test_a_sheet_for_which_there_is_room_stays_in_one() -> None:
     assert shown(WIDE, 400).count("What was found") == 1
 

@@ -41,12 +41,12 @@ def _rows(summary: dict[str, Any]) -> Sheet:
         "by chance",
         "mean place",
     )
-    return Sheet(f"What each party gets out: {summary['training']}; PSNR in dB", headings, rows)
+    return Sheet(f"What each party gets out: {summary['training']}; PSNR in dB", headings, rows, keys=2)
 
 
 def _holdings(summary: dict[str, Any]) -> Sheet:
     rows = tuple((row["party"], str(row["round"]), row["holds"], _files(row["files"])) for row in summary["rows"])
-    return Sheet("What each party holds", ("party", "round", "what", "files of the run's folder"), rows)
+    return Sheet("What each party holds", ("party", "round", "what", "files of the run's folder"), rows, keys=4)
 
 
 def _files(files: list[str]) -> str:

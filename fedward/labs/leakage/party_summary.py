@@ -13,7 +13,16 @@ from typing import Any
 from scipy.stats import binomtest, norm
 
 from fedward.labs.leakage.parties import NULL, PLANTED
-from fedward.labs.leakage.summary import LEAK, LUCK, MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM, PARTIAL, PASS, adjust
+from fedward.labs.leakage.summary import (
+    LEAK,
+    LUCK,
+    MORE_THAN_PRIOR_DB,
+    MORE_THAN_PRIOR_SSIM,
+    PARTIAL,
+    PASS,
+    adjust_all,
+    adjust_share,
+)
 
 WAYS = ("by_picture", "by_gradient")
 
@@ -42,8 +51,8 @@ def judge(rows: Sequence[dict[str, Any]]) -> None:
     """Add to each row its verdict, and to its ways the adjusted p-values that it rests on."""
     for planted in (True, False):
         ways = [row[way] for row in rows if (row["party"] == PLANTED) == planted for way in WAYS]
-        adjust(ways, "p")
-        adjust(ways, "place_p")
+        adjust_all(ways, "p")
+        adjust_share(ways, "place_p")
     for row in rows:
         row["verdict"] = verdict_of(row)
 

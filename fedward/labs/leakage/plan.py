@@ -10,7 +10,6 @@ from fedward.labs.narrowing import Changes
 
 NEW, TRAINED = "new", "trained"
 GREY, NEAR_MEAN = "grey", "near the mean"
-STARTS = (GREY, NEAR_MEAN)  # the middle of the range, and the mean of other patients' X-rays
 PRESETS = ("privacy-eps8", "privacy-eps3", "privacy-eps1", "update-privacy")  # files of config/
 HIDING = (
     "qsgd-16",
@@ -68,7 +67,8 @@ class Plan:
         seeds: Each decides weights, whose images are attacked, and all draws.
         cases: The rows, beside the controls.
         victims: Batches that are attacked, a case and seed.
-        attempts: A victim, from each of `STARTS`; they take the matchings in turn.
+        attempts: A victim, from each start; they take the matchings in turn.
+        starts: Where attempts start: in the middle of the range, and near the mean of other patients' X-rays.
         steps: Of one attempt on one image; see `steps_for`.
         candidates: X-rays of one label among which an image of the batch is looked for.
         training_steps: Of models that are trained.
@@ -81,6 +81,7 @@ class Plan:
     cases: tuple[Case, ...]
     victims: int
     attempts: int
+    starts: tuple[str, ...]
     steps: int
     candidates: int
     training_steps: int
@@ -103,6 +104,7 @@ QUICK = Plan(
     ),
     victims=7,
     attempts=3,
+    starts=(GREY, NEAR_MEAN),
     steps=100,
     candidates=50,
     training_steps=100,

@@ -5,9 +5,11 @@ prior of its image by more than 0.1 of SSIM or 3 dB, and by more than the same a
 image: what they show beyond that is of this image, not of X-rays at large. It is **PARTIAL** if he only counts the
 labels better than chance explains. Else it is a **PASS** of so many attempts, and proves nothing beyond them.
 
-What chance explains is asked of all rows together: of many rows that give nothing, luck names a few victims in some. So
-binomial p-values are adjusted for the number of rows (Benjamini and Hochberg 1995), and of those that are then below
-0.01 one in a hundred is expected to be luck.
+What chance explains is asked of all rows together: of many rows that give nothing, luck names a few victims in some.
+Binomial p-values of naming are adjusted by Holm 1979: that luck makes any row of a table a LEAK by naming has a chance
+of at most 0.01, whatever else leaks and however rows depend on each other. Those of labels are adjusted by Benjamini
+and Hochberg 1995: of the rows with labels counted better than chance, at most 0.01 are luck on average, as long as rows
+do not speak against each other. The planted leak is judged by itself, as it is no question.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from fedward.labs.leakage.plan import NULLS, PLANTED, Case, Plan, Unit, all_case
 
 LEAK, PARTIAL, PASS = "LEAK", "PARTIAL", "PASS"
 MORE_THAN_PRIOR_DB, MORE_THAN_PRIOR_SSIM = 3.0, 0.1
-LUCK = 0.01  # the share of rows with more than luck, of those called so, that luck may have made
+LUCK = 0.01  # adjusted p-values below this are more than luck
 FEWEST_ATTEMPTS = 20  # behind a PASS that is worth a word
 
 THREAT_MODEL = (
@@ -102,15 +104,25 @@ def _row(case: Case, runs: Sequence[Mapping[str, Any]], cleaned: Sequence[Mappin
 
 def judge(rows: Sequence[dict[str, Any]]) -> None:
     """Add to each row its verdict, and the p-values that it rests on, which depend on the other rows: `p_adjusted`."""
-    for luck in ("named", "labels_read"):
-        adjust([row[luck] for row in rows])
+    for planted in (True, False):
+        some = [row for row in rows if (row["model"] == PLANTED.model) == planted]
+        adjust_all([row["named"] for row in some])
+        adjust_share([row["labels_read"] for row in some])
     for row in rows:
         named_p, labels_p = row["named"]["p_adjusted"], row["labels_read"]["p_adjusted"]
         row["verdict"] = verdict_of(named_p, labels_p, row["most_above_prior"], row["strangers_above_prior"])
 
 
-def adjust(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
-    """Add to each of several tests its p-value, adjusted for their number by Benjamini and Hochberg: `p_adjusted`."""
+def adjust_all(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
+    """Add to each of several tests its p-value, adjusted for their number by Holm: `p_adjusted`."""
+    least = 0.0
+    for place, test in enumerate(sorted(tests, key=lambda each: float(each[name]))):
+        least = max(least, min(1.0, float(test[name]) * (len(tests) - place)))
+        test[f"{name}_adjusted"] = least
+
+
+def adjust_share(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
+    """The same by Benjamini and Hochberg."""
     found = false_discovery_control([test[name] for test in tests]) if tests else []
     for test, p in zip(tests, found, strict=True):
         test[f"{name}_adjusted"] = float(p)

@@ -20,7 +20,7 @@ from fedward.labs.leakage.networks import (
     weights_of,
 )
 from fedward.labs.leakage.obfuscations import Obfuscation
-from fedward.labs.leakage.plan import NEAR_MEAN, STARTS, Case, Plan
+from fedward.labs.leakage.plan import NEAR_MEAN, Case, Plan
 from fedward.labs.leakage.victims import Drawn, Scene, draw
 from fedward.learning.quiet_tensorflow import tf
 from fedward.seeding import public_rng
@@ -143,7 +143,7 @@ class Trial:
         found: dict[str, Vector] = {}
         count = len(drawn.images)
         steps = self._plan.steps_for(self._case, count)
-        for start in STARTS:
+        for start in self._plan.starts:
             around = scene.prior[0] if start == NEAR_MEAN else None
             for number in range(self._plan.attempts):
                 matching = MATCHINGS[number % len(MATCHINGS)]
