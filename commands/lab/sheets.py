@@ -35,7 +35,7 @@ class Sheet:
 
 
 def as_tables(sheets: Iterable[Sheet], width: int) -> Iterator[Table]:
-    """Tables for a terminal, in which no figure is cut off.
+    """Tables for a terminal, in which no figure is cut off as long as a line has room for the widest and for names.
 
     A sheet that is too wide becomes several tables, each with its leading columns and some of the others.
 

@@ -122,7 +122,7 @@ def adjust_all(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
 
 
 def adjust_share(tests: Sequence[dict[str, Any]], name: str = "p") -> None:
-    """The same by Benjamini and Hochberg."""
+    """Add to each of several tests its p-value, adjusted for their number by Benjamini and Hochberg: `p_adjusted`."""
     found = false_discovery_control([test[name] for test in tests]) if tests else []
     for test, p in zip(tests, found, strict=True):
         test[f"{name}_adjusted"] = float(p)
