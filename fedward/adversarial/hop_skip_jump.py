@@ -51,19 +51,14 @@ class HopSkipJump(Attack):
 
     def perturb(self, victim: Victim, pixels: Vector, aim: Aim, rng: np.random.Generator) -> Vector:
         """See `Attack.perturb`."""
-        found = pixels.copy()
-        decisions = victim.decisions(pixels)
-        starts = {}
-        for index in np.flatnonzero(~aim.reached(decisions)):
-            one = _Border(victim, pixels[index, None], aim.some(slice(index, index + 1)))
-            start = one.nearest(pixels, decisions)
-            start = one.noise(rng) if start is None else start
-            if start is not None:
-                starts[index] = start
-        if starts:
-            some = np.array(list(starts))
-            border = _Border(victim, pixels[some], Aim(aim.labels[some], aim.toward))
-            found[some] = self._walk(border, np.stack(list(starts.values())), rng)
+        found, decisions = pixels.copy(), victim.decisions(pixels)
+        pending = np.flatnonzero(~aim.reached(decisions))
+        border = _Border(victim, pixels[pending], aim.some(pending))
+        starts = {at: border.start(at, pixels, decisions, rng) for at in range(len(pending))}
+        some = np.array([at for at, start in starts.items() if start is not None], int)
+        if len(some):
+            across = np.stack([starts[at] for at in some])
+            found[pending[some]] = self._walk(border.some(some), across, rng)
         return found
 
     def _walk(self, border: "_Border", starts: Vector, rng: np.random.Generator) -> Vector:
@@ -102,20 +97,21 @@ class _Border:
     def across(self, images: Vector, of: NDArray[np.int_]) -> NDArray[np.bool_]:
         """Which of some images show what the aim wants of the originals at `of`, one for each."""
         clipped = np.clip(images, 0, 1, dtype=np.float32)
-        return Aim(self.aim.labels[of], self.aim.toward).reached(self.victim.decisions(clipped))
+        return self.aim.some(of).reached(self.victim.decisions(clipped))
 
-    def nearest(self, pool: Vector, decisions: NDArray[np.bool_]) -> Vector | None:
-        """The image of a pool nearest to the only original that shows what the aim wants."""
-        fitting = np.flatnonzero(Aim(np.repeat(self.aim.labels, len(pool), axis=0), self.aim.toward).reached(decisions))
-        if not len(fitting):
-            return None
-        nearest: Vector = pool[fitting[_norms(pool[fitting] - self.originals).argmin()]]
-        return nearest
+    def some(self, of: NDArray[np.int_]) -> "_Border":
+        """The border around some of the originals."""
+        return _Border(self.victim, self.originals[of], self.aim.some(of))
 
-    def noise(self, rng: np.random.Generator) -> Vector | None:
-        """Noise that shows what the aim wants of the only original, if some is found."""
+    def start(
+        self, at: int, pool: Vector, decisions: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.float32] | None:
+        """An image across the border of the original at `at`: the nearest of a pool, else noise, else None."""
+        fitting = np.flatnonzero(self.aim.some(np.full(len(pool), at)).reached(decisions))
+        if len(fitting):
+            return np.asarray(pool[fitting[_norms(pool[fitting] - self.originals[at]).argmin()]])
         tried = rng.uniform(0, 1, (_START_TRIES, *self.originals.shape[1:])).astype(np.float32)
-        fitting = np.flatnonzero(self.across(tried, np.zeros(len(tried), int)))
+        fitting = np.flatnonzero(self.across(tried, np.full(len(tried), at)))
         return np.asarray(tried[fitting[0]]) if len(fitting) else None
 
     def between(self, far: Vector, of: NDArray[np.int_]) -> Vector:
