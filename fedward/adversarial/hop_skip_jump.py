@@ -54,11 +54,11 @@ class HopSkipJump(Attack):
         found, decisions = pixels.copy(), victim.decisions(pixels)
         pending = np.flatnonzero(~aim.reached(decisions))
         border = _Border(victim, pixels[pending], aim.some(pending))
-        starts = {at: border.start(at, pixels, decisions, rng) for at in range(len(pending))}
-        some = np.array([at for at, start in starts.items() if start is not None], int)
-        if len(some):
-            across = np.stack([starts[at] for at in some])
-            found[pending[some]] = self._walk(border.some(some), across, rng)
+        tried = ((at, border.start(at, pixels, decisions, rng)) for at in range(len(pending)))
+        starts = {at: start for at, start in tried if start is not None}
+        if starts:
+            some = np.array(list(starts))
+            found[pending[some]] = self._walk(border.some(some), np.stack(list(starts.values())), rng)
         return found
 
     def _walk(self, border: "_Border", starts: Vector, rng: np.random.Generator) -> Vector:
