@@ -111,6 +111,19 @@ def test_hop_skip_jump_comes_near_the_shortest_way_across_the_border() -> None:
     assert np.median(gone) < np.median(np.sqrt(((begun - pixels) ** 2).sum(axis=(1, 2, 3)))), "it gets nearer"
 
 
+def test_coarse_directions_come_nearer_where_neighbors_count_alike() -> None:
+    side = 6  # does not divide the images' side
+    squares = np.random.default_rng(3).normal(0, 1, (3, 3))
+    alike = squares.repeat(side, 0).repeat(side, 1)[:SIZE, :SIZE].reshape(-1, 1).astype(np.float32)
+    victim, pixels = Linear(alike), images()
+    aim = Aim(right(victim, pixels))
+    few = "hop-skip-jump:iterations=3,first-evaluations=8"
+    fine, coarse = (run(f"{few},coarse={each}", victim, pixels, aim) for each in (1, side))
+    ways = [np.sqrt(((each - pixels) ** 2).sum(axis=(1, 2, 3))) for each in (fine, coarse)]
+    assert np.median(ways[1]) < np.median(ways[0]) / 1.5
+    assert hidden(victim, pixels, coarse, aim.labels).all()  # type: ignore[arg-type]
+
+
 def test_hop_skip_jump_leaves_an_image_as_it_is_where_no_image_shows_the_wanted_decision() -> None:
     @dataclass
     class Stubborn(Linear):
