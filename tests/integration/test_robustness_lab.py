@@ -16,7 +16,7 @@ from fedward.errors import UsageError, VerificationError
 from fedward.labs.hospitals_data import load_hospitals, load_settings
 from fedward.labs.lab_folder import kept_arrays
 from fedward.labs.robustness import running
-from fedward.labs.robustness.defenses import Jpeg
+from fedward.labs.robustness.jpeg import Jpeg
 from fedward.labs.robustness.plan import NONE, QUICK, Unit, with_eps
 from fedward.labs.robustness.running import LabFolder
 from fedward.labs.robustness.training import TrainedClassifier

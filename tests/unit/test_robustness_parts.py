@@ -10,7 +10,8 @@ from PIL import Image
 from fedward.adversarial.victim import Victim
 from fedward.errors import UsageError
 from fedward.labs.robustness.checks import masking
-from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
+from fedward.labs.robustness.defenses import Defended, InputDefense, Restored
+from fedward.labs.robustness.jpeg import Jpeg, smooth_jpeg
 from fedward.labs.robustness.measuring import measured
 from fedward.labs.robustness.plan import FULL, NONE, QUICK, Plan, narrowed, training_units, with_eps
 from fedward.labs.robustness.training import threshold_of
@@ -50,17 +51,23 @@ def test_what_an_attacker_follows_gives_what_the_defense_gives(defense: InputDef
     assert cleaned.max() <= 1
 
 
-def test_jpeg_is_the_file_of_that_quality_and_its_gradient_is_the_images_own() -> None:
+def test_jpeg_is_the_file_of_that_quality() -> None:
     pixels = images(2)
     content = io.BytesIO()
     Image.fromarray(np.round(pixels[1, ..., 0] * 255).astype(np.uint8)).save(content, "JPEG", quality=20)
     expected = np.asarray(Image.open(content), np.float32) / 255
     assert np.allclose(Jpeg().cleaned(pixels)[1, ..., 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("grey", [100, 127, 128, 131])
+def test_jpegs_slope_is_that_of_the_cubed_remainder(grey: int) -> None:
     with tf.GradientTape() as tape:
-        tensor = tf.constant(pixels)
-        tape.watch(tensor)
-        total = tf.reduce_sum(Jpeg().differentiable(tensor) * 3)
-    assert np.array_equal(tape.gradient(total, tensor), np.full_like(pixels, 3))
+        flat = tf.fill((2, SIZE, SIZE, 1), grey / 255)
+        tape.watch(flat)
+        total = tf.reduce_sum(Jpeg().differentiable(flat))
+    coefficient = 8 * (grey - 128) / 40  # a block's mean, of which the standard's table at quality 20 keeps every 40th
+    slope = 3 * (coefficient - round(coefficient)) ** 2
+    assert tape.gradient(total, flat).numpy() == pytest.approx(slope, abs=1e-4)
 
 
 def test_a_defended_classifier_scores_what_the_defense_gives_and_has_its_slope(defense: InputDefense) -> None:
@@ -72,7 +79,12 @@ def test_a_defended_classifier_scores_what_the_defense_gives_and_has_its_slope(d
     labels = np.ones((len(pixels), 1), np.float32)
     gradient = victim.gradient(pixels, labels)
     if isinstance(defense, Jpeg):
-        assert np.allclose(gradient, Victim(classifier, 0.4).gradient(defense.cleaned(pixels), labels), atol=1e-6)
+        behind = Victim(classifier, 0.4).gradient(defense.cleaned(pixels), labels)
+        with tf.GradientTape() as tape:
+            tensor = tf.constant(pixels)
+            tape.watch(tensor)
+            smooth = smooth_jpeg(tensor, defense.quality)
+        assert np.allclose(gradient, tape.gradient(smooth, tensor, behind), atol=1e-6)
     else:
         step = np.float32(1e-3) * np.sign(gradient)
         slope = np.logaddexp(0, -victim.margins(pixels + step)) - np.logaddexp(0, -victim.margins(pixels - step))
@@ -170,3 +182,37 @@ def test_figures_of_a_faultless_and_of_a_turned_classifier() -> None:
     half = measured(some, np.array([[3], [-1], [2], [2.5], [-3]], np.float32))
     assert half["auc"] == pytest.approx(3 / 6)
     assert half["auc_interval"][0] < half["auc"] < half["auc_interval"][1]
+
+
+def xrays(count: int, height: int, width: int) -> Vector:
+    """Smooth images with a little noise: of noise alone a file keeps nothing."""
+    rng = np.random.default_rng(4)
+    rows, columns = np.linspace(0, 3, height)[:, None], np.linspace(0, 2, width)[None]
+    waves = [0.5 + 0.3 * np.sin(rows + phase) * np.cos(columns * phase) for phase in rng.uniform(0.5, 3, count)]
+    return np.clip(np.stack(waves)[..., None] + rng.normal(0, 0.03, (count, height, width, 1)), 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 27)])
+def test_smooth_jpeg_rounds_where_the_file_does(height: int, width: int) -> None:
+    images = np.round(xrays(4, height, width) * 255) / np.float32(255)
+    apart = np.abs(smooth_jpeg(tf.constant(images), 20).numpy() - Jpeg().cleaned(images)) * 255
+    assert apart.mean() < 1
+    # At quality 100 steps are 1 of some 1,000, so that only the rounding of pixels is left.
+    apart = np.abs(smooth_jpeg(tf.constant(images), 100).numpy() - Jpeg(100).cleaned(images)) * 255
+    assert apart.max() < 2
+    assert apart.mean() < 0.5
+
+
+def test_who_attacks_through_jpeg_sees_the_file_and_gets_further_than_by_the_images_own_gradient() -> None:
+    images = xrays(8, 32, 32)
+    weights = np.random.default_rng(5).normal(0, 1, (1, 32, 32, 1)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        pixels = tf.constant(images)
+        tape.watch(pixels)
+        seen = Jpeg().differentiable(pixels)
+        total = tf.reduce_sum(seen * weights)
+    assert np.abs(seen.numpy() - Jpeg().cleaned(images)).max() < 1e-6
+    knowing = np.sign(tape.gradient(total, pixels).numpy())
+    ways = (knowing, np.broadcast_to(np.sign(weights), images.shape))
+    moved = [((Jpeg().cleaned(images + 0.03 * way) - Jpeg().cleaned(images)) * weights).sum((1, 2, 3)) for way in ways]
+    assert moved[0].mean() > 1.5 * moved[1].mean() > 0

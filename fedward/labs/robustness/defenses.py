@@ -4,13 +4,8 @@ Each defense is told twice: as it works, and as TensorFlow can take gradients th
 "white-box" follows the second, and what it made is judged by the first.
 """
 
-import io
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import tf
@@ -28,36 +23,6 @@ class InputDefense(ABC):
     @abstractmethod
     def differentiable(self, pixels: Any) -> Any:
         """The same, from tensor to tensor, with gradients that an attacker can follow."""
-
-
-@dataclass(frozen=True)
-class Jpeg(InputDefense):
-    """Images pass through a JPEG file, which keeps no fine detail.
-
-    Rounding has no gradient. An attacker takes that of the image itself in its place (Athalye, Carlini and Wagner 2018,
-    "Obfuscated Gradients Give a False Sense of Security").
-
-    Attributes:
-        quality: Of the file, 1 to 95.
-    """
-
-    quality: int = 20
-
-    def cleaned(self, pixels: Vector) -> Vector:
-        """See `InputDefense`."""
-        return np.stack([self._through_file(image) for image in pixels]) if len(pixels) else pixels
-
-    def differentiable(self, pixels: Any) -> Any:
-        """See `InputDefense`."""
-        cleaned = tf.ensure_shape(tf.numpy_function(self.cleaned, [pixels], tf.float32), pixels.shape)
-        return pixels + tf.stop_gradient(cleaned - pixels)
-
-    def _through_file(self, image: Vector) -> Vector:
-        content = io.BytesIO()
-        grey = np.round(np.clip(image[..., 0], 0, 1) * 255).astype(np.uint8)
-        Image.fromarray(grey).save(content, "JPEG", quality=self.quality)
-        with Image.open(content) as kept:
-            return (np.asarray(kept, np.float32) / np.float32(255))[..., None]
 
 
 class Restored(InputDefense):

@@ -13,7 +13,8 @@ from fedward.adversarial.victim import Victim
 from fedward.labs import lab_folder
 from fedward.labs.hospitals_data import load_hospitals, load_settings
 from fedward.labs.lab_folder import keep_arrays, kept_arrays, many_networks
-from fedward.labs.robustness.defenses import Defended, InputDefense, Jpeg, Restored
+from fedward.labs.robustness.defenses import Defended, InputDefense, Restored
+from fedward.labs.robustness.jpeg import Jpeg
 from fedward.labs.robustness.plan import NONE, TRAINED, Plan, Unit, with_eps
 from fedward.labs.robustness.training import TrainedClassifier, threshold_of, train_classifier
 from fedward.labs.robustness.trial import Made, attack_all, run_defense
