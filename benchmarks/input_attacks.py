@@ -36,7 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 EPS = 0.02
 COMPARED = ("fgsm", "i-fgsm", "pgd", "apgd", "square", "auto", "hop-skip-jump", "hop-skip-jump (coarse)")
 ITERATIONS = {"i-fgsm": 30, "pgd": 30, "apgd": 30, "square": 100, "auto": 30, "hop-skip-jump": 10}
-OWN = {"hop-skip-jump (coarse)": "coarse=2,first-evaluations=50"}  # options that the toolbox has not: compare L2 as well
+OWN = {
+    "hop-skip-jump (coarse)": "coarse=2,first-evaluations=50"
+}  # options that the toolbox has not: compare L2 as well
 SLOW = {"hop-skip-jump": 8}  # images, of attacks that ask thousands of decisions of each
 Run = Callable[[Vector, Vector], Vector]
 
