@@ -1,7 +1,7 @@
 """The attack `hop-skip-jump`: along the border between decisions, to a point near the image.
 
-Chen, Jordan and Wainwright 2020, "HopSkipJumpAttack: a query-efficient decision-based attack". Directions of fewer
-dimensions, the option `coarse`: Li, Xu, Zhang, Yang and Li 2020, "QEBA: query-efficient boundary-based blackbox attack".
+Chen, Jordan and Wainwright 2020, "HopSkipJumpAttack: a query-efficient decision-based attack". The option
+`coarse`: Li, Xu, Zhang, Yang and Li 2020, "QEBA: query-efficient boundary-based blackbox attack".
 """
 
 from dataclasses import dataclass
@@ -155,7 +155,7 @@ class _Border:
         return np.flatnonzero(lengths > _SHORTEST), lengths
 
     def normal(self, at: int, point: Vector, probe: float, around: Vector) -> Vector:
-        """The direction in which the border is crossed, 1 long, estimated from decisions at some ways around a point."""
+        """The direction in which the border is crossed, 1 long, by decisions at some ways around a point."""
         probes = np.clip(point + np.float32(probe) * around, 0, 1)
         around = (probes - point) / np.float32(probe)
         signs = np.where(self.across(probes, np.full(len(around), at)), 1.0, -1.0).astype(np.float32)
