@@ -97,8 +97,7 @@ def leakage(
         from commands.lab.leakage_run.auditing import Asked as AskedOfRun
         from commands.lab.leakage_run.auditing import audit_run
 
-        if seeds or cases or assignments:
-            raise UsageError("A run has its own seed and settings.", "Leave --seeds, --cases and --set away.")
+        _check_alone(seeds, cases, assignments)
         audit_run(out or Path("runs/lab-leakage-run"), AskedOfRun(run, data or "", rounds, full), form)
         return
     if rounds:
@@ -175,8 +174,16 @@ def report(
 
 @lab.command(cls=entry.DescribedCommand)
 def robustness(
-    data: Data = "synthetic",
-    out: Out = Path("runs/lab-robustness"),
+    data: Annotated[
+        str | None, typer.Option(help="Folder, .npz file, or 'synthetic'. Default: synthetic; of --run, its own.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the lab. Default: runs/lab-robustness; of --run, runs/lab-robustness-run."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Attack this finished run's model instead, as it is and behind --defenses.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="All attacks and defenses on three seeds: hours.")] = False,
     seeds: Seeds = "",
     attacks: Annotated[
@@ -188,10 +195,25 @@ def robustness(
     markdown: AsMarkdown = False,
 ) -> None:
     """Measure attacks on images that are to be diagnosed, and defenses: transferred attacks, and white-box ones."""
+    form = _form(as_json, markdown)
+    if run is not None:
+        from commands.lab.robustness_run import Asked as AskedOfRun
+        from commands.lab.robustness_run import attack_run
+
+        _check_alone(seeds, assignments)
+        of_run = AskedOfRun(run, data or "", full, tuple(attacks or ()), defenses)
+        attack_run(out or Path("runs/lab-robustness-run"), of_run, form)
+        return
     from commands.lab.robustness import Asked, run_lab
 
-    asked = Asked(data, full, seeds, tuple(assignments or ()), tuple(attacks or ()), defenses)
-    run_lab(out, asked, _form(as_json, markdown))
+    asked = Asked(data or "synthetic", full, seeds, tuple(assignments or ()), tuple(attacks or ()), defenses)
+    run_lab(out or Path("runs/lab-robustness"), asked, form)
+
+
+def _check_alone(*given: object) -> None:
+    """Refuse what a finished run has decided."""
+    if any(given):
+        raise UsageError("A run has its own seed and settings.", "Leave --seeds, --cases and --set away.")
 
 
 def _form(as_json: bool, markdown: bool) -> str:

@@ -1,6 +1,7 @@
 """`main.py lab robustness`: trains, attacks and measures what is missing; prints and draws."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +96,26 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     if form != JSON:
         console.note(THREAT)
     begin(folder, asked, plan, free=("seeds", "defenses"))
+    wanted = list(training_units(plan))
+    with console.bar("Training classifiers") as report:
+        run_units(folder.results, wanted, functools.partial(run_unit, folder, plan), report)
+    attack_and_publish(folder, plan, asked.made("robustness", out), form)
+
+
+def attack_and_publish(folder: LabFolder, plan: Plan, made: Mapping[str, str], form: str) -> None:
+    """Attack what is trained, as far as it was not attacked yet, then print and draw.
+
+    Args:
+        folder: The lab's, with images and classifiers.
+        plan: What to run.
+        made: How the figures come to be, see `publish`.
+        form: How to print, see `publish`.
+
+    Raises:
+        VerificationError: a defense's white-box figures are too good to be true; all is printed before.
+    """
     first, others = list(first_units(plan)), list(other_units(plan))
     for title, wanted in (
-        ("Training classifiers", list(training_units(plan))),
         ("Attacking the undefended one", first),
         ("Attacking defenses", others),
     ):
@@ -108,7 +126,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     shown = Unit(plan.seeds[0], "attack", NONE)
     attack = (folder.results.of(shown) or {}).get("shown", "")
     plot_attacked(folder.path / "attacked.png", load_picture(folder, shown), f"{attack}: {max(plan.eps):g}/255")
-    publish(folder.path, asked.made("robustness", out), summary, sheets(summary), form)
+    publish(folder.path, made, summary, sheets(summary), form)
     if form != JSON:
         console.note(summary["verdict"])
     if summary["masking"]:

@@ -1,6 +1,5 @@
 """`main.py lab leakage --run`: attacks a finished run from what each of its parties holds, prints and draws."""
 
-import dataclasses
 import functools
 import shlex
 import tempfile
@@ -16,9 +15,8 @@ from commands.lab.leakage_run.opened_rounds import OpenedRound, opened_rounds
 from commands.lab.leakage_run.tables import sheets
 from commands.lab.leakage_run.views import Scene, repeated_updates, views_of
 from commands.lab.report.run_facts import RunFacts, facts_of
-from data_preprocessing import preprocess
-from fedward.dataset.trained_images import has_trained, which_trained
-from fedward.errors import DataError, UsageError, VerificationError
+from commands.lab.run_images import images_of
+from fedward.errors import UsageError, VerificationError
 from fedward.files import resolved
 from fedward.folders.server import RunRecord
 from fedward.folders.simulation import SimulationFolder
@@ -34,8 +32,6 @@ from fedward.learning.weight_shapes import ModelSpec
 from fedward.settings import Settings, from_tables
 from fedward.tables import listed
 from fedward.types import GlobalModel
-
-_KEY = b"pseudonyms that no file keeps, the same in each call"  # so that a call goes on with the same victims
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def audit_run(out: Path, asked: Asked, form: str) -> None:
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(record.findings))
     classifier = Classifier(spec, settings.training.seed, settings.model.weights)
     rounds = _rounds(run, record, settings, classifier, wanted)
-    scene = Scene(run, settings, classifier, _partitions(run, settings, source), asked.effort)
+    scene = Scene(run, settings, classifier, images_of(run, settings, source), asked.effort)
     of = {"run": facts.run_id, "model": facts.model.weights_sha256.hex(), "data": source, **asdict(asked.effort)}
     settle(folder.path, of)
     rows, missing = _attack(folder, scene, spec, rounds, record)
@@ -132,26 +128,6 @@ def _rounds(
     first = GlobalModel(classifier.get_weights(), bytes(32))
     opened = {each.round_index: each for each in opened_rounds(run, record, settings, first, record.roster[0].hospital)}
     return [opened[index] for index in chosen_rounds(wanted, list(opened))]
-
-
-def _partitions(run: SimulationFolder, settings: Settings, source: str) -> dict[Any, Any]:
-    """The run's images by hospital, read from its data: what the lab measures with.
-
-    Raises:
-        DataError: they are missing, or are not what the hospitals trained on.
-    """
-    data = settings.data if source == settings.data.source else _from(settings, source)
-    sealed = settings.image_encryption.at_rest
-    with console.bar("Reading images") as report:
-        made = preprocess(data, settings.training.seed, _KEY, report, cached=not sealed)
-    for partition in made.partitions:
-        folder = run.hospital(partition.hospital).path
-        if not has_trained(folder) or not all(which_trained(folder, partition.train.images)):
-            raise DataError(
-                f"{source} does not have the images that {partition.hospital} trained on.",
-                "Name the data that the run was made of.",
-            )
-    return {partition.hospital: partition for partition in made.partitions}
 
 
 def _attack(
@@ -202,7 +178,3 @@ def _training(settings: Settings, rounds: Sequence[OpenedRound]) -> str:
     steps = training.local_epochs * -(-max(weights) // training.batch_size)
     noise = "" if privacy.mode == "none" else f", clipped to {privacy.clip_norm:g} with noise"
     return f"{settings.model.name}, {images}, {steps} steps of Adam on {training.batch_size} images each{noise}"
-
-
-def _from(settings: Settings, source: str) -> Any:
-    return dataclasses.replace(settings.data, source=source)

@@ -100,6 +100,8 @@ def _defended(
     spec = ModelSpec(settings.model.name, settings.data.image_size, len(partitions[0].findings))
     classifier = Classifier(spec)
     classifier.set_weights(trained.weights)
+    if trained.fixed is not None:
+        classifier.set_fixed(trained.fixed)
     if unit.what in TRAINED:
         return classifier, trained.threshold
     defended = Defended(classifier, input_defense(unit, plan, partitions, classifier, trained))
@@ -124,4 +126,4 @@ def input_defense(
 
 def _load(path: Path) -> TrainedClassifier:
     arrays = kept_arrays(path)
-    return TrainedClassifier(arrays["weights"], float(arrays["threshold"]))
+    return TrainedClassifier(arrays["weights"], float(arrays["threshold"]), arrays.get("fixed"))

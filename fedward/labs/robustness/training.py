@@ -23,10 +23,12 @@ class TrainedClassifier:
     Attributes:
         weights: float32, shape (parameters,).
         threshold: The score from which on the finding is called.
+        fixed: What training does not change, of a saved model; None: as a new classifier has it.
     """
 
     weights: Vector = dataclasses.field(repr=False)
     threshold: float
+    fixed: Vector | None = dataclasses.field(default=None, repr=False)
 
 
 def train_classifier(partitions: Sequence[Partition], settings: Settings, what: str, rounds: int) -> TrainedClassifier:
