@@ -13,7 +13,6 @@ from commands.lab.lab_folder import JSON, settle
 from commands.lab.report.run_facts import RunFacts, facts_of
 from commands.lab.robustness import THREAT, attack_and_publish
 from commands.lab.run_images import images_of
-from commands.lab.wishes import check_images_may_lie_open
 from fedward.errors import EvidenceError, UsageError
 from fedward.files import resolved
 from fedward.folders.simulation import SimulationFolder
@@ -91,7 +90,10 @@ def attack_run(out: Path, asked: Asked, form: str) -> None:
     if folder.path.is_relative_to(resolved(asked.run)):
         raise UsageError(f"{out} lies in the run, which is evidence.", "Give --out another folder.")
     facts, settings = facts_of(asked.run), from_tables(run.server.load_record().settings)
-    check_images_may_lie_open(settings)
+    if settings.image_encryption.at_rest:
+        raise UsageError(
+            "This run's hospitals seal their images, and the lab keeps its own open.", "Attack another run."
+        )
     plan, source = asked.plan(settings.training.seed), asked.data or settings.data.source
     if form != JSON:
         console.note(THREAT)

@@ -74,11 +74,11 @@ class Wishes:
         """
         own = (("data.source", self.data), ("training.seed", seed))
         settings = setting.load(preset, ("data.hospitals", HOSPITALS), *changes, *own)
-        check_images_may_lie_open(settings)
+        _check_images_may_lie_open(settings)
         return settings
 
 
-def check_images_may_lie_open(settings: Settings) -> None:
+def _check_images_may_lie_open(settings: Settings) -> None:
     """Refuse settings under which hospitals seal their images.
 
     Raises:

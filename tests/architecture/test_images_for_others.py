@@ -13,7 +13,7 @@ KNOWN = {
     "fedward.labs.backdoor.pictures": "rates of success",
     "fedward.labs.backdoor.triggers": "patterns alone, without an image below them",
     "fedward.labs.robustness.pictures": "a lab's images, original beside attacked: of data that may be shown",
-    "fedward.labs.robustness.defenses": "in memory: images pass through a JPEG file",
+    "fedward.labs.robustness.jpeg": "in memory: images pass through a JPEG file",
     "fedward.labs.image_encryption.pictures": "a lab's images, original beside encrypted: of data that may be shown",
     "fedward.labs.neural_crypto.pictures": "the same",
     "fedward.labs.leakage.party_pictures": "a lab's images, original above found: of data that may be shown",

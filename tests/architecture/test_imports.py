@@ -205,6 +205,7 @@ def test_keras_and_tensorflow_are_behind_the_model() -> None:
         "fedward.adversarial.victim",
         "fedward.explaining.activation_maps",
         "fedward.labs.robustness.defenses",  # gradients through what stands before a classifier
+        "fedward.labs.robustness.jpeg",  # and through a JPEG file
     }
     apart = (
         "fedward.reconstruction.",
