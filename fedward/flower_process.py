@@ -14,17 +14,17 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 from flwr.app import Context, RecordDict
 from flwr.common.config import get_fused_config_from_dir
 from flwr.common.constant import RUN_ID_NUM_BYTES, SUPERLINK_NODE_ID, TASK_ID_NUM_BYTES
 from flwr.server.superlink.linkstate.utils import generate_rand_int_from_bytes
-from flwr.simulation.run_simulation import _run_simulation
 from flwr.supercore.constant import NOOP_FEDERATION_ID
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -52,7 +52,7 @@ def main(home: Path) -> None:
     )
     TaskIdentity.run_id, TaskIdentity.node_id = run.run_id, SUPERLINK_NODE_ID
     TaskIdentity.task_id = task_id
-    _run_simulation(
+    runtime()(
         num_supernodes=plan["hospitals"],
         backend_config={
             "client_resources": {"num_cpus": 1},
@@ -72,6 +72,20 @@ def main(home: Path) -> None:
         is_app=True,
         exit_event=EventType.FLWR_SIMULATION_RUN_LEAVE,
     )
+
+
+def runtime() -> Callable[..., Any]:
+    """Flower's simulation runtime, without TensorFlow.
+
+    Flower imports TensorFlow where it finds it, to share out GPUs that this runtime gives nobody. That takes three
+    seconds of a processor, and the server has no use for it. Hospitals' processes import it themselves.
+    """
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        from flwr.simulation.run_simulation import _run_simulation
+    finally:
+        del sys.modules["tensorflow"]
+    return _run_simulation
 
 
 def _end_with_parent() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from source_tree import ROOT
 
 from fedward import flower
 from fedward.flower import FlowerSimulation, clients_at_once
@@ -204,3 +205,18 @@ def test_flower_is_started_where_no_module_lies_that_could_stand_in_for_the_app(
     process = flower._spawn(["/bin/sh", "-c", "pwd; ls"], home, tmp_path / "log", tmp_path / "hospitals")
     process.communicate()
     assert (tmp_path / "log").read_text().split() == [str(home / "empty")]
+
+
+@pytest.mark.slow
+def test_the_servers_process_runs_flower_without_tensorflow_and_hides_it_from_nobody() -> None:
+    code = (
+        "import runpy, sys\n"
+        f"script = runpy.run_path({str(ROOT / 'fedward' / 'flower_process.py')!r})\n"
+        "run = script['runtime']()\n"
+        "assert callable(run)\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "import importlib.util\n"
+        "assert importlib.util.find_spec('tensorflow')\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
