@@ -41,13 +41,6 @@ demo: setup
 hosts-demo: setup
 	$(PY) main.py hosts-demo $(DEMO)
 
-# Tests write some gigabytes, and wait for the disk at each fsync. Where memory is plentiful they write there: a tenth less
-# time. TMPDIR=/tmp on the command line has them write to the disk.
-PLENTIFUL = awk '/MemAvailable/ { exit $$2 < 16000000 }' /proc/meminfo 2>/dev/null && \
-  test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 8000000 2>/dev/null
-TMPDIR ?= $(shell if $(PLENTIFUL); then echo /dev/shm; else echo /tmp; fi)
-quick test unit contract integration end-to-end: export TMPDIR := $(TMPDIR)
-
 # What pytest makes of a test's file is kept beside it, and what Python makes of our modules, also where the environment
 # forbids it: else each start takes ten seconds longer, and each of some hundred processes half a second.
 quick test unit contract integration end-to-end browser-test: export PYTHONDONTWRITEBYTECODE =
