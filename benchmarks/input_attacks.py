@@ -3,8 +3,9 @@
     make .venv-bench/stamp && python benchmarks/input_attacks.py [--images N] [--repeats N] [--json]
 
 Both attack the same CNN, trained for a few epochs on drawn X-rays or on those of FEDWARD_DATA, with the same options
-and on the same images, in turns in one process; times are medians, after one run that compiles. The toolbox gets the
-classifier as (-logit, logit). Its momentum attack refuses TensorFlow, and is not compared.
+but for the rows of `OWN`, and on the same images, in turns in one process; times are medians, after one run that
+compiles. The toolbox gets the classifier as (-logit, logit). Its momentum attack refuses TensorFlow, and is not
+compared.
 """
 
 import argparse
@@ -36,9 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 EPS = 0.02
 COMPARED = ("fgsm", "i-fgsm", "pgd", "apgd", "square", "auto", "hop-skip-jump", "hop-skip-jump (coarse)")
 ITERATIONS = {"i-fgsm": 30, "pgd": 30, "apgd": 30, "square": 100, "auto": 30, "hop-skip-jump": 10}
-OWN = {
-    "hop-skip-jump (coarse)": "coarse=2,first-evaluations=50"
-}  # options that the toolbox has not: compare L2 as well
+# Options that the toolbox has not, by row: there L2 is compared as well as speed.
+OWN = {"hop-skip-jump (coarse)": ["coarse=2", "first-evaluations=50"]}
 SLOW = {"hop-skip-jump": 8}  # images, of attacks that ask thousands of decisions of each
 Run = Callable[[Vector, Vector], Vector]
 
@@ -58,15 +58,21 @@ def trained(epochs: int) -> tuple[Classifier, ImageSet]:
     return classifier, partition.test.some(np.random.default_rng(2).permutation(len(partition.test)))
 
 
+def kind_of(name: str) -> str:
+    """The attack of a row, without what is said of its options."""
+    return name.split()[0]
+
+
 def ours(name: str, victim: Victim) -> Run:
     """This project's attack."""
-    kind = name.split()[0]
-    options = [f"iterations={ITERATIONS[kind]}"] if kind in ITERATIONS else []
+    kind, options = kind_of(name), [*OWN.get(name, [])]
+    if kind in ITERATIONS:
+        options.append(f"iterations={ITERATIONS[kind]}")
     if kind == "auto":
         options.append(f"squares={ITERATIONS['square']}")
     if kind != "hop-skip-jump":
         options.append(f"eps={EPS}")
-    attack = attack_from(f"{kind}:{','.join([*options, *filter(None, [OWN.get(name)])])}")
+    attack = attack_from(f"{kind}:{','.join(options)}")
     return lambda pixels, labels: craft(attack, victim, pixels, Aim(labels), np.random.default_rng(1))
 
 
@@ -88,7 +94,7 @@ def theirs(name: str, classifier: Classifier) -> Run:
         loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
         clip_values=(0.0, 1.0),
     )
-    kind = name.split()[0]
+    kind = kind_of(name)
     step = {"eps": EPS, "eps_step": EPS / 10, "batch_size": 256}
     made: dict[str, Callable[[], Any]] = {
         "fgsm": lambda: evasion.FastGradientMethod(estimator, eps=EPS, batch_size=256),
@@ -113,7 +119,7 @@ def theirs(name: str, classifier: Classifier) -> Run:
 
 def compared(name: str, classifier: Classifier, images: ImageSet, repeats: int) -> dict[str, Any]:
     """One attack both ways."""
-    victim, some = Victim(classifier), images.some(np.arange(SLOW.get(name.split()[0], len(images))))
+    victim, some = Victim(classifier), images.some(np.arange(SLOW.get(kind_of(name), len(images))))
     pixels, labels = some.pixels(), some.labels
     ways = {"ours": ours(name, victim), "theirs": theirs(name, classifier)}
     seconds: dict[str, list[float]] = {way: [] for way in ways}

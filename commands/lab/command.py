@@ -1,5 +1,6 @@
 """Options of `main.py lab`: one subcommand a lab."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ lab = typer.Typer(
 
 
 Data = Annotated[str, typer.Option(help="Folder, .npz file, or 'synthetic'; shared out over the hospitals.")]
+DataOrRuns = Annotated[
+    str | None, typer.Option(help="Folder, .npz file, or 'synthetic'. Default: synthetic; of --run, its own.")
+]
 Out = Annotated[Path, typer.Option(help="Folder of the lab; an interrupted one goes on where it was.")]
 Seeds = Annotated[str, typer.Option(help="Such as 1,2,3, in place of the plan's.")]
 Assignments = Annotated[
@@ -72,9 +76,7 @@ def image_encryption(
 
 @lab.command(cls=entry.DescribedCommand)
 def leakage(
-    data: Annotated[
-        str | None, typer.Option(help="Folder, .npz file, or 'synthetic'. Default: synthetic; of --run, its own.")
-    ] = None,
+    data: DataOrRuns = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the lab. Default: runs/lab-leakage; of --run, runs/lab-leakage-run.")
     ] = None,
@@ -97,7 +99,7 @@ def leakage(
         from commands.lab.leakage_run.auditing import Asked as AskedOfRun
         from commands.lab.leakage_run.auditing import audit_run
 
-        _check_alone(seeds, cases, assignments)
+        _check_alone({"--seeds": seeds, "--cases": cases, "--set": assignments})
         audit_run(out or Path("runs/lab-leakage-run"), AskedOfRun(run, data or "", rounds, full), form)
         return
     if rounds:
@@ -174,9 +176,7 @@ def report(
 
 @lab.command(cls=entry.DescribedCommand)
 def robustness(
-    data: Annotated[
-        str | None, typer.Option(help="Folder, .npz file, or 'synthetic'. Default: synthetic; of --run, its own.")
-    ] = None,
+    data: DataOrRuns = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the lab. Default: runs/lab-robustness; of --run, runs/lab-robustness-run."),
@@ -200,7 +200,7 @@ def robustness(
         from commands.lab.robustness_run import Asked as AskedOfRun
         from commands.lab.robustness_run import attack_run
 
-        _check_alone(seeds, assignments)
+        _check_alone({"--seeds": seeds, "--set": assignments})
         of_run = AskedOfRun(run, data or "", full, tuple(attacks or ()), defenses)
         attack_run(out or Path("runs/lab-robustness-run"), of_run, form)
         return
@@ -210,10 +210,10 @@ def robustness(
     run_lab(out or Path("runs/lab-robustness"), asked, form)
 
 
-def _check_alone(*given: object) -> None:
-    """Refuse what a finished run has decided."""
-    if any(given):
-        raise UsageError("A run has its own seed and settings.", "Leave --seeds, --cases and --set away.")
+def _check_alone(given: Mapping[str, object]) -> None:
+    """Refuse options beside --run, by their flags, where they were given."""
+    if wrong := [flag for flag, value in given.items() if value]:
+        raise UsageError("A run has its own seed and settings.", f"Leave {' and '.join(wrong)} away.")
 
 
 def _form(as_json: bool, markdown: bool) -> str:

@@ -81,10 +81,12 @@ def attack_run(out: Path, asked: Asked, form: str) -> None:
         form: How to print, see `publish`.
 
     Raises:
-        UsageError: something asked for is wrong, the run seals images, or the folder has another lab.
-        EvidenceError: the run is not finished, or a file of it is missing or damaged.
-        DataError: the images are missing, are not the run's, or have several findings.
-        VerificationError: a defense's white-box figures are too good to be true; all is printed before.
+        UsageError: something asked for is wrong, the run seals images or has several findings, or the folder has
+            another lab.
+        EvidenceError: the run is not finished, or a file of it is missing, damaged, or not what the summary says.
+        DataError: the images are missing, or are not the run's.
+        VerificationError: the run's model is malformed; or a defense's white-box figures are too good to be true, and
+            all is printed before.
     """
     run, folder = SimulationFolder(asked.run), LabFolder(resolved(out))
     if folder.path.is_relative_to(resolved(asked.run)):

@@ -80,12 +80,11 @@ def test_the_lab_has_the_runs_weights_and_its_hospitals_images(run: Path, lab: P
     assert np.array_equal(kept["fixed"], stored.fixed)
     assert len(stored.fixed) > 0
     seed = int(classifier.name.partition("-")[0])
-    for place in sorted(LabFolder(lab).data(seed).glob("hospital-*.npz")):
-        own, taken = (
-            load_partition(run / "hospitals" / place.stem.replace("-00", "-") / "partition.npz"),
-            (load_partition(place)),
-        )
-        assert np.array_equal(own.test.images, taken.test.images)
+    hospitals = sorted((run / "hospitals").glob("hospital-*/partition.npz"))
+    taken = sorted(LabFolder(lab).data(seed).glob("hospital-*.npz"))
+    assert len(hospitals) == len(taken) == 3
+    for own, there in zip(hospitals, taken, strict=True):
+        assert np.array_equal(load_partition(own).test.images, load_partition(there).test.images)
 
 
 def test_the_report_takes_it_as_measured_of_this_run(run: Path, lab: Path) -> None:
@@ -158,7 +157,16 @@ def test_sealed_images_are_not_laid_open_and_a_run_is_not_written_to(run: Path, 
         attack_run(run / "out", Asked(run, "", full=False), "json")
 
 
+def test_a_model_of_several_findings_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = read_model(run / "model.keras")
+    card = dataclasses.replace(stored.card, findings=("one", "two"), thresholds=(0.5, 0.5))
+    monkeypatch.setattr(robustness_run, "read_model", lambda _: dataclasses.replace(stored, card=card))
+    with pytest.raises(UsageError, match="this run's model has several"):
+        attack_run(tmp_path / "out", Asked(run, "", full=False), "json")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_refuses_what_a_run_has_decided(run: Path) -> None:
     done = run_here("lab", "robustness", "--run", run, "--seeds", "1")
     assert done.returncode == UsageError.exit_code
-    assert "A run has its own seed and settings." in done.stderr
+    assert "A run has its own seed and settings. Leave --seeds away." in " ".join(done.stderr.split())
