@@ -231,6 +231,22 @@ def test_what_the_node_forgot_before_it_was_mined_is_sent_again(
     ledger.close()
 
 
+def test_what_anvil_forgets_for_good_is_handed_to_it_anew(anvil: Anvil, server: Identity) -> None:
+    """What tests/anvil.py does, so that no test fails by a fault of anvil's: its nonce is next, and it is not taken."""
+    fees = {"gas": 21_000, "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, "to": server.address, "value": 1}
+    signed = server.sign_transaction({"type": 2, "chainId": CHAIN_ID, "nonce": 1, **fees})
+    digest = anvil.ask("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
+    assert anvil.forgotten() == []  # it waits for the one before it, as it should
+    anvil.ask("anvil_setNonce", server.address, "0x1")
+    assert anvil.forgotten() == [digest]
+    anvil.ask("evm_mine")
+    assert anvil.ask("eth_getTransactionReceipt", digest) is None
+    deadline = time.monotonic() + 20
+    while anvil.ask("eth_getTransactionReceipt", digest) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 # ---- blocks taken back ------------------------------------------------------------------------------------------
 
 
