@@ -22,6 +22,7 @@ from typer.models import ArgumentInfo
 from fedward.errors import FedwardError, ResourceError
 
 INTERRUPTED = 130
+_READER_GONE = 1  # as Typer leaves where whoever read the output has gone
 PRIVATE_UMASK = 0o077
 
 _STANDARD_ERROR = 2  # the descriptor
@@ -39,8 +40,7 @@ def run(program: Callable[[], object], say: Callable[[str], None], verbose: Call
     _hold_standard_streams()
     _write_what_can_be_written()
     try:
-        program()
-        _flush()
+        _to_its_end(program)
     except FedwardError as error:
         _stop(error, say, verbose())
     except OSError as error:
@@ -48,6 +48,8 @@ def run(program: Callable[[], object], say: Callable[[str], None], verbose: Call
     except KeyboardInterrupt:
         say("Stopped on request; what was finished is kept. Continue a simulation with --resume.")
         sys.exit(INTERRUPTED)
+    finally:
+        _drop_what_cannot_be_written()
 
 
 def end_with_parent() -> None:
@@ -136,10 +138,34 @@ def _write_what_can_be_written() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _flush() -> None:
-    """Find out now whether the output could be written: at the interpreter's end it is too late for an exit code."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
+def _to_its_end(program: Callable[[], object]) -> None:
+    """Run a program, and find out whether its output could be written.
+
+    The interpreter's end is too late: it would leave with 120, or with 0 as if all had been written. Typer leaves by
+    SystemExit, also where all went well.
+    """
+    try:
+        program()
+    except SystemExit as leaving:
+        if leaving.code:
+            raise
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        sys.exit(_READER_GONE)
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Let the interpreter's end find nothing to write that cannot be: it would say so, and change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

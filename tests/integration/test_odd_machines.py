@@ -140,19 +140,63 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
     assert (tmp_path / "told").read_text() == "True"
 
 
-def test_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    for program, arguments in (
-        ("main.py", ["info", "--json"]),
-        ("main.py", ["audit", str(tmp_path)]),
-        ("data_preprocessing.py", ["synthetic", str(tmp_path / "x"), *SMALL]),
-    ):
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                [sys.executable, program, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
-            )
-        assert done.returncode == 10, done.stderr
-        assert "No space left on device" in done.stderr
-        assert "Traceback" not in done.stderr
+PRINTING = (
+    ("main.py", ["info"]),
+    ("main.py", ["info", "--json"]),
+    ("main.py", ["--help"]),
+    ("main.py", ["audit", "{folder}"]),
+    ("data_preprocessing.py", ["synthetic", "{folder}/x", *SMALL]),
+)
+
+
+def started(program: str, arguments: list[str], folder: Path, output: int, buffered: bool) -> tuple[int, str]:
+    """The exit code of a program, and what it says on stderr.
+
+    Args:
+        program: A file of the root.
+        arguments: With `{folder}` in place of a folder of its own.
+        folder: That folder.
+        output: The descriptor of standard output.
+        buffered: Whether Python keeps back what is printed, as it does unless it is told otherwise.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, program, *(argument.format(folder=folder) for argument in arguments)],
+        cwd=ROOT,
+        env=environment if buffered else environment | {"PYTHONUNBUFFERED": "1"},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(("program", "arguments"), PRINTING)
+def test_output_that_cannot_be_written_is_said(
+    tmp_path: Path, program: str, arguments: list[str], buffered: bool
+) -> None:
+    """What Python keeps back it writes when it ends, where nobody would be told."""
+    with Path("/dev/full").open("w") as full:
+        code, said = started(program, arguments, tmp_path, full.fileno(), buffered)
+    assert code == 10, said
+    assert said.count("No space left on device") == 1
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(("program", "arguments"), [PRINTING[1], PRINTING[4]])
+def test_a_reader_that_has_gone_is_no_error_to_speak_of(
+    tmp_path: Path, program: str, arguments: list[str], buffered: bool
+) -> None:
+    """As in `main.py info --json | head -1`."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    code, said = started(program, arguments, tmp_path, writes, buffered)
+    os.close(writes)
+    assert code == 1, said
+    assert not any(word in said for word in ("Traceback", "Broken pipe", "Exception ignored"))
 
 
 @pytest.mark.parametrize("program", ["main.py", "data_preprocessing.py"])
