@@ -118,20 +118,33 @@ class HidesGradients(Jpeg):
         return tf.stop_gradient(super().differentiable(pixels)) + 0 * pixels
 
 
-def test_a_defense_that_only_hides_gradients_fails_the_lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class ImagesOwnGradient(Jpeg):
+    """As JPEG, with a gradient that knows of no rounding: attacks fail together, and no attack's figures tell why."""
+
+    def differentiable(self, pixels: Any) -> Any:
+        return pixels + tf.stop_gradient(super().differentiable(pixels) - pixels)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "signs"),
+    [
+        (HidesGradients, ["jpeg: at 8/255 white-box attacks leave an AUC", "jpeg: attackers find no slope to follow"]),
+        (ImagesOwnGradient, ["jpeg: a step of 1/255 along the slope brings 0."]),
+    ],
+)
+def test_a_defense_that_only_hides_gradients_fails_the_lab(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: type[Jpeg], signs: list[str]
+) -> None:
     monkeypatch.setattr(robustness, "QUICK", PLAN)
     monkeypatch.setattr(robustness, "run_units", in_this_process)
-    monkeypatch.setattr(running, "Jpeg", HidesGradients)
+    monkeypatch.setattr(running, "Jpeg", wrong)
     kept = folder / "units" / "1-attack-jpeg.json"
     before = kept.read_bytes()
     kept.unlink()
     try:
-        with pytest.raises(VerificationError, match="jpeg: at 8/255 white-box attacks leave an AUC"):
+        with pytest.raises(VerificationError) as told:
             run_lab(folder, Asked("synthetic", False, "", SMALL), "json")
-        found = json.loads(kept.read_bytes())
-        attack = with_eps("fgsm", 8.0)
-        assert found["white-box"][attack]["auc"] > found["transfer"][attack]["auc"]
-        assert np.isfinite(found["clean"]["auc"])
+        assert all(sign in str(told.value) for sign in signs)
     finally:
         kept.write_bytes(before)
 

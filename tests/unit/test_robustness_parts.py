@@ -14,6 +14,7 @@ from fedward.labs.robustness.defenses import Defended, InputDefense, Restored
 from fedward.labs.robustness.jpeg import Jpeg, smooth_jpeg
 from fedward.labs.robustness.measuring import measured
 from fedward.labs.robustness.plan import FULL, NONE, QUICK, Plan, narrowed, training_units, with_eps
+from fedward.labs.robustness.slope import kept_of_slope
 from fedward.labs.robustness.training import threshold_of
 from fedward.learning.model import Classifier
 from fedward.learning.quiet_tensorflow import tf
@@ -120,9 +121,14 @@ def test_the_threshold_is_chosen_behind_the_defense() -> None:
 PLAN = narrowed(QUICK, (), ("fgsm", "pgd", "square"), ("jpeg",), ())
 
 
-def figures(white_box: dict[str, tuple[float, float]], transfer: float = 0.9) -> dict[str, Any]:
+GOOD = {"fgsm": (0.8, 0.5), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}
+
+
+def figures(
+    white_box: dict[str, tuple[float, float]], transfer: float = 0.9, kept: float | None = 0.9
+) -> dict[str, Any]:
     """Areas by attack at the two bounds of the plan."""
-    found: dict[str, Any] = {"white-box": {}, "transfer": {}}
+    found: dict[str, Any] = {"white-box": {}, "transfer": {}, "kept_of_slope": kept}
     for attack, areas in white_box.items():
         for eps, area in zip(PLAN.eps, areas, strict=True):
             found["white-box"][with_eps(attack, eps)] = {"auc": area}
@@ -133,9 +139,9 @@ def figures(white_box: dict[str, tuple[float, float]], transfer: float = 0.9) ->
 @pytest.mark.parametrize(
     ("white_box", "transfer", "sign"),
     [
-        ({"fgsm": (0.8, 0.5), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}, 0.9, ""),
+        (GOOD, 0.9, ""),
         ({"fgsm": (0.81, 0.5), "pgd": (0.82, 0.3), "square": (0.9, 0.8)}, 0.9, ""),
-        ({"fgsm": (0.8, 0.5), "pgd": (0.7, 0.3), "square": (0.9, 0.8)}, 0.5, "transferred ones 0.500"),
+        (GOOD, 0.5, "transferred ones 0.500"),
         (
             {"fgsm": (0.8, 0.9), "pgd": (0.7, 0.85), "square": (0.9, 0.95)},
             0.9,
@@ -150,6 +156,44 @@ def test_signs_of_hidden_gradients_are_told(
 ) -> None:
     told = masking(PLAN, figures(white_box, transfer))
     assert any(sign in each for each in told) if sign else told == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "signs"),
+    [
+        (2.8, []),
+        (0.51, []),
+        (0.284, ["a step of 1/255 along the slope brings 0.28 of what it foretells"]),
+        (-0.1, ["a step of 1/255 along the slope brings -0.10 of what it foretells"]),
+        (None, ["attackers find no slope to follow"]),
+    ],
+)
+def test_slopes_that_are_not_the_defenses_are_told(kept: float | None, signs: list[str]) -> None:
+    assert masking(PLAN, figures(GOOD, kept=kept)) == signs
+
+
+class Linear:
+    """Logits are a weighted sum of pixels, however sure it is; attackers follow `slope` times its slope."""
+
+    spec = ModelSpec("cnn", SIZE, 1)
+    network: Any = None
+
+    def __init__(self, slope: float) -> None:
+        self.weights = np.random.default_rng(8).normal(0, 40, (1, SIZE, SIZE, 1)).astype(np.float32)
+        self.slope = slope
+
+    def logits(self, pixels: Vector) -> Vector:
+        return np.asarray((pixels * self.weights).sum(axis=(1, 2, 3))[:, None])
+
+    def scores(self, pixels: Any, /) -> Any:
+        sums = tf.reduce_sum(pixels * self.weights, axis=(1, 2, 3))[:, None]
+        return self.slope * sums + tf.stop_gradient((1 - self.slope) * sums)
+
+
+@pytest.mark.parametrize(("slope", "kept"), [(1.0, 1.0), (4.0, 0.25), (-2.0, -0.5), (0.0, None)])
+def test_what_a_step_brings_of_what_a_slope_foretells(slope: float, kept: float | None) -> None:
+    found = kept_of_slope(Victim(Linear(slope), 0.7), images(), 1 / 255)
+    assert found == (None if kept is None else pytest.approx(kept, rel=1e-3))
 
 
 # ---- the plan, and figures --------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 The signs of Athalye, Carlini and Wagner 2018, "Obfuscated Gradients Give a False Sense of Security": an attacker who
 knows more, takes more steps or may go further must do no worse. Where he does, the white-box figures say nothing about
-the defense, and the lab says so.
+the defense, and the lab says so. And the slope that attackers follow must be that of the defense itself: where it is
+only put in its place, as for JPEG, all attacks can fail together, so that comparing them tells nothing.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 from fedward.labs.robustness.plan import Plan, with_eps
 
+LEAST_KEPT = 0.5  # of a small step's foretold change: smooth classifiers keep more, gradients made up for JPEG 0.3
 TOLERANCE = 0.03  # of AUC: attacks draw, and follow a loss, not the AUC itself
 
 
@@ -24,6 +26,7 @@ def masking(plan: Plan, found: dict[str, Any]) -> list[str]:
         *_weaker_than_transfer(plan, found),
         *_weaker_with_more_room(plan, found),
         *_weaker_with_more_work(plan, found),
+        *_slopes_that_are_not_the_defenses(plan, found),
     ]
 
 
@@ -56,6 +59,15 @@ def _weaker_with_more_work(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
             strong, weak = (found["white-box"][with_eps(attack, eps)]["auc"] for attack in (best, names[other]))
             if strong is not None and weak is not None and strong > weak + TOLERANCE:
                 yield f"at {eps:g}/255 {best} leaves an AUC of {strong:.3f}, {other} alone {weak:.3f}"
+
+
+def _slopes_that_are_not_the_defenses(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
+    """A small step along the slope must bring a good part of what the slope foretells."""
+    kept = found["kept_of_slope"]
+    if kept is None:
+        yield "attackers find no slope to follow"
+    elif kept < LEAST_KEPT:
+        yield f"a step of {plan.step:g}/255 along the slope brings {kept:.2f} of what it foretells"
 
 
 def _strongest(plan: Plan, column: dict[str, Any], eps: float) -> float | None:

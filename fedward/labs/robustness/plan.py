@@ -60,6 +60,7 @@ class Plan:
         few: The most test images for `pixels`.
         pairs: The most training images that defending networks learn from.
         changes: Settings of the federation.
+        step: Of the check of slopes, in 255ths of the range of a pixel: see `kept_of_slope`.
     """
 
     seeds: tuple[int, ...]
@@ -72,6 +73,7 @@ class Plan:
     few: int
     pairs: int
     changes: Changes
+    step: float = 1.0
 
     def bounded(self) -> Iterator[tuple[str, float]]:
         """Every attack with every bound."""

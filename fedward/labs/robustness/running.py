@@ -65,7 +65,7 @@ def run_unit(folder: LabFolder, plan: Plan, unit: Unit) -> dict[str, Any]:
         transferred = own
     else:
         transferred = Made(kept_arrays(folder.made(unit.seed)))
-    found = run_defense(_all_test(partitions), test, scored, threshold, transferred, own)
+    found = run_defense(plan, _all_test(partitions), test, scored, threshold, transferred, own)
     shown = _strongest_and_furthest(plan, found)
     keep_arrays(folder.picture(unit), originals=test.pixels()[:SHOWN], attacked=own.images[shown][:SHOWN])
     return {**found, "shown": shown}

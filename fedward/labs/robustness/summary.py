@@ -51,6 +51,7 @@ def _defense(plan: Plan, what: str, runs: Mapping[int, dict[str, Any]]) -> dict[
         "strongest": {
             column: {f"{eps:g}": _strongest(plan, every, column, eps) for eps in plan.eps} for column in COLUMNS
         },
+        "kept_of_slope": _average([run["kept_of_slope"] for run in every]),
         "masking": signs,
     }
 

@@ -19,6 +19,7 @@ from fedward.adversarial.registry import attack_from
 from fedward.adversarial.victim import Victim
 from fedward.labs.robustness.measuring import measured
 from fedward.labs.robustness.plan import Plan, with_eps
+from fedward.labs.robustness.slope import kept_of_slope
 from fedward.learning.model import Scored
 from fedward.seeding import public_rng
 from fedward.types import ImageSet, Vector
@@ -56,11 +57,12 @@ def attack_all(plan: Plan, seed: int, test: ImageSet, scored: Scored, threshold:
 
 
 def run_defense(
-    whole: ImageSet, test: ImageSet, scored: Scored, threshold: float, transferred: Made, own: Made
+    plan: Plan, whole: ImageSet, test: ImageSet, scored: Scored, threshold: float, transferred: Made, own: Made
 ) -> dict[str, Any]:
     """Measure a defended classifier.
 
     Args:
+        plan: How far a step goes that checks slopes.
         whole: All test images, for figures without an attack.
         test: Those that were attacked, with their labels.
         scored: The classifier behind its defense.
@@ -80,6 +82,7 @@ def run_defense(
         NULL: of(test.pixels()),
         PERFECT: of(_of_other_class(test)),
         "threshold": threshold,
+        "kept_of_slope": kept_of_slope(victim, test.pixels(), plan.step / 255),
         **{name: {text: of(images) for text, images in made.images.items()} for name, made in columns.items()},
     }
 
