@@ -147,8 +147,13 @@ def _to_its_end(program: Callable[[], object]) -> None:
     try:
         program()
     except SystemExit as leaving:
-        if leaving.code:
-            raise
+        if not leaving.code:
+            _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
