@@ -162,7 +162,7 @@ def test_signs_of_hidden_gradients_are_told(
     ("kept", "signs"),
     [
         (2.8, []),
-        (0.51, []),
+        (0.41, []),
         (0.284, ["a step of 1/255 along the slope brings 0.28 of what it foretells"]),
         (-0.1, ["a step of 1/255 along the slope brings -0.10 of what it foretells"]),
         (None, ["attackers find no slope to follow"]),

@@ -11,7 +11,9 @@ from typing import Any
 
 from fedward.labs.robustness.plan import Plan, with_eps
 
-LEAST_KEPT = 0.5  # of a small step's foretold change: smooth classifiers keep more, gradients made up for JPEG 0.3
+# Of a small step's foretold change. On X-rays the CNN brought 0.85, one trained with privacy, which bends more, 0.67,
+# and both behind JPEG with the image's own gradient in its place 0.28 and 0.11.
+LEAST_KEPT = 0.4
 TOLERANCE = 0.03  # of AUC: attacks draw, and follow a loss, not the AUC itself
 
 
