@@ -96,9 +96,7 @@ class _Output(io.FileIO):
         try:
             return super().write(content)
         except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            _lead_nowhere(self.fileno())
             if isinstance(error, BrokenPipeError):
                 return super().write(content)
             raise  # a full disk is said; what is still buffered does not fail once more at the end
@@ -168,9 +166,14 @@ def _drop_what_cannot_be_written() -> None:
             if stream is not None:
                 stream.flush()
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            _lead_nowhere(stream.fileno())
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    """Let what is written to an open descriptor go nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -148,8 +148,8 @@ def _remind(node: Anvil, over: threading.Event) -> None:
 
     Several transactions of one account, handed over together: while a block is being made, anvil 1.7.1 can put the next
     one among those that wait for one before them, which is in that block already. There it stays, whatever is sent or
-    mined, and sent again it is "already imported" (https://github.com/foundry-rs/foundry/issues/10122; once in some
-    thousand batches of twelve on a busy machine). No client can help that without signing anew, so the tests do.
+    mined, and sent again it is "already imported" (https://github.com/foundry-rs/foundry/issues/10122; seen once in
+    some thousand batches of twelve on a busy machine). No client can help that without signing anew, so the tests do.
     """
     seen: set[str] = set()
     while not over.wait(LOOK_S):
