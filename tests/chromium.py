@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
@@ -100,12 +100,20 @@ class Chromium:
 
     @contextmanager
     def _another_page(self) -> Iterator[None]:
-        """Wait until the page that was there before has been replaced: an act may return before that begins."""
-        (before,) = self.found("html")
+        """Wait until the page that was there before has been replaced: an act may return before that begins.
+
+        A page is known by when it began. No element of the page before is asked about, as Chromium has several answers
+        for one whose page is being replaced; and while that goes on, nothing that is asked need have an answer.
+        """
+        before = self._page_began()
         yield
-        wait = WebDriverWait(self.driver, _SECONDS)
-        wait.until(staleness_of(before))
+        wait = WebDriverWait(self.driver, _SECONDS, ignored_exceptions=(WebDriverException,))
+        wait.until(lambda _driver: self._page_began() != before)
         wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+
+    def _page_began(self) -> float:
+        """When the page that is shown began to load, in ms since 1970: different for each load, by microseconds."""
+        return float(self.driver.execute_script("return performance.timeOrigin"))
 
 
 @contextmanager
