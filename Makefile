@@ -3,8 +3,10 @@ PYTHON ?= python3
 PY = .venv/bin/python
 # Tests run in two processes, each file in one of them: shared runs are made once a file. Files keep their order, for
 # tests/conftest.py has put those that take longest first: else one process would end alone with them. What takes longest
-# is printed, so that whoever adds to it sees it.
-PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=10
+# is printed, so that whoever adds to it sees it. All of them run in three processes: of the longest, those on separate
+# hosts, one or another waits.
+PROCESSES = 2
+PYTEST = $(PY) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
 .PHONY: help setup mlflow demo hosts-demo quick test unit contract integration end-to-end browser-test lint format contracts slither soak bench quality modules pictures lock clean
 
@@ -49,6 +51,7 @@ quick test unit contract integration end-to-end browser-test: export PYTHONDONTW
 quick: setup
 	$(PYTEST) -m "not slow" tests/unit tests/property tests/architecture tests/contract
 
+test: PROCESSES = 3
 test: setup
 	$(PYTEST)
 

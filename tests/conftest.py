@@ -1,11 +1,13 @@
 """What all tests share: where the real data is, and that nothing is skipped where CI forbids it."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from shared_runs import SharedRuns
@@ -49,12 +51,24 @@ SLOW_FOLDERS = ("browser", "end_to_end", "integration")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first: two processes that share out files then end at about the same time."""
+    """Mark what is slow, and put it first: processes that share out files then end at about the same time."""
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
     order = [*SLOW_FOLDERS, "contract", "property", "unit", "architecture"]
     items.sort(key=lambda item: order.index(item.path.parent.name))
+
+
+def pytest_collection_finish() -> None:
+    """Give each of several processes of tests one thread: more would wait busily for a processor that others have.
+
+    By then all libraries are loaded, and none has computed anything. Programs that tests start have as many as ever.
+    """
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+        threadpool_limits(1)
+        if tensorflow := sys.modules.get("tensorflow"):
+            tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
