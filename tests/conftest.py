@@ -64,11 +64,15 @@ def pytest_collection_finish() -> None:
 
     By then all libraries are loaded, and none has computed anything. Programs that tests start have as many as ever.
     """
-    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
-        threadpool_limits(1)
-        if tensorflow := sys.modules.get("tensorflow"):
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == 1:
+        return
+    threadpool_limits(1)
+    if tensorflow := sys.modules.get("tensorflow"):
+        try:
             tensorflow.config.threading.set_intra_op_parallelism_threads(1)
             tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise pytest.UsageError("A file of tests computes with TensorFlow when it is imported.") from error
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

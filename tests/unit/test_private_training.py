@@ -1,6 +1,7 @@
 """DP-SGD against a twin in NumPy, and what one patient can move, whatever its images are."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ FEATURES = 16 * 16
 class Linear:
     """One layer on the pixels: its gradients have a closed form."""
 
-    def __init__(self) -> None:
-        self.trainable: Any = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
-        self.parameters = FEATURES + 1
+    parameters = FEATURES + 1
+
+    @functools.cached_property
+    def trainable(self) -> Any:
+        """Built by the first test that asks, as nothing may compute while tests are collected (tests/conftest.py)."""
+        return keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
 
     def prepare(self, pixels: Vector) -> Vector:
         return pixels.reshape(len(pixels), -1)
