@@ -26,7 +26,7 @@ from fedward.labs.leakage.plan import (
     cleaning_units,
     denoiser_units,
 )
-from fedward.labs.leakage.running import Given, LabFolder, load_picture, run_unit
+from fedward.labs.leakage.running import Given, LabFolder, check_enough, load_picture, run_unit
 from fedward.labs.leakage.summary import THREAT_MODEL, row_name, summarize
 from fedward.labs.narrowing import narrowed
 from fedward.labs.units import results_of, run_units
@@ -90,6 +90,7 @@ def run_lab(out: Path, asked: Asked, form: str) -> None:
     begin(folder, asked, plan, free=("seeds", "cases"))
     settings = asked.settings(plan, plan.seeds[0])
     given = Given(RoundOfHospitals(settings.encryption, settings.privacy), preset_noise())
+    check_enough(folder, plan, given)
     run = functools.partial(run_unit, folder, plan, given)
     units = list(case_units(plan))
     cleaning = list(cleaning_units(plan))

@@ -116,11 +116,10 @@ def test_cases_are_chosen_by_name(tmp_path: Path) -> None:
         run_lab(tmp_path / "out", Asked("synthetic", False, "", (), "ckk"), "table")
 
 
-def test_too_few_patients_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = dataclasses.replace(PLAN, cases=(Case(PLAIN, batch=200),))
-    monkeypatch.setattr(leakage, "QUICK", few)
-    monkeypatch.setattr(
-        leakage, "run_units", lambda _results, units, run, _: [run(unit) for unit in units if unit.case in few.cases]
-    )
+def test_too_few_patients_are_refused_before_anything_is_attacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leakage, "QUICK", dataclasses.replace(PLAN, cases=(Case(PLAIN), Case(PLAIN, batch=200))))
+    monkeypatch.setattr(leakage, "run_units", lambda *_: pytest.fail("something was attacked"))
     with pytest.raises(DataError, match="200 at a time"):
         run_lab(tmp_path / "out", Asked("synthetic", False, "", SMALL), "table")

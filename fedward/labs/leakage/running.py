@@ -16,9 +16,9 @@ from fedward.labs.leakage.inversion import Inverter, ceiling
 from fedward.labs.leakage.measures import figures, means
 from fedward.labs.leakage.networks import LocalTraining, new_network, trained
 from fedward.labs.leakage.obfuscations import Encryption, obfuscations
-from fedward.labs.leakage.plan import TRAINED, Plan, Unit
-from fedward.labs.leakage.trial import Picture, Trial
-from fedward.labs.leakage.victims import Scene, scene_of
+from fedward.labs.leakage.plan import TRAINED, Plan, Unit, all_cases
+from fedward.labs.leakage.trial import Picture, Trial, victims_rng
+from fedward.labs.leakage.victims import Scene, draw, scene_of
 from fedward.reconstruction.pairs import Pairs
 from fedward.reconstruction.reader import Reader
 from fedward.reconstruction.registry import reader_from, train_reader
@@ -48,6 +48,21 @@ class Given:
 
     encryption: Encryption
     presets: Mapping[str, tuple[float, float]]
+
+
+def check_enough(folder: LabFolder, plan: Plan, given: Given) -> None:
+    """See that there are images enough for every case of a plan, before any is attacked.
+
+    Raises:
+        DataError: there are too few for one of them.
+    """
+    known = obfuscations(given.encryption, given.presets)
+    counts = {case.batch * known[case.obfuscation].hospitals for case in all_cases(plan)}
+    for seed in plan.seeds:
+        scene = _scene(folder, seed)
+        for count in sorted(counts, reverse=True):
+            for index in range(plan.victims):
+                draw(scene.victims, count, plan.candidates, victims_rng(seed, index))
 
 
 def run_unit(folder: LabFolder, plan: Plan, given: Given, unit: Unit) -> dict[str, Any]:

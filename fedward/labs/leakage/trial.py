@@ -57,6 +57,11 @@ def _of_strangers(attempts: Iterable[Vector], drawn: Drawn, prior: Vector) -> di
     return most
 
 
+def victims_rng(seed: int, index: int) -> np.random.Generator:
+    """What draws the victims of one trial of a seed: the same for all obfuscations."""
+    return public_rng("lab victims", seed, index)
+
+
 class Trial:
     """One case's hospitals and their attacker.
 
@@ -91,7 +96,7 @@ class Trial:
         count = self._case.batch * self._obfuscation.hospitals
         victims, pictures = [], []
         for index in range(self._plan.victims):
-            drawn = draw(scene.victims, count, self._plan.candidates, public_rng("lab victims", seed, index))
+            drawn = draw(scene.victims, count, self._plan.candidates, victims_rng(seed, index))
             found, picture = self._attack(scene, drawn, public_rng("lab attack", seed, index, str(self._case)))
             victims.append(found)
             pictures.append(picture)
